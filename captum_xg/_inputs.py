@@ -1,0 +1,97 @@
+"""What may be attributed to, and against which baseline: checks that run before the model does."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from captum_xg.errors import BaselineError, InputError
+
+_FLOATING = (torch.float64, torch.float32, torch.bfloat16, torch.float16)
+
+
+def format_inputs(inputs: Any, where: str) -> tuple[Tensor, ...]:
+    """Return the inputs as a tuple of finite floating-point tensors with one common, positive number of examples.
+
+    Integers become the default floating dtype, as Integrated Gradients' interpolation makes them.
+
+    Raises:
+        InputError: For anything that has no gradient or no Integrated Gradients: not a tensor, no batch dimension, an
+            empty batch, unequal batches, complex or boolean numbers, sparse or nested layout, NaN or infinity.
+    """
+    tensors = inputs if isinstance(inputs, tuple) else (inputs,)
+    if not tensors:
+        raise InputError(f"{where}: `inputs` is an empty tuple, so there is nothing to attribute to. Pass a tensor.")
+    names = [f"inputs[{i}]" if isinstance(inputs, tuple) else "inputs" for i in range(len(tensors))]
+    formatted = tuple(_format_input(x, name, where) for x, name in zip(tensors, names, strict=True))
+    for x, name in zip(formatted, names, strict=True):
+        if x.shape[0] != formatted[0].shape[0]:
+            raise InputError(
+                f"{where}: {name} has {x.shape[0]} examples and {names[0]} has {formatted[0].shape[0]}. Dimension 0 of "
+                "every input counts the examples and must agree; pass other tensors as `additional_forward_args`."
+            )
+    return formatted
+
+
+def _format_input(x: Any, name: str, where: str) -> Tensor:
+    if not isinstance(x, Tensor):
+        raise InputError(f"{where}: `{name}` must be a torch.Tensor but is {type(x).__name__}. Convert it to a tensor.")
+    if x.layout != torch.strided or x.is_nested:
+        raise InputError(f"{where}: `{name}` is sparse or nested ({x.layout}). Pass a dense tensor.")
+    if x.dim() == 0:
+        raise InputError(f"{where}: `{name}` has no dimension, so no examples. Add a batch dimension: x.unsqueeze(0).")
+    if x.numel() == 0:
+        raise InputError(f"{where}: `{name}` is empty (shape {tuple(x.shape)}), so there is nothing to explain.")
+    if x.dtype in _FLOATING:
+        if not bool(torch.isfinite(x).all()):
+            bad = (
+                int((~torch.isfinite(x)).flatten(1).any(1).nonzero()[0])
+                if x.dim() > 1
+                else int((~x.isfinite()).nonzero()[0])
+            )
+            raise InputError(
+                f"{where}: `{name}` has NaN or infinity, first in example {bad}; no attribution of it is meaningful. "
+                "Clean the data, for example with torch.nan_to_num."
+            )
+        return x
+    if x.dtype == torch.bool or x.dtype.is_complex or x.dtype.is_floating_point or x.is_quantized:
+        raise InputError(
+            f"{where}: `{name}` has dtype {x.dtype}, which Integrated Gradients is not defined for. "
+            "Convert it to a floating-point dtype (complex numbers: to two real channels)."
+        )
+    return x.to(torch.get_default_dtype())
+
+
+def require_zero_baselines(baselines: Any, inputs: tuple[Tensor, ...], where: str) -> None:
+    """Refuse every baseline but zero, in any form that Captum takes.
+
+    Raises:
+        BaselineError: If a baseline is not zero, not a number or tensor, or does not fit the inputs.
+    """
+    if baselines is None:
+        return
+    formatted = baselines if isinstance(baselines, tuple) else (baselines,)
+    if len(formatted) != len(inputs):
+        raise BaselineError(
+            f"{where}: {len(formatted)} baselines for {len(inputs)} inputs. Pass one for each input, or None for zeros."
+        )
+    for i, (baseline, x) in enumerate(zip(formatted, inputs, strict=True)):
+        name = f"baselines[{i}]" if isinstance(baselines, tuple) else "baselines"
+        if not isinstance(baseline, (int, float, Tensor)):
+            raise BaselineError(
+                f"{where}: `{name}` must be a number or a tensor but is {type(baseline).__name__}. Pass None for zeros."
+            )
+        if isinstance(baseline, Tensor) and baseline.dim() > 0 and baseline.shape not in (x.shape, (1, *x.shape[1:])):
+            raise BaselineError(
+                f"{where}: `{name}` has shape {tuple(baseline.shape)} but its input has {tuple(x.shape)}; it must have "
+                "the input's shape, or 1 in place of the number of examples. Pass None for zeros."
+            )
+        if bool((baseline != 0).any()) if isinstance(baseline, Tensor) else baseline != 0:
+            raise BaselineError(
+                f"{where}: `{name}` is not zero. x·∇F equals Integrated Gradients only against the zero baseline, "
+                "because the path from it to x is the ray along which F is homogeneous. For another baseline use "
+                "captum.attr.IntegratedGradients; or shift the data so that the reference lies at zero and train a "
+                "bias-free network on that."
+            )

@@ -1,0 +1,1 @@
+"""Weights and images that the demo and the tutorials run on."""

@@ -1,0 +1,5 @@
+"""Attribution methods with Captum's interface."""
+
+from captum_xg.attr.x_gradient import XGradient
+
+__all__ = ["XGradient"]

@@ -1,0 +1,48 @@
+"""The text of a refusal: what was found, where in the model, and what to do."""
+
+from __future__ import annotations
+
+from captum_xg.homogeneity.report import HomogeneityReport, format_scale
+
+
+def refusal_message(report: HomogeneityReport, where: str) -> str:
+    """Return the message for a call whose forward function is not homogeneous of the degree asked for."""
+    k = report.tested_degree if report.tested_degree is not None else 1.0
+    power = "α" if k == 1 else f"α^{k:g}·"
+    result = "x·∇F(x)" if k == 1 else f"x·∇F(x)/{k:g}"
+    if not report.violated:
+        lines = [
+            f"{where}: it could not be tested that F(αx) = {power}F(x), so nothing is known about {result}.",
+            *[f"  α = {format_scale(u.scale)} on {u.examples} examples: {u.reason}." for u in report.unused],
+            "  Rescale the inputs or use a dtype with a wider range.",
+        ]
+        return "\n".join(lines)
+    lines = [f"{where}: F(αx) ≠ {power}F(x), so {result} is not Integrated Gradients of this forward function."]
+    lines += _worst(report, power)
+    if report.degree is not None and report.degree != k and report.degree >= 1:
+        lines.append(f"  F shows degree {report.degree:g}: use XGradient(…, degree={report.degree:g}).")
+    lines += [f"  {note}" for note in report.notes]
+    lines += report.culprit_lines()
+    lines.append(
+        "  What to do: mend what is named above; or use captum.attr.IntegratedGradients, which needs no homogeneity; or pass "
+        f"on_violation='warn' to get {result} as it is. check_homogeneity(…) prints all numbers."
+    )
+    return "\n".join(lines)
+
+
+def _worst(report: HomogeneityReport, power: str) -> list[str]:
+    failed = [check for check in report.scales if not check.holds]
+    if failed:
+        worst = max(failed, key=lambda s: s.max_deviation)
+        return [
+            f"  Worst: example {worst.worst_example} at α = {format_scale(worst.scale)}: F(αx) = {worst.observed:.6g}, "
+            f"{power}F(x) = {worst.expected:.6g} (relative deviation {worst.max_deviation:.1e}, "
+            f"tolerance {worst.tolerance:.1e})."
+        ]
+    euler = report.euler
+    if euler is None:
+        return []
+    return [
+        f"  Worst: example {euler.worst_example}: Σ x·∂F = {euler.observed:.6g}, but kF(x) = {euler.expected:.6g} "
+        f"(relative deviation {euler.max_deviation:.1e}, tolerance {euler.tolerance:.1e})."
+    ]

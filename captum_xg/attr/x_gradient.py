@@ -1,0 +1,329 @@
+"""X-Gradient: Integrated Gradients against zero from one forward and one backward pass."""
+
+from __future__ import annotations
+
+import typing
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import nullcontext
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from captum_xg._captum import (
+    BaselineType,
+    GradientAttribution,
+    TargetType,
+    TensorOrTupleOfTensorsGeneric,
+    compute_gradients,
+    log_usage,
+)
+from captum_xg._function import Evaluation, ScalarFunction
+from captum_xg._inputs import format_inputs, require_zero_baselines
+from captum_xg.attr.refusal import refusal_message
+from captum_xg.errors import DegreeError, HomogeneityError, HomogeneityWarning
+from captum_xg.homogeneity.diagnosis import explain_violation, restoring_random_state
+from captum_xg.homogeneity.modules import require_evaluation_mode
+from captum_xg.homogeneity.numeric import default_scales, measure_homogeneity
+from captum_xg.homogeneity.report import HomogeneityReport
+
+Validation = Literal["numeric", "certificate", "off"]
+OnViolation = Literal["raise", "warn"]
+
+
+class XGradient(GradientAttribution):  # type: ignore[misc]  # Captum has no type information
+    r"""Integrated Gradients against the zero baseline, exactly, from one forward and one backward pass.
+
+    If F(αx) = αᵏF(x) for all α > 0 and k ≥ 1, then ∇F(αx) = αᵏ⁻¹∇F(x), the path integral is a power of α, and
+
+    .. math:: \mathrm{IG}_i(x) = x_i \int_0^1 \frac{\partial F(\alpha x)}{\partial x_i}\, d\alpha
+              = \frac{1}{k}\, x_i \frac{\partial F(x)}{\partial x_i}.
+
+    It takes the place of :class:`captum.attr.IntegratedGradients` without another edit, checks before it returns that F is
+    homogeneous, and otherwise names the layers that break it.
+
+    Args:
+        forward_func: A module or any callable that gives one score per example once a target is chosen.
+        multiply_by_inputs: Return x·∇F/k (global attributions); else ∇F/k, the mean gradient along the path (local ones).
+        degree: k ≥ 1, or ``"auto"`` to find it on each call, one k for all examples. Only the numeric check can find it.
+        validate: ``"numeric"`` tests F(αx) = αᵏF(x) on every example of every call at a power of two on each side of 1,
+            and Euler's identity Σ xᵢ·∂ᵢF = kF; this costs two forward passes without gradients. ``"off"`` tests nothing:
+            then the result is Integrated Gradients only if you know that F is homogeneous.
+            ``"certificate"`` is reserved for static proofs and not available yet.
+        on_violation: ``"raise"`` a :class:`~captum_xg.errors.HomogeneityError`, or ``"warn"`` once per call
+            (:class:`~captum_xg.errors.HomogeneityWarning`) and return x·∇F/k all the same.
+        rtol: Largest relative deviation that counts as rounding; by default 8 eps of the coarsest dtype involved.
+
+    Raises:
+        DegreeError: If ``degree`` is not a number ≥ 1 or ``"auto"``.
+        ValueError: If another option has no such value.
+
+    Source: Hesse et al. 2021, Definition 3.1, Propositions 3.2 and 3.3 (degree k), Eq. 5.
+
+    Example:
+        >>> model = torch.nn.Sequential(torch.nn.Linear(3, 5, bias=False), torch.nn.ReLU(), torch.nn.Linear(5, 2, bias=False))
+        >>> attributions = XGradient(model).attribute(torch.rand(4, 3), target=1)
+        >>> attributions.shape
+        torch.Size([4, 3])
+    """
+
+    def __init__(
+        self,
+        forward_func: Callable[..., Any],
+        multiply_by_inputs: bool = True,
+        *,
+        degree: float | Literal["auto"] = 1,
+        validate: Validation = "numeric",
+        on_violation: OnViolation = "raise",
+        rtol: float | None = None,
+    ) -> None:
+        super().__init__(forward_func)
+        self._multiply_by_inputs = multiply_by_inputs
+        self.degree = _checked_degree(degree)
+        if validate == "certificate":
+            raise ValueError(
+                "XGradient: validate='certificate' needs static certificates, which this version of captum_xg does not "
+                "have yet. Use validate='numeric'."
+            )
+        if validate not in ("numeric", "off"):
+            raise ValueError(f"XGradient: `validate` must be 'numeric' or 'off' but is {validate!r}.")
+        if on_violation not in ("raise", "warn"):
+            raise ValueError(f"XGradient: `on_violation` must be 'raise' or 'warn' but is {on_violation!r}.")
+        if rtol is not None and not 0 <= rtol < float("inf"):
+            raise ValueError(f"XGradient: `rtol` must be a number ≥ 0 or None but is {rtol!r}.")
+        if validate == "off" and self.degree == "auto":
+            raise DegreeError(
+                "XGradient: degree='auto' is found by the numeric check, which validate='off' leaves out."
+            )
+        self.validate = validate
+        self.on_violation = on_violation
+        self.rtol = rtol
+
+    @typing.overload
+    def attribute(
+        self,
+        inputs: TensorOrTupleOfTensorsGeneric,
+        baselines: BaselineType = None,
+        target: TargetType = None,
+        additional_forward_args: object = None,
+        n_steps: int = 50,
+        method: str = "gausslegendre",
+        internal_batch_size: int | None = None,
+        *,
+        return_convergence_delta: Literal[True],
+        create_graph: bool = False,
+    ) -> tuple[TensorOrTupleOfTensorsGeneric, Tensor]: ...
+
+    @typing.overload
+    def attribute(
+        self,
+        inputs: TensorOrTupleOfTensorsGeneric,
+        baselines: BaselineType = None,
+        target: TargetType = None,
+        additional_forward_args: object = None,
+        n_steps: int = 50,
+        method: str = "gausslegendre",
+        internal_batch_size: int | None = None,
+        return_convergence_delta: Literal[False] = False,
+        *,
+        create_graph: bool = False,
+    ) -> TensorOrTupleOfTensorsGeneric: ...
+
+    @log_usage()  # type: ignore[untyped-decorator]  # NoiseTunnel reads the __wrapped__ that it leaves
+    def attribute(
+        self,
+        inputs: Any,
+        baselines: BaselineType = None,
+        target: TargetType = None,
+        additional_forward_args: object = None,
+        n_steps: int = 50,
+        method: str = "gausslegendre",
+        internal_batch_size: int | None = None,
+        return_convergence_delta: bool = False,
+        *,
+        create_graph: bool = False,
+    ) -> Any:
+        """Return x·∇F(x)/k for every input, in the order of arguments of Captum's ``IntegratedGradients.attribute``.
+
+        Args:
+            inputs: Tensor, or tuple of tensors, of shape ``(N, …)``. Integers are made floating-point.
+            baselines: None, 0, or zeros in any form that Captum takes.
+            target: Which output is explained: int, tuple, integer tensor, or list of ints or tuples, as in Captum.
+            additional_forward_args: What follows the inputs in a call of the forward function; not attributed to.
+            n_steps: Accepted for compatibility; there is nothing to approximate.
+            method: Accepted for compatibility.
+            internal_batch_size: The most examples in one forward pass. All at once if None.
+            return_convergence_delta: Also return Σ attributions − (F(x) − F(0)), shape ``(N,)``.
+            create_graph: Keep the graph, so that a loss of the attributions has gradients for the parameters (and for
+                inputs that require them). Otherwise the attributions are detached.
+
+        Returns:
+            Attributions in the form and shape of ``inputs``, float32 for inputs of a coarser dtype (as Integrated
+            Gradients gives them), otherwise in the inputs' dtype; with ``return_convergence_delta`` a pair of them and
+            the deltas.
+
+        Raises:
+            InputError: Unsuitable inputs: not tensors, empty, unequal batches, complex, boolean, NaN or infinite.
+            BaselineError: A baseline that is not zero.
+            TargetError: A target that is missing, out of range, or of the wrong form.
+            ForwardOutputError: An output that is not one finite real number per example.
+            GradientError: An input without influence through autograd, or a gradient that is not finite.
+            TrainingModeError: Dropout, batch norm or the like in training mode.
+            NondeterministicForwardError: A random forward function.
+            CrossExampleError: A forward function that mixes the examples of a batch.
+            DegreeError: ``degree="auto"`` and there is no single degree k ≥ 1.
+            HomogeneityError: F is not homogeneous of degree k. It carries the report and names the layers.
+        """
+        where = "XGradient.attribute"
+        formatted = format_inputs(inputs, where)
+        require_zero_baselines(baselines, formatted, where)
+        size = _checked_batch_size(internal_batch_size, len(formatted[0]), where)
+        function = ScalarFunction(self.forward_func, additional_forward_args, target, where)
+        checked = self.validate != "off"
+        if checked:
+            require_evaluation_mode(self.forward_func, where)
+        parts: list[tuple[Tensor, ...]] = []
+        deltas: list[Tensor] = []
+        reports: list[tuple[int, HomogeneityReport]] = []
+        with restoring_random_state(formatted[0].device) if checked else nullcontext():
+            for start, inputs_part, function_part in _chunks(formatted, function, size):
+                evaluation = self._evaluate(function_part, inputs_part, create_graph)
+                degree = self.degree
+                if checked:
+                    report = self._validated(function_part, evaluation, start)
+                    reports.append((start, report))
+                    degree = report.tested_degree if degree == "auto" and report.tested_degree else degree
+                k = 1.0 if degree == "auto" else degree
+                attributions = self._attributions(evaluation, k)
+                parts.append(attributions)
+                if return_convergence_delta:
+                    deltas.append(self._delta(attributions, inputs_part, function_part))
+        self._require_one_degree(reports)
+        self._warn_of_violation(reports)
+        result = parts[0] if len(parts) == 1 else tuple(torch.cat(pieces) for pieces in zip(*parts, strict=True))
+        formatted_result = result if isinstance(inputs, tuple) else result[0]
+        return (formatted_result, torch.cat(deltas)) if return_convergence_delta else formatted_result
+
+    def attribute_future(self) -> None:
+        """Not implemented, as for Captum's gradient methods.
+
+        Raises:
+            NotImplementedError: Always.
+        """
+        raise NotImplementedError("attribute_future is not implemented for XGradient")
+
+    def has_convergence_delta(self) -> bool:
+        """Return True: the attributions are complete, and how exactly is to be had."""
+        return True
+
+    @property
+    def multiplies_by_inputs(self) -> bool:
+        """Whether the attributions are x·∇F/k (else ∇F/k)."""
+        return self._multiply_by_inputs
+
+    def _evaluate(self, function: ScalarFunction, inputs: tuple[Tensor, ...], create_graph: bool) -> Evaluation:
+        if self.gradient_func is compute_gradients:
+            return function.evaluate(inputs, create_graph=create_graph)
+        return self._evaluate_replaced(function, inputs, create_graph)
+
+    def _evaluate_replaced(
+        self, function: ScalarFunction, inputs: tuple[Tensor, ...], create_graph: bool
+    ) -> Evaluation:
+        """Honour a replaced ``gradient_func``, Captum's place to differentiate something else than the output."""
+        if self.validate != "off" or create_graph:
+            raise ValueError(
+                "XGradient: `gradient_func` was replaced, so the function whose gradient is taken is not to be had and "
+                "cannot be checked for homogeneity. Use validate='off' and create_graph=False with it."
+            )
+        with torch.inference_mode(False), torch.enable_grad():
+            leaves = tuple(x.detach().clone().requires_grad_() for x in inputs)
+            gradients = self.gradient_func(
+                forward_fn=function.forward_func,
+                inputs=leaves,
+                target_ind=function.target,
+                additional_forward_args=function.additional or None,
+            )
+        return Evaluation(tuple(x.detach() for x in leaves), torch.empty(0), tuple(g.detach() for g in gradients))
+
+    def _attributions(self, evaluation: Evaluation, degree: float) -> tuple[Tensor, ...]:
+        def attribute(x: Tensor, gradient: Tensor) -> Tensor:
+            # Integrated Gradients multiplies by float32 step sizes, which makes coarser dtypes float32.
+            gradient = gradient.to(torch.promote_types(gradient.dtype, torch.float32))
+            result = x * gradient if self._multiply_by_inputs else gradient
+            return result if degree == 1 else result / degree
+
+        return tuple(attribute(x, g) for x, g in zip(evaluation.inputs, evaluation.gradients, strict=True))
+
+    def _validated(self, function: ScalarFunction, evaluation: Evaluation, start: int) -> HomogeneityReport:
+        """Check one part of the batch and raise what must be raised; ``start`` is the index of its first example."""
+        degree = None if self.degree == "auto" else float(self.degree)
+        report = measure_homogeneity(
+            function, evaluation, degree=degree, rtol=self.rtol, scales=default_scales(evaluation, degree)
+        )
+        if report.homogeneous:
+            return report
+        report = explain_violation(function, evaluation, report).shifted(start)
+        if self.degree == "auto" and (report.tested_degree is None or report.tested_degree < 1):
+            reason = " ".join(report.notes) or "F(αx)/F(x) is no single power of α."
+            raise DegreeError(f"XGradient.attribute: degree='auto' found no degree k ≥ 1. {reason}\n{report}")
+        if self.on_violation == "raise":
+            raise HomogeneityError(refusal_message(report, "XGradient.attribute"), report)
+        return report
+
+    def _require_one_degree(self, reports: list[tuple[int, HomogeneityReport]]) -> None:
+        found = sorted({r.tested_degree for _, r in reports if r.tested_degree is not None})
+        if self.degree == "auto" and len(found) > 1:
+            raise DegreeError(
+                f"XGradient.attribute: degree='auto' found different degrees in different parts of the batch: {found}. "
+                "One forward function has one degree; explain the parts separately with `degree` given."
+            )
+
+    def _warn_of_violation(self, reports: list[tuple[int, HomogeneityReport]]) -> None:
+        violated = [report for _, report in reports if not report.homogeneous]
+        if violated:
+            worst = max(violated, key=lambda report: report.max_deviation)
+            # Past attribute, the logging decorator and this method: the line that called.
+            warnings.warn(refusal_message(worst, "XGradient.attribute"), HomogeneityWarning, stacklevel=4)
+
+    def _delta(self, attributions: tuple[Tensor, ...], inputs: tuple[Tensor, ...], function: ScalarFunction) -> Tensor:
+        with torch.inference_mode(False):
+            delta: Tensor = self.compute_convergence_delta(
+                tuple(a.detach() for a in attributions),
+                tuple(torch.zeros_like(x) for x in inputs),
+                tuple(x.detach().clone() for x in inputs),
+                additional_forward_args=function.additional or None,
+                target=function.target,
+            )
+        return delta
+
+
+def _chunks(
+    inputs: tuple[Tensor, ...], function: ScalarFunction, size: int
+) -> Iterator[tuple[int, tuple[Tensor, ...], ScalarFunction]]:
+    n = len(inputs[0])
+    if size >= n:
+        yield 0, inputs, function
+        return
+    for start in range(0, n, size):
+        stop = min(start + size, n)
+        yield start, tuple(x[start:stop] for x in inputs), function.examples(start, stop, n)
+
+
+def _checked_degree(degree: Any) -> float | Literal["auto"]:
+    if degree == "auto":
+        return "auto"
+    if isinstance(degree, bool) or not isinstance(degree, (int, float)) or not 1 <= degree < float("inf"):
+        raise DegreeError(
+            f"XGradient: `degree` must be a number ≥ 1 or 'auto' but is {degree!r}. Below 1 the gradient grows without "
+            "bound towards the zero baseline."
+        )
+    return degree
+
+
+def _checked_batch_size(size: Any, n: int, where: str) -> int:
+    if size is None:
+        return n
+    if isinstance(size, bool) or not isinstance(size, int) or size < 1:
+        raise ValueError(f"{where}: `internal_batch_size` must be a positive integer or None but is {size!r}.")
+    return size

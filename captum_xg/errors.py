@@ -1,0 +1,71 @@
+"""The errors and the warning of captum_xg: one base, one class per kind of problem."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from captum_xg.homogeneity.report import HomogeneityReport
+
+
+class CaptumXGError(Exception):
+    """Base of every error that captum_xg raises on purpose.
+
+    Messages say where, what, why and what to do. Whatever is raised, inputs and model are as they were before the call.
+    """
+
+
+class InputError(CaptumXGError, ValueError):
+    """An input tensor cannot be attributed to: wrong kind, shape, dtype, or not finite."""
+
+
+class BaselineError(CaptumXGError, ValueError):
+    """The baseline is not zero, or does not fit the inputs."""
+
+
+class TargetError(CaptumXGError, ValueError):
+    """The target is missing, out of range, or does not fit the output."""
+
+
+class ForwardOutputError(CaptumXGError, ValueError):
+    """The forward function returns something that is not one finite real number per example once a target is chosen."""
+
+
+class GradientError(CaptumXGError, RuntimeError):
+    """The output has no finite gradient with respect to an input."""
+
+
+class DegreeError(CaptumXGError, ValueError):
+    """No admissible degree: below 1, not a number, not the same for all examples, or not to be found."""
+
+
+class TrainingModeError(CaptumXGError, RuntimeError):
+    """The model has dropout, batch norm or the like in training mode."""
+
+
+class NondeterministicForwardError(CaptumXGError, RuntimeError):
+    """The forward function gives different values for the same inputs."""
+
+
+class CrossExampleError(CaptumXGError, RuntimeError):
+    """The value for one example depends on the other examples of the batch."""
+
+
+class HomogeneityError(CaptumXGError, RuntimeError):
+    """The forward function is not positively homogeneous of the degree asked for, so x·∇F/k is not Integrated Gradients.
+
+    Attributes:
+        report: The :class:`~captum_xg.homogeneity.report.HomogeneityReport` with every number behind the verdict.
+    """
+
+    def __init__(self, message: str, report: HomogeneityReport) -> None:
+        super().__init__(message)
+        self.report = report
+
+    def __reduce__(self) -> tuple[type[HomogeneityError], tuple[str, HomogeneityReport]]:
+        # Exceptions are rebuilt from their message alone, which would lose the report between processes.
+        return type(self), (str(self), self.report)
+
+
+class HomogeneityWarning(UserWarning):
+    """Issued instead of :class:`HomogeneityError` when the caller asked for ``on_violation="warn"``."""

@@ -1,0 +1,111 @@
+"""Why F(αx) ≠ αᵏF(x): a random forward pass, examples that see each other, or layers that are not homogeneous."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from captum_xg._function import Evaluation, ScalarFunction
+from captum_xg.errors import CrossExampleError, NondeterministicForwardError
+from captum_xg.homogeneity.localization import find_culprits
+from captum_xg.homogeneity.modules import modules_of, named_modules_of
+from captum_xg.homogeneity.precision import Precision
+from captum_xg.homogeneity.report import HomogeneityReport
+from captum_xg.homogeneity.trials import scale_inputs, to_vector
+
+
+@contextmanager
+def restoring_random_state(device: torch.device) -> Iterator[None]:
+    """Put the random number generators back if the body raises, so that a refused call has used none of them up."""
+    cpu = torch.get_rng_state()
+    accelerator = torch.cuda.get_rng_state(device) if device.type == "cuda" else None
+    try:
+        yield
+    except BaseException:
+        torch.set_rng_state(cpu)
+        if accelerator is not None:
+            torch.cuda.set_rng_state(accelerator, device)
+        raise
+
+
+def explain_violation(function: ScalarFunction, evaluation: Evaluation, report: HomogeneityReport) -> HomogeneityReport:
+    """Return the report with the layers that break homogeneity, if it is violated.
+
+    Raises:
+        NondeterministicForwardError: If repeating the forward pass changes F(x).
+        CrossExampleError: If changing other examples changes F(x) of one.
+    """
+    if not report.violated:
+        return report
+    _require_repeatable(function, evaluation)
+    _require_separate_examples(function, evaluation)
+    if all(check.holds for check in report.scales):
+        return report  # the values scale: it is the gradient that is not theirs, and no layer's output shows that
+    culprits, notes = find_culprits(function, evaluation.inputs, report.worst_example, report.worst_scale)
+    if not culprits and modules_of(function.forward_func) and not notes:
+        notes = (
+            "Every layer is homogeneous by itself on the activations it receives: what breaks it stands outside of them, "
+            "in the forward function, or is a sum of parts of different degree.",
+        )
+    return replace(report, culprits=culprits, notes=report.notes + notes)
+
+
+def _require_repeatable(function: ScalarFunction, evaluation: Evaluation) -> None:
+    recorded, first, second = to_vector(evaluation.values), _values(function, evaluation), _values(function, evaluation)
+    for one, other, what in (
+        (first, second, "calling it again on the same inputs"),
+        (recorded, first, "calling it without recording gradients, which X-Gradient's check does,"),
+    ):
+        i = _first_difference(one, other, evaluation)
+        if i is not None:
+            raise NondeterministicForwardError(
+                f"{function.where}: the forward function is not deterministic: {what} changes F(x) of example {i} from "
+                f"{float(one[i]):.6g} to {float(other[i]):.6g}. Dropout or noise that ignores model.eval(), or a fixed "
+                "branch on torch.is_grad_enabled() are frequent causes. Make F a fixed function of its inputs."
+            )
+
+
+def _require_separate_examples(function: ScalarFunction, evaluation: Evaluation) -> None:
+    n = len(evaluation.values)
+    if n == 1:
+        return
+    before = to_vector(evaluation.values)
+    odd = torch.arange(n) % 2 == 1
+    for others in (odd, ~odd):
+        scales = torch.where(others, 0.5, 1.0).to(torch.float64)
+        with torch.inference_mode(False), torch.no_grad():
+            after = to_vector(function(scale_inputs(evaluation.inputs, scales)))
+        i = _first_difference(torch.where(others, 0.0, before), torch.where(others, 0.0, after), evaluation)
+        if i is not None:
+            norms = [
+                f"{path} ({type(m).__name__})"
+                for path, m in named_modules_of(function.forward_func).values()
+                if isinstance(m, _BatchNorm) and m.running_mean is None
+            ]
+            hint = (
+                f" These layers normalise by batch statistics even in eval mode: {', '.join(norms)}." if norms else ""
+            )
+            raise CrossExampleError(
+                f"{function.where}: the value for one example depends on the others: halving the others changes F(x) of "
+                f"example {i} from {float(before[i]):.6g} to {float(after[i]):.6g}, so no attribution to one example's "
+                f"input is complete.{hint} Let the forward function treat examples separately, or explain one at a time."
+            )
+
+
+def _values(function: ScalarFunction, evaluation: Evaluation) -> Tensor:
+    with torch.inference_mode(False), torch.no_grad():
+        # A copy: the first layer may work in place.
+        return to_vector(function(tuple(x.detach().clone() for x in evaluation.inputs)))
+
+
+def _first_difference(one: Tensor, other: Tensor, evaluation: Evaluation) -> int | None:
+    # √eps: kernels may differ with gradient recording, by rounding; randomness and mixing change far more than that.
+    tolerance = Precision.of(*evaluation.inputs, evaluation.values).euler_rtol
+    size = torch.maximum(one.abs(), other.abs())
+    different = ~((one - other).abs() <= tolerance * size)
+    return int(different.nonzero()[0]) if different.any() else None

@@ -1,0 +1,53 @@
+"""How far apart scales may be and how exact agreement must be, for each floating dtype."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+# Multiplying by 2ᵐ is exact and commutes with every rounding of a homogeneous op, as long as nothing leaves the dtype's
+# range. So the widest m that ordinary activations survive is best: it magnifies a constant b added anywhere to 2ᵐ·b.
+_EXPONENT = {torch.float64: 32, torch.float32: 16, torch.bfloat16: 16, torch.float16: 4}
+
+
+@dataclass(frozen=True)
+class Precision:
+    """What a computation in some dtype can resolve.
+
+    Attributes:
+        dtype: The coarsest dtype that takes part.
+        exponent: The largest m of the default scales 2⁻ᵐ and 2ᵐ for degree 1.
+        rtol: Largest relative deviation of F(αx) from αᵏF(x) that counts as rounding, α a power of two. Homogeneous ops
+            that round by their relative size deviate by exactly 0; the slack is for powers, roots and for
+            accelerators that add in varying order.
+        euler_rtol: Largest relative deviation of Σ x·∂F from kF that counts as rounding. The two sides are
+            different sums, so this cannot be bit-tight.
+    """
+
+    dtype: torch.dtype
+    exponent: int
+    rtol: float
+    euler_rtol: float
+
+    @classmethod
+    def of(cls, *tensors: Tensor) -> Precision:
+        """Return the precision of the coarsest dtype among the tensors and, where it is on, autocast's."""
+        dtypes = {t.dtype for t in tensors}
+        for device in {t.device.type for t in tensors}:
+            if torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device):
+                dtypes.add(torch.get_autocast_dtype(device))
+        coarsest = max((d for d in dtypes if d in _EXPONENT), key=lambda d: (torch.finfo(d).eps, -_EXPONENT[d]))
+        # float16 under- and overflows long before bfloat16 rounds, whichever of the two is coarser.
+        exponent = min(_EXPONENT[d] for d in dtypes if d in _EXPONENT)
+        eps = torch.finfo(coarsest).eps
+        return cls(coarsest, exponent, rtol=8 * eps, euler_rtol=eps**0.5)
+
+    def exponent_for(self, degree: float) -> int:
+        """Return the largest m to use for degree k, so that 2ᵐᵏ stays where 2ᵐ would be for degree 1.
+
+        Even where possible, so that square roots of 2ᵐ are powers of two as well.
+        """
+        m = max(1, int(self.exponent / max(1.0, degree)))
+        return m - m % 2 if m > 1 else m
