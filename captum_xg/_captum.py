@@ -2,15 +2,11 @@
 
 from captum._utils.common import _select_targets as select_targets
 from captum._utils.gradient import compute_gradients
-from captum._utils.typing import BaselineType, TargetType, TensorOrTupleOfTensorsGeneric
 from captum.attr import GradientAttribution
 from captum.log import log_usage
 
 __all__ = [
-    "BaselineType",
     "GradientAttribution",
-    "TargetType",
-    "TensorOrTupleOfTensorsGeneric",
     "compute_gradients",
     "log_usage",
     "select_targets",

@@ -9,8 +9,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from captum_xg._captum import TargetType
+from captum_xg._inputs import all_finite
 from captum_xg._target import check_output, check_target, select
+from captum_xg._types import Target
 from captum_xg.errors import ForwardOutputError, GradientError
 
 
@@ -41,7 +42,7 @@ class ScalarFunction:
     """
 
     def __init__(
-        self, forward_func: Callable[..., Any], additional_forward_args: object, target: TargetType, where: str
+        self, forward_func: Callable[..., Any], additional_forward_args: object, target: Target, where: str
     ) -> None:
         if not callable(forward_func):
             raise TypeError(f"{where}: forward_func must be callable but is {type(forward_func).__name__}.")
@@ -108,7 +109,7 @@ class ScalarFunction:
             )
         if not create_graph:
             leaves, values = tuple(leaf.detach() for leaf in leaves), values.detach()
-        if not bool(torch.isfinite(values).all()):
+        if not all_finite(values):
             bad = int((~torch.isfinite(values)).nonzero()[0])
             raise ForwardOutputError(
                 f"{self.where}: F(x) is {values[bad].item()} in example {bad}. The inputs are finite, so the forward "
@@ -122,8 +123,7 @@ class ScalarFunction:
                 f"{self.where}: the output does not depend on inputs[{index}] through autograd: it is unused or detached. "
                 "Leave it out of `inputs`, or pass it as an additional forward argument."
             )
-        # The sum is finite unless an entry is not, or the sum itself overflows, which the second look tells apart.
-        if not bool(torch.isfinite(gradient.detach().sum())) and not bool(torch.isfinite(gradient).all()):
+        if not all_finite(gradient):
             bad = int((~torch.isfinite(gradient)).flatten().nonzero()[0]) // max(1, gradient[0].numel())
             raise GradientError(
                 f"{self.where}: the gradient with respect to inputs[{index}] has NaN or infinity, first in example {bad}, "

@@ -45,12 +45,8 @@ def _format_input(x: Any, name: str, where: str) -> Tensor:
     if x.numel() == 0:
         raise InputError(f"{where}: `{name}` is empty (shape {tuple(x.shape)}), so there is nothing to explain.")
     if x.dtype in _FLOATING:
-        if not bool(torch.isfinite(x).all()):
-            bad = (
-                int((~torch.isfinite(x)).flatten(1).any(1).nonzero()[0])
-                if x.dim() > 1
-                else int((~x.isfinite()).nonzero()[0])
-            )
+        if not all_finite(x):
+            bad = int((~torch.isfinite(x)).reshape(len(x), -1).any(1).nonzero()[0])
             raise InputError(
                 f"{where}: `{name}` has NaN or infinity, first in example {bad}; no attribution of it is meaningful. "
                 "Clean the data, for example with torch.nan_to_num."
@@ -62,6 +58,12 @@ def _format_input(x: Any, name: str, where: str) -> Tensor:
             "Convert it to a floating-point dtype (complex numbers: to two real channels)."
         )
     return x.to(torch.get_default_dtype())
+
+
+def all_finite(x: Tensor) -> bool:
+    """Return whether no entry is NaN or infinite, in one pass over x and without a mask of its size."""
+    # A finite sum proves it. One that is not may also come from large entries adding up, which the second look rules out.
+    return bool(torch.isfinite(x.detach().sum())) or bool(torch.isfinite(x.detach()).all())
 
 
 def require_zero_baselines(baselines: Any, inputs: tuple[Tensor, ...], where: str) -> None:

@@ -7,7 +7,8 @@ from typing import Any, cast
 import torch
 from torch import Tensor
 
-from captum_xg._captum import TargetType, select_targets
+from captum_xg._captum import select_targets
+from captum_xg._types import Target
 from captum_xg.errors import ForwardOutputError, TargetError
 
 
@@ -35,7 +36,7 @@ def check_output(output: Any, n: int, where: str) -> Tensor:
     return output
 
 
-def check_target(output: Tensor, target: TargetType, where: str) -> None:
+def check_target(output: Tensor, target: Target, where: str) -> None:
     """Check that the target picks exactly one number per example from an output of this shape.
 
     Raises:
@@ -66,7 +67,7 @@ def check_target(output: Tensor, target: TargetType, where: str) -> None:
         _require_one_number(target, classes, "target", f"{where}: {shape}")
 
 
-def select(output: Tensor, target: TargetType) -> Tensor:
+def select(output: Tensor, target: Target) -> Tensor:
     """Return the chosen number of each example, shape ``(N,)``, for a target that :func:`check_target` has passed."""
     if isinstance(target, Tensor):
         target = target.to(device=output.device, dtype=torch.int64)

@@ -12,15 +12,13 @@ import torch
 from torch import Tensor
 
 from captum_xg._captum import (
-    BaselineType,
     GradientAttribution,
-    TargetType,
-    TensorOrTupleOfTensorsGeneric,
     compute_gradients,
     log_usage,
 )
 from captum_xg._function import Evaluation, ScalarFunction
 from captum_xg._inputs import format_inputs, require_zero_baselines
+from captum_xg._types import Baselines, Inputs, Target
 from captum_xg.attr.refusal import refusal_message
 from captum_xg.errors import DegreeError, HomogeneityError, HomogeneityWarning
 from captum_xg.homogeneity.diagnosis import explain_violation, restoring_random_state
@@ -103,9 +101,9 @@ class XGradient(GradientAttribution):  # type: ignore[misc]  # Captum has no typ
     @typing.overload
     def attribute(
         self,
-        inputs: TensorOrTupleOfTensorsGeneric,
-        baselines: BaselineType = None,
-        target: TargetType = None,
+        inputs: Inputs,
+        baselines: Baselines = None,
+        target: Target = None,
         additional_forward_args: object = None,
         n_steps: int = 50,
         method: str = "gausslegendre",
@@ -113,14 +111,14 @@ class XGradient(GradientAttribution):  # type: ignore[misc]  # Captum has no typ
         *,
         return_convergence_delta: Literal[True],
         create_graph: bool = False,
-    ) -> tuple[TensorOrTupleOfTensorsGeneric, Tensor]: ...
+    ) -> tuple[Inputs, Tensor]: ...
 
     @typing.overload
     def attribute(
         self,
-        inputs: TensorOrTupleOfTensorsGeneric,
-        baselines: BaselineType = None,
-        target: TargetType = None,
+        inputs: Inputs,
+        baselines: Baselines = None,
+        target: Target = None,
         additional_forward_args: object = None,
         n_steps: int = 50,
         method: str = "gausslegendre",
@@ -128,14 +126,14 @@ class XGradient(GradientAttribution):  # type: ignore[misc]  # Captum has no typ
         return_convergence_delta: Literal[False] = False,
         *,
         create_graph: bool = False,
-    ) -> TensorOrTupleOfTensorsGeneric: ...
+    ) -> Inputs: ...
 
     @log_usage()  # type: ignore[untyped-decorator]  # NoiseTunnel reads the __wrapped__ that it leaves
     def attribute(
         self,
         inputs: Any,
-        baselines: BaselineType = None,
-        target: TargetType = None,
+        baselines: Baselines = None,
+        target: Target = None,
         additional_forward_args: object = None,
         n_steps: int = 50,
         method: str = "gausslegendre",

@@ -9,9 +9,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from captum_xg._captum import TargetType
 from captum_xg._function import Evaluation, ScalarFunction
 from captum_xg._inputs import format_inputs
+from captum_xg._types import Target
 from captum_xg.errors import DegreeError
 from captum_xg.homogeneity.diagnosis import explain_violation, restoring_random_state
 from captum_xg.homogeneity.modules import require_evaluation_mode
@@ -23,7 +23,7 @@ from captum_xg.homogeneity.trials import Trials, run_trials, to_vector
 def check_homogeneity(
     forward_func: Callable[..., Any],
     inputs: Tensor | tuple[Tensor, ...],
-    target: TargetType = None,
+    target: Target = None,
     additional_forward_args: object = None,
     *,
     degree: float | None = None,
@@ -206,18 +206,19 @@ def _judge_scales(
     checks = []
     for alpha in sorted(set(trials.scales[trials.usable].tolist())):
         here = trials.usable & (trials.scales == alpha)
-        at = int(torch.where(here, deviation, -1.0).argmax())
-        example = at % len(values)
+        by_example, passes = torch.where(here, deviation.nan_to_num(torch.inf), -1.0).max(0)
+        example = int(by_example.argmax())
+        at = (int(passes[example]), example)
         power_of_two = torch.frexp(torch.tensor(alpha, dtype=torch.float64)).mantissa == 0.5
         checks.append(
             ScaleCheck(
                 scale=alpha,
                 examples=int(here.any(0).sum()),
                 tolerance=precision.rtol if power_of_two else max(precision.rtol, precision.euler_rtol),
-                max_deviation=float(deviation.flatten()[at]),
+                max_deviation=float(deviation[at]),
                 worst_example=example,
-                observed=float(trials.observed.flatten()[at]),
-                expected=float(expected.flatten()[at]),
+                observed=float(trials.observed[at]),
+                expected=float(expected[at]),
             )
         )
     return tuple(checks)

@@ -1,0 +1,24 @@
+"""Types of arguments, spelled out here because Captum comes without type information."""
+
+from __future__ import annotations
+
+from typing import TypeAlias, TypeVar
+
+from torch import Tensor
+
+Inputs = TypeVar("Inputs", Tensor, tuple[Tensor, ...])
+"""One tensor or a tuple of them; what goes in as one comes out as one."""
+
+Baselines: TypeAlias = None | int | float | Tensor | tuple[int | float | Tensor, ...]
+
+Target: TypeAlias = (
+    None
+    | int
+    | tuple[int, ...]
+    | tuple[slice, ...]
+    | Tensor
+    | list[int]
+    | list[tuple[int, ...]]
+    | list[tuple[slice, ...]]
+)
+"""Which number of each example's output: the forms that Captum takes."""

@@ -1,0 +1,625 @@
+"""A refusal names exactly the layers that are to blame, in the order in which they run, and leaves no hook behind."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import random
+from collections.abc import Callable
+
+import pytest
+import torch
+import torchvision
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+from torch import Tensor, nn
+from violations import (
+    AddsConstant,
+    ByKeyword,
+    Named,
+    Pair,
+    ReadsNamed,
+    Residual,
+    SaturatesAt,
+    SumOfPair,
+    assert_names_exactly,
+    culprits,
+    fill,
+    insert,
+    nothing_changes,
+    plant_bias,
+    refusal,
+    seeded,
+    shifting_batch_norm,
+    strip_biases,
+    xdnn,
+)
+
+from captum_xg import XGradient, check_homogeneity
+from captum_xg.errors import HomogeneityError, InputError
+
+WIDTH = 12
+
+
+def batch(n: int = 3, width: int = WIDTH, seed: int = 1) -> Tensor:
+    return torch.randn(n, width, generator=seeded(seed))
+
+
+# ----------------------------------------------------------------------------------------------------- random networks
+
+VIOLATIONS: dict[str, Callable[[], nn.Module]] = {
+    "bias": lambda: nn.Linear(WIDTH, WIDTH),
+    "ReLU6": lambda: nn.Sequential(nn.ReLU6()),
+    "GELU": nn.GELU,
+    "Hardshrink": lambda: nn.Hardshrink(0.05),
+    "LayerNorm": lambda: nn.LayerNorm(WIDTH),
+    "BatchNorm1d": lambda: shifting_batch_norm(WIDTH),
+    "AddsConstant": lambda: AddsConstant(WIDTH),
+    "SaturatesAt": lambda: SaturatesAt(0.5),
+    "AddsConstant in a residual": lambda: Residual(AddsConstant(WIDTH, 0.01)),
+}
+# LayerNorm and BatchNorm take `input`, this project's own blocks take `x`.
+TAKES_X = (AddsConstant, SaturatesAt, Residual, SumOfPair, ReadsNamed, ByKeyword)
+
+
+class Builder:
+    """Random trees of homogeneous blocks with violations at random leaves; remembers what was planted."""
+
+    def __init__(self, seed: int, kinds: list[str]) -> None:
+        self.random = random.Random(seed)
+        self.kinds = list(kinds)
+        self.planted: list[nn.Module] = []
+        self.shared = nn.ReLU()
+
+    def leaf(self) -> nn.Module:
+        choice = self.random.randrange(5)
+        if choice == 0:
+            return nn.Sequential(nn.Linear(WIDTH, WIDTH, bias=False), nn.LeakyReLU(0.2, inplace=True))
+        if choice == 1:
+            return nn.Sequential(nn.Linear(WIDTH, WIDTH, bias=False), nn.ReLU(inplace=True))
+        if choice == 2:
+            return nn.Sequential(nn.Linear(WIDTH, WIDTH, bias=False), self.shared)
+        if choice == 3:
+            return nn.Identity()
+        return nn.Linear(WIDTH, WIDTH, bias=False)
+
+    def violation(self) -> nn.Module:
+        module = VIOLATIONS[self.kinds.pop()]()
+        # The innermost module whose own operations break it.
+        guilty = module
+        while isinstance(guilty, (nn.Sequential, Residual)):
+            guilty = guilty.inner if isinstance(guilty, Residual) else guilty[0]
+        self.planted.append(guilty)
+        return module
+
+    def block(self, depth: int) -> nn.Module:
+        if depth == 0:
+            return self.leaf()
+        parts = [self.block(depth - 1) for _ in range(self.random.randint(1, 2))]
+        while self.kinds and self.random.random() < 0.4:
+            parts.insert(self.random.randint(0, len(parts)), self.violation())
+        inner: nn.Module = nn.Sequential(*parts)
+        wrap = self.random.randrange(6)
+        if wrap == 0:
+            return Residual(nn.Sequential(nn.Linear(WIDTH, WIDTH, bias=False), inner))
+        if wrap == 1:
+            return SumOfPair(Pair(nn.Sequential(nn.Linear(WIDTH, WIDTH, bias=False), inner)))
+        if wrap == 2:
+            return ReadsNamed(Named(nn.Sequential(nn.Linear(WIDTH, WIDTH, bias=False), inner)))
+        if wrap == 3:
+            return nn.Sequential(ByKeyword(nn.Linear(WIDTH, WIDTH, bias=False)), inner)
+        if wrap == 4 and isinstance(parts[0], TAKES_X):
+            return nn.Sequential(ByKeyword(parts[0]), *parts[1:])
+        return inner
+
+    def network(self, depth: int) -> nn.Module:
+        body = self.block(depth)
+        while self.kinds:
+            body = nn.Sequential(body, self.violation())
+        return nn.Sequential(nn.Linear(WIDTH, WIDTH, bias=False), body, nn.Linear(WIDTH, 3, bias=False))
+
+
+def executed(model: nn.Module, x: Tensor) -> list[nn.Module]:
+    """Return every module in the order of its first execution."""
+    order: list[nn.Module] = []
+    handles = [m.register_forward_pre_hook(lambda module, _: order.append(module)) for m in model.modules()]
+    with torch.no_grad():
+        model(x.clone())
+    for handle in handles:
+        handle.remove()
+    return list(dict.fromkeys(order))
+
+
+def alive(model: nn.Module, x: Tensor) -> bool:
+    """Tell whether every activation is ordinary: neither dead nor large nor tiny, for any example."""
+    sizes: list[float] = []
+
+    def look(module: nn.Module, args: tuple, output: object) -> None:
+        if isinstance(output, Tensor):
+            sizes.extend(output.detach().abs().amax(1).tolist())
+
+    handles = [m.register_forward_hook(look) for m in model.modules()]
+    with torch.no_grad():
+        model(x.clone())
+    for handle in handles:
+        handle.remove()
+    return all(1e-2 < size < 1e2 for size in sizes)
+
+
+def network(seed: int, depth: int, kinds: list[str], dtype: torch.dtype) -> tuple[nn.Module, list[nn.Module]]:
+    builder = Builder(seed, kinds)
+    model = fill(builder.network(depth), seed)
+    for module in builder.planted:
+        if isinstance(module, nn.Linear):
+            plant_bias(module, 0.1 * torch.randn(WIDTH, generator=seeded(seed)))
+        if isinstance(module, (nn.LayerNorm, nn.BatchNorm1d)):
+            nn.init.ones_(module.weight)
+    return model.to(dtype).eval(), builder.planted
+
+
+KINDS = st.lists(st.sampled_from(list(VIOLATIONS)), min_size=1, max_size=3)
+
+
+@given(seed=st.integers(0, 10**6), depth=st.integers(1, 3), kinds=KINDS)
+@settings(max_examples=60)
+def test_exactly_the_planted_modules_are_named_in_order_of_execution_each_once(
+    seed: int, depth: int, kinds: list[str]
+) -> None:
+    model, planted = network(seed, depth, kinds, torch.float32)
+    x = batch(seed=seed)
+    assume(alive(model, x))
+    paths = {id(module): path for path, module in model.named_modules()}
+    expected = [paths[id(m)] for m in executed(model, x) if any(m is p for p in planted)]
+    assert_names_exactly(refusal(HomogeneityError, model, x, target=1), model, expected)
+
+
+@given(seed=st.integers(0, 10**6), depth=st.integers(1, 3), dtype=st.sampled_from([torch.float32, torch.float64]))
+@settings(max_examples=30)
+def test_a_network_without_a_planted_module_is_accepted_and_names_none(
+    seed: int, depth: int, dtype: torch.dtype
+) -> None:
+    model, _ = network(seed, depth, [], dtype)
+    report = check_homogeneity(model, batch(seed=seed).to(dtype), 1)
+    assert report.homogeneous
+    assert report.culprits == ()
+
+
+@given(seed=st.integers(0, 10**6), kinds=st.lists(st.sampled_from(list(VIOLATIONS)), min_size=1, max_size=2))
+@settings(max_examples=20)
+def test_the_report_names_the_same_modules_as_the_refusal(seed: int, kinds: list[str]) -> None:
+    model, _ = network(seed, 2, kinds, torch.float64)
+    x = batch(seed=seed).double()
+    assume(alive(model, x))
+    error = refusal(HomogeneityError, model, x, target=1)
+    report = check_homogeneity(model, x, 1)
+    assert culprits(report) == culprits(error.report)
+    assert all(str(culprit) in str(report) for culprit in report.culprits)
+
+
+@given(seed=st.integers(0, 10**6), exponent=st.integers(-7, 0))
+@settings(max_examples=40)
+def test_a_tiny_bias_is_named_and_no_other_layer(seed: int, exponent: int) -> None:
+    model, x = xdnn(WIDTH, 24, 24, 24, 3, seed=seed), batch(seed=seed)
+    position = str(2 * (seed % 4))
+    assume(alive(model, x))
+    plant_bias(model.get_submodule(position), 10.0**exponent)
+    assert_names_exactly(refusal(HomogeneityError, model, x, target=1), model, [position])
+
+
+def test_layers_are_named_also_where_the_violation_shows_in_a_low_precision() -> None:
+    for dtype, bias in ((torch.bfloat16, 0.1), (torch.float16, 0.5)):
+        model = xdnn(WIDTH, 24, 24, 24, 3).to(dtype)
+        plant_bias(model[2], bias)
+        assert_names_exactly(refusal(HomogeneityError, model, batch().to(dtype), target=1), model, ["2"])
+
+
+# ------------------------------------------------------------------------------------------ who is to blame, and who not
+
+
+def test_a_shared_module_that_runs_many_times_is_named_once_under_its_first_path() -> None:
+    clipped = nn.ReLU6()
+    model = nn.Sequential(*(part for layer in xdnn(WIDTH, 12, 12, 12, 3) for part in (layer, clipped))).eval()
+    model = fill(nn.Sequential(model, nn.Linear(3, 3, bias=False)), 3)
+    assert_names_exactly(refusal(HomogeneityError, model, batch(), target=1), model, ["0.1"])
+
+
+def test_a_shared_module_that_saturates_only_where_it_runs_again_is_named() -> None:
+    """Its first call is on activations that are all negative, where it is zero at every scale."""
+
+    class Twice(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.act = nn.ReLU6()
+            self.out = nn.Linear(WIDTH, 3, bias=False)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.out(self.act(-x.abs()) + self.act(x.abs()))
+
+    assert_names_exactly(refusal(HomogeneityError, fill(Twice(), 1).eval(), batch(), target=1), Twice(), ["act"])
+
+
+def test_a_parent_is_not_blamed_for_its_child() -> None:
+    model = fill(nn.Sequential(Residual(Residual(nn.Sequential(nn.Linear(WIDTH, WIDTH))))), 1).eval()
+    plant_bias(model[0].inner.inner[0], 0.1)
+    assert_names_exactly(refusal(HomogeneityError, model, batch(), target=1), model, ["0.inner.inner.0"])
+
+
+def test_a_parent_is_blamed_where_its_own_operations_break_it_and_its_children_are_fine() -> None:
+    model = fill(nn.Sequential(nn.Sequential(AddsConstant(WIDTH)), nn.Linear(WIDTH, 3, bias=False)), 1).eval()
+    says = ["0.0 (AddsConstant)", "though each layer inside it is"]
+    assert_names_exactly(refusal(HomogeneityError, model, batch(), target=1, says=says), model, ["0.0"])
+
+
+def test_mending_what_is_named_again_and_again_ends_with_an_accepted_model() -> None:
+    """Where both a module's own operations and its child are to blame, the child comes first."""
+    model = fill(nn.Sequential(AddsConstant(WIDTH), nn.Linear(WIDTH, 3)), 1).eval()
+    plant_bias(model[0].a, 0.1)
+    plant_bias(model[1], 0.1)
+    assert_names_exactly(refusal(HomogeneityError, model, batch(), target=1), model, ["0.a", "1"])
+    model[0].a.bias = model[1].bias = None
+    assert_names_exactly(refusal(HomogeneityError, model, batch(), target=1), model, ["0"])
+    model[0].constant = 0.0
+    XGradient(model).attribute(batch(), target=1)
+
+
+def test_a_bias_of_zero_is_not_blamed() -> None:
+    model = xdnn(WIDTH, 12, 12, 3)
+    plant_bias(model[0], 0.0)
+    plant_bias(model[2], 0.1)
+    assert_names_exactly(refusal(HomogeneityError, model, batch(), target=1), model, ["2"])
+
+
+def test_a_layer_that_does_not_run_is_not_blamed() -> None:
+    class Unused(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.never = nn.Linear(WIDTH, 3)
+            self.used = nn.Linear(WIDTH, 3)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.used(x)
+
+    model = fill(Unused(), 1).eval()
+    assert_names_exactly(refusal(HomogeneityError, model, batch(), target=1), model, ["used"])
+
+
+def test_layers_of_another_degree_than_one_are_not_blamed() -> None:
+    class Square(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return x**2
+
+    class Root(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return x.sqrt()
+
+    model = fill(nn.Sequential(nn.Linear(WIDTH, WIDTH, bias=False), Square(), Root(), nn.Linear(WIDTH, 3)), 1).eval()
+    plant_bias(model[3], 0.1)
+    assert_names_exactly(refusal(HomogeneityError, model, batch(), target=1), model, ["3"])
+
+
+def test_a_branch_that_does_not_depend_on_the_input_is_not_blamed_but_who_adds_it() -> None:
+    class WithEmbedding(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.embed = nn.Linear(4, WIDTH)
+            self.out = nn.Linear(WIDTH, 3, bias=False)
+            self.register_buffer("token", torch.ones(1, 4))
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.out(x + self.embed(self.token))
+
+    model = fill(WithEmbedding(), 1).eval()
+    assert_names_exactly(refusal(HomogeneityError, model, batch(), target=1), model, [""])
+
+
+def test_an_additional_argument_is_not_scaled_when_a_layer_is_probed() -> None:
+    class Gated(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.gate = nn.Bilinear(WIDTH, 2, 3, bias=False)
+            self.out = nn.Linear(3, 3)
+
+        def forward(self, x: Tensor, condition: Tensor) -> Tensor:
+            return self.out(self.gate(x, condition))
+
+    model, condition = fill(Gated(), 1).eval(), torch.rand(3, 2, generator=seeded(2))
+    plant_bias(model.out, 0.1)
+    error = refusal(HomogeneityError, model, batch(), target=1, additional_forward_args=condition)
+    assert_names_exactly(error, model, ["out"])
+
+
+def test_an_inplace_layer_leaves_the_other_layers_their_inputs() -> None:
+    model = xdnn(WIDTH, 12, 12, 12, 3, activation=lambda: nn.ReLU(inplace=True))
+    plant_bias(model[4], 0.1)
+    model = nn.Sequential(nn.LeakyReLU(0.1, inplace=True), *model).eval()
+    assert_names_exactly(refusal(HomogeneityError, model, batch(), target=1), model, ["5"])
+
+
+def test_a_violation_that_shows_in_one_example_only_names_its_layer() -> None:
+    model = xdnn(WIDTH, 12, 12, 3)
+    model = insert(model, 2, SaturatesAt(50.0))
+    for example in range(4):
+        x = batch(4) * 2.0**-20
+        x[example] *= 2.0**19
+        error = refusal(HomogeneityError, model, x, target=1, says=[f"Worst: example {example}"])
+        assert_names_exactly(error, model, ["2"])
+
+
+@dataclasses.dataclass
+class Output:
+    logits: Tensor
+    hidden: Tensor
+
+
+class Wraps(nn.Module):
+    """Returns a data class, as models of other libraries do."""
+
+    def __init__(self, inner: nn.Module) -> None:
+        super().__init__()
+        self.inner = inner
+
+    def forward(self, x: Tensor) -> Output:
+        return Output(self.inner(x), x)
+
+
+@pytest.mark.parametrize(
+    ("wrap", "read", "path"),
+    [(Wraps, lambda o: o.logits, "inner.2"), (Pair, lambda o: o[0], "inner.2"), (Named, lambda o: o["hidden"], "inner.2")],
+)
+def test_models_that_return_containers_are_looked_into(wrap: Callable, read: Callable, path: str) -> None:
+    model = wrap(xdnn(WIDTH, 12, 12, 3)).eval()
+    plant_bias(model.get_submodule(path), 0.1)
+    error = refusal(HomogeneityError, lambda x: read(model(x)), batch(), target=1, model=model)
+    assert_names_exactly(error, model, [path])
+
+
+# ----------------------------------------------------------------------------------------- forward functions around models
+
+
+def test_a_lambda_around_a_model_still_names_the_layers() -> None:
+    model = xdnn(WIDTH, 12, 12, 3)
+    plant_bias(model[2], 0.1)
+    error = refusal(HomogeneityError, lambda x: 2 * model(3 * x)[:, 0], batch(), model=model)
+    assert_names_exactly(error, model, ["2"])
+
+
+def test_of_two_models_in_one_forward_function_the_one_to_blame_is_named() -> None:
+    good, bad = nn.Sequential(xdnn(WIDTH, 12, 3)), xdnn(WIDTH, 12, 3)
+    plant_bias(bad[2], 0.1)
+    error = refusal(HomogeneityError, lambda x: good(x) + bad(x), batch(), target=1, model=bad)
+    assert culprits(error.report) == [("2", "Linear")]
+
+
+OUTSIDE = {
+    "softmax": lambda f: f.softmax(1),
+    "log_softmax": lambda f: f.log_softmax(1),
+    "sigmoid": lambda f: f.sigmoid(),
+    "constant": lambda f: f + 0.1,
+    "clamp": lambda f: f.clamp(-1, 1) + f.clamp(max=0.01),
+}
+
+
+@pytest.mark.parametrize("wrap", OUTSIDE.values(), ids=OUTSIDE)
+def test_where_the_forward_function_itself_breaks_it_the_message_says_that_the_layers_are_fine(wrap: Callable) -> None:
+    model = xdnn(WIDTH, 12, 12, 3)
+    says = ["Every layer is homogeneous by itself", "in the forward function"]
+    error = refusal(HomogeneityError, lambda x: wrap(model(x)), batch(), target=1, model=model, says=says)
+    assert error.report.culprits == ()
+
+
+def test_a_sum_of_layers_of_unequal_degree_says_that_each_is_fine() -> None:
+    class Square(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return x**2
+
+    square, plain = Square(), nn.Linear(WIDTH, WIDTH, bias=False)
+    error = refusal(
+        HomogeneityError,
+        lambda x: (square(x) + plain(x)).sum(1),
+        batch(),
+        says=["Every layer is homogeneous by itself", "a sum of parts of different degree"],
+    )
+    assert error.report.culprits == ()
+
+
+def test_a_forward_function_without_any_module_claims_nothing_about_layers() -> None:
+    error = refusal(HomogeneityError, lambda x: x.exp().sum(1), batch())
+    assert "layer" not in str(error)
+
+
+# ---------------------------------------------------------------------------------------------- models that resist
+
+
+class OnlyWholeBatches(nn.Module):
+    """Runs for exactly three examples."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear = nn.Linear(WIDTH, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.linear(x.reshape(3, WIDTH))
+
+
+class CountsItsCalls(nn.Module):
+    """Raises from the tenth call on: any module may do anything when probed."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear = nn.Linear(WIDTH, 3)
+        self.calls = 0
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.calls += 1
+        if self.calls > 9:
+            raise KeyError("no more")
+        return self.linear(x)
+
+
+@pytest.mark.parametrize("model", [OnlyWholeBatches(), CountsItsCalls()], ids=lambda m: type(m).__name__)
+def test_a_model_that_cannot_be_run_in_pieces_is_refused_all_the_same(model: nn.Module) -> None:
+    fill(model, 1).eval()
+    plant_bias(model.linear, 0.1)
+    says = ["F(αx) ≠ αF(x)", "The layers could not be probed one by one"]
+    error = refusal(HomogeneityError, model, batch(), target=1, says=says)
+    assert error.report.culprits == ()
+    assert not error.report.homogeneous
+
+
+def test_a_scripted_or_traced_model_is_refused_all_the_same() -> None:
+    model = xdnn(WIDTH, 12, 3)
+    plant_bias(model[2], 0.1)
+    with torch.no_grad():
+        twins = [torch.jit.trace(model, batch()), torch.jit.script(model)]
+    for twin in twins:
+        with pytest.raises(HomogeneityError, match="F\\(αx\\) ≠ αF\\(x\\)"):
+            XGradient(twin).attribute(batch(), target=1)
+
+
+def test_control_flow_that_depends_on_the_input_is_refused_and_its_layers_named() -> None:
+    class Branches(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.small, self.large = nn.Linear(WIDTH, 3, bias=False), nn.Linear(WIDTH, 3)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.large(x) if float(x.abs().max()) > 0.5 else self.small(x)
+
+    model = fill(Branches(), 1).eval()
+    plant_bias(model.large, 0.1)
+    error = refusal(HomogeneityError, model, batch(), target=1)
+    assert ("large", "Linear") in culprits(error.report)
+
+
+def hooks(model: nn.Module) -> int:
+    return sum(len(v) for m in model.modules() for k, v in vars(m).items() if k.endswith("_hooks") and v is not None)
+
+
+@pytest.mark.parametrize("model", [OnlyWholeBatches(), CountsItsCalls(), AddsConstant(WIDTH)], ids=str)
+def test_no_hook_stays_on_any_module_also_where_probing_fails(model: nn.Module) -> None:
+    fill(model, 1).eval()
+    if hasattr(model, "linear"):
+        plant_bias(model.linear, 0.1)
+        model.calls = 0
+    refusal(HomogeneityError, model, batch(), target=1)
+    assert hooks(model) == 0
+
+
+def test_the_users_own_hooks_stay_and_still_work() -> None:
+    model, seen = xdnn(WIDTH, 12, 3), []
+    plant_bias(model[0], 0.1)
+    model[0].register_forward_hook(lambda *_: seen.append(1))
+    refusal(HomogeneityError, model, batch(), target=1)
+    seen.clear()
+    model(batch())
+    assert seen == [1]
+    assert hooks(model) == 1
+
+
+def test_localization_leaves_buffers_that_a_forward_does_not_write_alone_under_inference_mode() -> None:
+    model = insert(xdnn(WIDTH, 12, 12, 3), 2, shifting_batch_norm(12))
+    with torch.inference_mode(), nothing_changes(model):
+        assert culprits(check_homogeneity(model, batch(), 1)) == [("2", "BatchNorm1d")]
+
+
+def test_a_check_that_cannot_begin_names_the_public_function() -> None:
+    with pytest.raises(InputError, match="^check_homogeneity: "):
+        check_homogeneity(xdnn(WIDTH, 3), torch.zeros(0, WIDTH))
+
+
+# --------------------------------------------------------------------------------------------------- torchvision's models
+
+
+def image(size: int = 64, n: int = 2) -> Tensor:
+    return torch.randn(n, 3, size, size, generator=seeded(7))
+
+
+@pytest.fixture(scope="module")
+def resnet() -> nn.Module:
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        model = torchvision.models.resnet18(num_classes=10).eval()
+    generator = seeded(8)
+    for module in model.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            with torch.no_grad():
+                module.running_mean.copy_(0.1 * torch.randn(module.num_features, generator=generator))
+                module.bias.copy_(0.1 * torch.randn(module.num_features, generator=generator))
+    return model
+
+
+def test_in_a_resnet_every_batch_norm_and_the_last_layer_are_named_and_no_convolution(resnet: nn.Module) -> None:
+    x = image()
+    to_blame = [m for m in executed(resnet, x) if isinstance(m, (nn.BatchNorm2d, nn.Linear))]
+    paths = {id(module): path for path, module in resnet.named_modules()}
+    error = refusal(HomogeneityError, resnet, x, target=3, says=["… and 11 more (all in report.culprits)"])
+    assert culprits(error.report) == [(paths[id(m)], type(m).__name__) for m in to_blame]
+    assert len(to_blame) == 21
+    assert "Conv2d" not in str(error)
+
+
+def test_a_fresh_resnet_names_only_the_bias_of_its_last_layer() -> None:
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        model = torchvision.models.resnet18(num_classes=10).eval()
+    assert_names_exactly(refusal(HomogeneityError, model, image(), target=3), model, ["fc"])
+    model.fc.bias = None
+    XGradient(model).attribute(image(), target=3)
+
+
+def test_a_fresh_squeezenet_is_accepted_and_with_biases_each_convolution_is_named() -> None:
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        model = torchvision.models.squeezenet1_1(num_classes=10).eval()
+    x = image()
+    XGradient(model).attribute(x, target=3)  # its biases are zero to begin with
+    generator = seeded(9)
+    convolutions = [m for m in executed(model, x) if isinstance(m, nn.Conv2d)]
+    for convolution in convolutions:
+        plant_bias(convolution, 0.01 * torch.randn(convolution.out_channels, generator=generator))
+    error = refusal(HomogeneityError, model, x, target=3)
+    paths = {id(module): path for path, module in model.named_modules()}
+    assert culprits(error.report) == [(paths[id(m)], "Conv2d") for m in convolutions]
+    strip_biases(model)
+    XGradient(model).attribute(x, target=3)
+
+
+def test_a_recurrent_network_is_named_with_its_reason() -> None:
+    class LastStep(nn.Module):
+        def __init__(self, rnn: nn.Module) -> None:
+            super().__init__()
+            self.rnn = rnn
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.rnn(x)[0][:, -1]
+
+    x = torch.randn(3, 5, 4, generator=seeded(1))
+    for rnn in (nn.LSTM(4, 6, batch_first=True), nn.GRU(4, 6, batch_first=True), nn.RNN(4, 6, batch_first=True)):
+        model = fill(LastStep(rnn), 1).eval()
+        says = [f"rnn ({type(rnn).__name__}): has gates or activations that saturate"]
+        assert_names_exactly(refusal(HomogeneityError, model, x, target=1, says=says), model, ["rnn"])
+    homogeneous = fill(LastStep(nn.RNN(4, 6, batch_first=True, nonlinearity="relu", bias=False)), 1).eval()
+    XGradient(homogeneous).attribute(x, target=1)
+
+
+@pytest.mark.parametrize("math_only", [True, False])
+def test_attention_is_named_with_its_reason(math_only: bool) -> None:
+    class Attends(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.attention = nn.MultiheadAttention(4, 2, batch_first=True)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.attention(x, x, x, need_weights=math_only)[0].sum(1)
+
+    model = fill(Attends(), 1, gain=2.0).eval()
+    x = torch.randn(3, 5, 4, generator=seeded(1))
+    error = refusal(HomogeneityError, model, x, target=1, says=["takes a softmax over products of its input"])
+    assert ("attention", "MultiheadAttention") in culprits(error.report)
+
+
+def test_scales_that_are_no_powers_of_two_localize_as_well() -> None:
+    model = xdnn(WIDTH, 12, 12, 3)
+    plant_bias(model[2], 0.1)
+    for scales in ((3.0,), (0.3, 7.0), (math.pi,)):
+        assert culprits(check_homogeneity(model, batch(), 1, scales=scales)) == [("2", "Linear")]

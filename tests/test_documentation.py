@@ -1,0 +1,176 @@
+"""README's code, the tutorials and the demo do what they say."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from captum_xg import _version
+from captum_xg.cli import main
+from captum_xg.demo import demo_images, demo_model
+from captum_xg.demo.assets import ASSETS, LICENCE_FILE, WEIGHT_FILES, training_record
+from captum_xg.demo.train import accuracy
+
+ROOT = Path(__file__).resolve().parent.parent
+NOTEBOOKS = sorted((ROOT / "tutorials").glob("*.ipynb"))
+
+
+def test_every_code_block_of_the_readme_runs(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    assert len(blocks) >= 5
+    namespace: dict = {}
+    for block in blocks:
+        exec(compile(block, "README.md", "exec"), namespace)
+    assert (tmp_path / "x_gradient.png").stat().st_size > 1000
+    # The refusal that the README quotes is the one that the package gives.
+    printed = capsys.readouterr().out
+    quoted = re.search(r"```text\n(XGradient\.attribute: .*?)```", (ROOT / "README.md").read_text(), re.DOTALL).group(1)
+    for line in quoted.splitlines():
+        if "…" not in line:
+            assert " ".join(line.split()) in " ".join(printed.split())
+
+
+def test_the_paths_that_the_readme_links_to_exist():
+    for path in re.findall(r"\]\((?!http)([^)]+)\)", (ROOT / "README.md").read_text()):
+        assert (ROOT / path).exists(), path
+
+
+@pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda path: path.stem)
+def test_a_tutorial_runs_from_a_clean_kernel_and_its_claims_hold(notebook, tmp_path):
+    import nbformat
+    from nbclient import NotebookClient
+
+    content = nbformat.read(notebook, as_version=4)
+    assert any("assert " in cell.source for cell in content.cells if cell.cell_type == "code")
+    NotebookClient(content, timeout=300, kernel_name="python3", resources={"metadata": {"path": tmp_path}}).execute()
+
+
+@pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda path: path.stem)
+def test_the_committed_outputs_of_a_tutorial_are_complete_and_speak_of_no_machine(notebook):
+    cells = [cell for cell in json.loads(notebook.read_text())["cells"] if cell["cell_type"] == "code"]
+    assert [cell["execution_count"] for cell in cells] == list(range(1, len(cells) + 1))
+    outputs = [output for cell in cells for output in cell["outputs"]]
+    assert any("image/png" in output.get("data", {}) for output in outputs)
+    assert not [o for o in outputs if o["output_type"] == "error" or o.get("name") == "stderr"]
+    assert not re.search(r"site-packages|/home/|/tmp/|/root/", json.dumps(outputs))
+
+
+def test_the_demo_prints_verdicts_numbers_and_a_refusal_and_writes_a_picture(tmp_path, capsys):
+    assert main(["demo", "--images", "8", "--output", str(tmp_path / "new" / "picture.png")]) == 0
+    text = capsys.readouterr().out
+    assert "network without biases: Homogeneous of degree 1" in text
+    assert "network with biases: NOT homogeneous of degree 1" in text
+    assert "Integrated Gradients (128)" in text
+    assert "HomogeneityError" in text
+    assert "0 (Conv2d): adds a bias" in text
+    # The two numbers that the demo is about: equal to rounding on one network, far apart on the other.
+    equal, different = (float(v) for v in re.findall(r"largest relative difference between the two: (\S+)", text))
+    assert equal < 1e-6
+    assert different > 0.3
+    assert str(tmp_path / "new" / "picture.png") in text
+    picture = (tmp_path / "new" / "picture.png").read_bytes()
+    assert picture.startswith(b"\x89PNG")
+    assert len(picture) > 50_000
+
+
+def test_the_demo_runs_as_a_module_without_a_terminal_encoding(tmp_path):
+    environment = {**os.environ, "PYTHONIOENCODING": "ascii", "MPLBACKEND": "agg"}
+    command = [sys.executable, "-m", "captum_xg", "demo", "--images", "1", "--output", "p.png"]
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "p.png").exists()
+
+
+def test_a_picture_that_cannot_be_written_is_an_error_before_anything_is_computed(tmp_path, capsys):
+    (tmp_path / "file").write_text("")
+    assert main(["demo", "--output", str(tmp_path / "file" / "p.png")]) == 3
+    captured = capsys.readouterr()
+    assert "captum-xg demo:" in captured.err
+    assert captured.out == ""
+
+
+def test_the_demo_refuses_more_images_than_are_shipped(tmp_path, capsys):
+    assert main(["demo", "--images", "501", "--output", str(tmp_path / "p.png")]) == 3
+    assert "500" in capsys.readouterr().err
+    assert not (tmp_path / "p.png").exists()
+
+
+def test_the_command_without_arguments_prints_its_help(capsys):
+    assert main([]) == 2
+    assert "demo" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["demo", "--help"], ["--version"]])
+def test_help_and_version_exit_with_zero(arguments, capsys):
+    with pytest.raises(SystemExit) as exit_:
+        main(arguments)
+    assert exit_.value.code == 0
+    assert capsys.readouterr().out
+
+
+@pytest.mark.parametrize("bias", [False, True])
+def test_the_shipped_networks_are_small_safe_and_recognise_88_percent(bias):
+    name = "with biases" if bias else "without biases"
+    file = ASSETS / WEIGHT_FILES[name]
+    assert file.stat().st_size < 500_000
+    state = torch.load(file, weights_only=True)
+    assert any(key.endswith("bias") for key in state) is bias
+    assert accuracy(demo_model(bias=bias), *demo_images()) >= 0.88
+    assert training_record()["test_accuracy"][name] >= 0.88
+
+
+def test_the_shipped_images_are_the_first_ones_of_the_test_set_and_come_with_their_licence():
+    images, labels = demo_images()
+    assert images.shape == (500, 1, 28, 28)
+    assert images.dtype == torch.float32
+    assert 0 == images.min() < images.max() == 1
+    assert set(labels.tolist()) == set(range(10))
+    assert "Zalando" in (ASSETS / LICENCE_FILE).read_text()
+    root = os.environ.get("CAPTUM_XG_FASHION_MNIST")
+    if root:
+        from captum_xg.datasets.fashion_mnist import load_fashion_mnist
+
+        original = load_fashion_mnist(root, train=False)
+        assert torch.equal(original[0][:500], images)
+        assert torch.equal(original[1][:500], labels)
+
+
+@pytest.mark.parametrize("n", [0, -1, 501])
+def test_demo_images_refuses_a_number_that_it_does_not_have(n):
+    with pytest.raises(ValueError, match="between 1 and 500"):
+        demo_images(n)
+
+
+def test_retraining_writes_files_that_the_demo_can_use(tmp_path, capsys):
+    # A made-up data set of the right form: the real one takes minutes.
+    raw = tmp_path / "FashionMNIST" / "raw"
+    raw.mkdir(parents=True)
+    generator = np.random.default_rng(0)
+    for part, n in (("train", 600), ("t10k", 520)):
+        labels = (np.arange(n) % 10).astype(np.uint8)
+        images = generator.integers(0, 40, (n, 28, 28), dtype=np.uint8)
+        images[np.arange(n), 4 + labels, :] = 255
+        header = b"\x00\x00\x08\x03" + n.to_bytes(4, "big") + (28).to_bytes(4, "big") * 2
+        (raw / f"{part}-images-idx3-ubyte").write_bytes(header + images.tobytes())
+        (raw / f"{part}-labels-idx1-ubyte").write_bytes(b"\x00\x00\x08\x01" + n.to_bytes(4, "big") + labels.tobytes())
+    out, picture = tmp_path / "assets", tmp_path / "p.png"
+    arguments = ["demo", "--retrain", str(tmp_path), "--epochs", "1", "--assets", str(out), "--output", str(picture)]
+    assert main([*arguments, "--images", "8"]) == 0
+    assert str(out) in capsys.readouterr().out
+    images, labels = demo_images(folder=out)
+    assert images.shape == (500, 1, 28, 28)
+    assert labels[:10].tolist() == list(range(10))
+    assert picture.exists()
+
+
+def test_the_version_is_that_of_the_installed_package():
+    from importlib.metadata import version
+
+    assert version("captum-xg") == _version.__version__
