@@ -120,14 +120,14 @@ class ScalarFunction:
     def _finite(self, gradient: Tensor | None, index: int) -> Tensor:
         if gradient is None:
             raise GradientError(
-                f"{self.where}: the output does not depend on inputs[{index}] through autograd: it is unused or detached. "
-                "Leave it out of `inputs`, or pass it as an additional forward argument."
+                f"{self.where}: the output does not depend on inputs[{index}] through autograd: it is unused or "
+                "detached. Leave it out of `inputs`, or pass it as an additional forward argument."
             )
         if not all_finite(gradient):
             bad = int((~torch.isfinite(gradient)).flatten().nonzero()[0]) // max(1, gradient[0].numel())
             raise GradientError(
-                f"{self.where}: the gradient with respect to inputs[{index}] has NaN or infinity, first in example {bad}, "
-                "although F(x) is finite. A frequent cause is the square root or a norm of exactly zero."
+                f"{self.where}: the gradient with respect to inputs[{index}] has NaN or infinity, first in example "
+                f"{bad}, although F(x) is finite. A frequent cause is the square root or a norm of exactly zero."
             )
         return gradient
 

@@ -62,8 +62,9 @@ def _format_input(x: Any, name: str, where: str) -> Tensor:
 
 def all_finite(x: Tensor) -> bool:
     """Return whether no entry is NaN or infinite, in one pass over x and without a mask of its size."""
-    # A finite sum proves it. One that is not may also come from large entries adding up, which the second look rules out.
-    return bool(torch.isfinite(x.detach().sum())) or bool(torch.isfinite(x.detach()).all())
+    # A finite sum proves it. One that is not may also come from large entries adding up: hence the second look.
+    x = x.detach()
+    return bool(torch.isfinite(x.sum())) or bool(torch.isfinite(x).all())
 
 
 def require_zero_baselines(baselines: Any, inputs: tuple[Tensor, ...], where: str) -> None:

@@ -20,8 +20,8 @@ def check_output(output: Any, n: int, where: str) -> Tensor:
     """
     if not isinstance(output, Tensor):
         raise ForwardOutputError(
-            f"{where}: forward_func returns {type(output).__name__} and not a tensor. Choose the tensor to explain, for "
-            "example with `lambda x: model(x)[0]` or `lambda x: model(x).logits`."
+            f"{where}: forward_func returns {type(output).__name__} and not a tensor. Choose the tensor to explain, "
+            "for example with `lambda x: model(x)[0]` or `lambda x: model(x).logits`."
         )
     if not output.dtype.is_floating_point:
         raise ForwardOutputError(
@@ -30,8 +30,8 @@ def check_output(output: Any, n: int, where: str) -> Tensor:
         )
     if output.dim() == 0 or output.shape[0] != n:
         raise ForwardOutputError(
-            f"{where}: forward_func returns shape {tuple(output.shape)} for {n} examples; dimension 0 must have one entry "
-            "per example. Return one score per example and do not sum or average over the batch."
+            f"{where}: forward_func returns shape {tuple(output.shape)} for {n} examples; dimension 0 must have one "
+            "entry per example. Return one score per example and do not sum or average over the batch."
         )
     return output
 
@@ -98,8 +98,8 @@ def _check_index(index: Any, classes: tuple[int, ...], name: str, where: str, *,
     entries = index if isinstance(index, tuple) else (index,)
     if len(entries) > len(classes):
         raise TargetError(
-            f"{where}; `{name}` = {index!r} has {len(entries)} indices for {len(classes)} dimensions behind the examples."
-            + ("" if classes else " There is one number per example already: leave `target` out.")
+            f"{where}; `{name}` = {index!r} has {len(entries)} indices for {len(classes)} dimensions behind the "
+            "examples." + ("" if classes else " There is one number per example already: leave `target` out.")
         )
     for entry, size in zip(entries, classes, strict=False):
         if isinstance(entry, slice):
@@ -124,6 +124,6 @@ def _require_one_number(index: Any, classes: tuple[int, ...], name: str, where: 
         count *= size
     if count != 1:
         raise TargetError(
-            f"{where}; `{name}` = {index!r} picks {count} numbers per example, but exactly one is explained. Give an index "
-            "for every dimension behind the examples."
+            f"{where}; `{name}` = {index!r} picks {count} numbers per example, but exactly one is explained. Give "
+            "an index for every dimension behind the examples."
         )

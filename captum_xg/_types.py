@@ -9,16 +9,9 @@ from torch import Tensor
 Inputs = TypeVar("Inputs", Tensor, tuple[Tensor, ...])
 """One tensor or a tuple of them; what goes in as one comes out as one."""
 
-Baselines: TypeAlias = None | int | float | Tensor | tuple[int | float | Tensor, ...]
+Baselines: TypeAlias = int | float | Tensor | tuple[int | float | Tensor, ...] | None
 
-Target: TypeAlias = (
-    None
-    | int
-    | tuple[int, ...]
-    | tuple[slice, ...]
-    | Tensor
-    | list[int]
-    | list[tuple[int, ...]]
-    | list[tuple[slice, ...]]
-)
+Index: TypeAlias = int | tuple[int, ...] | tuple[slice, ...]
+
+Target: TypeAlias = Index | Tensor | list[int] | list[tuple[int, ...]] | list[tuple[slice, ...]] | None
 """Which number of each example's output: the forms that Captum takes."""

@@ -42,8 +42,8 @@ def _parser() -> argparse.ArgumentParser:
     demo = commands.add_parser(
         "demo",
         help="X-Gradient against Integrated Gradients on real images, with a picture; needs no download",
-        description="Compare X-Gradient with Captum's Integrated Gradients on real images and two trained networks that "
-        "come with the package, show what a refusal looks like, and write one picture.",
+        description="Compare X-Gradient with Captum's Integrated Gradients on real images and two trained networks "
+        "that come with the package, show what a refusal looks like, and write one picture.",
     )
     demo.add_argument(
         "--output",

@@ -52,7 +52,7 @@ class CrossExampleError(CaptumXGError, RuntimeError):
 
 
 class HomogeneityError(CaptumXGError, RuntimeError):
-    """The forward function is not positively homogeneous of the degree asked for, so x·∇F/k is not Integrated Gradients.
+    """F is not positively homogeneous of the degree asked for, so x·∇F/k is not Integrated Gradients.
 
     Attributes:
         report: The :class:`~captum_xg.homogeneity.report.HomogeneityReport` with every number behind the verdict.

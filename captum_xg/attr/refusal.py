@@ -23,8 +23,9 @@ def refusal_message(report: HomogeneityReport, where: str) -> str:
         lines.append(f"  F shows degree {report.degree:g}: use XGradient(…, degree={report.degree:g}).")
     lines += [f"  {note}" for note in report.notes]
     lines += report.culprit_lines()
+    mend = "mend what is named above; or use" if report.culprits or report.notes else "use"
     lines.append(
-        "  What to do: mend what is named above; or use captum.attr.IntegratedGradients, which needs no homogeneity; or pass "
+        f"  What to do: {mend} captum.attr.IntegratedGradients, which needs no homogeneity; or pass "
         f"on_violation='warn' to get {result} as it is. check_homogeneity(…) prints all numbers."
     )
     return "\n".join(lines)
@@ -39,7 +40,13 @@ def _worst(report: HomogeneityReport, power: str) -> list[str]:
             f"{power}F(x) = {worst.expected:.6g} (relative deviation {worst.max_deviation:.1e}, "
             f"tolerance {worst.tolerance:.1e})."
         ]
-    euler = report.euler
+    gradient, euler = report.gradient, report.euler
+    if gradient is not None and not gradient.holds:
+        return [
+            f"  Worst: example {gradient.worst_example}: F is zero along its whole ray, but at α = "
+            f"{format_scale(gradient.scale)} its gradient does not scale as that degree asks: Σ|x·∂F(αx)| = "
+            f"{gradient.observed:.6g}, expected {gradient.expected:.6g}."
+        ]
     if euler is None:
         return []
     return [

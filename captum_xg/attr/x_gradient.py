@@ -38,16 +38,18 @@ class XGradient(GradientAttribution):  # type: ignore[misc]  # Captum has no typ
     .. math:: \mathrm{IG}_i(x) = x_i \int_0^1 \frac{\partial F(\alpha x)}{\partial x_i}\, d\alpha
               = \frac{1}{k}\, x_i \frac{\partial F(x)}{\partial x_i}.
 
-    It takes the place of :class:`captum.attr.IntegratedGradients` without another edit, checks before it returns that F is
-    homogeneous, and otherwise names the layers that break it.
+    It takes the place of :class:`captum.attr.IntegratedGradients` without another edit, checks before it returns that F
+    is homogeneous, and otherwise names the layers that break it.
 
     Args:
         forward_func: A module or any callable that gives one score per example once a target is chosen.
-        multiply_by_inputs: Return x·∇F/k (global attributions); else ∇F/k, the mean gradient along the path (local ones).
-        degree: k ≥ 1, or ``"auto"`` to find it on each call, one k for all examples. Only the numeric check can find it.
+        multiply_by_inputs: Return x·∇F/k (global attributions), else the mean gradient along the path, ∇F/k (local
+            ones).
+        degree: k ≥ 1, or ``"auto"`` to find it on each call, one k for all examples. Only the numeric check can find
+            it.
         validate: ``"numeric"`` tests F(αx) = αᵏF(x) on every example of every call at a power of two on each side of 1,
-            and Euler's identity Σ xᵢ·∂ᵢF = kF; this costs two forward passes without gradients. ``"off"`` tests nothing:
-            then the result is Integrated Gradients only if you know that F is homogeneous.
+            and Euler's identity Σ xᵢ·∂ᵢF = kF; this costs two forward passes without gradients. ``"off"`` tests
+            nothing: then the result is Integrated Gradients only if you know that F is homogeneous.
             ``"certificate"`` is reserved for static proofs and not available yet.
         on_violation: ``"raise"`` a :class:`~captum_xg.errors.HomogeneityError`, or ``"warn"`` once per call
             (:class:`~captum_xg.errors.HomogeneityWarning`) and return x·∇F/k all the same.
@@ -57,11 +59,11 @@ class XGradient(GradientAttribution):  # type: ignore[misc]  # Captum has no typ
         DegreeError: If ``degree`` is not a number ≥ 1 or ``"auto"``.
         ValueError: If another option has no such value.
 
-    Source: Hesse et al. 2021, Definition 3.1, Propositions 3.2 and 3.3 (degree k), Eq. 5.
+    Source: Hesse et al. 2021, Proposition 3.2 and Eq. 3 (degree k), Definition 3.5 and Eq. 4 (k = 1).
 
     Example:
-        >>> model = torch.nn.Sequential(torch.nn.Linear(3, 5, bias=False), torch.nn.ReLU(), torch.nn.Linear(5, 2, bias=False))
-        >>> attributions = XGradient(model).attribute(torch.rand(4, 3), target=1)
+        >>> linear, relu = torch.nn.Linear(3, 2, bias=False), torch.nn.ReLU()
+        >>> attributions = XGradient(torch.nn.Sequential(linear, relu)).attribute(torch.rand(4, 3), target=1)
         >>> attributions.shape
         torch.Size([4, 3])
     """

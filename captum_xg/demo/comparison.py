@@ -67,8 +67,8 @@ def compare(
         images: Shape ``(N, 1, 28, 28)``.
         labels: Shape ``(N,)``.
         n_steps: Gradient evaluations of Integrated Gradients per image.
-        validated: Whether X-Gradient checks homogeneity, as it does by default. On a model that is not homogeneous it must
-            be False to get a number at all.
+        validated: Whether X-Gradient checks homogeneity, as it does by default. On a model that is not homogeneous it
+            must be False to get a number at all.
         title: For the progress bar, which appears when this takes more than two seconds.
     """
     ig, xg = IntegratedGradients(model), XGradient(model, validate="numeric" if validated else "off")

@@ -79,8 +79,8 @@ def draw(
     figure.text(
         0.5,
         0.018,
-        "Red pixels speak for the class, blue ones against it. Below each difference: its largest value, relative to the "
-        "largest attribution of that image.",
+        "Red pixels speak for the class, blue ones against it. Below each difference: its largest value, relative to "
+        "the largest attribution of that image.",
         ha="center",
         fontsize=9.5,
     )

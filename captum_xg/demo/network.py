@@ -17,7 +17,7 @@ def fashion_cnn(*, bias: bool) -> nn.Sequential:
     Returns:
         A network from ``(N, 1, 28, 28)`` to logits ``(N, 10)``.
 
-    Source: Hesse et al. 2021, Propositions 3.7 to 3.9.
+    Source: Hesse et al. 2021, Propositions 3.8 and 3.9, Corollary 3.10.
     """
 
     def conv(inputs: int, outputs: int) -> list[nn.Module]:

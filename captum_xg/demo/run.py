@@ -60,9 +60,10 @@ def run_demo(output: str | Path, *, n_images: int = 32, assets: str | Path = ASS
     print("\nnetwork with biases (validate='off', so that there is a number at all)")
     print(_table(bad))
     print(
-        f"\nWithout biases the two agree to rounding. With biases they differ by up to {float(bad.differences.max()):.0%} of "
-        f"the largest attribution\n(median image: {float(bad.differences.median()):.0%}), and the sum of input × gradient "
-        f"misses F(x) − F(0) by up to {bad.x_gradient.completeness_error:.0%}."
+        f"\nWithout biases the two agree to rounding. With biases they differ by up to "
+        f"{float(bad.differences.max()):.0%} of the largest attribution\n(median image: "
+        f"{float(bad.differences.median()):.0%}), and the sum of input × gradient misses F(x) − F(0) by up to "
+        f"{bad.x_gradient.completeness_error:.0%}."
     )
 
     _heading("3. What XGradient says to the network with biases")

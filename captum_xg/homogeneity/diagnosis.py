@@ -49,8 +49,8 @@ def explain_violation(function: ScalarFunction, evaluation: Evaluation, report: 
     culprits, notes = find_culprits(function, evaluation.inputs, report.worst_example, report.worst_scale)
     if not culprits and modules_of(function.forward_func) and not notes:
         notes = (
-            "Every layer is homogeneous by itself on the activations it receives: what breaks it stands outside of them, "
-            "in the forward function, or is a sum of parts of different degree.",
+            "Every layer is homogeneous by itself on the activations it receives: what breaks it stands outside of "
+            "them, in the forward function, or is a sum of parts of different degree.",
         )
     return replace(report, culprits=culprits, notes=report.notes + notes)
 
@@ -91,9 +91,10 @@ def _require_separate_examples(function: ScalarFunction, evaluation: Evaluation)
                 f" These layers normalise by batch statistics even in eval mode: {', '.join(norms)}." if norms else ""
             )
             raise CrossExampleError(
-                f"{function.where}: the value for one example depends on the others: halving the others changes F(x) of "
-                f"example {i} from {float(before[i]):.6g} to {float(after[i]):.6g}, so no attribution to one example's "
-                f"input is complete.{hint} Let the forward function treat examples separately, or explain one at a time."
+                f"{function.where}: the value for one example depends on the others: halving the others changes F(x) "
+                f"of example {i} from {float(before[i]):.6g} to {float(after[i]):.6g}, so no attribution to one "
+                f"example's input is complete.{hint} Let the forward function treat examples separately, or explain "
+                "one at a time."
             )
 
 

@@ -8,39 +8,57 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.instancenorm import _InstanceNorm
 from torch.nn.modules.padding import _ConstantPadNd
 
-_SATURATING = (nn.ReLU6, nn.Hardtanh, nn.Hardsigmoid, nn.Hardswish)
-_SMOOTH = (
-    nn.GELU, nn.SiLU, nn.Mish, nn.ELU, nn.SELU, nn.CELU, nn.Softplus, nn.Sigmoid, nn.Tanh, nn.LogSigmoid, nn.Softsign,
-    nn.Tanhshrink, nn.GLU,
-)  # fmt: skip
-_SHRINKING = (nn.Hardshrink, nn.Softshrink, nn.Threshold)
-_SOFTMAX = (nn.Softmax, nn.LogSoftmax, nn.Softmin, nn.Softmax2d)
-_NORMS = (nn.LayerNorm, nn.GroupNorm, nn.LocalResponseNorm, nn.RMSNorm, _InstanceNorm)
-_GATED = (nn.RNNBase, nn.RNNCellBase)
-_ATTENTION = (nn.MultiheadAttention, nn.TransformerEncoderLayer, nn.TransformerDecoderLayer)
+_SIGMOIDAL = (nn.Sigmoid, nn.Tanh, nn.LogSigmoid, nn.Softsign, nn.Tanhshrink, nn.GLU)
+
+_RECTIFIER = "Replace it by nn.ReLU, nn.LeakyReLU or nn.PReLU"
+
+# The first row with one of a module's classes says what it does, and the remedy.
+_BY_CLASS: tuple[tuple[tuple[type[nn.Module], ...], str, str], ...] = (
+    (
+        (nn.ReLU6, nn.Hardtanh, nn.Hardsigmoid, nn.Hardswish),
+        "saturates at a fixed value, so a large enough αx is cut off",
+        _RECTIFIER,
+    ),
+    (
+        (nn.GELU, nn.SiLU, nn.Mish, nn.ELU, nn.SELU, nn.CELU, nn.Softplus, *_SIGMOIDAL),
+        "is curved, so its slope changes with α",
+        _RECTIFIER,
+    ),
+    (
+        (nn.Hardshrink, nn.Softshrink, nn.Threshold),
+        "compares with a fixed threshold, which αx crosses",
+        _RECTIFIER,
+    ),
+    (
+        (nn.Softmax, nn.LogSoftmax, nn.Softmin, nn.Softmax2d),
+        "normalises exponentials",
+        "Explain the logits before it instead",
+    ),
+    (
+        (nn.LayerNorm, nn.GroupNorm, nn.LocalResponseNorm, nn.RMSNorm, _InstanceNorm),
+        "divides by a statistic of its input plus a constant eps, and so does not scale with α",
+        "Leave it out, or use a network without normalisation",
+    ),
+    (
+        (nn.MultiheadAttention, nn.TransformerEncoderLayer, nn.TransformerDecoderLayer),
+        "takes a softmax over products of its input",
+        "Use another architecture",
+    ),
+    (
+        (nn.RNNBase, nn.RNNCellBase),
+        "has gates or activations that saturate, or biases",
+        "Use nn.RNN with nonlinearity='relu' and bias=False, or a convolutional network",
+    ),
+)
 
 
 def explain_module(module: nn.Module) -> tuple[str, str]:
     """Return (reason, remedy) for a module that a probe has found not to be homogeneous."""
+    for classes, reason, remedy in _BY_CLASS:
+        if isinstance(module, classes):
+            return reason, remedy
     if isinstance(module, _BatchNorm):
         return _batch_norm(module)
-    if isinstance(module, _SATURATING):
-        return "saturates at a fixed value, so a large enough αx is cut off", "Replace it by nn.ReLU"
-    if isinstance(module, _SMOOTH):
-        return "is curved, so its slope changes with α", "Replace it by nn.ReLU, nn.LeakyReLU or nn.PReLU"
-    if isinstance(module, _SHRINKING):
-        return "compares with a fixed threshold, which αx crosses", "Replace it by nn.ReLU"
-    if isinstance(module, _SOFTMAX):
-        return "normalises exponentials", "Explain the logits before it instead"
-    if isinstance(module, _NORMS):
-        return (
-            f"divides by a statistic of its input plus eps{_shift(module, ' and adds a shift')}, so it does not scale with α",
-            "Leave it out, or use a network without normalisation",
-        )
-    if isinstance(module, _ATTENTION):
-        return "takes a softmax over products of its input", "Use another architecture"
-    if isinstance(module, _GATED):
-        return "has gates or activations that saturate", "Use nn.RNN with nonlinearity='relu' and bias=False, or a CNN"
     if isinstance(module, _ConstantPadNd):
         return f"pads with the constant {module.value:g}", "Pad with zeros"
     bias = getattr(module, "bias", None)
@@ -49,13 +67,17 @@ def explain_module(module: nn.Module) -> tuple[str, str]:
             f"adds a bias of up to {float(bias.detach().abs().max()):.2g}",
             "Train it with bias=False, or set the bias to zero and fine-tune",
         )
-    if next(module.children(), None) is not None:
-        return (
-            "the operations of its own forward are not homogeneous, though each layer inside it is",
-            "Look for constants added, fixed thresholds, softmax, sigmoid, normalisation with eps, or a sum of "
-            "terms of different degree",
-        )
-    return "its output does not scale with its input", "Replace it by a homogeneous operation"
+    return _own_forward(module)
+
+
+def _own_forward(module: nn.Module) -> tuple[str, str]:
+    if next(module.children(), None) is None:
+        return "its output does not scale with its input", "Replace it by a homogeneous operation"
+    return (
+        "the operations of its own forward are not homogeneous, though each layer inside it is",
+        "Look for constants added, fixed thresholds, softmax, sigmoid, normalisation with eps, or a sum of "
+        "terms of different degree",
+    )
 
 
 def _batch_norm(module: _BatchNorm) -> tuple[str, str]:
@@ -71,8 +93,3 @@ def _batch_norm(module: _BatchNorm) -> tuple[str, str]:
         f"adds a shift of up to {float(shift.abs().max()):.2g} (bias − running mean · slope)",
         "Train without it, or set its bias and running mean to zero and fine-tune",
     )
-
-
-def _shift(module: nn.Module, text: str) -> str:
-    bias = getattr(module, "bias", None)
-    return text if isinstance(bias, Tensor) and bool((bias != 0).any()) else ""

@@ -31,9 +31,9 @@ def find_culprits(
 ) -> tuple[tuple[Culprit, ...], tuple[str, ...]]:
     """Return the modules under the forward function that are not homogeneous of any degree, in order of execution.
 
-    The forward function runs at x and at αx, for one example, and the arguments of each module are kept. Those that differ
-    depend on the input; a module is probed by scaling just these. A module with submodules counts only if none of those
-    that ran inside it is to blame: then it is the operations of its own forward.
+    The forward function runs at x and at αx, for one example, and the arguments of each module are kept. Those that
+    differ depend on the input; a module is probed by scaling just these. A module with submodules counts only if none
+    of those that ran inside it is to blame: then it is the operations of its own forward.
 
     Args:
         function: F.

@@ -50,8 +50,8 @@ def require_evaluation_mode(forward_func: Callable[..., Any], where: str) -> Non
         listed = "".join(f"\n    {line}" for line in offenders[:10])
         more = f"\n    … and {len(offenders) - 10} more" if len(offenders) > 10 else ""
         raise TrainingModeError(
-            f"{where}: layers of the model are in training mode, so F(x) is not one fixed function of x:{listed}{more}\n"
-            "  Call model.eval() first. Nothing was run."
+            f"{where}: layers of the model are in training mode, so F(x) is not one fixed function of x:{listed}"
+            f"{more}\n  Call model.eval() first. Nothing was run."
         )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
@@ -17,7 +18,7 @@ from captum_xg.homogeneity.diagnosis import explain_violation, restoring_random_
 from captum_xg.homogeneity.modules import require_evaluation_mode
 from captum_xg.homogeneity.precision import Precision
 from captum_xg.homogeneity.report import EulerCheck, HomogeneityReport, ScaleCheck
-from captum_xg.homogeneity.trials import Trials, run_trials, to_vector
+from captum_xg.homogeneity.trials import Trials, run_trials, scale_inputs, to_vector
 
 
 def check_homogeneity(
@@ -34,8 +35,8 @@ def check_homogeneity(
 
     Every example is tried at every scale, and Euler's identity Σ xᵢ·∂F/∂xᵢ = kF(x) at x. Powers of two are exact in
     binary floating point and commute with every rounding of a homogeneous op, so they are compared bit-tight; other
-    scales with a tolerance of √eps. A violation is traced to the layers that are not homogeneous on the activations they
-    really receive.
+    scales with a tolerance of √eps. A violation is traced to the layers that are not homogeneous on the activations
+    they really receive.
 
     This is a test, not a proof. It sees these inputs at these scales, and F only: values can agree along the ray
     through x while the gradient is not constant along it, as for F(x, y) = x + y² − y·x² at y = 0.
@@ -58,7 +59,7 @@ def check_homogeneity(
         DegreeError: If ``degree`` is not a number.
         ValueError: If a scale is not a finite positive number, or all of them are 1.
 
-    Source: Hesse et al. 2021, Definition 3.6 (homogeneity) and Eq. 9 (Euler).
+    Source: Hesse et al. 2021, Proposition 3.2 and Definition 3.3 (homogeneity), Eq. 9 (its gradient).
 
     Example:
         >>> report = check_homogeneity(torch.nn.Linear(3, 1), torch.rand(4, 3))
@@ -66,7 +67,7 @@ def check_homogeneity(
         False
     """
     where = "check_homogeneity"
-    if degree is not None and not (isinstance(degree, (int, float)) and torch.isfinite(torch.tensor(float(degree)))):
+    if degree is not None and not (isinstance(degree, (int, float)) and math.isfinite(degree)):
         raise DegreeError(f"{where}: `degree` must be a number or None but is {degree!r}.")
     function = ScalarFunction(forward_func, additional_forward_args, target, where)
     formatted = format_inputs(inputs, where)
@@ -122,22 +123,30 @@ def measure_homogeneity(
 
     zero = not values.any() and not trials.observed.any()
     if tested is None and zero:
-        notes += ("F is zero at x and at every scale, which no degree contradicts.",)
+        notes += (
+            ("F is zero along these rays but its gradient is not: they cannot tell the degree. Give `degree`.",)
+            if magnitude.any()
+            else ("F is zero at x and at every scale, and so are all attributions, whatever the degree.",)
+        )
     checks = _judge_scales(trials, values, magnitude, tested if tested is not None else 1.0, precision)
     euler = None if tested is None else _judge_euler(euler_sum, values, magnitude, tested, precision)
     values_hold = all(check.holds for check in checks)
-    holds = values_hold and (euler is None or euler.holds)
+    blind = (values == 0) & (trials.observed == 0).all(0) & (magnitude > 0)
+    gradient = None
+    if tested is not None and blind.any():
+        gradient = _judge_gradients(function, evaluation, blind, trials.scales[0], magnitude, tested, precision)
+    holds = values_hold and all(check is None or check.holds for check in (euler, gradient))
     if tested is not None and tested < 1:
         notes += (_below_one(tested),)
     elif shown is not None and shown == 0:
         notes += (_below_one(shown),)
-    if values_hold and not holds:
+    if values_hold and euler is not None and not euler.holds:
         notes += (
-            "The values scale but the gradient is not the gradient of F: some path is detached (detach, no_grad, .data, "
-            "a custom autograd function, a backward hook).",
+            "The values scale but the gradient is not the gradient of F: some path is detached (detach, no_grad, "
+            ".data, a custom autograd function, a backward hook).",
         )
     unchecked = tuple((~(trials.usable & (trials.scales != 1)).any(0)).nonzero().flatten().tolist())
-    determined = tested is not None or zero
+    determined = tested is not None or (zero and not magnitude.any())
     worst = max(checks, key=lambda c: c.max_deviation, default=ScaleCheck(1.0, 0, 0.0, 0.0, 0, 0.0, 0.0))
     return HomogeneityReport(
         homogeneous=holds and determined and not unchecked and (tested is None or tested >= 1),
@@ -152,6 +161,7 @@ def measure_homogeneity(
         unchecked=unchecked,
         examples=len(values),
         dtype=str(precision.dtype).removeprefix("torch."),
+        gradient=gradient,
         notes=notes,
     )
 
@@ -232,11 +242,47 @@ def _judge_euler(total: Tensor, values: Tensor, magnitude: Tensor, degree: float
     return EulerCheck(precision.euler_rtol, float(deviation[at]), at, float(total[at]), float(expected[at]))
 
 
+def _judge_gradients(
+    function: ScalarFunction,
+    evaluation: Evaluation,
+    blind: Tensor,
+    scales: Tensor,
+    magnitude: Tensor,
+    degree: float,
+    precision: Precision,
+) -> ScaleCheck:
+    """Compare ∇F(αx) with αᵏ⁻¹∇F(x) for the examples where F itself is zero and so agrees with every degree.
+
+    F(x, y) = x² − y² at (1, 1) is one: degree 2, zero along the whole ray, attributions (1, −1) and not (2, −2).
+    """
+    there = function.evaluate(scale_inputs(evaluation.inputs, scales))
+    growth = scales ** (degree - 1)
+    difference, observed = torch.zeros_like(growth), torch.zeros_like(growth)
+    for x, here, moved in zip(evaluation.inputs, evaluation.gradients, there.gradients, strict=True):
+        rows = x.detach().reshape(len(x), -1).to("cpu", torch.float64)
+        g = here.detach().reshape(len(x), -1).to("cpu", torch.float64)
+        h = moved.reshape(len(x), -1).to("cpu", torch.float64)
+        difference += (rows * (h - growth[:, None] * g)).abs().sum(1)
+        observed += (rows * h).abs().sum(1)
+    expected = growth * magnitude
+    deviation = torch.where(blind, difference / expected, -1.0)
+    at = int(deviation.argmax())
+    return ScaleCheck(
+        scale=float(scales[at]),
+        examples=int(blind.sum()),
+        tolerance=precision.euler_rtol,
+        max_deviation=float(deviation[at]),
+        worst_example=at,
+        observed=float(observed[at]),
+        expected=float(expected[at]),
+    )
+
+
 def _below_one(degree: float) -> str:
     if degree == 0:
         return (
-            "F is scale-invariant (degree 0): F(αx) does not tend to F(0) as α → 0, so Integrated Gradients against zero "
-            "has nothing to distribute and Σ x·∂F is 0."
+            "F is scale-invariant (degree 0): F(αx) does not tend to F(0) as α → 0, so Integrated Gradients against "
+            "zero has nothing to distribute and Σ x·∂F is 0."
         )
     return f"Degree {degree:g} is below 1: ∇F grows without bound towards the zero baseline, so it is refused."
 

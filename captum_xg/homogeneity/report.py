@@ -111,6 +111,8 @@ class HomogeneityReport:
         worst_scale: The α where it occurs.
         scales: One line per scale.
         euler: Euler's identity; None if no degree was there to test.
+        gradient: Agreement of the gradients, Σ|x·(∂F(αx) − αᵏ⁻¹·∂F(x))|, for examples where F is zero at every scale
+            and so says nothing of k although the attributions are not zero; None if there are none.
         unused: Scales that could not be used, and why.
         unchecked: Indices of examples that could be tried at no scale.
         examples: Number of examples.
@@ -131,13 +133,14 @@ class HomogeneityReport:
     unchecked: tuple[int, ...]
     examples: int
     dtype: str
+    gradient: ScaleCheck | None = None
     culprits: tuple[Culprit, ...] = ()
     notes: tuple[str, ...] = ()
 
     @property
     def violated(self) -> bool:
         """Whether some deviation exceeds its tolerance (and not merely that something could not be tried)."""
-        return any(not s.holds for s in self.scales) or (self.euler is not None and not self.euler.holds)
+        return any(check is not None and not check.holds for check in (*self.scales, self.euler, self.gradient))
 
     def shifted(self, start: int) -> HomogeneityReport:
         """Return the same report with ``start`` added to every index of an example, for a part of a larger batch."""
@@ -148,6 +151,7 @@ class HomogeneityReport:
             worst_example=self.worst_example + start,
             scales=tuple(replace(s, worst_example=s.worst_example + start) for s in self.scales),
             euler=self.euler and replace(self.euler, worst_example=self.euler.worst_example + start),
+            gradient=self.gradient and replace(self.gradient, worst_example=self.gradient.worst_example + start),
             unchecked=tuple(i + start for i in self.unchecked),
         )
 
@@ -156,19 +160,31 @@ class HomogeneityReport:
         k = _number(1.0 if self.tested_degree is None else self.tested_degree)
         header = ("scale α", "examples", "deviation", "worst example", "F(αx)", f"α^{k}·F(x)")
         rows = [
-            (format_scale(s.scale), str(s.examples), _mark(s), str(s.worst_example))
-            + (f"{s.observed:.6g}", f"{s.expected:.6g}")
+            (
+                format_scale(s.scale),
+                str(s.examples),
+                _mark(s),
+                str(s.worst_example),
+                f"{s.observed:.6g}",
+                f"{s.expected:.6g}",
+            )
             for s in self.scales
         ]
         if self.euler is not None:
             e = self.euler
             numbers = (f"{e.observed:.6g}", f"{e.expected:.6g}")
             rows.append(("Euler", str(self.examples), _mark(e), str(e.worst_example), *numbers))
+        if self.gradient is not None:
+            g = self.gradient
+            numbers = (f"{g.observed:.6g}", f"{g.expected:.6g}")
+            rows.append((f"∇F {format_scale(g.scale)}", str(g.examples), _mark(g), str(g.worst_example), *numbers))
         widths = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
         for row in (header, *rows):
             lines.append("  " + "  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)))
         if self.euler is not None:
             lines.append(f"  Euler's identity compares Σ x·∂F with {k}·F(x).")
+        if self.gradient is not None:
+            lines.append("  Where F is zero at every scale, ∇F(αx) is compared with αᵏ⁻¹·∇F(x), as Σ|x·∂F|.")
         lines.append("  Deviations are relative to max(|F|, Σ|x·∂F|) and compared with the tolerance behind them.")
         lines += [
             f"  Not used: α = {format_scale(u.scale)} on {u.examples} of {self.examples} examples: {u.reason}."
@@ -199,7 +215,7 @@ class HomogeneityReport:
         if self.homogeneous:
             return f"Homogeneous of degree {_number(self.degree)}" if self.degree else "Zero on every ray: any degree"
         if self.tested_degree is None:
-            return "NOT homogeneous of any degree"
+            return "NOT homogeneous of any degree" if self.violated else "Its degree is NOT to be told"
         found = "" if self.degree in (None, self.tested_degree) else f"; it shows degree {_number(self.degree)}"
         verdict = "NOT homogeneous" if self.violated else "NOT SHOWN to be homogeneous"
         return f"{verdict} of degree {_number(self.tested_degree)}{found}"

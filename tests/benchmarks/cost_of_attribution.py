@@ -2,9 +2,10 @@
 
     python tests/benchmarks/cost_of_attribution.py [--repeats 9] [--threads 2]
 
-X-AlexNet (batch 16) and X-VGG11 (batch 4), 224×224, random weights without biases. The methods run in turn, A B C A B C …, and
-each each ratio is the median over the rounds of time / InputXGradient's time of the same round. Peak memory is the largest
-sum of what PyTorch's allocator has handed out during one call, from the profiler's record of every allocation.
+X-AlexNet (batch 16) and X-VGG11 (batch 4), 224×224, random weights without biases. The methods run in turn, A B C A B C
+…, and each ratio is the median over the rounds of time / InputXGradient's time of the same round. Peak memory is
+the largest sum of what PyTorch's allocator has handed out during one call, from the profiler's record of every
+allocation.
 """
 
 from __future__ import annotations

@@ -2,16 +2,17 @@
 
     python tests/benchmarks/power_of_the_check.py [--draws 300]
 
-A check with one scale per example (2⁻¹⁶ and 2¹⁶ by turns along the batch) costs one forward pass, one with both scales on
-every example two. Random bias-free ReLU networks (float32) get one violation each, of a kind that acts on a part of the
-inputs; counted are the networks that a check lets pass although F(αx) ≠ αF(x) somewhere on the rays through the batch
-(missed; the truth is taken from twelve other scales), and those among them where x·∇F of some passed example differs from Integrated Gradients by more than 1e-2 of
-its largest attribution (wrong numbers returned).
+A check with one scale per example (2⁻¹⁶ and 2¹⁶ by turns along the batch) costs one forward pass, one with both scales
+on every example two. Random bias-free ReLU networks (float32) get one violation each, of a kind that acts on a part of
+the inputs; counted are the networks that a check lets pass although F(αx) ≠ αF(x) somewhere on the rays through the
+batch (missed; the truth is taken from twelve other scales), and those among them where x·∇F of some passed example
+differs from Integrated Gradients by more than 1e-2 of its largest attribution (wrong numbers returned).
 """
 
 from __future__ import annotations
 
 import argparse
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
@@ -27,7 +28,7 @@ class Planted(nn.Module):
         self.kind, self.level = kind, level
         sizes = (WIDTHS[0], WIDTHS[1], WIDTHS[2], 1)
         self.weights = [
-            torch.randn(o, i, generator=generator) * (2 / i) ** 0.5 for i, o in zip(sizes, sizes[1:], strict=False)
+            torch.randn(o, i, generator=generator) * (2 / i) ** 0.5 for i, o in pairwise(sizes)
         ]
         self.unit = int(torch.randint(WIDTHS[1], (1,), generator=generator))
 
@@ -76,7 +77,8 @@ def main() -> None:
     torch.set_num_threads(1)
     print(f"{draws} networks per line\n")
     print(
-        f"{'violation':<22}{'batch':>6}{'violated':>10}   {'missed by one scale':>20}{'wrong':>7}   {'by both':>8}{'wrong':>7}"
+    header = f"{'violation':<22}{'batch':>6}{'violated':>10}   {'missed by one scale':>20}{'wrong':>7}"
+    print(f"{header}   {'by both':>8}{'wrong':>7}")
     )
     for kind in KINDS:
         for n in (2, 4, 16):
@@ -108,7 +110,8 @@ def main() -> None:
                     missed[name] += accepted and truly
                     wrong[name] += accepted and bool((error > 1e-2).any())
             print(
-                f"{kind:<22}{n:>6}{violated:>10}   {missed['one']:>20}{wrong['one']:>7}   {missed['both']:>8}{wrong['both']:>7}"
+                f"{kind:<22}{n:>6}{violated:>10}   {missed['one']:>20}{wrong['one']:>7}"
+                f"   {missed['both']:>8}{wrong['both']:>7}"
             )
 
 
