@@ -27,9 +27,7 @@ class Planted(nn.Module):
         super().__init__()
         self.kind, self.level = kind, level
         sizes = (WIDTHS[0], WIDTHS[1], WIDTHS[2], 1)
-        self.weights = [
-            torch.randn(o, i, generator=generator) * (2 / i) ** 0.5 for i, o in pairwise(sizes)
-        ]
+        self.weights = [torch.randn(o, i, generator=generator) * (2 / i) ** 0.5 for i, o in pairwise(sizes)]
         self.unit = int(torch.randint(WIDTHS[1], (1,), generator=generator))
 
     def forward(self, x: Tensor) -> Tensor:
@@ -76,10 +74,8 @@ def main() -> None:
     draws = parser.parse_args().draws
     torch.set_num_threads(1)
     print(f"{draws} networks per line\n")
-    print(
     header = f"{'violation':<22}{'batch':>6}{'violated':>10}   {'missed by one scale':>20}{'wrong':>7}"
     print(f"{header}   {'by both':>8}{'wrong':>7}")
-    )
     for kind in KINDS:
         for n in (2, 4, 16):
             violated = 0
