@@ -106,7 +106,7 @@ def _values(function: ScalarFunction, evaluation: Evaluation) -> Tensor:
 
 def _first_difference(one: Tensor, other: Tensor, evaluation: Evaluation) -> int | None:
     # √eps: kernels may differ with gradient recording, by rounding; randomness and mixing change far more than that.
-    tolerance = Precision.of(*evaluation.inputs, evaluation.values).euler_rtol
+    tolerance = Precision.of(*evaluation.inputs, evaluation.values).inexact_rtol
     size = torch.maximum(one.abs(), other.abs())
     different = ~((one - other).abs() <= tolerance * size)
     return int(different.nonzero()[0]) if different.any() else None

@@ -137,7 +137,7 @@ def _deviation(module: nn.Module, leaves: list[Any], varying: list[bool], spec: 
         flat = tree_flatten(_plain(module(*args, **kwargs)))[0]
         return [t.double() for t in flat if isinstance(t, Tensor) and not t.dtype.is_complex]
 
-    eps = max(torch.finfo(x.dtype).eps for x, v in zip(leaves, varying, strict=True) if v)
+    limits = max((torch.finfo(x.dtype) for x, v in zip(leaves, varying, strict=True) if v), key=lambda f: f.eps)
     base, low, high = run(1.0), run(2.0**-m), run(2.0**m)
     worst = 0.0
     for at, below, above in zip(base, low, high, strict=True):
@@ -147,6 +147,8 @@ def _deviation(module: nn.Module, leaves: list[Any], varying: list[bool], spec: 
         if size == 0:
             worst = max(worst, math.inf if bool(below.any()) or bool(above.any()) else 0.0)
             continue
+        if size * 2.0**-m < limits.tiny:
+            continue  # scaled down it would lose digits, which proves nothing against the module
         entry = int(at.abs().argmax())
         degrees = [
             math.log2(abs(r)) / e
@@ -159,7 +161,7 @@ def _deviation(module: nn.Module, leaves: list[Any], varying: list[bool], spec: 
         degree = round(degrees[0] * 12) / 12 if abs(degrees[0] * 12 - round(degrees[0] * 12)) < 1e-2 else degrees[0]
         for moved, e in ((below, -m), (above, m)):
             worst = max(worst, float((moved * 2.0 ** (-e * degree) - at).abs().max()) / size)
-    return worst if not worst <= 32 * eps else None
+    return worst if not worst <= 32 * limits.eps else None
 
 
 def _copy(value: Any) -> Any:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from typing import Any
 
 import torch
@@ -15,10 +14,17 @@ from captum_xg._inputs import format_inputs
 from captum_xg._types import Target
 from captum_xg.errors import DegreeError
 from captum_xg.homogeneity.diagnosis import explain_violation, restoring_random_state
+from captum_xg.homogeneity.judgement import (
+    estimate_degree,
+    euler_terms,
+    judge_euler,
+    judge_gradients,
+    judge_scales,
+)
 from captum_xg.homogeneity.modules import require_evaluation_mode
 from captum_xg.homogeneity.precision import Precision
-from captum_xg.homogeneity.report import EulerCheck, HomogeneityReport, ScaleCheck
-from captum_xg.homogeneity.trials import Trials, run_trials, scale_inputs, to_vector
+from captum_xg.homogeneity.report import HomogeneityReport, ScaleCheck
+from captum_xg.homogeneity.trials import run_trials, to_vector
 
 
 def check_homogeneity(
@@ -113,12 +119,12 @@ def measure_homogeneity(
     """
     precision = Precision.of(*evaluation.inputs, evaluation.values)
     if rtol is not None:
-        precision = replace(precision, rtol=rtol, euler_rtol=max(rtol, precision.euler_rtol))
+        precision = precision.with_rtol(rtol)
     trials = run_trials(function, evaluation, scales, precision, degree, may_shrink=may_shrink)
     values = to_vector(evaluation.values)
-    euler_sum, magnitude = _euler_terms(evaluation)
+    euler_sum, magnitude = euler_terms(evaluation)
     magnitude = torch.maximum(magnitude, values.abs())
-    shown, notes = _estimate_degree(trials, values)
+    shown, notes = estimate_degree(trials, values, magnitude, precision)
     tested = shown if degree is None else degree
 
     zero = not values.any() and not trials.observed.any()
@@ -128,13 +134,13 @@ def measure_homogeneity(
             if magnitude.any()
             else ("F is zero at x and at every scale, and so are all attributions, whatever the degree.",)
         )
-    checks = _judge_scales(trials, values, magnitude, tested if tested is not None else 1.0, precision)
-    euler = None if tested is None else _judge_euler(euler_sum, values, magnitude, tested, precision)
+    checks = judge_scales(trials, values, magnitude, tested if tested is not None else 1.0, precision)
+    euler = None if tested is None else judge_euler(euler_sum, values, magnitude, tested, precision)
     values_hold = all(check.holds for check in checks)
     blind = (values == 0) & (trials.observed == 0).all(0) & (magnitude > 0)
     gradient = None
     if tested is not None and blind.any():
-        gradient = _judge_gradients(function, evaluation, blind, trials.scales[0], magnitude, tested, precision)
+        gradient = judge_gradients(function, evaluation, blind, trials.scales[0], magnitude, tested, precision)
     holds = values_hold and all(check is None or check.holds for check in (euler, gradient))
     if tested is not None and tested < 1:
         notes += (_below_one(tested),)
@@ -163,118 +169,6 @@ def measure_homogeneity(
         dtype=str(precision.dtype).removeprefix("torch."),
         gradient=gradient,
         notes=notes,
-    )
-
-
-def _euler_terms(evaluation: Evaluation) -> tuple[Tensor, Tensor]:
-    """Return Σ x·∂F and Σ|x·∂F| per example, as float64 on the CPU.
-
-    The second is the size of the terms that F is a sum of: the yardstick for rounding where they nearly cancel.
-    """
-    total = torch.zeros(len(evaluation.values), dtype=torch.float64)
-    size = torch.zeros_like(total)
-    for x, gradient in zip(evaluation.inputs, evaluation.gradients, strict=True):
-        wide = torch.promote_types(x.dtype, torch.float32)
-        terms = (x.detach().to(wide) * gradient.detach()).reshape(len(x), -1)
-        total += to_vector(terms.sum(1))
-        size += to_vector(terms.abs().sum(1))
-    return total, size
-
-
-def _estimate_degree(trials: Trials, values: Tensor) -> tuple[float | None, tuple[str, ...]]:
-    """Return the one degree log(F(αx)/F(x)) / log α that all examples and scales show, if there is one."""
-    relevant = trials.usable & (trials.scales != 1) & ((values != 0) | (trials.observed != 0))
-    if not relevant.any():
-        return None, ()
-    ratio = (trials.observed / values)[relevant]
-    if not (torch.isfinite(ratio).all() and (ratio > 0).all()):
-        return None, ()
-    degrees = torch.log2(ratio) / torch.log2(trials.scales[relevant])
-    low, high = float(degrees.min()), float(degrees.max())
-    if high - low > 1e-3 * max(1.0, abs(high)):
-        per_example = [
-            torch.log2((trials.observed / values)[:, i][r]) / torch.log2(trials.scales[:, i][r])
-            for i in range(len(values))
-            if (r := relevant[:, i]).any()
-        ]
-        if all(float(d.max() - d.min()) <= 1e-3 * max(1.0, abs(float(d.max()))) for d in per_example):
-            return None, (f"Each example shows one degree, but not all the same: from {low:.4g} to {high:.4g}.",)
-        return None, ()
-    estimate = float(degrees.median())
-    # Degrees are integers or simple fractions in practice; rounding in F moves the estimate off them by about eps.
-    nice = round(estimate * 12) / 12
-    return (nice if abs(estimate - nice) < 1e-4 else estimate), ()
-
-
-def _judge_scales(
-    trials: Trials, values: Tensor, magnitude: Tensor, degree: float, precision: Precision
-) -> tuple[ScaleCheck, ...]:
-    growth = trials.scales**degree
-    expected = values * growth
-    difference = (trials.observed - expected).abs()
-    deviation = torch.where(difference == 0, 0.0, difference / (magnitude * growth))
-    checks = []
-    for alpha in sorted(set(trials.scales[trials.usable].tolist())):
-        here = trials.usable & (trials.scales == alpha)
-        by_example, passes = torch.where(here, deviation.nan_to_num(torch.inf), -1.0).max(0)
-        example = int(by_example.argmax())
-        at = (int(passes[example]), example)
-        power_of_two = torch.frexp(torch.tensor(alpha, dtype=torch.float64)).mantissa == 0.5
-        checks.append(
-            ScaleCheck(
-                scale=alpha,
-                examples=int(here.any(0).sum()),
-                tolerance=precision.rtol if power_of_two else max(precision.rtol, precision.euler_rtol),
-                max_deviation=float(deviation[at]),
-                worst_example=example,
-                observed=float(trials.observed[at]),
-                expected=float(expected[at]),
-            )
-        )
-    return tuple(checks)
-
-
-def _judge_euler(total: Tensor, values: Tensor, magnitude: Tensor, degree: float, precision: Precision) -> EulerCheck:
-    expected = degree * values
-    difference = (total - expected).abs()
-    deviation = torch.where(difference == 0, 0.0, difference / torch.maximum(magnitude, expected.abs()))
-    at = int(deviation.argmax())
-    return EulerCheck(precision.euler_rtol, float(deviation[at]), at, float(total[at]), float(expected[at]))
-
-
-def _judge_gradients(
-    function: ScalarFunction,
-    evaluation: Evaluation,
-    blind: Tensor,
-    scales: Tensor,
-    magnitude: Tensor,
-    degree: float,
-    precision: Precision,
-) -> ScaleCheck:
-    """Compare ∇F(αx) with αᵏ⁻¹∇F(x) for the examples where F itself is zero and so agrees with every degree.
-
-    F(x, y) = x² − y² at (1, 1) is one: degree 2, zero along the whole ray, attributions (1, −1) and not (2, −2).
-    """
-    there = function.evaluate(scale_inputs(evaluation.inputs, scales))
-    growth = scales ** (degree - 1)
-    difference, observed = torch.zeros_like(growth), torch.zeros_like(growth)
-    for x, here, moved in zip(evaluation.inputs, evaluation.gradients, there.gradients, strict=True):
-        rows = x.detach().reshape(len(x), -1).to("cpu", torch.float64)
-        g = here.detach().reshape(len(x), -1).to("cpu", torch.float64)
-        h = moved.reshape(len(x), -1).to("cpu", torch.float64)
-        difference += (rows * (h - growth[:, None] * g)).abs().sum(1)
-        observed += (rows * h).abs().sum(1)
-    expected = growth * magnitude
-    deviation = torch.where(blind, difference / expected, -1.0)
-    at = int(deviation.argmax())
-    return ScaleCheck(
-        scale=float(scales[at]),
-        examples=int(blind.sum()),
-        tolerance=precision.euler_rtol,
-        max_deviation=float(deviation[at]),
-        worst_example=at,
-        observed=float(observed[at]),
-        expected=float(expected[at]),
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -23,13 +23,17 @@ class Precision:
             that round by their relative size deviate by exactly 0; the slack is for powers, roots and for
             accelerators that add in varying order.
         euler_rtol: Largest relative deviation of Σ x·∂F from kF that counts as rounding. The two sides are
-            different sums, so this cannot be bit-tight.
+            different sums, so this cannot be bit-tight. Measured on torchvision's bias-free networks: 40 times
+            smaller and more.
+        inexact_rtol: The same for what is rounded in unknown ways: α that are no powers of two, gradients, repeated
+            runs.
     """
 
     dtype: torch.dtype
     exponent: int
     rtol: float
     euler_rtol: float
+    inexact_rtol: float
 
     @classmethod
     def of(cls, *tensors: Tensor) -> Precision:
@@ -42,7 +46,13 @@ class Precision:
         # float16 under- and overflows long before bfloat16 rounds, whichever of the two is coarser.
         exponent = min(_EXPONENT[d] for d in dtypes if d in _EXPONENT)
         eps = torch.finfo(coarsest).eps
-        return cls(coarsest, exponent, rtol=8 * eps, euler_rtol=eps**0.5)
+        return cls(coarsest, exponent, rtol=8 * eps, euler_rtol=eps ** (2 / 3), inexact_rtol=eps**0.5)
+
+    def with_rtol(self, rtol: float) -> Precision:
+        """Return the same with another tolerance for powers of two, and none of the others tighter than that."""
+        return replace(
+            self, rtol=rtol, euler_rtol=max(rtol, self.euler_rtol), inexact_rtol=max(rtol, self.inexact_rtol)
+        )
 
     def exponent_for(self, degree: float) -> int:
         """Return the largest m to use for degree k, so that 2ᵐᵏ stays where 2ᵐ would be for degree 1.

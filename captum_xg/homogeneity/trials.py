@@ -58,14 +58,19 @@ def run_trials(
     values = to_vector(evaluation.values)
     index = torch.arange(n)
     passes = [torch.tensor(scales, dtype=torch.float64)[(index + p) % count] for p in range(count)]
-    unused: dict[tuple[float, str], int] = {}
+    unused: dict[tuple[float, str], set[int]] = {}
     results = [
         _run_pass(function, evaluation.inputs, values, wanted, precision, degree, unused, may_shrink=may_shrink)
         for wanted in passes
     ]
     used, observed, usable = (torch.stack(parts) for parts in zip(*results, strict=True))
-    given_up = tuple(UnusedScale(alpha, examples, reason) for (alpha, reason), examples in sorted(unused.items()))
+    given_up = tuple(UnusedScale(alpha, len(which), reason) for (alpha, reason), which in sorted(unused.items()))
     return Trials(used, observed, usable, given_up)
+
+
+def below_normal_range(values: Tensor, precision: Precision) -> Tensor:
+    """Return for which examples F(x) is so small, though not 0, that its dtype gives it fewer digits."""
+    return (values != 0) & (values.abs() < torch.finfo(precision.dtype).tiny)
 
 
 def to_vector(values: Tensor) -> Tensor:
@@ -86,21 +91,24 @@ def _run_pass(
     wanted: Tensor,
     precision: Precision,
     degree: float | None,
-    unused: dict[tuple[float, str], int],
+    unused: dict[tuple[float, str], set[int]],
     *,
     may_shrink: bool,
 ) -> tuple[Tensor, Tensor, Tensor]:
     scales, usable = wanted.clone(), torch.ones_like(wanted, dtype=torch.bool)
     limits = torch.finfo(precision.dtype)
 
-    def give_up(bad: Tensor, reason: str) -> None:
+    def give_up(bad: Tensor, reason: str, *, shrinking: bool = may_shrink) -> None:
         for i in bad.nonzero().flatten().tolist():
-            key = (float(scales[i]), reason)
-            unused[key] = unused.get(key, 0) + 1
-            shrunk = _shrink(float(scales[i])) if may_shrink else 1.0
+            unused.setdefault((float(scales[i]), reason), set()).add(i)
+            shrunk = _shrink(float(scales[i])) if shrinking else 1.0
             usable[i] = shrunk != 1.0
             scales[i] = shrunk
 
+    faint = below_normal_range(values, precision)
+    if faint.any():
+        reason = f"F(x) lies below the normal range of {_name(precision.dtype)}, where digits are lost"
+        give_up(faint, reason, shrinking=False)
     while True:
         scaled = scale_inputs(inputs, scales)
         survives = _survives(inputs, scaled, scales, limits.eps)
