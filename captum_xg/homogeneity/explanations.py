@@ -52,8 +52,13 @@ _BY_CLASS: tuple[tuple[tuple[type[nn.Module], ...], str, str], ...] = (
 )
 
 
-def explain_module(module: nn.Module) -> tuple[str, str]:
-    """Return (reason, remedy) for a module that a probe has found not to be homogeneous."""
+def explain_module(module: nn.Module, *, layers_ran: bool) -> tuple[str, str]:
+    """Return (reason, remedy) for a module that a probe has found not to be homogeneous.
+
+    Args:
+        module: The module.
+        layers_ran: Whether modules inside it were called, each of which is then known to be homogeneous.
+    """
     for classes, reason, remedy in _BY_CLASS:
         if isinstance(module, classes):
             return reason, remedy
@@ -67,12 +72,18 @@ def explain_module(module: nn.Module) -> tuple[str, str]:
             f"adds a bias of up to {float(bias.detach().abs().max()):.2g}",
             "Train it with bias=False, or set the bias to zero and fine-tune",
         )
-    return _own_forward(module)
+    return _own_forward(module, layers_ran)
 
 
-def _own_forward(module: nn.Module) -> tuple[str, str]:
+def _own_forward(module: nn.Module, layers_ran: bool) -> tuple[str, str]:
     if next(module.children(), None) is None:
         return "its output does not scale with its input", "Replace it by a homogeneous operation"
+    if not layers_ran:
+        return (
+            "its output does not scale with its input; the layers inside it were not called as modules (traced, or used "
+            "through their weights), so they cannot be told apart",
+            "Try the model as it was before tracing, with check_homogeneity",
+        )
     return (
         "the operations of its own forward are not homogeneous, though each layer inside it is",
         "Look for constants added, fixed thresholds, softmax, sigmoid, normalisation with eps, or a sum of "

@@ -116,8 +116,9 @@ def _blame(
     blamed_inside = {
         id(call.module) for index, call in enumerate(here) if any(child in guilty for child in inside[index])
     }
+    with_layers = {id(call.module) for index, call in enumerate(here) if inside[index]}
     return tuple(
-        Culprit(path, type(module).__name__, *explain_module(module))
+        Culprit(path, type(module).__name__, *explain_module(module, layers_ran=id(module) in with_layers))
         for path, module in (named[key] for key in order if key not in blamed_inside)
     )
 
