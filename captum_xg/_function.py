@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 
 from captum_xg._inputs import all_finite
-from captum_xg._target import check_output, check_target, select
+from captum_xg._target import check_output, check_target, check_target_length, select
 from captum_xg._types import Target
-from captum_xg.errors import ForwardOutputError, GradientError
+from captum_xg.errors import ForwardOutputError, GradientError, InputError
 
 
 @dataclass(frozen=True)
@@ -39,10 +39,17 @@ class ScalarFunction:
             with the inputs.
         target: Captum's target.
         where: The public name that errors begin with.
+        first: Index of the first example in the caller's batch, for messages.
     """
 
     def __init__(
-        self, forward_func: Callable[..., Any], additional_forward_args: object, target: Target, where: str
+        self,
+        forward_func: Callable[..., Any],
+        additional_forward_args: object,
+        target: Target,
+        where: str,
+        *,
+        first: int = 0,
     ) -> None:
         if not callable(forward_func):
             raise TypeError(f"{where}: forward_func must be callable but is {type(forward_func).__name__}.")
@@ -51,9 +58,10 @@ class ScalarFunction:
             additional_forward_args = ()
         elif not isinstance(additional_forward_args, tuple):
             additional_forward_args = (additional_forward_args,)
-        self.additional: tuple[Any, ...] = additional_forward_args
-        self.target = target
+        self.additional: tuple[Any, ...] = tuple(map(_recordable, additional_forward_args))
+        self.target: Target = _recordable(target)
         self.where = where
+        self.first = first
         self._checked: torch.Size | None = None
 
     def __call__(self, inputs: tuple[Tensor, ...]) -> Tensor:
@@ -74,11 +82,15 @@ class ScalarFunction:
 
         target = self.target
         if isinstance(target, list) or (isinstance(target, Tensor) and target.numel() > 1):
+            check_target_length(target, n, self.where)
             target = target[start:stop]
-        return ScalarFunction(self.forward_func, tuple(map(rows, self.additional)), target, self.where)
+        additional = tuple(map(rows, self.additional))
+        return ScalarFunction(self.forward_func, additional, target, self.where, first=self.first + start)
 
     def evaluate(self, inputs: tuple[Tensor, ...], *, create_graph: bool = False) -> Evaluation:
         """Return F(x) and ∇F(x) and leave inputs, parameters and gradient modes as they are.
+
+        Outside of inference mode only, which nothing can be differentiated in.
 
         Args:
             inputs: Finite floating-point tensors of shape ``(N, …)``.
@@ -89,33 +101,48 @@ class ScalarFunction:
             GradientError: If an input does not reach the output, or the gradient is not finite.
             ForwardOutputError: If F(x) is not finite.
         """
-        with torch.inference_mode(False), torch.enable_grad():
-            leaves = tuple(_differentiable(x, create_graph) for x in inputs)
-            try:
-                values = self(leaves)
-            except RuntimeError as error:
-                if "a leaf Variable that requires grad" not in str(error):
-                    raise
-                # The first layer works in place. A copy is what it may overwrite; the copy is not made in general
-                # because it would be the one tensor by which the peak of memory exceeds input×gradient's.
-                values = self(tuple(leaf.clone() for leaf in leaves))
+        with torch.enable_grad():
+            handles = tuple(_handle(x, create_graph) for x in inputs)
+            values = self._run_recorded(handles, inputs)
             if not values.requires_grad:
                 raise GradientError(
                     f"{self.where}: the output does not depend on the inputs through autograd, so it has no gradient. "
                     "Look for no_grad, detach, .item(), .data, numpy or integer casts in the forward function."
                 )
             gradients = torch.autograd.grad(
-                values, leaves, torch.ones_like(values), create_graph=create_graph, allow_unused=True
+                values, handles, torch.ones_like(values), create_graph=create_graph, allow_unused=True
             )
         if not create_graph:
-            leaves, values = tuple(leaf.detach() for leaf in leaves), values.detach()
+            handles, values = tuple(handle.detach() for handle in handles), values.detach()
         if not all_finite(values):
             bad = int((~torch.isfinite(values)).nonzero()[0])
             raise ForwardOutputError(
-                f"{self.where}: F(x) is {values[bad].item()} in example {bad}. The inputs are finite, so the forward "
-                "function overflows or divides by zero; nothing can be explained about that value."
+                f"{self.where}: F(x) is {values[bad].item()} in example {self.first + bad}. The inputs are finite, so "
+                "forward_func overflows or divides by zero; nothing can be explained about that value."
             )
-        return Evaluation(leaves, values, tuple(self._finite(g, i) for i, g in enumerate(gradients)))
+        return Evaluation(handles, values, tuple(self._finite(g, i) for i, g in enumerate(gradients)))
+
+    def _run_recorded(self, handles: tuple[Tensor, ...], inputs: tuple[Tensor, ...]) -> Tensor:
+        """Return F(x) with its graph, and let no write of the forward function into its input go unseen."""
+        # Copies are what a first layer that works in place may overwrite. They are made only where autograd would
+        # not object (a handle that is no leaf) or has objected, because they would be the tensors by which the peak of
+        # memory exceeds that of input×gradient.
+        versions = [handle._version for handle in handles]
+        try:
+            values = self(tuple(handle if handle.is_leaf else handle.clone() for handle in handles))
+        except RuntimeError as error:
+            if "a leaf Variable that requires grad" not in str(error) and "a view of a leaf" not in str(error):
+                raise
+            values = self(tuple(handle.clone() for handle in handles))
+        for i, (handle, version) in enumerate(zip(handles, versions, strict=True)):
+            if handle._version != version:
+                raise InputError(
+                    f"{self.where}: forward_func overwrites inputs[{i}] where autograd does not see it (under no_grad "
+                    "or through detach), so neither the input nor the gradient is what it was. The tensor that was "
+                    f"passed {'is a copy and unharmed' if inputs[i].is_inference() else 'now holds what was written'}."
+                    " Let forward_func work on a copy: x.clone()."
+                )
+        return values
 
     def _finite(self, gradient: Tensor | None, index: int) -> Tensor:
         if gradient is None:
@@ -124,7 +151,7 @@ class ScalarFunction:
                 "detached. Leave it out of `inputs`, or pass it as an additional forward argument."
             )
         if not all_finite(gradient):
-            bad = int((~torch.isfinite(gradient)).flatten().nonzero()[0]) // max(1, gradient[0].numel())
+            bad = self.first + int((~torch.isfinite(gradient)).reshape(len(gradient), -1).any(1).nonzero()[0])
             raise GradientError(
                 f"{self.where}: the gradient with respect to inputs[{index}] has NaN or infinity, first in example "
                 f"{bad}, although F(x) is finite. A frequent cause is the square root or a norm of exactly zero."
@@ -132,10 +159,22 @@ class ScalarFunction:
         return gradient
 
 
-def _differentiable(x: Tensor, connected: bool) -> Tensor:
-    """Return a tensor equal to x that autograd can differentiate by, without marking x itself."""
+def _handle(x: Tensor, connected: bool) -> Tensor:
+    """Return a tensor of the same values to differentiate by, without marking x itself.
+
+    Where x is connected, inputs may depend on each other; each handle is a node of its own, so that the gradient by one
+    input does not run through another.
+    """
     if x.is_inference():
         return x.clone().requires_grad_()
     if connected and x.requires_grad:
-        return x
+        return x.view_as(x)
     return x.detach().requires_grad_()
+
+
+def _recordable(value: Any) -> Any:
+    """Return tensors made in inference mode as copies that autograd may save, and anything else as it is."""
+    if isinstance(value, Tensor) and value.is_inference():
+        with torch.inference_mode(False):
+            return value.clone()
+    return value

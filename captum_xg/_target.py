@@ -50,8 +50,7 @@ def check_target(output: Tensor, target: Target, where: str) -> None:
     elif isinstance(target, Tensor):
         _check_tensor_target(target, n, classes, f"{where}: {shape}")
     elif isinstance(target, list):
-        if len(target) != n:
-            raise TargetError(f"{where}: `target` lists {len(target)} entries for {n} examples; it needs one for each.")
+        check_target_length(target, n, where)
         for i, entry in enumerate(target):
             name = f"target[{i}]"
             if type(entry) is not type(target[0]):
@@ -65,6 +64,20 @@ def check_target(output: Tensor, target: Target, where: str) -> None:
     else:
         _check_index(target, classes, "target", f"{where}: {shape}", negative=True)
         _require_one_number(target, classes, "target", f"{where}: {shape}")
+
+
+def check_target_length(target: Tensor | list[Any], n: int, where: str) -> None:
+    """Check that a target per example has one entry for each of ``n`` examples.
+
+    Raises:
+        TargetError: If it has more or fewer.
+    """
+    if isinstance(target, list) and len(target) != n:
+        raise TargetError(f"{where}: `target` lists {len(target)} entries for {n} examples; it needs one for each.")
+    if isinstance(target, Tensor) and tuple(target.shape) != (n,):
+        raise TargetError(
+            f"{where}: `target` has shape {tuple(target.shape)} but must have one index per example, ({n},)."
+        )
 
 
 def select(output: Tensor, target: Target) -> Tensor:
@@ -81,10 +94,7 @@ def _check_tensor_target(target: Tensor, n: int, classes: tuple[int, ...], where
         _check_index(int(target.item()), classes, "target", where, negative=True)
         _require_one_number(int(target.item()), classes, "target", where)
         return
-    if tuple(target.shape) != (n,):
-        raise TargetError(
-            f"{where}; `target` has shape {tuple(target.shape)} but must have one index per example, ({n},)."
-        )
+    check_target_length(target, n, where)
     if len(classes) != 1:
         raise TargetError(
             f"{where}; a tensor of targets needs shape (N, C). Pass a list of {len(classes)}-tuples instead."

@@ -40,7 +40,7 @@ class DegreeError(CaptumXGError, ValueError):
 
 
 class TrainingModeError(CaptumXGError, RuntimeError):
-    """The model has dropout, batch norm or the like in training mode."""
+    """The model has dropout, batch norm or the like in training mode: random, mixing examples, or changing itself."""
 
 
 class NondeterministicForwardError(CaptumXGError, RuntimeError):

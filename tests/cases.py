@@ -233,7 +233,7 @@ X_DNNS = (
         nn.Conv2d(2, 3, 3, bias=False), nn.ReLU(), nn.AdaptiveMaxPool2d(1), nn.Flatten()), IMAGE),
     Case("upsampling_conv_net", lambda: nn.Sequential(
         nn.Conv2d(2, 2, 3, stride=2, bias=False), nn.ReLU(), nn.Upsample(scale_factor=2, mode="bilinear"),
-        nn.ConvTranspose2d(2, 2, 2, bias=False), nn.ReLU(), nn.Flatten(), nn.LazyLinear(3, bias=False)), IMAGE),
+        nn.ConvTranspose2d(2, 2, 2, bias=False), nn.ReLU(), nn.Flatten(), mlp(50, 3)), IMAGE),
 )  # fmt: skip
 
 POWERS = (

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -12,7 +13,7 @@ from torch import Tensor, nn
 
 from captum_xg import XGradient
 
-# ---------------------------------------------------------------------------------------------- what must not change
+# ------------------------------------------------------------------------------------------------- what must not change
 
 
 def _hooks(module: nn.Module) -> list[tuple[str, int]]:
@@ -29,8 +30,8 @@ def _state(thing: nn.Module | Tensor) -> dict[str, Any]:
         grad = None if not thing.is_leaf or thing.grad is None else thing.grad.clone()
         data = thing.to_dense() if thing.layout != torch.strided else thing
         return {
-            "value": data.detach().clone(), "grad": grad, "requires_grad": thing.requires_grad, "version": thing._version
-        }  # fmt: skip
+            "value": data.detach().clone(), "grad": grad, "requires_grad": thing.requires_grad, "version":
+        thing._version }  # fmt: skip
     state: dict[str, Any] = {f"state_dict {k}": v.clone() for k, v in thing.state_dict().items()}
     for name, parameter in thing.named_parameters():
         state[f"grad {name}"] = None if parameter.grad is None else parameter.grad.clone()
@@ -70,7 +71,7 @@ def refusal(
     options: dict[str, Any] | None = None,
     **call: Any,
 ) -> Any:
-    """Return the error that XGradient raises, having held its class, its opening, what it says, and that nothing changed."""
+    """Return the error that XGradient raises; hold its class, its opening, what it says, and that nothing changed."""
     things = [t for t in (inputs if isinstance(inputs, tuple) else (inputs,)) if isinstance(t, Tensor)]
     modules = [m for m in (model, forward_func) if isinstance(m, nn.Module)]
     with nothing_changes(*modules, *things), pytest.raises(error) as caught:
@@ -79,7 +80,7 @@ def refusal(
     message = str(caught.value)
     assert message.startswith("XGradient.attribute: ")
     for fragment in says:
-        assert fragment in message
+        assert fragment in message, f"{fragment!r} is not in:\n{message}"
     return caught.value
 
 
@@ -98,7 +99,7 @@ def assert_names_exactly(error: Any, model: nn.Module, planted: Sequence[str]) -
         assert message.count(label) == (path in planted), label
 
 
-# ------------------------------------------------------------------------------------------------- homogeneous parts
+# ---------------------------------------------------------------------------------------------------- homogeneous parts
 
 
 def seeded(seed: int) -> torch.Generator:
@@ -123,7 +124,7 @@ def xdnn(
 ) -> nn.Sequential:
     """Return a bias-free multilayer perceptron in eval mode, activations between its layers."""
     layers: list[nn.Module] = []
-    for i, (a, b) in enumerate(zip(widths, widths[1:], strict=False)):
+    for i, (a, b) in enumerate(pairwise(widths)):
         layers += [activation()] if i else []
         layers.append(nn.Linear(a, b, bias=False))
     return fill(nn.Sequential(*layers), seed, gain).eval()
@@ -219,7 +220,7 @@ class ReadsNamed(nn.Module):
         return output["hidden"] + output["input"]
 
 
-# --------------------------------------------------------------------------------------------------- what breaks it
+# ------------------------------------------------------------------------------------------------------- what breaks it
 
 
 class AddsConstant(nn.Module):

@@ -17,7 +17,8 @@ def refusal_message(report: HomogeneityReport, where: str) -> str:
             "  Rescale the inputs or use a dtype with a wider range.",
         ]
         return "\n".join(lines)
-    lines = [f"{where}: F(αx) ≠ {power}F(x), so {result} is not Integrated Gradients of this forward function."]
+    found = f"F(αx) ≠ {power}F(x)" if not report.values_hold else "the gradient does not belong to a homogeneous F"
+    lines = [f"{where}: {found}, so {result} is not Integrated Gradients of this forward function."]
     lines += _worst(report, power)
     if report.degree is not None and report.degree != k and report.degree >= 1:
         lines.append(f"  F shows degree {report.degree:g}: use XGradient(…, degree={report.degree:g}).")

@@ -186,7 +186,8 @@ class XGradient(GradientAttribution):  # type: ignore[misc]  # Captum has no typ
         parts: list[tuple[Tensor, ...]] = []
         deltas: list[Tensor] = []
         reports: list[tuple[int, HomogeneityReport]] = []
-        with restoring_random_state(formatted[0].device) if checked else nullcontext():
+        restored = restoring_random_state(formatted[0].device) if checked else nullcontext()
+        with torch.inference_mode(False), restored:
             for start, inputs_part, function_part in _chunks(formatted, function, size):
                 evaluation = self._evaluate(function_part, inputs_part, create_graph)
                 degree = self.degree
@@ -236,7 +237,7 @@ class XGradient(GradientAttribution):  # type: ignore[misc]  # Captum has no typ
                 "XGradient: `gradient_func` was replaced, so the function whose gradient is taken is not to be had and "
                 "cannot be checked for homogeneity. Use validate='off' and create_graph=False with it."
             )
-        with torch.inference_mode(False), torch.enable_grad():
+        with torch.enable_grad():
             leaves = tuple(x.detach().clone().requires_grad_() for x in inputs)
             gradients = self.gradient_func(
                 forward_fn=function.forward_func,
@@ -249,11 +250,17 @@ class XGradient(GradientAttribution):  # type: ignore[misc]  # Captum has no typ
     def _attributions(self, evaluation: Evaluation, degree: float) -> tuple[Tensor, ...]:
         def attribute(x: Tensor, gradient: Tensor) -> Tensor:
             # Integrated Gradients multiplies by float32 step sizes, which makes coarser dtypes float32.
-            gradient = gradient.to(torch.promote_types(gradient.dtype, torch.float32))
-            result = x * gradient if self._multiply_by_inputs else gradient
+            wide = torch.promote_types(gradient.dtype, torch.float32)
+            if self._multiply_by_inputs:
+                result = x * gradient.to(wide)
+            else:
+                # Autograd may hand out one number seen as many, or a tensor that is still in use elsewhere.
+                result = gradient.to(wide).clone(memory_format=torch.contiguous_format)
             return result if degree == 1 else result / degree
 
-        return tuple(attribute(x, g) for x, g in zip(evaluation.inputs, evaluation.gradients, strict=True))
+        # The caller may be under no_grad, where products would lose the graph that create_graph asks for.
+        with torch.set_grad_enabled(evaluation.values.requires_grad):
+            return tuple(attribute(x, g) for x, g in zip(evaluation.inputs, evaluation.gradients, strict=True))
 
     def _validated(self, function: ScalarFunction, evaluation: Evaluation, start: int) -> HomogeneityReport:
         """Check one part of the batch and raise what must be raised; ``start`` is the index of its first example."""
@@ -287,14 +294,13 @@ class XGradient(GradientAttribution):  # type: ignore[misc]  # Captum has no typ
             warnings.warn(refusal_message(worst, "XGradient.attribute"), HomogeneityWarning, stacklevel=4)
 
     def _delta(self, attributions: tuple[Tensor, ...], inputs: tuple[Tensor, ...], function: ScalarFunction) -> Tensor:
-        with torch.inference_mode(False):
-            delta: Tensor = self.compute_convergence_delta(
-                tuple(a.detach() for a in attributions),
-                tuple(torch.zeros_like(x) for x in inputs),
-                tuple(x.detach().clone() for x in inputs),
-                additional_forward_args=function.additional or None,
-                target=function.target,
-            )
+        delta: Tensor = self.compute_convergence_delta(
+            tuple(a.detach() for a in attributions),
+            tuple(torch.zeros_like(x) for x in inputs),
+            tuple(x.detach().clone() for x in inputs),
+            additional_forward_args=function.additional or None,
+            target=function.target,
+        )
         return delta
 
 

@@ -12,6 +12,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from captum_xg._function import Evaluation, ScalarFunction
 from captum_xg.errors import CrossExampleError, NondeterministicForwardError
+from captum_xg.homogeneity.judgement import euler_terms
 from captum_xg.homogeneity.localization import find_culprits
 from captum_xg.homogeneity.modules import modules_of, named_modules_of
 from captum_xg.homogeneity.precision import Precision
@@ -43,10 +44,10 @@ def explain_violation(function: ScalarFunction, evaluation: Evaluation, report: 
     if not report.violated:
         return report
     _require_repeatable(function, evaluation)
-    _require_separate_examples(function, evaluation)
-    if all(check.holds for check in report.scales):
-        return report  # the values scale: it is the gradient that is not theirs, and no layer's output shows that
-    culprits, notes = find_culprits(function, evaluation.inputs, report.worst_example, report.worst_scale)
+    _require_separate_examples(function, evaluation, report)
+    if report.values_hold:
+        return report  # it is the gradient that is not theirs, and no layer's output shows that
+    culprits, notes = find_culprits(function, evaluation.inputs, report.worst_example)
     if not culprits and modules_of(function.forward_func) and not notes:
         notes = (
             "Every layer is homogeneous by itself on the activations it receives: what breaks it stands outside of "
@@ -61,52 +62,54 @@ def _require_repeatable(function: ScalarFunction, evaluation: Evaluation) -> Non
         (first, second, "calling it again on the same inputs"),
         (recorded, first, "calling it without recording gradients, which X-Gradient's check does,"),
     ):
-        i = _first_difference(one, other, evaluation)
-        if i is not None:
+        different = _differ(one, other, evaluation)
+        if different.any():
+            i = int(different.nonzero()[0])
             raise NondeterministicForwardError(
-                f"{function.where}: the forward function is not deterministic: {what} changes F(x) of example {i} from "
-                f"{float(one[i]):.6g} to {float(other[i]):.6g}. Dropout or noise that ignores model.eval(), or a fixed "
-                "branch on torch.is_grad_enabled() are frequent causes. Make F a fixed function of its inputs."
+                f"{function.where}: the forward function is not deterministic: {what} changes F(x) of example "
+                f"{function.first + i} from {float(one[i]):.6g} to {float(other[i]):.6g}. Dropout or noise that "
+                "ignores model.eval(), or a branch on torch.is_grad_enabled() are frequent causes. Make F a fixed "
+                "function of its inputs."
             )
 
 
-def _require_separate_examples(function: ScalarFunction, evaluation: Evaluation) -> None:
-    n = len(evaluation.values)
-    if n == 1:
+def _require_separate_examples(function: ScalarFunction, evaluation: Evaluation, report: HomogeneityReport) -> None:
+    """Change all examples but the one that deviates most, in several ways, and see whether its value changes."""
+    if len(evaluation.values) == 1:
         return
+    failing = report.worst_example
+    if report.values_hold:
+        failing = next(c.worst_example for c in (report.euler, report.gradient) if c is not None and not c.holds)
     before = to_vector(evaluation.values)
-    odd = torch.arange(n) % 2 == 1
-    for others in (odd, ~odd):
-        scales = torch.where(others, 0.5, 1.0).to(torch.float64)
-        with torch.inference_mode(False), torch.no_grad():
+    for factor in (0.5, 8.0, -8.0):
+        scales = torch.full_like(before, factor)
+        scales[failing] = 1.0
+        with torch.no_grad():
             after = to_vector(function(scale_inputs(evaluation.inputs, scales)))
-        i = _first_difference(torch.where(others, 0.0, before), torch.where(others, 0.0, after), evaluation)
-        if i is not None:
+        if bool(_differ(before, after, evaluation)[failing]):
             norms = [
                 f"{path} ({type(m).__name__})"
                 for path, m in named_modules_of(function.forward_func).values()
                 if isinstance(m, _BatchNorm) and m.running_mean is None
             ]
-            hint = (
-                f" These layers normalise by batch statistics even in eval mode: {', '.join(norms)}." if norms else ""
-            )
+            hint = f" Layers that normalise by batch statistics even in eval mode: {', '.join(norms)}." if norms else ""
             raise CrossExampleError(
-                f"{function.where}: the value for one example depends on the others: halving the others changes F(x) "
-                f"of example {i} from {float(before[i]):.6g} to {float(after[i]):.6g}, so no attribution to one "
-                f"example's input is complete.{hint} Let the forward function treat examples separately, or explain "
-                "one at a time."
+                f"{function.where}: the value for one example depends on the others: multiplying the others by "
+                f"{factor:g} changes F(x) of example {function.first + failing} from {float(before[failing]):.6g} to "
+                f"{float(after[failing]):.6g}, so no attribution to one example's input is complete.{hint} Let the "
+                "forward function treat examples separately, or explain one at a time."
             )
 
 
 def _values(function: ScalarFunction, evaluation: Evaluation) -> Tensor:
-    with torch.inference_mode(False), torch.no_grad():
+    with torch.no_grad():
         # A copy: the first layer may work in place.
         return to_vector(function(tuple(x.detach().clone() for x in evaluation.inputs)))
 
 
-def _first_difference(one: Tensor, other: Tensor, evaluation: Evaluation) -> int | None:
-    # √eps: kernels may differ with gradient recording, by rounding; randomness and mixing change far more than that.
+def _differ(one: Tensor, other: Tensor, evaluation: Evaluation) -> Tensor:
+    # Kernels may differ with gradient recording, by rounding; randomness and mixing change more than that. Rounding is
+    # relative to the terms that F is a sum of, which may nearly cancel.
     tolerance = Precision.of(*evaluation.inputs, evaluation.values).inexact_rtol
-    size = torch.maximum(one.abs(), other.abs())
-    different = ~((one - other).abs() <= tolerance * size)
-    return int(different.nonzero()[0]) if different.any() else None
+    size = torch.maximum(torch.maximum(one.abs(), other.abs()), euler_terms(evaluation)[1])
+    return ~((one - other).abs() <= tolerance * size)

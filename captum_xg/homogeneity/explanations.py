@@ -80,8 +80,8 @@ def _own_forward(module: nn.Module, layers_ran: bool) -> tuple[str, str]:
         return "its output does not scale with its input", "Replace it by a homogeneous operation"
     if not layers_ran:
         return (
-            "its output does not scale with its input; the layers inside it were not called as modules (traced, or used "
-            "through their weights), so they cannot be told apart",
+            "its output does not scale with its input; the layers inside it were not called as modules (traced, or "
+            "used through their weights), so they cannot be told apart",
             "Try the model as it was before tracing, with check_homogeneity",
         )
     return (

@@ -11,6 +11,7 @@ from typing import Any
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.dropout import _DropoutNd
+from torch.nn.modules.instancenorm import _InstanceNorm
 
 from captum_xg.errors import TrainingModeError
 
@@ -18,8 +19,9 @@ from captum_xg.errors import TrainingModeError
 def modules_of(forward_func: Callable[..., Any]) -> list[nn.Module]:
     """Return the modules that a callable is or directly refers to, each once.
 
-    A module, a method bound to one, a partial over them, and functions whose defaults, closure or globals *that the
-    code really loads* are any of these.
+    A module, a method bound to one, a partial over them, functions whose defaults, closure or globals *that the code
+    really loads* are any of these or a list or dict of modules, and methods and callable objects whose code mentions an
+    attribute of theirs that is.
     """
     found: dict[int, nn.Module] = {}
     _collect(forward_func, found, set())
@@ -36,7 +38,7 @@ def named_modules_of(forward_func: Callable[..., Any]) -> dict[int, tuple[str, n
 
 
 def require_evaluation_mode(forward_func: Callable[..., Any], where: str) -> None:
-    """Refuse modules that make the forward pass random or mix examples while they train, before anything runs.
+    """Refuse modules that are random, mix examples or change themselves while they train, before anything runs.
 
     Raises:
         TrainingModeError: Naming each of them.
@@ -58,6 +60,11 @@ def require_evaluation_mode(forward_func: Callable[..., Any], where: str) -> Non
 def _training_effect(module: nn.Module) -> str | None:
     if isinstance(module, _BatchNorm):
         return "normalises by the statistics of the batch, which mixes examples, and changes its running statistics"
+    if isinstance(module, _InstanceNorm) and module.track_running_stats:
+        return "changes its running statistics"
+    hooks = module._forward_pre_hooks.values()
+    if any(type(part).__name__ in ("_SpectralNorm", "SpectralNorm") for part in (module, *hooks)):
+        return "estimates its spectral norm anew and so changes its weight"
     drops = (
         (isinstance(module, _DropoutNd) and module.p > 0)
         or (isinstance(module, nn.RNNBase) and module.dropout > 0 and module.num_layers > 1)
@@ -74,19 +81,28 @@ def _collect(value: Any, found: dict[int, nn.Module], seen: set[int]) -> None:
     if id(value) in seen:
         return
     seen.add(id(value))
+    if isinstance(value, types.MethodType) and isinstance(value.__self__, nn.Module):
+        value = value.__self__
     if isinstance(value, nn.Module):
         found[id(value)] = value
-    elif isinstance(value, functools.partial):
-        for part in (value.func, *value.args, *value.keywords.values()):
+    elif isinstance(value, (list, tuple, dict)):
+        parts = value.values() if isinstance(value, dict) else value
+        found.update({id(part): part for part in parts if isinstance(part, nn.Module)})
+    elif isinstance(value, (functools.partial, types.MethodType, types.FunctionType)):
+        for part in _parts(value):
             _collect(part, found, seen)
-    elif isinstance(value, types.MethodType):
-        if isinstance(value.__self__, nn.Module):
-            found[id(value.__self__)] = value.__self__
-        else:
-            _collect(value.__func__, found, seen)
+    elif isinstance(method := getattr(value, "__call__", None), types.MethodType):  # noqa: B004  an object that is called
+        _collect(method, found, seen)
+
+
+def _parts(value: functools.partial[Any] | types.MethodType | types.FunctionType) -> Iterator[Any]:
+    if isinstance(value, functools.partial):
+        yield from (value.func, *value.args, *value.keywords.values())
     elif isinstance(value, types.FunctionType):
-        for referred in _referred_to(value):
-            _collect(referred, found, seen)
+        yield from _referred_to(value)
+    elif isinstance(value.__func__, types.FunctionType):
+        yield from _referred_to(value.__func__)
+        yield from _attributes_used(value.__self__, value.__func__)
 
 
 def _referred_to(function: types.FunctionType) -> Iterator[Any]:
@@ -102,6 +118,18 @@ def _referred_to(function: types.FunctionType) -> Iterator[Any]:
         elsewhere = isinstance(referred, types.FunctionType) and referred.__globals__ is not function.__globals__
         if not elsewhere:
             yield referred
+
+
+def _attributes_used(owner: object, function: types.FunctionType) -> Iterator[Any]:
+    """Yield the attributes of an object that its method mentions by name, and no others of what it may own."""
+    mentioned = set(_names(function.__code__))
+    yield from (value for name, value in getattr(owner, "__dict__", {}).items() if name in mentioned)
+
+
+@functools.lru_cache(maxsize=1024)
+def _names(code: types.CodeType) -> tuple[str, ...]:
+    inner = (constant for constant in code.co_consts if isinstance(constant, types.CodeType))
+    return code.co_names + tuple(name for part in inner for name in _names(part))
 
 
 @functools.lru_cache(maxsize=1024)

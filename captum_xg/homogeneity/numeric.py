@@ -78,7 +78,7 @@ def check_homogeneity(
     function = ScalarFunction(forward_func, additional_forward_args, target, where)
     formatted = format_inputs(inputs, where)
     require_evaluation_mode(forward_func, where)
-    with restoring_random_state(formatted[0].device):
+    with torch.inference_mode(False), restoring_random_state(formatted[0].device):
         evaluation = function.evaluate(formatted)
         precision = Precision.of(*formatted, evaluation.values)
         if scales is None:
@@ -142,10 +142,9 @@ def measure_homogeneity(
     if tested is not None and blind.any():
         gradient = judge_gradients(function, evaluation, blind, trials.scales[0], magnitude, tested, precision)
     holds = values_hold and all(check is None or check.holds for check in (euler, gradient))
-    if tested is not None and tested < 1:
-        notes += (_below_one(tested),)
-    elif shown is not None and shown == 0:
-        notes += (_below_one(shown),)
+    below_one = next((k for k in (tested, shown) if k is not None and k < 1), None)
+    if below_one is not None:
+        notes += (_below_one(below_one),)
     if values_hold and euler is not None and not euler.holds:
         notes += (
             "The values scale but the gradient is not the gradient of F: some path is detached (detach, no_grad, "
@@ -178,7 +177,7 @@ def _below_one(degree: float) -> str:
             "F is scale-invariant (degree 0): F(αx) does not tend to F(0) as α → 0, so Integrated Gradients against "
             "zero has nothing to distribute and Σ x·∂F is 0."
         )
-    return f"Degree {degree:g} is below 1: ∇F grows without bound towards the zero baseline, so it is refused."
+    return f"F shows degree {degree:g}, below 1: ∇F grows without bound towards the zero baseline, so it is refused."
 
 
 def _checked_scales(scales: Sequence[float], where: str) -> tuple[float, ...]:

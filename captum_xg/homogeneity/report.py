@@ -138,6 +138,11 @@ class HomogeneityReport:
     notes: tuple[str, ...] = ()
 
     @property
+    def values_hold(self) -> bool:
+        """Whether F(αx) agreed with αᵏF(x) wherever it was tried (the gradient may still not be that of F)."""
+        return all(check.holds for check in self.scales)
+
+    @property
     def violated(self) -> bool:
         """Whether some deviation exceeds its tolerance (and not merely that something could not be tried)."""
         return any(check is not None and not check.holds for check in (*self.scales, self.euler, self.gradient))
@@ -217,6 +222,8 @@ class HomogeneityReport:
         if self.tested_degree is None:
             return "NOT homogeneous of any degree" if self.violated else "Its degree is NOT to be told"
         found = "" if self.degree in (None, self.tested_degree) else f"; it shows degree {_number(self.degree)}"
+        if not self.violated and self.tested_degree < 1:
+            return f"Homogeneous of degree {_number(self.tested_degree)}, below 1: NOT to be attributed"
         verdict = "NOT homogeneous" if self.violated else "NOT SHOWN to be homogeneous"
         return f"{verdict} of degree {_number(self.tested_degree)}{found}"
 

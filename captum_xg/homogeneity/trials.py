@@ -115,8 +115,7 @@ def _run_pass(
         if not survives.all():
             give_up(~survives, f"the scaled inputs leave the range of {_name(inputs[0].dtype)}")
             continue
-        with torch.inference_mode(False), torch.no_grad():
-            observed = to_vector(function(scaled))
+        observed = to_vector(function(scaled))
         overflow = usable & ~torch.isfinite(observed)
         if overflow.any():
             give_up(overflow, "F(αx) is not finite")

@@ -27,7 +27,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from captum_xg import XGradient
-from captum_xg.errors import HomogeneityError
+from captum_xg.errors import DegreeError, HomogeneityError
 
 # Captum multiplies by step sizes in float32, which is off by 7e-10 at its 50 steps.
 CAPTUM_RTOL = 1e-8
@@ -331,6 +331,16 @@ def test_attributions_are_the_exact_path_integral(case, multiply_by_inputs):
         assert_close(ours, reference(model, (x,), seed)[0], EXACT_RTOL)
 
 
+@pytest.mark.parametrize(("validate", "passes"), [("off", 1), ("numeric", 3)])
+@pytest.mark.parametrize("call", [{}, {"n_steps": 200}, {"create_graph": True}], ids=str)
+def test_the_integral_takes_one_pass_and_its_validation_two(validate, passes, call):
+    case = X_DNNS[1]
+    model, shapes = case.model(), []
+    model.register_forward_hook(lambda module, args, output: shapes.append(args[0].shape))
+    XGradient(model, validate=validate).attribute(case.inputs(), target=0, **call)
+    assert shapes == [(3, *case.shape)] * passes
+
+
 @given(homogeneous())
 def test_attributions_are_input_times_gradient_over_the_degree(problem):
     attributions = x_gradient(problem.model, problem.inputs, problem.target, problem.case.degree)
@@ -372,6 +382,22 @@ def test_a_wrong_degree_is_refused_and_the_right_one_named(problem, wrong):
     assume(wrong != problem.case.degree and bool((problem.values != 0).all()))
     with pytest.raises(HomogeneityError, match=rf"degree={problem.case.degree:g}\)"):
         x_gradient(problem.model, problem.inputs, problem.target, wrong)
+
+
+def test_an_output_of_zero_along_the_whole_ray_does_not_hide_the_degree():
+    """F(x, y) = x² − y² is 0 at α·(1, 1) for every α, and its attributions are (1, −1)."""
+
+    def forward(x):
+        return x[:, 0] ** 2 - x[:, 1] ** 2
+
+    x = torch.ones(1, 2, dtype=torch.float64)
+    assert x_gradient(forward, x, degree=2).tolist() == [[1.0, -1.0]]
+    with pytest.raises(HomogeneityError):
+        x_gradient(forward, x)
+    with pytest.raises(DegreeError):
+        x_gradient(forward, x, degree="auto")
+    beside_another = torch.cat([x, 2 * x * torch.tensor([1.0, 0.0])])
+    assert x_gradient(forward, beside_another, degree="auto").tolist() == [[1.0, -1.0], [4.0, 0.0]]
 
 
 # --- batches ---------------------------------------------------------------------------------------------------------

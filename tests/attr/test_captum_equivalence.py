@@ -195,12 +195,7 @@ CLASS_TARGETS = [
 
 @pytest.mark.parametrize("target", CLASS_TARGETS, ids=str)
 def test_every_form_of_target_for_classes_means_what_it_means_for_integrated_gradients(model, x, target):
-    if isinstance(target, torch.Tensor) and target.dtype == torch.int32:
-        # Captum's gather takes int64 only; the same numbers must pick the same outputs here.
-        expected = IntegratedGradients(model).attribute(x, target=target.long())
-        assert_close(XGradient(model).attribute(x, target=target), expected, RTOL)
-    else:
-        assert_same(model, x, target=target)
+    assert_same(model, x, target=target)
 
 
 @pytest.mark.parametrize(
@@ -364,7 +359,6 @@ def test_a_tuple_of_inputs_of_different_dtypes_gives_the_dtypes_of_integrated_gr
 @pytest.mark.parametrize("multiply_by_inputs", [True, False], ids=["global", "local"])
 def test_results_may_be_overwritten_as_those_of_integrated_gradients(multiply_by_inputs):
     """∂F/∂x of a sum is one number seen through strides of zero, and the same tensor for both inputs."""
-    # Known to fail for local attributions: they are autograd's own tensors, (1, 0)-strided and shared.
     inputs = (torch.rand(3, 4), torch.rand(3, 4))
     kept = tuple(x.clone() for x in inputs)
     first, second = XGradient(lambda x, y: (x + y).sum(1), multiply_by_inputs).attribute(inputs)

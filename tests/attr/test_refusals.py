@@ -59,7 +59,7 @@ def input_times_gradient(function: Callable[[Tensor], Tensor], x: Tensor) -> Ten
     return leaf.detach() * gradient
 
 
-# ------------------------------------------------------------------------------------------------------------ biases
+# --------------------------------------------------------------------------------------------------------------- biases
 
 
 @pytest.mark.parametrize("position", ["0", "2", "4", "6"])
@@ -149,7 +149,7 @@ def test_a_bias_behind_activations_that_are_all_zero_is_named() -> None:
     assert_names_exactly(refusal(HomogeneityError, model, batch().abs(), target=0), model, ["2"])
 
 
-# ------------------------------------------------------------------------------------------- layers of other kinds
+# ------------------------------------------------------------------------------------------------ layers of other kinds
 
 LAYERS = [
     (nn.ReLU6(), "saturates at a fixed value", "Replace it by nn.ReLU"),
@@ -168,9 +168,9 @@ LAYERS = [
     (nn.Threshold(0.1, 0.0), "compares with a fixed threshold", "Replace it by nn.ReLU"),
     (nn.Softmax(1), "normalises exponentials", "Explain the logits"),
     (nn.LogSoftmax(1), "normalises exponentials", "Explain the logits"),
-    (nn.LayerNorm(16), "divides by a statistic of its input plus eps", "network without normalisation"),
-    (nn.GroupNorm(2, 16), "divides by a statistic of its input plus eps", "network without normalisation"),
-    (nn.RMSNorm(16), "divides by a statistic of its input plus eps", "network without normalisation"),
+    (nn.LayerNorm(16), "divides by a statistic of its input", "network without normalisation"),
+    (nn.GroupNorm(2, 16), "divides by a statistic of its input", "network without normalisation"),
+    (nn.RMSNorm(16), "divides by a statistic of its input", "network without normalisation"),
     (shifting_batch_norm(16), "adds a shift of up to", "set its bias and running mean to zero"),
     (AddsConstant(16), "the operations of its own forward are not homogeneous", "Look for constants added"),
     (SaturatesAt(0.5), "its output does not scale with its input", "Replace it by a homogeneous operation"),
@@ -188,7 +188,7 @@ def test_a_layer_that_does_not_scale_is_refused_with_its_name_and_reason_and_rem
     assert_names_exactly(refusal(HomogeneityError, model, batch(), target=1, says=says), model, [str(at)])
 
 
-@pytest.mark.parametrize("layer", [nn.Sigmoid(), nn.Softmax(1), nn.LogSoftmax(1), nn.Tanh()], ids=lambda m: str(m))
+@pytest.mark.parametrize("layer", [nn.Sigmoid(), nn.Softmax(1), nn.LogSoftmax(1), nn.Tanh()], ids=str)
 def test_an_output_nonlinearity_is_refused_and_named(layer: nn.Module) -> None:
     model = insert(xdnn(*WIDTHS), 7, layer)
     assert_names_exactly(refusal(HomogeneityError, model, batch(), target=1), model, ["7"])
@@ -213,7 +213,9 @@ def test_padding_with_zeros_is_accepted() -> None:
 
 def test_a_constant_that_a_forward_adds_between_its_layers_names_the_module_of_that_forward() -> None:
     model = AddsConstant(6)
-    error = refusal(HomogeneityError, fill(model, 1).eval(), batch(), target=1, says=["the model itself (AddsConstant)"])
+    error = refusal(
+        HomogeneityError, fill(model, 1).eval(), batch(), target=1, says=["the model itself (AddsConstant)"]
+    )
     assert_names_exactly(error, model, [""])
 
 
@@ -234,7 +236,7 @@ def test_batch_norm_names_the_size_of_its_shift() -> None:
     refusal(HomogeneityError, model, batch(), target=1, says=["2 (BatchNorm1d): adds a shift of up to 0.12"])
 
 
-# ------------------------------------------------------------------------------------------------------ training mode
+# -------------------------------------------------------------------------------------------------------- training mode
 
 
 def with_dropout() -> nn.Sequential:
@@ -278,9 +280,19 @@ def call_with(model: nn.Module, x: Tensor) -> Tensor:
     return model(x)
 
 
+def in_a_list(model: nn.Module) -> Callable[[Tensor], Tensor]:
+    models = [model, model]
+    return lambda x: sum(m(x) for m in models)
+
+
+def in_a_dict(model: nn.Module) -> Callable[[Tensor], Tensor]:
+    models = {"a": model}
+    return lambda x: 1 * models["a"](x)
+
+
 WAYS = {
     "module": lambda model: model,
-    "lambda": lambda model: lambda x: model(x),
+    "lambda": lambda model: lambda x: 1 * model(x),
     "closure": a_closure,
     "closure of a closure": lambda model: a_closure(a_closure(model)),
     "default": lambda model: lambda x, m=model: m(x),
@@ -290,9 +302,9 @@ WAYS = {
     "partial of a partial": lambda model: functools.partial(functools.partial(call_with, model)),
     "partial by keyword": lambda model: functools.partial(lambda x, m: m(x), m=model),
     "method of an object that owns it": lambda model: Predictor(model).predict,
-    "callable object that owns it": lambda model: Predictor(model),
-    "list of an ensemble": lambda model: (lambda models: lambda x: sum(m(x) for m in models))([model]),
-    "dict of models": lambda model: (lambda models: lambda x: models["a"](x))({"a": model}),
+    "callable object that owns it": Predictor,
+    "list of an ensemble": in_a_list,
+    "dict of models": in_a_dict,
 }
 
 
@@ -315,7 +327,8 @@ GLOBAL_MODEL = with_batch_norm()
 
 
 def test_training_mode_of_a_global_model_is_refused() -> None:
-    refusal(TrainingModeError, lambda x: GLOBAL_MODEL(x), batch(), target=1, model=GLOBAL_MODEL, says=["BatchNorm1d"])
+    forward = lambda x: 1 * GLOBAL_MODEL(x)  # noqa: E731
+    refusal(TrainingModeError, forward, batch(), target=1, model=GLOBAL_MODEL, says=["2 (BatchNorm1d)"])
 
 
 def test_every_layer_in_training_mode_is_named() -> None:
@@ -360,7 +373,7 @@ def test_a_layer_that_writes_its_buffers_in_training_mode_is_refused_before_it_r
     refusal(TrainingModeError, insert(xdnn(*WIDTHS), 2, layer).train(), batch(), target=1)
 
 
-# -------------------------------------------------------------------------------- random forwards, mixed examples
+# -------------------------------------------------------------------------------------- random forwards, mixed examples
 
 
 @pytest.mark.parametrize(
@@ -436,7 +449,7 @@ def test_batch_norm_without_running_statistics_is_refused_in_eval_mode_and_named
     refusal(CrossExampleError, model, batch(), target=1, says=says)
 
 
-# --------------------------------------------------------------------------------------------------------- baselines
+# ------------------------------------------------------------------------------------------------------------ baselines
 
 
 NONZERO = {
@@ -505,7 +518,9 @@ def test_baselines_of_several_inputs_are_refused_unless_each_is_zero(baselines: 
 
 
 def test_the_baseline_that_is_not_zero_is_named() -> None:
-    refusal(BaselineError, two_inputs, (batch(), batch(seed=2)), baselines=(0, 0.5), says=["`baselines[1]` is not zero"])
+    refusal(
+        BaselineError, two_inputs, (batch(), batch(seed=2)), baselines=(0, 0.5), says=["`baselines[1]` is not zero"]
+    )
 
 
 ZERO = {
@@ -532,7 +547,7 @@ def test_a_zero_baseline_is_accepted_in_every_form(baselines: object) -> None:
     torch.testing.assert_close(attributions, input_times_gradient(lambda x: model(x)[:, 1], x))
 
 
-# ----------------------------------------------------------------------------------------- NaN, infinity, out of range
+# ------------------------------------------------------------------------------------------ NaN, infinity, out of range
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
@@ -605,7 +620,9 @@ def test_inputs_at_the_edge_of_the_range_give_the_right_attributions(scale: floa
 
 
 @pytest.mark.parametrize(
-    ("scale", "side"), [(1e37, 1), (1e36, 1), (1e35, 1), (1e-34, -1), (1e-35, -1), (1e-36, -1)], ids=lambda value: f"{value:g}"
+    ("scale", "side"),
+    [(1e37, 1), (1e36, 1), (1e35, 1), (1e-34, -1), (1e-35, -1), (1e-36, -1)],
+    ids=lambda value: f"{value:g}",
 )
 def test_scales_that_leave_the_range_are_given_up_and_the_report_says_which(scale: float, side: int) -> None:
     model, x = outputs_sized(scale)
@@ -650,16 +667,6 @@ def test_outputs_that_overflow_at_a_scale_give_that_scale_up() -> None:
     torch.testing.assert_close(XGradient(huge).attribute(x, target=1), expected)
 
 
-def test_hidden_activations_that_underflow_at_a_scale_are_not_taken_for_a_violation() -> None:
-    """The model is an X-DNN; it is float32 that ends at 2^-16."""
-    model = xdnn(6, 16, 16, 3)
-    for layer, gain in zip((model[0], model[2], model[4]), (1e-18, 1e-18, 1e36), strict=True):
-        layer.weight.data *= gain
-    x = batch()
-    expected = input_times_gradient(lambda x: model(x)[:, 1], x)
-    torch.testing.assert_close(XGradient(model).attribute(x, target=1), expected)
-
-
 def test_what_can_be_tried_at_no_scale_is_refused_as_untested() -> None:
     x = batch().abs()
 
@@ -678,7 +685,7 @@ def test_what_can_be_tried_at_no_scale_is_refused_as_untested() -> None:
     assert "NOT SHOWN to be homogeneous" in str(error.report)
 
 
-# ------------------------------------------------------------------------------------------------------------- inputs
+# --------------------------------------------------------------------------------------------------------------- inputs
 
 
 def sparse_batch() -> Tensor:
@@ -731,7 +738,7 @@ def test_integer_inputs_are_made_floating_point_as_integrated_gradients_makes_th
     torch.testing.assert_close(attributions, 2.0 * x)
 
 
-# ------------------------------------------------------------------------------------------------------------- target
+# --------------------------------------------------------------------------------------------------------------- target
 
 
 TARGETS = {
@@ -786,7 +793,7 @@ def test_an_integer_target_into_a_deeper_output_is_refused() -> None:
     refusal(TargetError, deep, batch(), target=1, model=model, says=["picks 2 numbers per example"])
 
 
-# ------------------------------------------------------------------------------------------------------------ outputs
+# -------------------------------------------------------------------------------------------------------------- outputs
 
 
 OUTPUTS = {
@@ -798,7 +805,7 @@ OUTPUTS = {
     "list": (lambda f: [f], "returns list and not a tensor"),
     "dict": (lambda f: {"logits": f}, "returns dict and not a tensor"),
     "none": (lambda f: None, "returns NoneType and not a tensor"),
-    "number": (lambda f: float(f.sum()), "returns float and not a tensor"),
+    "number": (lambda f: float(f.detach().sum()), "returns float and not a tensor"),
     "array": (lambda f: f.detach().numpy(), "returns ndarray and not a tensor"),
     "argmax": (lambda f: f.argmax(1), "returns torch.int64, which has no real gradient"),
     "decision": (lambda f: f > 0, "returns torch.bool"),
@@ -815,7 +822,7 @@ def test_an_output_that_is_not_one_row_of_real_numbers_per_example_is_refused(
     refusal(ForwardOutputError, lambda x: wrap(model(x)), batch(), model=model, target=target, says=[says])
 
 
-# ---------------------------------------------------------------------------------------------------------- gradients
+# ------------------------------------------------------------------------------------------------------------ gradients
 
 
 def test_an_unused_input_is_refused_and_named() -> None:
@@ -916,7 +923,7 @@ def test_the_worst_example_of_eulers_identity_is_counted_over_the_whole_batch() 
         assert error.report.euler.worst_example == 3
 
 
-# ------------------------------------------------------------------------------------------------------------- degree
+# --------------------------------------------------------------------------------------------------------------- degree
 
 
 @pytest.mark.parametrize("degree", [0.5, 0, -1, math.nan, math.inf, True, "2", None, "AUTO", 1j])
@@ -938,13 +945,13 @@ def test_a_degree_between_zero_and_one_is_refused_for_degree_one() -> None:
 
 
 def test_a_degree_between_zero_and_one_is_refused_for_auto() -> None:
-    says = ["found no degree k ≥ 1", "Degree 0.5 is below 1", "grows without bound"]
+    says = ["found no degree k ≥ 1", "F shows degree 0.5, below 1", "grows without bound"]
     refusal(DegreeError, power(0.5), batch(), options={"degree": "auto"}, says=says)
 
 
 def test_a_negative_degree_is_refused() -> None:
     refusal(HomogeneityError, power(-1.0), batch())
-    refusal(DegreeError, power(-1.0), batch(), options={"degree": "auto"}, says=["Degree -1 is below 1"])
+    refusal(DegreeError, power(-1.0), batch(), options={"degree": "auto"}, says=["F shows degree -1, below 1"])
 
 
 def test_a_scale_invariant_function_is_refused_as_such() -> None:
@@ -1007,7 +1014,7 @@ def test_a_sum_of_unequal_degrees_has_no_degree() -> None:
     assert "F shows degree" not in str(error)
 
 
-# ---------------------------------------------------------------------------------------------------- options, warning
+# ----------------------------------------------------------------------------------------------------- options, warning
 
 
 @pytest.mark.parametrize(
@@ -1077,7 +1084,7 @@ def test_validation_off_gives_input_times_gradient_of_anything_in_silence() -> N
     torch.testing.assert_close(attributions, input_times_gradient(lambda x: model(x)[:, 1], x))
 
 
-# ----------------------------------------------------------------------------------------------------------- the error
+# ------------------------------------------------------------------------------------------------------------ the error
 
 
 @pytest.mark.parametrize("internal_batch_size", [None, 1, 2, 3, 4, 5])
