@@ -376,6 +376,29 @@ def test_activations_that_are_overwritten_after_a_layer_has_read_them_are_probed
     assert_names_exactly(refusal(HomogeneityError, model, batch(), target=1), model, ["a"])
 
 
+@pytest.mark.parametrize(
+    ("dtype", "size"), [(torch.float16, 5e3), (torch.float32, 1e35), (torch.float32, 1e-32), (torch.bfloat16, 1e35)]
+)
+def test_layers_whose_activations_leave_the_range_when_they_are_probed_are_not_blamed(
+    dtype: torch.dtype, size: float
+) -> None:
+    """float16 ends at 65504: activations of 5000 cannot be multiplied by 16, which is no fault of the layer's."""
+    model, x = xdnn(WIDTH, 16, 16, 3).to(dtype), (batch() * size).to(dtype)
+    plant_bias(model[2], 0.3 * size)
+    assert_names_exactly(refusal(HomogeneityError, model, x, target=1), model, ["2"])
+
+
+def test_a_network_of_high_degree_that_overflows_when_it_is_probed_is_not_blamed() -> None:
+    class Square(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return x**2
+
+    layers = [Square() if isinstance(layer, nn.ReLU) else layer for layer in xdnn(WIDTH, 8, 8, 8, 3)]
+    model = nn.Sequential(*layers).eval()  # degree 8: 2^(16·8) is beyond float32
+    error = refusal(HomogeneityError, lambda x: model(x).softmax(1), batch() / 4, target=1, model=model)
+    assert error.report.culprits == ()
+
+
 def test_a_violation_that_shows_in_one_example_only_names_its_layer() -> None:
     model = xdnn(WIDTH, 12, 12, 3)
     model = insert(model, 2, SaturatesAt(50.0))

@@ -296,7 +296,7 @@ def power(k: float) -> Callable[[Tensor], Tensor]:
 
 
 @given(
-    k=st.sampled_from([1.0, 1.5, 2.0, 3.0]), dtype=st.sampled_from(WIDE), seed=SEEDS, n=st.integers(1, 5)
+    k=st.sampled_from([1.0, 4 / 3, 1.5, 2.0, 2.5, 3.0]), dtype=st.sampled_from(WIDE), seed=SEEDS, n=st.integers(1, 5)
 )  # fmt: skip
 @settings(max_examples=60)
 def test_the_degree_is_estimated(k: float, dtype: torch.dtype, seed: int, n: int) -> None:
