@@ -443,6 +443,22 @@ def test_a_function_that_mixes_examples_is_refused_as_such(mixing: str, n: int, 
     )
 
 
+@pytest.mark.parametrize("internal_batch_size", [None, 2, 3, 4])
+def test_the_random_or_mixed_example_is_counted_over_the_whole_batch(internal_batch_size: int | None) -> None:
+    x = torch.rand(5, 6, generator=seeded(1)) + 0.5
+    x[3] *= -1
+
+    def noisy(x: Tensor) -> Tensor:
+        return x.sum(1) + torch.where(x[:, 0] < 0, torch.rand(1), 0)
+
+    def mixed(x: Tensor) -> Tensor:
+        return x.sum(1) + torch.where(x[:, 0] < 0, x.sum(1).roll(1), 0)
+
+    says = ["changes F(x) of example 3 from"]
+    refusal(NondeterministicForwardError, noisy, x, internal_batch_size=internal_batch_size, says=says)
+    refusal(CrossExampleError, mixed, x, internal_batch_size=internal_batch_size, says=says)
+
+
 def test_batch_norm_without_running_statistics_is_refused_in_eval_mode_and_named() -> None:
     model = insert(xdnn(*WIDTHS), 2, nn.BatchNorm1d(16, track_running_stats=False))
     says = ["batch statistics even in eval mode: 2 (BatchNorm1d)"]
@@ -895,6 +911,7 @@ def test_values_that_scale_with_a_gradient_that_is_not_theirs_are_refused_by_eul
     assert all(check.holds for check in error.report.scales)
     assert not error.report.euler.holds
     assert "F(αx) ≠ αF(x)" not in str(error), "the values do scale"
+    assert "layer" not in str(error), "no layer's output shows it"
 
 
 def test_a_backward_hook_that_changes_the_gradient_is_refused() -> None:

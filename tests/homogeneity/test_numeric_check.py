@@ -474,7 +474,7 @@ FUNCTIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "piecewise": lambda x: x.relu().sum(1) + x.amax(1),
     "square": lambda x: (x**2).sum(1),
     "bias": lambda x: x.sum(1) + 0.25,
-    "saturation": lambda x: x.clamp(max=3.0).sum(1),
+    "saturation": lambda x: x.clamp(-3.0, 3.0).sum(1),
     "sigmoid": lambda x: x.sigmoid().sum(1),
     "threshold": lambda x: torch.where(x.abs() > 1e-2, x, 0).sum(1),
     "mixture": lambda x: x.sum(1) + (x**2).sum(1),
@@ -489,7 +489,7 @@ def recomputed(function: Callable, x: Tensor, scale: float, degree: float) -> tu
         leaf = row[None].clone().requires_grad_()
         value = function(leaf)
         (gradient,) = torch.autograd.grad(value.sum(), leaf)
-        size = max(float((leaf * gradient).abs().sum()), abs(float(value.detach())))
+        size = max(float((leaf * gradient).detach().abs().sum()), abs(float(value.detach())))
         observed.append(float(function(row[None] * scale)))
         expected.append(float(value.detach()) * scale**degree)
         difference = abs(observed[-1] - expected[-1])
