@@ -12,7 +12,7 @@ from torch import Tensor
 from captum_xg._inputs import all_finite
 from captum_xg._target import check_output, check_target, check_target_length, select
 from captum_xg._types import Target
-from captum_xg.errors import ForwardOutputError, GradientError, InputError
+from captum_xg.errors import ForwardOutputError, GradientError, InputError, TargetError
 
 
 @dataclass(frozen=True)
@@ -69,9 +69,20 @@ class ScalarFunction:
         output = check_output(self.forward_func(*inputs, *self.additional), inputs[0].shape[0], self.where)
         if output.shape != self._checked:
             # Looking at a target on an accelerator waits for it; once per shape is enough.
-            check_target(output, self.target, self.where)
+            check_target(output, self.target, self.where, self.first)
             self._checked = output.shape
         return select(output, self.target)
+
+    def values(self, inputs: tuple[Tensor, ...]) -> Tensor:
+        """Return F(x), shape ``(N,)``, without gradients; the inputs may be overwritten."""
+        with torch.no_grad():
+            try:
+                return self(inputs)
+            except RuntimeError as error:
+                if "does not require grad" not in str(error):
+                    raise
+        with torch.enable_grad():  # the forward function differentiates by its input itself
+            return self(tuple(x.detach().requires_grad_() for x in inputs)).detach()
 
     def examples(self, start: int, stop: int, n: int) -> ScalarFunction:
         """Return this function for the examples ``start`` to ``stop`` of a batch of ``n``."""
@@ -83,6 +94,9 @@ class ScalarFunction:
         target = self.target
         if isinstance(target, list) or (isinstance(target, Tensor) and target.numel() > 1):
             check_target_length(target, n, self.where)
+            if isinstance(target, Tensor) and bool((target < 0).any()):
+                lowest = int(target.min())
+                raise TargetError(f"{self.where}: `target` holds {lowest}; targets per example must not be negative.")
             target = target[start:stop]
         additional = tuple(map(rows, self.additional))
         return ScalarFunction(self.forward_func, additional, target, self.where, first=self.first + start)

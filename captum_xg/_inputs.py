@@ -37,9 +37,14 @@ def format_inputs(inputs: Any, where: str) -> tuple[Tensor, ...]:
 
 def _format_input(x: Any, name: str, where: str) -> Tensor:
     if not isinstance(x, Tensor):
-        raise InputError(f"{where}: `{name}` must be a torch.Tensor but is {type(x).__name__}. Convert it to a tensor.")
+        raise InputError(
+            f"{where}: `{name}` must be a torch.Tensor but is {type(x).__name__}. Convert it to a tensor, or pass "
+            "several tensors as a tuple."
+        )
     if x.layout != torch.strided or x.is_nested:
         raise InputError(f"{where}: `{name}` is sparse or nested ({x.layout}). Pass a dense tensor.")
+    if x.is_meta:
+        raise InputError(f"{where}: `{name}` is on the meta device and holds no numbers. Pass a tensor with data.")
     if x.dim() == 0:
         raise InputError(f"{where}: `{name}` has no dimension, so no examples. Add a batch dimension: x.unsqueeze(0).")
     if x.numel() == 0:

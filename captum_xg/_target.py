@@ -36,7 +36,7 @@ def check_output(output: Any, n: int, where: str) -> Tensor:
     return output
 
 
-def check_target(output: Tensor, target: Target, where: str) -> None:
+def check_target(output: Tensor, target: Target, where: str, first: int = 0) -> None:
     """Check that the target picks exactly one number per example from an output of this shape.
 
     Raises:
@@ -52,7 +52,7 @@ def check_target(output: Tensor, target: Target, where: str) -> None:
     elif isinstance(target, list):
         check_target_length(target, n, where)
         for i, entry in enumerate(target):
-            name = f"target[{i}]"
+            name = f"target[{first + i}]"
             if type(entry) is not type(target[0]):
                 raise TargetError(
                     f"{where}: `target` mixes {type(target[0]).__name__} and {type(entry).__name__} ({name})."
@@ -112,7 +112,7 @@ def _check_index(index: Any, classes: tuple[int, ...], name: str, where: str, *,
             "examples." + ("" if classes else " There is one number per example already: leave `target` out.")
         )
     for entry, size in zip(entries, classes, strict=False):
-        if isinstance(entry, slice):
+        if isinstance(entry, slice) and entry.step != 0:
             continue
         if not isinstance(entry, int) or isinstance(entry, bool):
             raise TargetError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TypeAlias, TypeVar
 
 from torch import Tensor
@@ -11,7 +12,7 @@ Inputs = TypeVar("Inputs", Tensor, tuple[Tensor, ...])
 
 Baselines: TypeAlias = int | float | Tensor | tuple[int | float | Tensor, ...] | None
 
-Index: TypeAlias = int | tuple[int, ...] | tuple[slice, ...]
+Index: TypeAlias = int | tuple[int | slice, ...]
 
-Target: TypeAlias = Index | Tensor | list[int] | list[tuple[int, ...]] | list[tuple[slice, ...]] | None
-"""Which number of each example's output: the forms that Captum takes."""
+Target: TypeAlias = Index | Tensor | Sequence[int] | Sequence[tuple[int | slice, ...]] | None
+"""Which number of each example's output: the forms that Captum takes; sequences must be lists."""

@@ -31,6 +31,10 @@ class ForwardOutputError(CaptumXGError, ValueError):
     """The forward function returns something that is not one finite real number per example once a target is chosen."""
 
 
+class OptionError(CaptumXGError, ValueError):
+    """An option has no such value."""
+
+
 class GradientError(CaptumXGError, RuntimeError):
     """The output has no finite gradient with respect to an input."""
 

@@ -6,6 +6,7 @@ import typing
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
+from numbers import Integral
 from typing import Any, Literal
 
 import torch
@@ -20,11 +21,11 @@ from captum_xg._function import Evaluation, ScalarFunction
 from captum_xg._inputs import format_inputs, require_zero_baselines
 from captum_xg._types import Baselines, Inputs, Target
 from captum_xg.attr.refusal import refusal_message
-from captum_xg.errors import DegreeError, HomogeneityError, HomogeneityWarning
-from captum_xg.homogeneity.diagnosis import explain_violation, restoring_random_state
+from captum_xg.errors import DegreeError, HomogeneityError, HomogeneityWarning, OptionError
 from captum_xg.homogeneity.modules import require_evaluation_mode
-from captum_xg.homogeneity.numeric import default_scales, measure_homogeneity
+from captum_xg.homogeneity.numeric import check_rtol, far_scales, verify_homogeneity
 from captum_xg.homogeneity.report import HomogeneityReport
+from captum_xg.homogeneity.state import nothing_left_behind
 
 Validation = Literal["numeric", "certificate", "off"]
 OnViolation = Literal["raise", "warn"]
@@ -53,11 +54,12 @@ class XGradient(GradientAttribution):  # type: ignore[misc]  # Captum has no typ
             ``"certificate"`` is reserved for static proofs and not available yet.
         on_violation: ``"raise"`` a :class:`~captum_xg.errors.HomogeneityError`, or ``"warn"`` once per call
             (:class:`~captum_xg.errors.HomogeneityWarning`) and return x·∇F/k all the same.
-        rtol: Largest relative deviation that counts as rounding; by default 8 eps of the coarsest dtype involved.
+        rtol: Largest relative deviation that counts as rounding; by default 8 eps of the coarsest dtype involved
+            (1 eps for bfloat16 and float16).
 
     Raises:
         DegreeError: If ``degree`` is not a number ≥ 1 or ``"auto"``.
-        ValueError: If another option has no such value.
+        OptionError: If another option has no such value.
 
     Source: Hesse et al. 2021, Proposition 3.2 and Eq. 3 (degree k), Definition 3.5 and Eq. 4 (k = 1).
 
@@ -82,16 +84,15 @@ class XGradient(GradientAttribution):  # type: ignore[misc]  # Captum has no typ
         self._multiply_by_inputs = multiply_by_inputs
         self.degree = _checked_degree(degree)
         if validate == "certificate":
-            raise ValueError(
+            raise OptionError(
                 "XGradient: validate='certificate' needs static certificates, which this version of captum_xg does not "
                 "have yet. Use validate='numeric'."
             )
         if validate not in ("numeric", "off"):
-            raise ValueError(f"XGradient: `validate` must be 'numeric' or 'off' but is {validate!r}.")
+            raise OptionError(f"XGradient: `validate` must be 'numeric' or 'off' but is {validate!r}.")
         if on_violation not in ("raise", "warn"):
-            raise ValueError(f"XGradient: `on_violation` must be 'raise' or 'warn' but is {on_violation!r}.")
-        if rtol is not None and not 0 <= rtol < float("inf"):
-            raise ValueError(f"XGradient: `rtol` must be a number ≥ 0 or None but is {rtol!r}.")
+            raise OptionError(f"XGradient: `on_violation` must be 'raise' or 'warn' but is {on_violation!r}.")
+        check_rtol(rtol, "XGradient")
         if validate == "off" and self.degree == "auto":
             raise DegreeError(
                 "XGradient: degree='auto' is found by the numeric check, which validate='off' leaves out."
@@ -129,6 +130,36 @@ class XGradient(GradientAttribution):  # type: ignore[misc]  # Captum has no typ
         *,
         create_graph: bool = False,
     ) -> Inputs: ...
+
+    @typing.overload
+    def attribute(
+        self,
+        inputs: Inputs,
+        baselines: Baselines,
+        target: Target,
+        additional_forward_args: object,
+        n_steps: int,
+        method: str,
+        internal_batch_size: int | None,
+        return_convergence_delta: Literal[True],
+        *,
+        create_graph: bool = False,
+    ) -> tuple[Inputs, Tensor]: ...
+
+    @typing.overload
+    def attribute(
+        self,
+        inputs: Inputs,
+        baselines: Baselines = None,
+        target: Target = None,
+        additional_forward_args: object = None,
+        n_steps: int = 50,
+        method: str = "gausslegendre",
+        internal_batch_size: int | None = None,
+        return_convergence_delta: bool = False,
+        *,
+        create_graph: bool = False,
+    ) -> Inputs | tuple[Inputs, Tensor]: ...
 
     @log_usage()  # type: ignore[untyped-decorator]  # NoiseTunnel reads the __wrapped__ that it leaves
     def attribute(
@@ -186,7 +217,7 @@ class XGradient(GradientAttribution):  # type: ignore[misc]  # Captum has no typ
         parts: list[tuple[Tensor, ...]] = []
         deltas: list[Tensor] = []
         reports: list[tuple[int, HomogeneityReport]] = []
-        restored = restoring_random_state(formatted[0].device) if checked else nullcontext()
+        restored = nothing_left_behind(self.forward_func, formatted[0].device) if checked else nullcontext()
         with torch.inference_mode(False), restored:
             for start, inputs_part, function_part in _chunks(formatted, function, size):
                 evaluation = self._evaluate(function_part, inputs_part, create_graph)
@@ -200,9 +231,11 @@ class XGradient(GradientAttribution):  # type: ignore[misc]  # Captum has no typ
                 parts.append(attributions)
                 if return_convergence_delta:
                     deltas.append(self._delta(attributions, inputs_part, function_part))
+            # Here, where a caller's no_grad is not in force.
+            with torch.set_grad_enabled(create_graph):
+                result = parts[0] if len(parts) == 1 else tuple(map(torch.cat, zip(*parts, strict=True)))
         self._require_one_degree(reports)
         self._warn_of_violation(reports)
-        result = parts[0] if len(parts) == 1 else tuple(torch.cat(pieces) for pieces in zip(*parts, strict=True))
         formatted_result = result if isinstance(inputs, tuple) else result[0]
         return (formatted_result, torch.cat(deltas)) if return_convergence_delta else formatted_result
 
@@ -233,7 +266,7 @@ class XGradient(GradientAttribution):  # type: ignore[misc]  # Captum has no typ
     ) -> Evaluation:
         """Honour a replaced ``gradient_func``, Captum's place to differentiate something else than the output."""
         if self.validate != "off" or create_graph:
-            raise ValueError(
+            raise OptionError(
                 "XGradient: `gradient_func` was replaced, so the function whose gradient is taken is not to be had and "
                 "cannot be checked for homogeneity. Use validate='off' and create_graph=False with it."
             )
@@ -265,12 +298,12 @@ class XGradient(GradientAttribution):  # type: ignore[misc]  # Captum has no typ
     def _validated(self, function: ScalarFunction, evaluation: Evaluation, start: int) -> HomogeneityReport:
         """Check one part of the batch and raise what must be raised; ``start`` is the index of its first example."""
         degree = None if self.degree == "auto" else float(self.degree)
-        report = measure_homogeneity(
-            function, evaluation, degree=degree, rtol=self.rtol, scales=default_scales(evaluation, degree)
+        report = verify_homogeneity(
+            function, evaluation, degree=degree, rtol=self.rtol, default_scales=far_scales(degree)
         )
         if report.homogeneous:
             return report
-        report = explain_violation(function, evaluation, report).shifted(start)
+        report = report.shifted(start)
         if self.degree == "auto" and (report.tested_degree is None or report.tested_degree < 1):
             reason = " ".join(report.notes) or "F(αx)/F(x) is no single power of α."
             raise DegreeError(f"XGradient.attribute: degree='auto' found no degree k ≥ 1. {reason}\n{report}")
@@ -280,7 +313,7 @@ class XGradient(GradientAttribution):  # type: ignore[misc]  # Captum has no typ
 
     def _require_one_degree(self, reports: list[tuple[int, HomogeneityReport]]) -> None:
         found = sorted({r.tested_degree for _, r in reports if r.tested_degree is not None})
-        if self.degree == "auto" and len(found) > 1:
+        if self.degree == "auto" and found and found[-1] - found[0] > 1e-4 * found[-1]:
             raise DegreeError(
                 f"XGradient.attribute: degree='auto' found different degrees in different parts of the batch: {found}. "
                 "One forward function has one degree; explain the parts separately with `degree` given."
@@ -324,12 +357,12 @@ def _checked_degree(degree: Any) -> float | Literal["auto"]:
             f"XGradient: `degree` must be a number ≥ 1 or 'auto' but is {degree!r}. Below 1 the gradient grows without "
             "bound towards the zero baseline."
         )
-    return degree
+    return float(degree)
 
 
 def _checked_batch_size(size: Any, n: int, where: str) -> int:
     if size is None:
         return n
-    if isinstance(size, bool) or not isinstance(size, int) or size < 1:
-        raise ValueError(f"{where}: `internal_batch_size` must be a positive integer or None but is {size!r}.")
-    return size
+    if isinstance(size, bool) or not isinstance(size, Integral) or size < 1:
+        raise OptionError(f"{where}: `internal_batch_size` must be a positive integer or None but is {size!r}.")
+    return int(size)

@@ -32,8 +32,8 @@ def load_fashion_mnist(root: str | Path, *, train: bool) -> tuple[Tensor, Tensor
 
     Args:
         root: A torchvision data root (``<root>/FashionMNIST/raw/*-ubyte``), or a folder with the four ``.gz`` files of
-            the original distribution, which are then unpacked beside torchvision's layout under ``root`` if it can be
-            written to. Missing files are downloaded by torchvision.
+            the original distribution, which are then unpacked under ``root`` into torchvision's layout. Missing files
+            are downloaded by torchvision.
         train: The 60,000 training images, else the 10,000 test images.
 
     Returns:
@@ -56,5 +56,7 @@ def _unpack_distribution(root: Path) -> None:
         target = raw / archive.stem
         if not target.exists():
             raw.mkdir(parents=True, exist_ok=True)
-            with gzip.open(archive, "rb") as source, target.open("wb") as sink:
+            unfinished = target.with_suffix(".part")
+            with gzip.open(archive, "rb") as source, unfinished.open("wb") as sink:
                 shutil.copyfileobj(source, sink)
+            unfinished.replace(target)  # so that an interrupted one is not taken for the data

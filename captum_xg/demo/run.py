@@ -74,7 +74,7 @@ def run_demo(output: str | Path, *, n_images: int = 32, assets: str | Path = ASS
 
     draw(output, images, labels, good, bad)
     print(f"\nPicture: {output.resolve()}")
-    print(f"Images: Fashion-MNIST, © 2017 Zalando SE, MIT licence, {Path(assets) / LICENCE_FILE}")
+    print(f"Images: Fashion-MNIST, © 2017 Zalando SE, MIT licence, {ASSETS / LICENCE_FILE}")
 
 
 def _heading(text: str) -> None:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
+from typing import TypeAlias
 
 import torch
 from torch import Tensor
@@ -19,35 +20,25 @@ from captum_xg.homogeneity.precision import Precision
 from captum_xg.homogeneity.report import HomogeneityReport
 from captum_xg.homogeneity.trials import scale_inputs, to_vector
 
-
-@contextmanager
-def restoring_random_state(device: torch.device) -> Iterator[None]:
-    """Put the random number generators back if the body raises, so that a refused call has used none of them up."""
-    cpu = torch.get_rng_state()
-    accelerator = torch.cuda.get_rng_state(device) if device.type == "cuda" else None
-    try:
-        yield
-    except BaseException:
-        torch.set_rng_state(cpu)
-        if accelerator is not None:
-            torch.cuda.set_rng_state(accelerator, device)
-        raise
+_Differ: TypeAlias = Callable[[Tensor, Tensor], Tensor]
+"""For two vectors of values: where they differ by more than rounding."""
 
 
-def explain_violation(function: ScalarFunction, evaluation: Evaluation, report: HomogeneityReport) -> HomogeneityReport:
+def explain_violation(
+    function: ScalarFunction, evaluation: Evaluation, report: HomogeneityReport, precision: Precision
+) -> HomogeneityReport:
     """Return the report with the layers that break homogeneity, if it is violated.
 
     Raises:
         NondeterministicForwardError: If repeating the forward pass changes F(x).
         CrossExampleError: If changing other examples changes F(x) of one.
     """
-    if not report.violated:
-        return report
-    _require_repeatable(function, evaluation)
-    _require_separate_examples(function, evaluation, report)
+    differ = partial(_differ, size=euler_terms(evaluation)[1], tolerance=precision.inexact_rtol)
+    _require_repeatable(function, evaluation, differ)
+    _require_separate_examples(function, evaluation, report, differ)
     if report.values_hold:
         return report  # it is the gradient that is not theirs, and no layer's output shows that
-    culprits, notes = find_culprits(function, evaluation.inputs, report.worst_example)
+    culprits, notes = find_culprits(function, evaluation.inputs, report.worst_example, precision)
     if not culprits and modules_of(function.forward_func) and not notes:
         notes = (
             "Every layer is homogeneous by itself on the activations it receives: what breaks it stands outside of "
@@ -56,13 +47,13 @@ def explain_violation(function: ScalarFunction, evaluation: Evaluation, report: 
     return replace(report, culprits=culprits, notes=report.notes + notes)
 
 
-def _require_repeatable(function: ScalarFunction, evaluation: Evaluation) -> None:
+def _require_repeatable(function: ScalarFunction, evaluation: Evaluation, differ: _Differ) -> None:
     recorded, first, second = to_vector(evaluation.values), _values(function, evaluation), _values(function, evaluation)
     for one, other, what in (
         (first, second, "calling it again on the same inputs"),
         (recorded, first, "calling it without recording gradients, which X-Gradient's check does,"),
     ):
-        different = _differ(one, other, evaluation)
+        different = differ(one, other)
         if different.any():
             i = int(different.nonzero()[0])
             raise NondeterministicForwardError(
@@ -73,7 +64,9 @@ def _require_repeatable(function: ScalarFunction, evaluation: Evaluation) -> Non
             )
 
 
-def _require_separate_examples(function: ScalarFunction, evaluation: Evaluation, report: HomogeneityReport) -> None:
+def _require_separate_examples(
+    function: ScalarFunction, evaluation: Evaluation, report: HomogeneityReport, differ: _Differ
+) -> None:
     """Change all examples but the one that deviates most, in several ways, and see whether its value changes."""
     if len(evaluation.values) == 1:
         return
@@ -84,9 +77,8 @@ def _require_separate_examples(function: ScalarFunction, evaluation: Evaluation,
     for factor in (0.5, 8.0, -8.0):
         scales = torch.full_like(before, factor)
         scales[failing] = 1.0
-        with torch.no_grad():
-            after = to_vector(function(scale_inputs(evaluation.inputs, scales)))
-        if bool(_differ(before, after, evaluation)[failing]):
+        after = to_vector(function.values(scale_inputs(evaluation.inputs, scales)))
+        if bool(differ(before, after)[failing]):
             norms = [
                 f"{path} ({type(m).__name__})"
                 for path, m in named_modules_of(function.forward_func).values()
@@ -102,14 +94,12 @@ def _require_separate_examples(function: ScalarFunction, evaluation: Evaluation,
 
 
 def _values(function: ScalarFunction, evaluation: Evaluation) -> Tensor:
-    with torch.no_grad():
-        # A copy: the first layer may work in place.
-        return to_vector(function(tuple(x.detach().clone() for x in evaluation.inputs)))
+    # A copy: the first layer may work in place.
+    return to_vector(function.values(tuple(x.detach().clone() for x in evaluation.inputs)))
 
 
-def _differ(one: Tensor, other: Tensor, evaluation: Evaluation) -> Tensor:
+def _differ(one: Tensor, other: Tensor, *, size: Tensor, tolerance: float) -> Tensor:
     # Kernels may differ with gradient recording, by rounding; randomness and mixing change more than that. Rounding is
     # relative to the terms that F is a sum of, which may nearly cancel.
-    tolerance = Precision.of(*evaluation.inputs, evaluation.values).inexact_rtol
-    size = torch.maximum(torch.maximum(one.abs(), other.abs()), euler_terms(evaluation)[1])
+    size = torch.maximum(torch.maximum(one.abs(), other.abs()), size)
     return ~((one - other).abs() <= tolerance * size)

@@ -8,7 +8,7 @@ from torch import Tensor
 from captum_xg._function import Evaluation, ScalarFunction
 from captum_xg.homogeneity.precision import Precision
 from captum_xg.homogeneity.report import EulerCheck, ScaleCheck
-from captum_xg.homogeneity.trials import Trials, below_normal_range, scale_inputs, to_vector
+from captum_xg.homogeneity.trials import Trials, scale_inputs, to_vector
 
 
 def euler_terms(evaluation: Evaluation) -> tuple[Tensor, Tensor]:
@@ -21,8 +21,12 @@ def euler_terms(evaluation: Evaluation) -> tuple[Tensor, Tensor]:
     for x, gradient in zip(evaluation.inputs, evaluation.gradients, strict=True):
         wide = torch.promote_types(x.dtype, torch.float32)
         terms = (x.detach().to(wide) * gradient.detach()).reshape(len(x), -1)
-        total += to_vector(terms.sum(1))
-        size += to_vector(terms.abs().sum(1))
+        signed, absolute = to_vector(terms.sum(1)), to_vector(terms.abs_().sum(1))
+        if not bool(torch.isfinite(absolute).all()):
+            terms = (x.detach().to("cpu", torch.float64) * gradient.detach().to("cpu")).reshape(len(x), -1)
+            signed, absolute = terms.sum(1), terms.abs_().sum(1)
+        total += signed
+        size += absolute
     return total, size
 
 
@@ -92,8 +96,10 @@ def judge_euler(total: Tensor, values: Tensor, magnitude: Tensor, degree: float,
     """Compare Σ x·∂F with kF."""
     expected = degree * values
     difference = (total - expected).abs()
+    # Where F itself lies below its dtype's normal range, its last digit is all that can be expected of it.
+    limits = torch.finfo(precision.dtype)
+    difference = torch.where(difference <= 2 * degree * limits.tiny * limits.eps, 0.0, difference)
     deviation = torch.where(difference == 0, 0.0, difference / torch.maximum(magnitude, expected.abs()))
-    deviation[below_normal_range(values, precision)] = 0.0
     at = int(deviation.argmax())
     return EulerCheck(precision.euler_rtol, float(deviation[at]), at, float(total[at]), float(expected[at]))
 
@@ -121,7 +127,7 @@ def judge_gradients(
         difference += (rows * (h - growth[:, None] * g)).abs().sum(1)
         observed += (rows * h).abs().sum(1)
     expected = growth * magnitude
-    deviation = torch.where(blind, difference / expected, -1.0)
+    deviation = torch.where(blind, torch.where(difference == 0, 0.0, difference / expected), -1.0)
     at = int(deviation.argmax())
     return ScaleCheck(
         scale=float(scales[at]),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,6 +29,7 @@ class _Call:
         spec: How to put them together again.
         tracked: For each of them, whether autograd saw it depend on the input or on a parameter.
         inside: Ids of the modules that ran inside it.
+        autocast: The device type and dtype of autocast, where it was on.
     """
 
     module: nn.Module
@@ -35,10 +37,11 @@ class _Call:
     spec: TreeSpec
     tracked: list[bool]
     inside: set[int]
+    autocast: tuple[str, torch.dtype] | None
 
 
 def find_culprits(
-    function: ScalarFunction, inputs: tuple[Tensor, ...], example: int
+    function: ScalarFunction, inputs: tuple[Tensor, ...], example: int, precision: Precision
 ) -> tuple[tuple[Culprit, ...], tuple[str, ...]]:
     """Return the modules under the forward function that are not homogeneous of any degree, in order of execution.
 
@@ -50,6 +53,7 @@ def find_culprits(
         function: F.
         inputs: x.
         example: The example to look at.
+        precision: Of the computation.
 
     Returns:
         The culprits, and sentences on what could not be looked at.
@@ -59,7 +63,7 @@ def find_culprits(
         return (), ()
     one = function.examples(example, example + 1, len(inputs[0]))
     batch = tuple(x.detach()[example : example + 1] for x in inputs)
-    m = Precision.of(*batch).exponent
+    m = precision.exponent
     try:
         here, low, high = (_record(one, batch, scale, named) for scale in (1.0, 2.0**-m, 2.0**m))
         return _blame(here, (low, high), named, m), ()
@@ -81,7 +85,7 @@ def _record(
             outer.inside.add(id(module))
         leaves, spec = tree_flatten((args, kwargs))
         tracked = [isinstance(x, Tensor) and x.requires_grad for x in leaves]
-        calls.append(_Call(module, [_copy(x) for x in leaves], spec, tracked, set()))
+        calls.append(_Call(module, [_copy(x) for x in leaves], spec, tracked, set(), _autocast(leaves)))
         running.append(calls[-1])
 
     def leave(module: nn.Module, args: Any, kwargs: Any, output: Any) -> None:
@@ -145,43 +149,51 @@ def _is_homogeneous(call: _Call, varying: list[bool], m: int) -> bool:
     def run(alpha: float) -> list[Tensor]:
         scaled = [x * alpha if v else _copy(x) for x, v in zip(call.leaves, varying, strict=True)]
         args, kwargs = tree_unflatten(scaled, call.spec)
-        outputs = tree_flatten(_plain(call.module(*args, **kwargs)))[0]
-        return [t.double() for t in outputs if isinstance(t, Tensor) and not t.dtype.is_complex]
+        with torch.autocast(*call.autocast) if call.autocast else nullcontext():
+            outputs = tree_flatten(_plain(call.module(*args, **kwargs)))[0]
+        return [t for t in outputs if isinstance(t, Tensor) and t.dtype.is_floating_point]
 
     at_zero = not any(bool(x.any()) for x, v in zip(call.leaves, varying, strict=True) if v)
-    dtypes = [x.dtype for x, v in zip(call.leaves, varying, strict=True) if v]
-    limits = max(map(torch.finfo, dtypes), key=lambda f: f.eps)
-    for at, below, above in zip(run(1.0), run(2.0**-m), run(2.0**m), strict=True):
-        if at_zero:
-            if bool(at.any()):
-                return False
-        elif not _scales(at, ((below, -m), (above, m)), limits):
-            return False
+    base = run(1.0)
+    if at_zero:
+        return not any(bool(at.any()) for at in base)
+    dtypes = {x.dtype for x, v in zip(call.leaves, varying, strict=True) if v}
+    limits = max((torch.finfo(d) for d in dtypes | {t.dtype for t in base}), key=lambda f: f.eps)
+    while m >= 1:
+        below, above = run(2.0**-m), run(2.0**m)
+        verdicts = [_scales(*tensors, m, limits) for tensors in zip(base, below, above, strict=True)]
+        if None not in verdicts:
+            return all(verdicts)
+        m //= 2  # out of range at these scales, which proves nothing against the module
     return True
 
 
-def _scales(at: Tensor, moved: tuple[tuple[Tensor, int], ...], limits: torch.finfo) -> bool:
-    """Return whether each moved tensor is 2^(e·k) times the first for one degree k, up to rounding."""
-    if any(there.shape != at.shape for there, _ in moved):
-        return False
-    size = float(at.abs().max()) if at.numel() else 0.0
+def _scales(at: Tensor, below: Tensor, above: Tensor, m: int, limits: torch.finfo) -> bool | None:
+    """Return whether the outputs at 2⁻ᵐ and 2ᵐ are those at 1 times 2^(±mk) for one k; None if out of range."""
+    if not at.shape == below.shape == above.shape or at.numel() == 0:
+        return at.shape == below.shape == above.shape
+    at, below, above = at.double(), below.double(), above.double()
+    size, smallest = float(at.abs().max()), float(below.abs().max())
+    if not (bool(torch.isfinite(below).all()) and bool(torch.isfinite(above).all())) or 0 < smallest < limits.tiny:
+        return None
     if size == 0:
-        return not any(bool(there.any()) for there, _ in moved)
-    degrees = []
+        return smallest == 0 and not bool(above.any())
     entry = int(at.abs().argmax())
-    for there, e in moved:
-        ratio = float(there.flatten()[entry] / at.flatten()[entry])
-        if size * 2.0**e < limits.tiny:
-            return True  # scaled down it would lose digits, which proves nothing against the module
-        if not (math.isfinite(ratio) and ratio > 0):
-            return False
-        degrees.append(math.log2(ratio) / e)
-    if max(degrees) - min(degrees) > 1e-2:
+    ratios = [float(there.flatten()[entry] / at.flatten()[entry]) for there in (below, above)]
+    degrees = [math.log2(ratio) / e for ratio, e in zip(ratios, (-m, m), strict=True) if ratio > 0]
+    if len(degrees) < 2 or max(degrees) - min(degrees) > 1e-2:
         return False
     nice = round(degrees[0] * 12) / 12
     degree = nice if abs(degrees[0] - nice) < 1e-2 else degrees[0]
-    error = max(float((there * 2.0 ** (-e * degree) - at).abs().max()) for there, e in moved)
-    return error <= 32 * limits.eps * size
+    error = max(float((there * 2.0 ** (-e * degree) - at).abs().max()) for there, e in ((below, -m), (above, m)))
+    return error <= (64 if limits.eps < 1e-4 else 4) * limits.eps * size
+
+
+def _autocast(values: list[Any]) -> tuple[str, torch.dtype] | None:
+    for device in {value.device.type for value in values if isinstance(value, Tensor)}:
+        if torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device):
+            return device, torch.get_autocast_dtype(device)
+    return None
 
 
 def _copy(value: Any) -> Any:

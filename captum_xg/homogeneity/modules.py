@@ -70,7 +70,10 @@ def _training_effect(module: nn.Module) -> str | None:
         or (isinstance(module, nn.RNNBase) and module.dropout > 0 and module.num_layers > 1)
         or (isinstance(module, nn.MultiheadAttention) and module.dropout > 0)
         # torchvision's StochasticDepth and the like: drop layers from elsewhere keep their rate in `p`.
-        or (type(module).__name__ in ("StochasticDepth", "DropPath") and getattr(module, "p", 1) != 0)
+        or (
+            type(module).__name__ in ("StochasticDepth", "DropPath")
+            and getattr(module, "p", getattr(module, "drop_prob", 1)) != 0
+        )
     )
     if drops:
         return "drops activations at random"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -12,8 +13,9 @@ from torch import Tensor
 from captum_xg._function import Evaluation, ScalarFunction
 from captum_xg._inputs import format_inputs
 from captum_xg._types import Target
-from captum_xg.errors import DegreeError
-from captum_xg.homogeneity.diagnosis import explain_violation, restoring_random_state
+from captum_xg.errors import DegreeError, OptionError
+from captum_xg.homogeneity.diagnosis import explain_violation
+from captum_xg.homogeneity.inner import inner_dtypes
 from captum_xg.homogeneity.judgement import (
     estimate_degree,
     euler_terms,
@@ -24,6 +26,7 @@ from captum_xg.homogeneity.judgement import (
 from captum_xg.homogeneity.modules import require_evaluation_mode
 from captum_xg.homogeneity.precision import Precision
 from captum_xg.homogeneity.report import HomogeneityReport, ScaleCheck
+from captum_xg.homogeneity.state import nothing_left_behind
 from captum_xg.homogeneity.trials import run_trials, to_vector
 
 
@@ -54,7 +57,8 @@ def check_homogeneity(
         additional_forward_args: What follows the inputs in a call; it is not scaled.
         degree: k to test; None to find it.
         scales: α > 0 to try; by default six powers of two, three on each side of 1, as wide as the dtype carries.
-        rtol: Largest relative deviation that counts as rounding at powers of two; by default 8 eps of the dtype.
+        rtol: Largest relative deviation that counts as rounding at powers of two; by default 8 eps of the dtype (1
+            eps for bfloat16 and float16).
 
     Returns:
         A :class:`~captum_xg.homogeneity.report.HomogeneityReport`; ``str()`` of it is a table.
@@ -63,7 +67,7 @@ def check_homogeneity(
         InputError, TargetError, ForwardOutputError, GradientError: If F or its gradient is not to be had.
         TrainingModeError, NondeterministicForwardError, CrossExampleError: If F is not one function per example.
         DegreeError: If ``degree`` is not a number.
-        ValueError: If a scale is not a finite positive number, or all of them are 1.
+        OptionError: If a scale is not a finite positive number, or all of them are 1, or ``rtol`` is not a number ≥ 0.
 
     Source: Hesse et al. 2021, Proposition 3.2 and Definition 3.3 (homogeneity), Eq. 9 (its gradient).
 
@@ -73,57 +77,113 @@ def check_homogeneity(
         False
     """
     where = "check_homogeneity"
-    if degree is not None and not (isinstance(degree, (int, float)) and math.isfinite(degree)):
+    check_rtol(rtol, where)
+    if degree is not None and (
+        isinstance(degree, bool) or not isinstance(degree, (int, float)) or not math.isfinite(degree)
+    ):
         raise DegreeError(f"{where}: `degree` must be a number or None but is {degree!r}.")
     function = ScalarFunction(forward_func, additional_forward_args, target, where)
     formatted = format_inputs(inputs, where)
     require_evaluation_mode(forward_func, where)
-    with torch.inference_mode(False), restoring_random_state(formatted[0].device):
+    wanted = None if scales is None else _checked_scales(scales, where)
+
+    def near_and_far(precision: Precision) -> tuple[float, ...]:
+        m = precision.exponent_for(degree or 1.0)
+        return tuple(2.0**e for e in sorted({-m, -max(m // 2, 1), -1, 1, max(m // 2, 1), m}))
+
+    with torch.inference_mode(False), nothing_left_behind(forward_func, formatted[0].device):
         evaluation = function.evaluate(formatted)
-        precision = Precision.of(*formatted, evaluation.values)
-        if scales is None:
-            m = precision.exponent_for(degree or 1.0)
-            wanted = tuple(2.0**e for e in sorted({-m, -max(m // 2, 1), -1, 1, max(m // 2, 1), m}))
-        else:
-            wanted = _checked_scales(scales, where)
-        report = measure_homogeneity(
-            function, evaluation, degree=degree, rtol=rtol, scales=wanted, may_shrink=scales is None
+        return verify_homogeneity(
+            function, evaluation, degree=degree, rtol=rtol, scales=wanted, default_scales=near_and_far
         )
-        return explain_violation(function, evaluation, report)
 
 
-def default_scales(evaluation: Evaluation, degree: float | None) -> tuple[float, float]:
-    """Return the two scales that every attribution is checked at, one on each side of 1."""
-    m = Precision.of(*evaluation.inputs, evaluation.values).exponent_for(degree or 1.0)
-    return 2.0**-m, 2.0**m
+def far_scales(degree: float | None) -> Callable[[Precision], tuple[float, ...]]:
+    """Return what gives the two scales that every attribution is checked at, one on each side of 1."""
+
+    def choose(precision: Precision) -> tuple[float, ...]:
+        m = precision.exponent_for(degree or 1.0)
+        return 2.0**-m, 2.0**m
+
+    return choose
 
 
-def measure_homogeneity(
+def verify_homogeneity(
     function: ScalarFunction,
     evaluation: Evaluation,
     *,
     degree: float | None,
     rtol: float | None,
-    scales: tuple[float, ...],
-    may_shrink: bool = True,
+    default_scales: Callable[[Precision], tuple[float, ...]],
+    scales: tuple[float, ...] | None = None,
 ) -> HomogeneityReport:
-    """Run the trials and judge them, without looking for the reason of a violation.
+    """Measure, and where F is violated find out why: a coarser precision inside of F, or what breaks it.
 
     Args:
         function: F.
         evaluation: F and ∇F at x.
         degree: k to test; None to estimate it from the trials.
         rtol: Tolerance at powers of two; None for that of the dtype.
+        default_scales: Chooses the α to try for a precision; they give way to nearer ones where they leave its range.
+        scales: The α to try instead, which do not.
+
+    Raises:
+        NondeterministicForwardError, CrossExampleError: If F is not one function per example.
+    """
+
+    def measure(precision: Precision) -> HomogeneityReport:
+        chosen = default_scales(precision) if scales is None else scales
+        precision = precision if rtol is None else precision.with_rtol(rtol)
+        return measure_homogeneity(
+            function, evaluation, precision, degree=degree, scales=chosen, may_shrink=scales is None
+        )
+
+    tensors = (*evaluation.inputs, evaluation.values)
+    precision = Precision.of(*tensors)
+    report = measure(precision)
+    if report.violated:
+        # Casts inside of F do not show at its borders. Looking for them costs a pass, so it waits until it matters.
+        inside = Precision.of(*tensors, inner=inner_dtypes(function, evaluation.inputs))
+        if inside != precision:
+            precision, report = inside, measure(inside)
+    if not report.violated:
+        return report
+    if not report.values_hold and scales is None:
+        near = measure_homogeneity(
+            function, evaluation, precision, degree=report.tested_degree or 1.0, scales=(0.5, 2.0), may_shrink=False
+        )
+        if near.values_hold:
+            note = (
+                "At α = 1/2 and 2 it holds: something acts only far from x, a threshold, a small constant or a limit; "
+                f"or intermediate values leave the range of {report.dtype} (then a wider dtype helps)."
+            )
+            report = replace(report, notes=(*report.notes, note))
+    return explain_violation(function, evaluation, report, precision)
+
+
+def measure_homogeneity(
+    function: ScalarFunction,
+    evaluation: Evaluation,
+    precision: Precision,
+    *,
+    degree: float | None,
+    scales: tuple[float, ...],
+    may_shrink: bool,
+) -> HomogeneityReport:
+    """Run the trials and judge them, without looking for the reason of a violation.
+
+    Args:
+        function: F.
+        evaluation: F and ∇F at x.
+        precision: Of the computation.
+        degree: k to test; None to estimate it from the trials.
         scales: The α to try.
         may_shrink: Whether to try nearer scales where one leaves the dtype's range.
     """
-    precision = Precision.of(*evaluation.inputs, evaluation.values)
-    if rtol is not None:
-        precision = precision.with_rtol(rtol)
-    trials = run_trials(function, evaluation, scales, precision, degree, may_shrink=may_shrink)
     values = to_vector(evaluation.values)
     euler_sum, magnitude = euler_terms(evaluation)
     magnitude = torch.maximum(magnitude, values.abs())
+    trials = run_trials(function, evaluation, scales, precision, degree, magnitude, may_shrink=may_shrink)
     shown, notes = estimate_degree(trials, values, magnitude, precision)
     tested = shown if degree is None else degree
 
@@ -137,10 +197,11 @@ def measure_homogeneity(
     checks = judge_scales(trials, values, magnitude, tested if tested is not None else 1.0, precision)
     euler = None if tested is None else judge_euler(euler_sum, values, magnitude, tested, precision)
     values_hold = all(check.holds for check in checks)
-    blind = (values == 0) & (trials.observed == 0).all(0) & (magnitude > 0)
+    blind = (values == 0) & (trials.observed == 0).all(0)
     gradient = None
     if tested is not None and blind.any():
-        gradient = judge_gradients(function, evaluation, blind, trials.scales[0], magnitude, tested, precision)
+        below = trials.scales.amin(0)
+        gradient = judge_gradients(function, evaluation, blind, below, magnitude, tested, precision)
     holds = values_hold and all(check is None or check.holds for check in (euler, gradient))
     below_one = next((k for k in (tested, shown) if k is not None and k < 1), None)
     if below_one is not None:
@@ -148,9 +209,12 @@ def measure_homogeneity(
     if values_hold and euler is not None and not euler.holds:
         notes += (
             "The values scale but the gradient is not the gradient of F: some path is detached (detach, no_grad, "
-            ".data, a custom autograd function, a backward hook).",
+            ".data, a custom autograd function, a backward hook); or large terms nearly cancel in F and leave its "
+            "rounding (then float64 helps).",
         )
-    unchecked = tuple((~(trials.usable & (trials.scales != 1)).any(0)).nonzero().flatten().tolist())
+    # The path of Integrated Gradients lies below α = 1, so that is where each example must have been.
+    tried = trials.usable & ((trials.scales < 1) if may_shrink else (trials.scales != 1))
+    unchecked = tuple((~tried.any(0)).nonzero().flatten().tolist())
     determined = tested is not None or (zero and not magnitude.any())
     worst = max(checks, key=lambda c: c.max_deviation, default=ScaleCheck(1.0, 0, 0.0, 0.0, 0, 0.0, 0.0))
     return HomogeneityReport(
@@ -181,7 +245,20 @@ def _below_one(degree: float) -> str:
 
 
 def _checked_scales(scales: Sequence[float], where: str) -> tuple[float, ...]:
-    wanted = tuple(float(alpha) for alpha in scales)
-    if not wanted or not all(0 < alpha < float("inf") for alpha in wanted) or all(alpha == 1 for alpha in wanted):
-        raise ValueError(f"{where}: `scales` must be finite numbers above 0, and not only 1, but are {list(scales)!r}.")
+    try:
+        wanted = tuple(float(alpha) for alpha in scales)
+    except (TypeError, ValueError):
+        wanted = ()
+    if not wanted or not all(0 < alpha < math.inf for alpha in wanted) or all(alpha == 1 for alpha in wanted):
+        raise OptionError(f"{where}: `scales` must be finite numbers above 0, and not only 1, but are {scales!r}.")
     return wanted
+
+
+def check_rtol(rtol: object, where: str) -> None:
+    """Refuse a tolerance that is not None or a finite number ≥ 0.
+
+    Raises:
+        OptionError: If it is something else.
+    """
+    if rtol is not None and not (isinstance(rtol, (int, float)) and 0 <= rtol < math.inf):
+        raise OptionError(f"{where}: `rtol` must be a number ≥ 0 or None but is {rtol!r}.")

@@ -36,14 +36,16 @@ def run_trials(
     scales: tuple[float, ...],
     precision: Precision,
     degree: float | None,
+    magnitude: Tensor,
     *,
     may_shrink: bool,
 ) -> Trials:
     """Evaluate F without gradients at every scale for every example.
 
-    Pass p gives example i the scale number (i + p) mod S. So each pass runs the whole batch in its own shape, which
-    keeps the same kernels and so the same roundings as F(x); each batch sees all scales at once; and a function
-    that mixes examples cannot stay homogeneous, because its examples are scaled differently.
+    Each pass runs the whole batch in its own shape, which keeps the same kernels and so the same roundings as F(x). In
+    pass p example i gets the scale number (digit sum of i in base S) + p, modulo S: all scales are in every batch, and
+    examples any fixed distance apart get different ones somewhere, so that a function in which an example's value
+    grows with that of another does not stay homogeneous.
 
     Args:
         function: F.
@@ -51,26 +53,91 @@ def run_trials(
         scales: The α to try.
         precision: Of the computation.
         degree: k, to tell whether αᵏF(x) is within range; None if unknown.
+        magnitude: Size of the terms that F is a sum of, to tell how much lost digits weigh.
         may_shrink: Replace a scale that leaves the dtype's range by its square root (2^(m/2)), down to 2 or ½, instead
             of leaving it out.
     """
     n, count = evaluation.values.shape[0], len(scales)
-    values = to_vector(evaluation.values)
-    index = torch.arange(n)
-    passes = [torch.tensor(scales, dtype=torch.float64)[(index + p) % count] for p in range(count)]
+    index = torch.tensor([_digit_sum(i, max(count, 2)) for i in range(n)])
     unused: dict[tuple[float, str], set[int]] = {}
+    ranges = _Ranges(evaluation, precision, degree, magnitude)
     results = [
-        _run_pass(function, evaluation.inputs, values, wanted, precision, degree, unused, may_shrink=may_shrink)
-        for wanted in passes
+        _run_pass(
+            function,
+            evaluation.inputs,
+            torch.tensor(scales, dtype=torch.float64)[(index + p) % count],
+            ranges,
+            unused,
+            may_shrink=may_shrink,
+        )
+        for p in range(count)
     ]
     used, observed, usable = (torch.stack(parts) for parts in zip(*results, strict=True))
     given_up = tuple(UnusedScale(alpha, len(which), reason) for (alpha, reason), which in sorted(unused.items()))
     return Trials(used, observed, usable, given_up)
 
 
-def below_normal_range(values: Tensor, precision: Precision) -> Tensor:
-    """Return for which examples F(x) is so small, though not 0, that its dtype gives it fewer digits."""
-    return (values != 0) & (values.abs() < torch.finfo(precision.dtype).tiny)
+class _Ranges:
+    """Which scales keep inputs and outputs of each example where their dtypes have all their digits."""
+
+    def __init__(self, evaluation: Evaluation, precision: Precision, degree: float | None, magnitude: Tensor) -> None:
+        self._values = to_vector(evaluation.values)
+        self._magnitude = magnitude
+        self._degree = degree
+        self._limits = torch.finfo(precision.dtype)
+        self._tolerance = precision.rtol
+        self._largest = [
+            (to_vector(x.detach().reshape(len(x), -1).abs().amax(1)), torch.finfo(x.dtype)) for x in evaluation.inputs
+        ]
+
+    def problem_of_inputs(self, scales: Tensor) -> tuple[Tensor, str]:
+        """Return where the scaled inputs overflow, or lose digits that are not negligible beside their largest."""
+        outside = torch.zeros_like(scales, dtype=torch.bool)
+        for largest, limits in self._largest:
+            reached = largest * scales
+            outside |= (reached > limits.max) | ((reached < 8 * limits.tiny) & (largest != 0) & (scales < 1))
+        return outside, f"the scaled inputs leave the range of {_name(self._largest[0][1])}"
+
+    def problem_of_outputs(self, scales: Tensor, observed: Tensor) -> tuple[Tensor, str]:
+        """Return where F(αx) overflows, or is so small that its lost digits are more than the tolerance."""
+        if not bool(torch.isfinite(observed).all()):
+            return ~torch.isfinite(observed), "F(αx) is not finite"
+        if self._degree is None:
+            size, growth = observed.abs(), observed.abs() / self._values.abs()
+        else:
+            growth = scales**self._degree
+            size = self._values.abs() * growth
+        step = self._limits.tiny * self._limits.eps
+        lost = (size < self._limits.tiny) & (self._values != 0) & ~(step <= self._tolerance * self._magnitude * growth)
+        return (size > self._limits.max) | lost, f"αᵏF(x) leaves the range of {_name(self._limits)}"
+
+
+@torch.no_grad()
+def _run_pass(
+    function: ScalarFunction,
+    inputs: tuple[Tensor, ...],
+    wanted: Tensor,
+    ranges: _Ranges,
+    unused: dict[tuple[float, str], set[int]],
+    *,
+    may_shrink: bool,
+) -> tuple[Tensor, Tensor, Tensor]:
+    scales, usable = wanted.clone(), torch.ones_like(wanted, dtype=torch.bool)
+
+    def gave_up(problem: tuple[Tensor, str]) -> bool:
+        bad = (problem[0] & usable).nonzero().flatten().tolist()
+        for i in bad:
+            unused.setdefault((float(scales[i]), problem[1]), set()).add(i)
+            scales[i] = _shrink(float(scales[i])) if may_shrink else 1.0
+            usable[i] = bool(scales[i] != 1)
+        return bool(bad)
+
+    while True:
+        if gave_up(ranges.problem_of_inputs(scales)):
+            continue
+        observed = to_vector(function.values(scale_inputs(inputs, scales)))
+        if not gave_up(ranges.problem_of_outputs(scales, observed)):
+            return scales, observed, usable
 
 
 def to_vector(values: Tensor) -> Tensor:
@@ -83,64 +150,6 @@ def scale_inputs(inputs: tuple[Tensor, ...], scales: Tensor) -> tuple[Tensor, ..
     return tuple(x.detach() * _column(scales, x) for x in inputs)
 
 
-@torch.no_grad()
-def _run_pass(
-    function: ScalarFunction,
-    inputs: tuple[Tensor, ...],
-    values: Tensor,
-    wanted: Tensor,
-    precision: Precision,
-    degree: float | None,
-    unused: dict[tuple[float, str], set[int]],
-    *,
-    may_shrink: bool,
-) -> tuple[Tensor, Tensor, Tensor]:
-    scales, usable = wanted.clone(), torch.ones_like(wanted, dtype=torch.bool)
-    limits = torch.finfo(precision.dtype)
-
-    def give_up(bad: Tensor, reason: str, *, shrinking: bool = may_shrink) -> None:
-        for i in bad.nonzero().flatten().tolist():
-            unused.setdefault((float(scales[i]), reason), set()).add(i)
-            shrunk = _shrink(float(scales[i])) if shrinking else 1.0
-            usable[i] = shrunk != 1.0
-            scales[i] = shrunk
-
-    faint = below_normal_range(values, precision)
-    if faint.any():
-        reason = f"F(x) lies below the normal range of {_name(precision.dtype)}, where digits are lost"
-        give_up(faint, reason, shrinking=False)
-    while True:
-        scaled = scale_inputs(inputs, scales)
-        survives = _survives(inputs, scaled, scales, limits.eps)
-        if not survives.all():
-            give_up(~survives, f"the scaled inputs leave the range of {_name(inputs[0].dtype)}")
-            continue
-        observed = to_vector(function(scaled))
-        overflow = usable & ~torch.isfinite(observed)
-        if overflow.any():
-            give_up(overflow, "F(αx) is not finite")
-            continue
-        if degree is not None:
-            expected = (values * scales**degree).abs()
-            outside = usable & ((expected > limits.max) | ((expected < limits.tiny) & (values != 0)))
-            if outside.any():
-                give_up(outside, f"αᵏF(x) leaves the range of {_name(precision.dtype)}")
-                continue
-        return scales, observed, usable
-
-
-def _survives(inputs: tuple[Tensor, ...], scaled: tuple[Tensor, ...], scales: Tensor, eps: float) -> Tensor:
-    """Return for which examples scaling back gives x again, up to what is nothing beside their largest entry."""
-    survives = torch.ones_like(scales, dtype=torch.bool)
-    # A scale that is no power of two rounds each entry, which is not a loss of range.
-    slack = torch.where(torch.frexp(scales).mantissa == 0.5, eps / 16, 4 * eps)
-    for x, y in zip(inputs, scaled, strict=True):
-        rows = x.detach().reshape(len(x), -1)
-        error = (y.reshape(len(y), -1) * _column(1 / scales, rows)).sub_(rows).abs_().amax(1)
-        survives &= error.cpu() <= slack * rows.abs().amax(1).cpu()
-    return survives
-
-
 def _shrink(scale: float) -> float:
     return 2.0 ** int(math.log2(scale) / 2)
 
@@ -149,5 +158,13 @@ def _column(scales: Tensor, x: Tensor) -> Tensor:
     return scales.to(dtype=x.dtype, device=x.device).view(-1, *[1] * (x.dim() - 1))
 
 
-def _name(dtype: torch.dtype) -> str:
-    return str(dtype).removeprefix("torch.")
+def _digit_sum(i: int, base: int) -> int:
+    total = 0
+    while i:
+        i, digit = divmod(i, base)
+        total += digit
+    return total
+
+
+def _name(limits: torch.finfo) -> str:
+    return str(limits.dtype)

@@ -552,13 +552,16 @@ def test_inputs_that_depend_on_each_other_are_attributed_to_separately():
         assert_close(method.attribute(inputs, create_graph=True), expected, 1e-12)
 
 
+@pytest.mark.parametrize("internal_batch_size", [None, 2], ids=["whole", "in parts"])
 @pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode], ids=lambda f: f.__name__)
-def test_create_graph_gives_a_graph_in_every_mode(mode):
+def test_create_graph_gives_a_graph_in_every_mode(mode, internal_batch_size):
     """A loss of attributions without a graph trains nothing and says nothing."""
     torch.manual_seed(0)
     model, x = mlp(6, 5, 3), torch.rand(4, 6)
     with mode():
-        attributions = XGradient(model).attribute(x, target=0, create_graph=True)
+        attributions = XGradient(model).attribute(
+            x, target=0, internal_batch_size=internal_batch_size, create_graph=True
+        )
     attributions.square().sum().backward()
     assert all(p.grad is not None and p.grad.any() for p in model.parameters())
 

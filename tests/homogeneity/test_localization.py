@@ -250,6 +250,18 @@ def test_a_layer_behind_a_saturated_one_is_named_as_well() -> None:
     assert_names_exactly(refusal(HomogeneityError, model.eval(), x, target=1), model, ["0", "1"])
 
 
+def test_a_layer_behind_a_floor_is_named_as_well() -> None:
+    """The floor gives it the same activations at x and at smaller αx."""
+
+    class Floor(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return x.clamp(min=1.0)
+
+    model = nn.Sequential(Floor(), nn.GELU(), nn.Linear(WIDTH, 3, bias=False))
+    x = torch.full((3, WIDTH), 0.5)
+    assert_names_exactly(refusal(HomogeneityError, fill(model, 1).eval(), x, target=1), model, ["0", "1"])
+
+
 def test_a_layer_that_breaks_it_far_from_one_only_is_named_whichever_scale_deviates_most() -> None:
     """Saturation deviates most at 2; the threshold is crossed at 2^-16."""
     model = nn.Sequential(nn.ReLU6(), nn.Hardshrink(1e-3), nn.Linear(2, 1, bias=False)).eval()
@@ -367,8 +379,8 @@ def test_activations_that_are_overwritten_after_a_layer_has_read_them_are_probed
         def forward(self, x: Tensor) -> Tensor:
             hidden = 1 * x
             read = self.a(hidden)
-            hidden.zero_()
-            return self.b(read + hidden)
+            hidden.fill_(1.0)
+            return self.b(read * hidden)
 
     model = fill(Overwrites(), 1).eval().requires_grad_(False)
     plant_bias(model.a, 0.1)
@@ -509,22 +521,20 @@ class OnlyWholeBatches(nn.Module):
         return self.linear(x.reshape(3, WIDTH))
 
 
-class CountsItsCalls(nn.Module):
-    """Raises from the tenth call on: any module may do anything when probed."""
+class RefusesHooks(nn.Module):
+    """Raises where it is looked at: any module may do anything when probed."""
 
     def __init__(self) -> None:
         super().__init__()
         self.linear = nn.Linear(WIDTH, 3)
-        self.calls = 0
 
     def forward(self, x: Tensor) -> Tensor:
-        self.calls += 1
-        if self.calls > 9:
-            raise KeyError("no more")
+        if self._forward_hooks or self._forward_pre_hooks:
+            raise KeyError("no hooks")
         return self.linear(x)
 
 
-@pytest.mark.parametrize("model", [OnlyWholeBatches(), CountsItsCalls()], ids=lambda m: type(m).__name__)
+@pytest.mark.parametrize("model", [OnlyWholeBatches(), RefusesHooks()], ids=lambda m: type(m).__name__)
 def test_a_model_that_cannot_be_run_in_pieces_is_refused_all_the_same(model: nn.Module) -> None:
     fill(model, 1).eval()
     plant_bias(model.linear, 0.1)
@@ -563,12 +573,11 @@ def hooks(model: nn.Module) -> int:
     return sum(len(v) for m in model.modules() for k, v in vars(m).items() if k.endswith("_hooks") and v is not None)
 
 
-@pytest.mark.parametrize("model", [OnlyWholeBatches(), CountsItsCalls(), AddsConstant(WIDTH)], ids=str)
+@pytest.mark.parametrize("model", [OnlyWholeBatches(), RefusesHooks(), AddsConstant(WIDTH)], ids=str)
 def test_no_hook_stays_on_any_module_also_where_probing_fails(model: nn.Module) -> None:
     fill(model, 1).eval()
     if hasattr(model, "linear"):
         plant_bias(model.linear, 0.1)
-        model.calls = 0
     refusal(HomogeneityError, model, batch(), target=1)
     assert hooks(model) == 0
 
