@@ -48,7 +48,10 @@ def networks(
     _, gains, sizes = SENSIBLE[dtype]
     gains = gains if decades is None else decades
     seed, depth = draw(SEEDS), draw(st.integers(least, 4))
-    widths = [draw(st.integers(8, 16)), *(draw(st.integers(4, 16)) for _ in range(depth - 1)), 3]
+    # Where large terms cancel in a narrow layer, F is left with their rounding, and Euler's identity fails by it: in
+    # the two short dtypes for 1 in 1,500 networks of width 4 and up, for none in 12,000 of width 12 and up.
+    narrow, wide = (16, 24) if EPS[dtype] > 1e-4 else (8, 16)
+    widths = [draw(st.integers(narrow, wide)), *(draw(st.integers(narrow, wide)) for _ in range(depth - 1)), 3]
     model = xdnn(*widths, seed=seed, activation=draw(st.sampled_from(HOMOGENEOUS)))
     n = draw(st.integers(1, 6))
     sized = [10 ** draw(st.floats(-sizes, sizes)) for _ in range(n)]
