@@ -5,7 +5,6 @@ import inspect
 import itertools
 import warnings
 
-import captum.testing.helpers.basic_models as basic
 import matplotlib as mpl
 import numpy as np
 import pytest
@@ -13,12 +12,6 @@ import torch
 from captum.attr import GradientAttribution, IntegratedGradients, NoiseTunnel
 from captum.attr import visualization as viz
 from captum.metrics import infidelity, sensitivity_max
-from captum.testing.helpers.classification_models import (
-    SigmoidDeepLiftModel,
-    SigmoidModel,
-    SoftmaxDeepLiftModel,
-    SoftmaxModel,
-)
 from cases import X_DNNS, mlp
 from tolerance import assert_close
 from torch import nn
@@ -26,6 +19,10 @@ from torch.nn import functional as F
 
 from captum_xg import XGradient
 from captum_xg.errors import HomogeneityError, TrainingModeError
+
+NO_MODELS = "Captum ships its test models since 0.9"
+basic = pytest.importorskip("captum.testing.helpers.basic_models", reason=NO_MODELS)
+classification = pytest.importorskip("captum.testing.helpers.classification_models", reason=NO_MODELS)
 
 # Captum multiplies by step sizes in float32, which is off by 7e-10 at its 50 steps.
 RTOL = 1e-8
@@ -467,10 +464,10 @@ NOT_HOMOGENEOUS = {
     "BasicModel_ConvNet": (basic.BasicModel_ConvNet, double(N, 1, 10, 10), {"target": 0}),
     "BasicModel_ConvNet_MaxPool1d": (basic.BasicModel_ConvNet_MaxPool1d, double(N, 1, 10), {"target": 0}),
     "BasicModel_ConvNet_MaxPool3d": (basic.BasicModel_ConvNet_MaxPool3d, double(N, 1, 10, 10, 10), {"target": 0}),
-    "SigmoidModel": (lambda: SigmoidModel(6, 4, 3), double(N, 6), {"target": 1}),
-    "SoftmaxModel": (lambda: SoftmaxModel(6, 4, 3), double(N, 6), {"target": 1}),
-    "SigmoidDeepLiftModel": (lambda: SigmoidDeepLiftModel(6, 4, 3), double(N, 6).abs(), {"target": 1}),
-    "SoftmaxDeepLiftModel": (lambda: SoftmaxDeepLiftModel(6, 4, 3), double(N, 6), {"target": 1}),
+    "SigmoidModel": (lambda: classification.SigmoidModel(6, 4, 3), double(N, 6), {"target": 1}),
+    "SoftmaxModel": (lambda: classification.SoftmaxModel(6, 4, 3), double(N, 6), {"target": 1}),
+    "SigmoidDeepLiftModel": (lambda: classification.SigmoidDeepLiftModel(6, 4, 3), double(N, 6).abs(), {"target": 1}),
+    "SoftmaxDeepLiftModel": (lambda: classification.SoftmaxDeepLiftModel(6, 4, 3), double(N, 6), {"target": 1}),
 }  # fmt: skip
 
 
