@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from captum_xg._inputs import all_finite
+from captum_xg._inputs import all_finite, first_not_finite
 from captum_xg._target import check_output, check_target, check_target_length, select
 from captum_xg._types import Target
 from captum_xg.errors import ForwardOutputError, GradientError, InputError, TargetError
@@ -129,7 +129,7 @@ class ScalarFunction:
         if not create_graph:
             handles, values = tuple(handle.detach() for handle in handles), values.detach()
         if not all_finite(values):
-            bad = int((~torch.isfinite(values)).nonzero()[0])
+            bad = first_not_finite(values)
             raise ForwardOutputError(
                 f"{self.where}: F(x) is {values[bad].item()} in example {self.first + bad}. The inputs are finite, so "
                 "forward_func overflows or divides by zero; nothing can be explained about that value."
@@ -145,7 +145,7 @@ class ScalarFunction:
         try:
             values = self(tuple(handle if handle.is_leaf else handle.clone() for handle in handles))
         except RuntimeError as error:
-            if "a leaf Variable that requires grad" not in str(error) and "a view of a leaf" not in str(error):
+            if "a leaf Variable that requires grad" not in str(error):
                 raise
             values = self(tuple(handle.clone() for handle in handles))
         for i, (handle, version) in enumerate(zip(handles, versions, strict=True)):
@@ -165,7 +165,7 @@ class ScalarFunction:
                 "detached. Leave it out of `inputs`, or pass it as an additional forward argument."
             )
         if not all_finite(gradient):
-            bad = self.first + int((~torch.isfinite(gradient)).reshape(len(gradient), -1).any(1).nonzero()[0])
+            bad = self.first + first_not_finite(gradient)
             raise GradientError(
                 f"{self.where}: the gradient with respect to inputs[{index}] has NaN or infinity, first in example "
                 f"{bad}, although F(x) is finite. A frequent cause is the square root or a norm of exactly zero."

@@ -51,10 +51,9 @@ def _format_input(x: Any, name: str, where: str) -> Tensor:
         raise InputError(f"{where}: `{name}` is empty (shape {tuple(x.shape)}), so there is nothing to explain.")
     if x.dtype in _FLOATING:
         if not all_finite(x):
-            bad = int((~torch.isfinite(x)).reshape(len(x), -1).any(1).nonzero()[0])
             raise InputError(
-                f"{where}: `{name}` has NaN or infinity, first in example {bad}; no attribution of it is meaningful. "
-                "Clean the data, for example with torch.nan_to_num."
+                f"{where}: `{name}` has NaN or infinity, first in example {first_not_finite(x)}; no attribution of it "
+                "is meaningful. Clean the data, for example with torch.nan_to_num."
             )
         return x
     if x.dtype == torch.bool or x.dtype.is_complex or x.dtype.is_floating_point or x.is_quantized:
@@ -70,6 +69,11 @@ def all_finite(x: Tensor) -> bool:
     # A finite sum proves it. One that is not may also come from large entries adding up: hence the second look.
     x = x.detach()
     return bool(torch.isfinite(x.sum())) or bool(torch.isfinite(x).all())
+
+
+def first_not_finite(x: Tensor) -> int:
+    """Return the index of the first example with an entry that is NaN or infinite, of which there must be one."""
+    return int((~torch.isfinite(x)).reshape(len(x), -1).any(1).nonzero()[0])
 
 
 def require_zero_baselines(baselines: Any, inputs: tuple[Tensor, ...], where: str) -> None:

@@ -11,7 +11,8 @@ if TYPE_CHECKING:
 class CaptumXGError(Exception):
     """Base of every error that captum_xg raises on purpose.
 
-    Messages say where, what, why and what to do. Whatever is raised, inputs and model are as they were before the call.
+    Messages say where, what, why and what to do. Whatever is raised, inputs and model are as they were before the call,
+    but for an input that the forward function itself overwrites where autograd does not see it.
     """
 
 

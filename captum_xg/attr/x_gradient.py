@@ -23,7 +23,7 @@ from captum_xg._types import Baselines, Inputs, Target
 from captum_xg.attr.refusal import refusal_message
 from captum_xg.errors import DegreeError, HomogeneityError, HomogeneityWarning, OptionError
 from captum_xg.homogeneity.modules import require_evaluation_mode
-from captum_xg.homogeneity.numeric import check_rtol, far_scales, verify_homogeneity
+from captum_xg.homogeneity.numeric import check_rtol, verify_homogeneity
 from captum_xg.homogeneity.report import HomogeneityReport
 from captum_xg.homogeneity.state import nothing_left_behind
 
@@ -216,18 +216,17 @@ class XGradient(GradientAttribution):  # type: ignore[misc]  # Captum has no typ
             require_evaluation_mode(self.forward_func, where)
         parts: list[tuple[Tensor, ...]] = []
         deltas: list[Tensor] = []
-        reports: list[tuple[int, HomogeneityReport]] = []
+        reports: list[HomogeneityReport] = []
         restored = nothing_left_behind(self.forward_func, formatted[0].device) if checked else nullcontext()
         with torch.inference_mode(False), restored:
-            for start, inputs_part, function_part in _chunks(formatted, function, size):
+            for inputs_part, function_part in _chunks(formatted, function, size):
                 evaluation = self._evaluate(function_part, inputs_part, create_graph)
-                degree = self.degree
+                degree = None if self.degree == "auto" else self.degree
                 if checked:
-                    report = self._validated(function_part, evaluation, start)
-                    reports.append((start, report))
-                    degree = report.tested_degree if degree == "auto" and report.tested_degree else degree
-                k = 1.0 if degree == "auto" else degree
-                attributions = self._attributions(evaluation, k)
+                    reports.append(self._validated(function_part, evaluation, degree))
+                    degree = reports[-1].tested_degree
+                # No degree is left only where F and all attributions are zero, whatever it is.
+                attributions = self._attributions(evaluation, degree or 1.0)
                 parts.append(attributions)
                 if return_convergence_delta:
                     deltas.append(self._delta(attributions, inputs_part, function_part))
@@ -295,32 +294,29 @@ class XGradient(GradientAttribution):  # type: ignore[misc]  # Captum has no typ
         with torch.set_grad_enabled(evaluation.values.requires_grad):
             return tuple(attribute(x, g) for x, g in zip(evaluation.inputs, evaluation.gradients, strict=True))
 
-    def _validated(self, function: ScalarFunction, evaluation: Evaluation, start: int) -> HomogeneityReport:
-        """Check one part of the batch and raise what must be raised; ``start`` is the index of its first example."""
-        degree = None if self.degree == "auto" else float(self.degree)
-        report = verify_homogeneity(
-            function, evaluation, degree=degree, rtol=self.rtol, default_scales=far_scales(degree)
-        )
+    def _validated(self, function: ScalarFunction, evaluation: Evaluation, degree: float | None) -> HomogeneityReport:
+        """Check one part of the batch and raise what must be raised."""
+        report = verify_homogeneity(function, evaluation, degree=degree, rtol=self.rtol)
         if report.homogeneous:
             return report
-        report = report.shifted(start)
-        if self.degree == "auto" and (report.tested_degree is None or report.tested_degree < 1):
+        report = report.shifted(function.first)
+        if degree is None and (report.tested_degree is None or report.tested_degree < 1):
             reason = " ".join(report.notes) or "F(αx)/F(x) is no single power of α."
             raise DegreeError(f"XGradient.attribute: degree='auto' found no degree k ≥ 1. {reason}\n{report}")
         if self.on_violation == "raise":
             raise HomogeneityError(refusal_message(report, "XGradient.attribute"), report)
         return report
 
-    def _require_one_degree(self, reports: list[tuple[int, HomogeneityReport]]) -> None:
-        found = sorted({r.tested_degree for _, r in reports if r.tested_degree is not None})
+    def _require_one_degree(self, reports: list[HomogeneityReport]) -> None:
+        found = sorted({report.tested_degree for report in reports if report.tested_degree is not None})
         if self.degree == "auto" and found and found[-1] - found[0] > 1e-4 * found[-1]:
             raise DegreeError(
                 f"XGradient.attribute: degree='auto' found different degrees in different parts of the batch: {found}. "
                 "One forward function has one degree; explain the parts separately with `degree` given."
             )
 
-    def _warn_of_violation(self, reports: list[tuple[int, HomogeneityReport]]) -> None:
-        violated = [report for _, report in reports if not report.homogeneous]
+    def _warn_of_violation(self, reports: list[HomogeneityReport]) -> None:
+        violated = [report for report in reports if not report.homogeneous]
         if violated:
             worst = max(violated, key=lambda report: report.max_deviation)
             # Past attribute, the logging decorator and this method: the line that called.
@@ -339,14 +335,14 @@ class XGradient(GradientAttribution):  # type: ignore[misc]  # Captum has no typ
 
 def _chunks(
     inputs: tuple[Tensor, ...], function: ScalarFunction, size: int
-) -> Iterator[tuple[int, tuple[Tensor, ...], ScalarFunction]]:
+) -> Iterator[tuple[tuple[Tensor, ...], ScalarFunction]]:
     n = len(inputs[0])
     if size >= n:
-        yield 0, inputs, function
+        yield inputs, function
         return
     for start in range(0, n, size):
         stop = min(start + size, n)
-        yield start, tuple(x[start:stop] for x in inputs), function.examples(start, stop, n)
+        yield tuple(x[start:stop] for x in inputs), function.examples(start, stop, n)
 
 
 def _checked_degree(degree: Any) -> float | Literal["auto"]:

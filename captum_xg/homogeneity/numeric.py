@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -86,26 +86,9 @@ def check_homogeneity(
     formatted = format_inputs(inputs, where)
     require_evaluation_mode(forward_func, where)
     wanted = None if scales is None else _checked_scales(scales, where)
-
-    def near_and_far(precision: Precision) -> tuple[float, ...]:
-        m = precision.exponent_for(degree or 1.0)
-        return tuple(2.0**e for e in sorted({-m, -max(m // 2, 1), -1, 1, max(m // 2, 1), m}))
-
     with torch.inference_mode(False), nothing_left_behind(forward_func, formatted[0].device):
         evaluation = function.evaluate(formatted)
-        return verify_homogeneity(
-            function, evaluation, degree=degree, rtol=rtol, scales=wanted, default_scales=near_and_far
-        )
-
-
-def far_scales(degree: float | None) -> Callable[[Precision], tuple[float, ...]]:
-    """Return what gives the two scales that every attribution is checked at, one on each side of 1."""
-
-    def choose(precision: Precision) -> tuple[float, ...]:
-        m = precision.exponent_for(degree or 1.0)
-        return 2.0**-m, 2.0**m
-
-    return choose
+        return verify_homogeneity(function, evaluation, degree=degree, rtol=rtol, scales=wanted, thorough=True)
 
 
 def verify_homogeneity(
@@ -114,8 +97,8 @@ def verify_homogeneity(
     *,
     degree: float | None,
     rtol: float | None,
-    default_scales: Callable[[Precision], tuple[float, ...]],
     scales: tuple[float, ...] | None = None,
+    thorough: bool = False,
 ) -> HomogeneityReport:
     """Measure, and where F is violated find out why: a coarser precision inside of F, or what breaks it.
 
@@ -124,26 +107,29 @@ def verify_homogeneity(
         evaluation: F and ∇F at x.
         degree: k to test; None to estimate it from the trials.
         rtol: Tolerance at powers of two; None for that of the dtype.
-        default_scales: Chooses the α to try for a precision; they give way to nearer ones where they leave its range.
-        scales: The α to try instead, which do not.
+        scales: The α to try. By default those of the precision, which give way to nearer ones where they leave its
+            range.
+        thorough: Try six default scales instead of two.
 
     Raises:
         NondeterministicForwardError, CrossExampleError: If F is not one function per example.
     """
 
     def measure(precision: Precision) -> HomogeneityReport:
-        chosen = default_scales(precision) if scales is None else scales
-        precision = precision if rtol is None else precision.with_rtol(rtol)
+        chosen = precision.default_scales(degree, thorough=thorough) if scales is None else scales
         return measure_homogeneity(
             function, evaluation, precision, degree=degree, scales=chosen, may_shrink=scales is None
         )
 
-    tensors = (*evaluation.inputs, evaluation.values)
-    precision = Precision.of(*tensors)
+    def precision_with(inner: Iterable[torch.dtype]) -> Precision:
+        precision = Precision.of(*evaluation.inputs, evaluation.values, inner=inner)
+        return precision if rtol is None else precision.with_rtol(rtol)
+
+    precision = precision_with(inner=())
     report = measure(precision)
     if report.violated:
         # Casts inside of F do not show at its borders. Looking for them costs a pass, so it waits until it matters.
-        inside = Precision.of(*tensors, inner=inner_dtypes(function, evaluation.inputs))
+        inside = precision_with(inner=inner_dtypes(function, evaluation.inputs))
         if inside != precision:
             precision, report = inside, measure(inside)
     if not report.violated:

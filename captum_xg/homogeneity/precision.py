@@ -56,6 +56,12 @@ class Precision:
             self, rtol=rtol, euler_rtol=max(rtol, self.euler_rtol), inexact_rtol=max(rtol, self.inexact_rtol)
         )
 
+    def default_scales(self, degree: float | None, *, thorough: bool) -> tuple[float, ...]:
+        """Return one scale on each side of 1, far from it; if thorough three on each side, from far to near."""
+        m = self.exponent_for(degree or 1.0)
+        exponents = {-m, m} | ({-max(m // 2, 1), -1, 1, max(m // 2, 1)} if thorough else set())
+        return tuple(2.0**e for e in sorted(exponents))
+
     def exponent_for(self, degree: float) -> int:
         """Return the largest m to use for degree k, so that 2ᵐᵏ stays where 2ᵐ would be for degree 1.
 

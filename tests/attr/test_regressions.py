@@ -8,7 +8,7 @@ from captum.attr import IntegratedGradients
 from torch import nn
 
 from captum_xg import XGradient, check_homogeneity
-from captum_xg.errors import DegreeError, HomogeneityError, InputError, OptionError, TargetError
+from captum_xg.errors import CrossExampleError, DegreeError, HomogeneityError, InputError, OptionError, TargetError
 
 
 def mlp(*widths: int) -> nn.Sequential:
@@ -53,9 +53,11 @@ def test_a_function_that_is_flat_at_x_and_zero_on_its_ray_is_not_taken_for_homog
 
 
 @pytest.mark.parametrize("stride", [1, 2, 3, 4])
-def test_products_of_examples_are_not_of_degree_two(stride):
-    x = torch.rand(9, 3)
-    with pytest.raises((HomogeneityError, RuntimeError)):
+@pytest.mark.parametrize("pairs", [True, False])
+def test_products_of_examples_are_not_of_degree_two(stride, pairs):
+    """In pairs each example meets the same other one from both sides, so that Euler's identity holds for degree 2."""
+    x = torch.rand(2 * stride if pairs else 9, 3)
+    with pytest.raises(CrossExampleError):
         XGradient(lambda x: (x * x.roll(stride, 0)).sum(1), degree=2).attribute(x)
 
 
