@@ -1,0 +1,173 @@
+"""One executed operation as a rule sees it: its arguments by name, their values, and how they scale."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from functools import lru_cache
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+from captum_xg.homogeneity.degree import CONSTANT, ZERO, Reason, Scaling, sum_of
+
+
+class Constants(Protocol):
+    """Answers questions about the values of constants, and remembers them: a proof rests on the answers."""
+
+    def is_neutral(self, tensor: Tensor) -> bool:
+        """Return whether a constant tensor holds only zeros and infinities, which no α changes."""
+
+    def read(self, tensor: Tensor) -> None:
+        """Note that the proof depends on all values of a constant tensor."""
+
+
+class Call:
+    """An operation with its arguments.
+
+    ``call["name"]`` is an argument as it was passed (or its default); ``call.scaling("name")`` is how it scales.
+    Argument names are those of the operation's schema.
+    """
+
+    def __init__(
+        self,
+        func: torch._ops.OpOverload,
+        arguments: Mapping[str, Any],
+        scalings: Mapping[int, Scaling],
+        constants: Constants,
+    ) -> None:
+        self.func = func
+        self.arguments = arguments
+        self._scalings = scalings
+        self._constants = constants
+
+    @property
+    def name(self) -> str:
+        """The operation, without namespace and overload, ``"add_"``."""
+        return self.func._schema.name.split("::")[1]
+
+    @property
+    def n_results(self) -> int:
+        """How many results the operation has."""
+        return len(self.func._schema.returns)
+
+    def __getitem__(self, name: str) -> Any:
+        return self.arguments[name]
+
+    def get(self, name: str, default: Any = None) -> Any:
+        """Return an argument, or the default if this overload has none of that name."""
+        return self.arguments.get(name, default)
+
+    def scaling(self, name: str) -> Scaling:
+        """Return how an argument scales: a tensor, a number, a list (as their sum), or None (as zero)."""
+        return self.scaling_of(self.arguments.get(name))
+
+    def scaling_of(self, value: Any) -> Scaling:
+        """Return how a value scales that is among the arguments."""
+        if isinstance(value, Tensor):
+            return self._scalings.get(id(value), CONSTANT)
+        if isinstance(value, (list, tuple)):
+            return self.sum(*value)
+        if value is None or (isinstance(value, (int, float, complex)) and _neutral_number(value)):
+            return ZERO
+        return CONSTANT
+
+    def scalings(self, *names: str) -> list[Scaling]:
+        """Return how several arguments scale."""
+        return [self.scaling(name) for name in names]
+
+    def tensors(self) -> Iterable[Tensor]:
+        """Yield all tensors among the arguments, also those in lists."""
+        return tensors_in(self.arguments.values())
+
+    def is_neutral(self, value: Any) -> bool:
+        """Return whether a constant is all zeros and infinities, so that α changes nothing about it.
+
+        It then counts as zero in sums and comparisons. Asking makes the proof depend on the answer.
+        """
+        if isinstance(value, Tensor):
+            return self._constants.is_neutral(value)
+        return value is None or (isinstance(value, (int, float, complex)) and _neutral_number(value))
+
+    def depend_on(self, tensor: Tensor) -> None:
+        """Make the proof depend on every value of a constant tensor, because the rule looks at them."""
+        self._constants.read(tensor)
+
+    def neutralised(self, *values: Any) -> list[Scaling]:
+        """Return how values scale that are added, compared or put side by side; constants of zero count as zero.
+
+        Constants are looked at only where it matters: where something else scales with α.
+        """
+        parts = [self.scaling_of(value) for value in values]
+        if all(part.scale_free for part in parts):
+            return parts
+        return [
+            ZERO if part.constant and self.is_neutral(value) else part
+            for part, value in zip(parts, values, strict=True)
+        ]
+
+    def sum(
+        self,
+        *values: Any,
+        reason: Reason | None = None,
+        combine: Callable[..., Scaling] = sum_of,
+    ) -> Scaling:
+        """Return how a sum of arguments' values scales (or a maximum, comparison, …: what ``combine`` gives).
+
+        Args:
+            values: Tensors, numbers, None or lists among the arguments.
+            reason: What to say if they do not fit; by default which degrees meet, and how large a constant is.
+            combine: From scalings, and a ``reason``, to a scaling.
+        """
+        parts = self.neutralised(*values)
+        if reason is None and combine is sum_of and sum(part.constant for part in parts) == 1:
+            reason = self._constant_added(parts, values)
+        return combine(*parts, reason=reason)
+
+    def _constant_added(self, parts: list[Scaling], values: tuple[Any, ...]) -> Reason | None:
+        others = [part for part in parts if not part.constant and not part.zero]
+        if not others or any(part.scale_free or part.degree is None for part in others):
+            return None
+        constant = next(value for value, part in zip(values, parts, strict=True) if part.constant)
+        return Reason(f"adds a constant of up to {largest(constant):.2g}", "Leave it out, or set it to zero")
+
+
+def largest(value: Any) -> float:
+    """Return the largest finite magnitude in a number or tensor."""
+    if isinstance(value, (list, tuple)):
+        return max(map(largest, value), default=0.0)
+    if not isinstance(value, Tensor):
+        return float(abs(value))
+    magnitudes = value.detach().abs().double()
+    finite = magnitudes[torch.isfinite(magnitudes)]
+    return float(finite.max()) if finite.numel() else 0.0
+
+
+def tensors_in(values: Iterable[Any]) -> Iterable[Tensor]:
+    """Yield all tensors in values, also those in lists."""
+    for value in values:
+        if isinstance(value, Tensor):
+            yield value
+        elif isinstance(value, (list, tuple)):
+            yield from tensors_in(value)
+
+
+@lru_cache(maxsize=4096)
+def argument_names(func: torch._ops.OpOverload) -> tuple[tuple[str, bool, Any], ...]:
+    """Return name, whether it is written to, and default, for each argument of an operation."""
+    return tuple(
+        (a.name, a.alias_info is not None and a.alias_info.is_write, a.default_value if a.has_default_value() else None)
+        for a in func._schema.arguments
+    )
+
+
+def arguments_by_name(func: torch._ops.OpOverload, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> dict[str, Any]:
+    """Return every argument of a call by the name it has in the operation's schema."""
+    named = {}
+    for i, (name, _, default) in enumerate(argument_names(func)):
+        named[name] = args[i] if i < len(args) else kwargs.get(name, default)
+    return named
+
+
+def _neutral_number(value: complex) -> bool:
+    return value == 0 or (not isinstance(value, complex) and abs(value) == float("inf"))

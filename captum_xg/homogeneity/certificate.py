@@ -1,0 +1,165 @@
+"""The certificate: a verdict on F(αx) = αᵏF(x), what it holds for, and what stands in its way."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal, TypeAlias
+
+Verdict: TypeAlias = Literal["homogeneous", "disproved", "unknown"]
+
+
+@dataclass(frozen=True)
+class Violation:
+    """A module in which something breaks F(αx) = αᵏF(x), or is not known to keep it.
+
+    Attributes:
+        module: Its path in the model, ``""`` for the model's own forward and for plain functions.
+        op: The operation, ``"aten.add.Tensor"``.
+        location: ``"file:line"`` that called it, ``""`` if that is not known.
+        reason: What it does.
+        remedy: What to do about it.
+        type: The class of the module, ``""`` outside of modules.
+        gradient: The values may scale, but autograd's gradient is not theirs.
+        further: What else the same module does, as (op, location, reason).
+    """
+
+    module: str
+    op: str
+    location: str
+    reason: str
+    remedy: str
+    type: str = ""
+    gradient: bool = False
+    further: tuple[tuple[str, str, str], ...] = ()
+
+    def __str__(self) -> str:
+        name = f"{self.module or 'forward'} ({self.type})" if self.type else self.module or "forward function"
+        lines = [f"{name}: {self.reason}  [{self.op}{_at(self.location)}]"]
+        lines += [f"  also {reason}  [{op}{_at(location)}]" for op, location, reason in self.further]
+        if self.remedy:
+            lines.append(f"  → {self.remedy}.")
+        return "\n".join(lines)
+
+
+def _at(location: str) -> str:
+    return f", {location}" if location else ""
+
+
+@dataclass(frozen=True)
+class Counterexample:
+    """A scale at which the example input shows that F is not homogeneous of the degree in question.
+
+    Attributes:
+        scale: α.
+        deviation: Largest |F(αx) − αᵏF(x)| relative to the largest |αᵏF(x)|.
+        degree: The k that fits best, which this is measured with.
+    """
+
+    scale: float
+    deviation: float
+    degree: float
+
+
+@dataclass(frozen=True)
+class Certificate:
+    """The verdict on one forward function, for inputs of one shape and dtype.
+
+    If ``homogeneous``, then F(αx) = αᵏF(x) in exact arithmetic for all inputs x of these shapes, all α > 0, with
+    k = ``degree``, for parameters and buffers as they were, and autograd's gradient is that of F. Nothing but operations
+    with a rule was used to conclude that.
+
+    Attributes:
+        homogeneous: Whether it is proven.
+        degree: k, any real number, if proven; None if not, and if F is identically zero, which fits every k.
+            X-Gradient needs k ≥ 1.
+        violations: The modules that break it, each once, in order of execution.
+        unsupported: The modules in which something ran that nothing is known about.
+        identically_zero: F is zero for every input.
+        counterexample: Where the violations were seen to change the output of the example, if they were.
+        n_ops: How many operations ran.
+        shapes: Shapes of the inputs it holds for.
+        dtypes: Their dtypes.
+        digest: SHA-256 of architecture, parameters and buffers; :meth:`is_stale` compares with it.
+    """
+
+    homogeneous: bool
+    degree: float | None
+    violations: list[Violation]
+    unsupported: list[Violation]
+    n_ops: int
+    shapes: tuple[tuple[int, ...], ...]
+    dtypes: tuple[str, ...]
+    identically_zero: bool = False
+    counterexample: Counterexample | None = None
+    digest: str = ""
+    notes: tuple[str, ...] = ()
+    name: str = field(default="F", repr=False)
+
+    @property
+    def verdict(self) -> Verdict:
+        """``"homogeneous"``; ``"disproved"``: shown to be wrong; ``"unknown"``: neither proven nor disproved.
+
+        Disproved means that F(αx) ≠ αᵏF(x) was seen, or that the gradient is cut. What breaks a proof without being
+        seen to change the output may cancel (x + 1 − 1), so it leaves the verdict unknown.
+        """
+        if self.homogeneous:
+            return "homogeneous"
+        if self.counterexample is not None or any(violation.gradient for violation in self.violations):
+            return "disproved"
+        return "unknown"
+
+    def __bool__(self) -> bool:
+        return self.homogeneous
+
+    def is_stale(self, forward_func: Callable[..., Any]) -> bool:
+        """Return whether architecture, parameters or buffers are not what they were when this was issued."""
+        from captum_xg.homogeneity.digest import digest_of
+
+        return digest_of(forward_func) != self.digest
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return everything as numbers, strings, lists and dicts."""
+        result = {"verdict": self.verdict, **asdict(self)}
+        result["shapes"] = [list(shape) for shape in self.shapes]
+        result["dtypes"] = list(self.dtypes)
+        result["notes"] = list(self.notes)
+        for key in ("violations", "unsupported"):
+            for violation in result[key]:
+                violation["further"] = [list(part) for part in violation["further"]]
+        return result
+
+    def to_json(self, indent: int | None = 2) -> str:
+        """Return :meth:`to_dict` as JSON."""
+        return json.dumps(self.to_dict(), indent=indent, ensure_ascii=False)
+
+    def __str__(self) -> str:
+        lines = [f"{self.name}: {self._headline()}"]
+        inputs = ", ".join(f"{dtype} {list(shape)}" for shape, dtype in zip(self.shapes, self.dtypes, strict=True))
+        lines.append(f"  {self.n_ops} operations; inputs {inputs}; parameters {self.digest[:12] or 'not recorded'}")
+        if self.violations:
+            lines.append("  Breaks it, in order of execution:")
+            lines += [f"    {line}" for violation in self.violations for line in str(violation).splitlines()]
+        if self.unsupported:
+            lines.append("  Nothing is known about:")
+            lines += [f"    {line}" for violation in self.unsupported for line in str(violation).splitlines()]
+        if self.counterexample is not None:
+            c = self.counterexample
+            lines.append(
+                f"  Seen on the example: at α = {c.scale:g}, F(αx) deviates from α^{c.degree:g}·F(x) by {c.deviation:.1e} of it."
+            )
+        lines += [f"  {note}" for note in self.notes]
+        return "\n".join(lines)
+
+    def _headline(self) -> str:
+        if self.identically_zero and self.homogeneous:
+            return "identically zero, so homogeneous of every degree (proven)"
+        if self.homogeneous and self.degree is not None:
+            power = "" if self.degree == 0 else "α" if self.degree == 1 else f"α^{self.degree:g}·"
+            headline = f"F(αx) = {power}F(x) for all α > 0 (proven, degree {self.degree:g})"
+            return headline if self.degree >= 1 else f"{headline}; X-Gradient needs a degree of at least 1"
+        if self.verdict == "disproved":
+            seen = "the gradient is not that of F" if self.counterexample is None else "F(αx) ≠ αᵏF(x) for every k"
+            return f"not homogeneous: {seen}"
+        return "unknown: neither proven to be homogeneous nor disproved"

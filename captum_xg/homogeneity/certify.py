@@ -1,0 +1,228 @@
+"""certify: prove from one forward pass, op by op, that F(αx) = αᵏF(x), or name every op that breaks it."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from typing import Any, TypeAlias
+
+import torch
+from torch import Tensor, nn
+from torch.utils._pytree import tree_leaves
+
+from captum_xg._inputs import format_inputs
+from captum_xg.errors import ForwardOutputError, OptionError
+from captum_xg.homogeneity.autograd_graph import custom_functions
+from captum_xg.homogeneity.certificate import Certificate, Violation
+from captum_xg.homogeneity.counterexample import find_counterexample
+from captum_xg.homogeneity.degree import Reason, Scaling, mismatch, sum_of
+from captum_xg.homogeneity.digest import digest_of
+from captum_xg.homogeneity.escapes import Escapes
+from captum_xg.homogeneity.facts import Facts
+from captum_xg.homogeneity.modules import modules_of, named_modules_of
+from captum_xg.homogeneity.sites import short_path
+from captum_xg.homogeneity.state import nothing_left_behind
+from captum_xg.homogeneity.tracer import Located, Tracer, custom_function
+from captum_xg.homogeneity.untraceable import hooked_parts, untraceable_parts
+
+Output: TypeAlias = "int | str | tuple[int | str, ...] | Callable[[Any], Any] | None"
+
+
+def certify(
+    forward_func: Callable[..., Any],
+    *example_inputs: Tensor | tuple[Tensor, ...],
+    additional_forward_args: object = None,
+    output: Output = None,
+) -> Certificate:
+    r"""Prove that F is positively homogeneous, F(αx) = αᵏF(x) for all x and all α > 0, or name what breaks it.
+
+    One forward pass is followed operation by operation. For every tensor in it a rule says how it scales, so that the
+    proof holds for every input of these shapes, not only for the example. What has no rule, and what cannot be seen
+    (values that leave PyTorch, branches on values), makes the verdict unknown, never homogeneous. A path that depends on
+    the input but is cut off from autograd is a violation even where the values scale, because x·∇F is then wrong.
+
+    The proof is of exact arithmetic. As a safeguard the example is also run at two other scales.
+
+    Args:
+        forward_func: A module or any callable.
+        example_inputs: Tensors of shape ``(N, …)``, scaled jointly; only shapes, dtypes and devices matter for the
+            proof.
+        additional_forward_args: What follows the inputs in a call; it stays as it is.
+        output: Which part of a tuple or dict that F returns is meant: a key, a path of keys, or a function of the
+            output. By default every floating-point tensor in it, which must all have one degree.
+
+    Returns:
+        A :class:`~captum_xg.homogeneity.certificate.Certificate`; ``str()`` of it says what to do.
+
+    Raises:
+        InputError: Inputs that nothing can be attributed to.
+        ForwardOutputError: An output without a tensor in it.
+        OptionError: If ``output`` is not in the output.
+
+    Source: Hesse et al. 2021, Definition 3.3 and Section 3.2 (which layers are homogeneous; the calculus is our own).
+
+    Example:
+        >>> certificate = certify(torch.nn.Linear(3, 1, bias=False), torch.rand(1, 3))
+        >>> certificate.homogeneous, certificate.degree
+        (True, 1.0)
+    """
+    proof = prove(forward_func, _flat(example_inputs), additional_forward_args, "certify", output=output)
+    return replace(proof.certificate, digest=digest_of(forward_func))
+
+
+@dataclass(frozen=True)
+class Proof:
+    """A certificate and what it rests on.
+
+    Attributes:
+        certificate: The verdict.
+        facts: The questions about values of constants that the proof asked.
+    """
+
+    certificate: Certificate
+    facts: Facts
+
+
+def prove(
+    forward_func: Callable[..., Any],
+    inputs: tuple[Any, ...],
+    additional_forward_args: object,
+    where: str,
+    *,
+    output: Output = None,
+) -> Proof:
+    """Return the verdict on F and what it rests on, without a digest; for arguments see :func:`certify`."""
+    if not callable(forward_func):
+        raise TypeError(f"{where}: forward_func must be callable but is {type(forward_func).__name__}.")
+    formatted = format_inputs(inputs, where)
+    additional = () if additional_forward_args is None else additional_forward_args
+    additional = additional if isinstance(additional, tuple) else (additional,)
+    shapes = tuple(tuple(x.shape) for x in formatted)
+    dtypes = tuple(str(x.dtype).removeprefix("torch.") for x in formatted)
+    name = type(forward_func).__name__ if isinstance(forward_func, nn.Module) else "F"
+    if untraceable := untraceable_parts(forward_func):
+        return Proof(Certificate(False, None, [], untraceable, 0, shapes, dtypes, name=name), Facts())
+
+    def run(xs: tuple[Tensor, ...]) -> list[Tensor]:
+        return _chosen(forward_func(*xs, *additional), output, where)
+
+    names = named_modules_of(forward_func)
+    tracer = Tracer(names, run.__code__)
+    with (
+        torch.inference_mode(False),
+        torch.enable_grad(),
+        nothing_left_behind(forward_func, formatted[0].device),
+    ):
+        # Clones, so that the model may overwrite them and autograd has a node to find them by.
+        handles = tuple(x.detach().clone().requires_grad_().clone() for x in formatted)
+        for handle in handles:
+            tracer.add_input(handle)
+        starts = [handle.grad_fn for handle in handles]  # the first layer may work in place and move the handles on
+        with Escapes(tracer), tracer:
+            outputs = run(handles)
+        scaling = _together([tracer.scaling(y) for y in outputs], tracer)
+        violations, unsupported = _by_module({*scaling.reasons, *tracer.escapes})
+        unsupported += hooked_parts(forward_func) + [
+            _custom(function)
+            for function in custom_functions(outputs, starts)
+            if not any(function.__name__ in v.reason for v in unsupported)
+        ]
+        proven = not violations and not unsupported
+        degree = scaling.degree if proven else None
+        values = [y.detach() for y in outputs]
+        del outputs
+        counterexample = find_counterexample(run, formatted, values, degree, proven=proven)
+    if proven and counterexample is not None:
+        unsupported.append(_contradicted())
+    certificate = Certificate(
+        homogeneous=not violations and not unsupported,
+        degree=None if unsupported else degree,
+        violations=violations,
+        unsupported=unsupported,
+        n_ops=tracer.n_ops,
+        shapes=shapes,
+        dtypes=dtypes,
+        identically_zero=proven and scaling.zero,
+        counterexample=counterexample,
+        name=name,
+    )
+    return Proof(certificate, tracer.facts)
+
+
+def _together(scalings: list[Scaling], tracer: Tracer) -> Scaling:
+    """Return the scaling of the whole output."""
+    terms = [scaling for scaling in scalings if not scaling.zero]
+    clash = None
+    if len({term.degree for term in terms if term.degree is not None}) > 1:
+        clash = tracer.located(mismatch(*terms, verb="returns", preposition="and"))
+    return sum_of(*scalings, reason=clash)
+
+
+def _by_module(reasons: Iterable[Reason]) -> tuple[list[Violation], list[Violation]]:
+    """Return violations and what is unknown, each module once in either list, in order of execution."""
+    located = sorted((r for r in reasons if isinstance(r, Located)), key=lambda r: (r.order, r.what))
+    lists: tuple[dict[str, Violation], dict[str, Violation]] = ({}, {})
+    for reason in located:
+        site, found = reason.site, lists[reason.kind == "unknown"]
+        entry = (site.op, site.location, reason.what)
+        if site.module not in found:
+            found[site.module] = Violation(
+                site.module, *entry, reason.remedy, type=site.type, gradient=reason.kind == "gradient"
+            )
+            continue
+        before = found[site.module]
+        if entry not in ((before.op, before.location, before.reason), *before.further):
+            found[site.module] = replace(
+                before,
+                further=(*before.further, entry),
+                gradient=before.gradient or reason.kind == "gradient",
+            )
+    return list(lists[0].values()), list(lists[1].values())
+
+
+def _custom(function: type) -> Violation:
+    reason = custom_function(function.__name__)
+    try:
+        location = f"{short_path(inspect.getfile(function))}:{inspect.getsourcelines(function)[1]}"
+    except (OSError, TypeError):
+        location = ""
+    return Violation("", function.__name__, location, reason.what, reason.remedy)
+
+
+def _contradicted() -> Violation:
+    return Violation(
+        "",
+        "",
+        "",
+        "scales at every operation that was seen, but F(αx) differs from it on the example: something was not seen",
+        "Look for state that the forward pass keeps, other threads, or code outside of PyTorch",
+    )
+
+
+def _chosen(result: Any, output: Output, where: str) -> list[Tensor]:
+    """Return the tensors of F's output that are meant."""
+    try:
+        if callable(output):
+            result = output(result)
+        elif output is not None:
+            for key in output if isinstance(output, tuple) else (output,):
+                result = result[key] if not isinstance(key, str) or isinstance(result, dict) else getattr(result, key)
+    except (KeyError, IndexError, TypeError, AttributeError) as error:
+        raise OptionError(
+            f"{where}: `output` = {output!r} is not in what the forward function returns: {error!r}."
+        ) from None
+    tensors = [leaf for leaf in tree_leaves(result) if isinstance(leaf, Tensor)]
+    floating = [y for y in tensors if y.dtype.is_floating_point or y.dtype.is_complex]
+    if not tensors:
+        raise ForwardOutputError(
+            f"{where}: the forward function returns {type(result).__name__}, with no tensor in it to prove anything about."
+        )
+    return floating or tensors
+
+
+def _flat(example_inputs: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Return the inputs as one tuple, also if they were passed as one, as to ``attribute``."""
+    if len(example_inputs) == 1 and isinstance(example_inputs[0], tuple):
+        return example_inputs[0]
+    return example_inputs

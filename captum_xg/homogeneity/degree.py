@@ -1,0 +1,260 @@
+"""The degree algebra: how a quantity scales when every input is multiplied by α > 0, and how operations combine that.
+
+Needs no tensors. A :class:`Scaling` is one of
+
+* *zero*: identically zero, so of every degree;
+* *constant*: the same number whatever the input is;
+* *degree k*: f(αx) = αᵏ f(x) for every α > 0 and every x, k any real number;
+* *disproved*: not known to scale, because of the reasons it carries;
+* *unknown*: an operation without a rule has had a part in it.
+
+Disproved and unknown scalings remember the degree they would have if the reasons were mended (None if that cannot be
+told), so that what comes after is still looked at and every place that needs mending is found at once.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from typing import Literal, TypeAlias
+
+Kind: TypeAlias = Literal["zero", "constant", "degree", "disproved", "unknown"]
+
+
+@dataclass(frozen=True)
+class Reason:
+    """Why something does not scale, or is not known to.
+
+    Attributes:
+        what: What happens, in words that follow "it".
+        remedy: What to do about it.
+        kind: ``"value"``: the values do not scale; ``"gradient"``: the values may scale, but autograd's gradient is not
+            their gradient; ``"unknown"``: nothing is known.
+    """
+
+    what: str
+    remedy: str = ""
+    kind: Literal["value", "gradient", "unknown"] = "value"
+
+
+@dataclass(frozen=True)
+class Scaling:
+    """How one quantity depends on α when every input is multiplied by α > 0.
+
+    Attributes:
+        degree: k; 0 for constants; None if it is zero, or if nothing can be told.
+        constant: It does not depend on the input at all.
+        zero: It is identically zero.
+        stepwise: It depends on the input only in steps (comparisons, signs, arguments of maxima), so that its gradient
+            is zero wherever there is one. Constants are.
+        reasons: What speaks against it; empty if the scaling is proven.
+    """
+
+    degree: float | None
+    constant: bool = False
+    zero: bool = False
+    stepwise: bool = False
+    reasons: frozenset[Reason] = frozenset()
+
+    def __post_init__(self) -> None:
+        if self.degree is not None:
+            # 3 · (1/3) must be 1: degrees are sums and products of exponents, each rounded to 53 bits.
+            object.__setattr__(self, "degree", round(self.degree, 12) + 0.0)
+
+    @property
+    def kind(self) -> Kind:
+        """Which of the five it is."""
+        if any(reason.kind == "unknown" for reason in self.reasons):
+            return "unknown"
+        if self.reasons:
+            return "disproved"
+        return "zero" if self.zero else "constant" if self.constant else "degree"
+
+    @property
+    def proven(self) -> bool:
+        """Whether it is zero, constant or of a degree, without reservation."""
+        return not self.reasons
+
+    @property
+    def depends_on_input(self) -> bool:
+        """Whether the input can change it."""
+        return not (self.constant or self.zero)
+
+    @property
+    def scale_free(self) -> bool:
+        """Whether α does not change it, if what speaks against it were mended: zero, constant or degree 0."""
+        return self.zero or self.degree == 0
+
+    def because(self, *reasons: Reason) -> Scaling:
+        """Return it with more reasons against it."""
+        return replace(self, reasons=self.reasons | frozenset(reasons))
+
+    def with_reasons(self, change: Callable[[Reason], Reason]) -> Scaling:
+        """Return it with every reason changed."""
+        return replace(self, reasons=frozenset(map(change, self.reasons))) if self.reasons else self
+
+    def in_steps(self) -> Scaling:
+        """Return the scaling of something that jumps where this crosses a boundary and else does not change.
+
+        A gradient that is zero is right whatever happened to the gradient of what it was computed from.
+        """
+        if not self.depends_on_input:
+            return self
+        kept = frozenset(reason for reason in self.reasons if reason.kind != "gradient")
+        return Scaling(0.0, stepwise=True, reasons=kept)
+
+    def __str__(self) -> str:
+        if self.kind in ("disproved", "unknown"):
+            return f"{self.kind}: {'; '.join(sorted(reason.what for reason in self.reasons))}"
+        return f"degree {self.degree:g}" if self.kind == "degree" else self.kind
+
+
+ZERO = Scaling(None, zero=True, stepwise=True)
+CONSTANT = Scaling(0.0, constant=True, stepwise=True)
+
+
+def of_degree(k: float) -> Scaling:
+    """Return "f(αx) = αᵏf(x)"."""
+    return Scaling(k)
+
+
+def disproved(what: str, remedy: str = "", *, otherwise: float | None = None) -> Scaling:
+    """Return "does not scale", and the degree it would have otherwise."""
+    return Scaling(otherwise, reasons=frozenset({Reason(what, remedy)}))
+
+
+def unknown(what: str, remedy: str = "") -> Scaling:
+    """Return "nothing is known"."""
+    return Scaling(None, reasons=frozenset({Reason(what, remedy, kind="unknown")}))
+
+
+def sum_of(*parts: Scaling, reason: Reason | None = None) -> Scaling:
+    """Return the scaling of a sum: parts of one degree keep it, parts of different degree have none together.
+
+    It also is that of whatever has the sum's degree if all parts have one degree: maximum, selection, concatenation.
+
+    Args:
+        parts: The scalings of the terms, at least one.
+        reason: What to say if they do not fit; by default which degrees meet.
+    """
+    terms = [part for part in parts if not part.zero]
+    if not terms:
+        return ZERO if not (reasons := _reasons(parts)) else replace(ZERO, reasons=reasons)
+    reasons = _reasons(parts)
+    stepwise = all(term.stepwise for term in terms)
+    if all(term.constant for term in terms):
+        return replace(CONSTANT, reasons=reasons)
+    degrees = [term.degree for term in terms]
+    known = sorted({degree for degree in degrees if degree is not None})
+    if len(known) < len({*degrees}):  # some cannot be told: neither can the sum, nor what disagrees with it
+        return Scaling(None, stepwise=stepwise, reasons=reasons)
+    # Mended, it would be the sum without its constants, or else of the highest degree in it.
+    dependent = [term.degree for term in terms if not term.constant and term.degree is not None]
+    result = Scaling(max(dependent), stepwise=stepwise, reasons=reasons)
+    if len(known) == 1:
+        return result
+    return result.because(reason or mismatch(*terms))
+
+
+def mismatch(*terms: Scaling, verb: str = "adds", preposition: str = "to") -> Reason:
+    """Return the reason that terms of different degree meet."""
+    degrees = sorted({term.degree for term in terms if not term.constant and term.degree is not None})
+    listed = " and ".join(f"degree {degree:g}" for degree in degrees)
+    if any(term.constant for term in terms) and degrees != [0]:
+        return Reason(f"{verb} a constant {preposition} what has {listed}", "Leave the constant out, or set it to zero")
+    return Reason(f"{verb} what has {listed}", "Bring the parts to one degree, or explain them separately")
+
+
+def product_of(*parts: Scaling) -> Scaling:
+    """Return the scaling of a product: degrees add, and zero times anything is zero."""
+    if any(part.zero and part.proven for part in parts):
+        return ZERO
+    reasons, stepwise = _reasons(parts), all(part.stepwise for part in parts)
+    if all(not part.depends_on_input for part in parts):
+        zero = any(part.zero for part in parts)
+        return replace(ZERO if zero else CONSTANT, reasons=reasons)
+    degrees = [part.degree for part in parts if not part.zero]
+    known = [degree for degree in degrees if degree is not None]
+    return Scaling(sum(known) if len(known) == len(degrees) else None, stepwise=stepwise, reasons=reasons)
+
+
+def quotient_of(numerator: Scaling, denominator: Scaling) -> Scaling:
+    """Return the scaling of a quotient: degrees subtract; a denominator that is zero everywhere gives nothing."""
+    if denominator.zero:
+        why = Reason("divides by what is zero for every input", "Check the denominator")
+        return Scaling(None, reasons=_reasons((numerator, denominator)) | {why})
+    return product_of(numerator, power_of(denominator, -1.0))
+
+
+def power_of(base: Scaling, exponent: float) -> Scaling:
+    """Return the scaling of a power with a fixed exponent: the degree is multiplied by it."""
+    if not math.isfinite(exponent):
+        return nonlinear_of(base, Reason(f"raises to the power {exponent}", "Use a finite exponent"))
+    if exponent == 0:
+        return CONSTANT
+    if base.zero:
+        if exponent > 0:
+            return base
+        why = Reason("raises what is zero for every input to a negative power", "Check the base")
+        return Scaling(None, reasons=base.reasons | {why})
+    if base.constant or base.degree is None:
+        return base
+    return replace(base, degree=base.degree * exponent)
+
+
+def nonlinear_of(argument: Scaling, reason: Reason, *, otherwise: float | None = 0.0) -> Scaling:
+    """Return the scaling of f(argument) for a function f about which nothing is assumed.
+
+    What does not change with α has an f that does not change with α; for all else there is a reason against it.
+
+    Args:
+        argument: The scaling of the argument.
+        reason: What f does to an argument that scales.
+        otherwise: The factor by which the argument's degree is multiplied in what would stand there instead, 1 for what
+            a ReLU would replace, 0 for a gate; None if nothing can be told.
+    """
+    if argument.zero:
+        return replace(CONSTANT, reasons=argument.reasons)
+    if argument.scale_free or argument.degree is None:
+        return argument
+    degree = None if otherwise is None else argument.degree * otherwise
+    return Scaling(degree, stepwise=argument.stepwise, reasons=argument.reasons).because(reason)
+
+
+def maximum_of(*parts: Scaling, reason: Reason | None = None) -> Scaling:
+    """Return the scaling of a maximum, minimum or median: that of a sum, for α > 0 keeps the order."""
+    terms = [part for part in parts if not part.zero]
+    if reason is None and len({term.degree for term in terms}) > 1:
+        clash = mismatch(*terms, verb="takes the larger or smaller of", preposition="and")
+        reason = Reason(f"{clash.what}, so that another one wins at another α", clash.remedy)
+    return sum_of(*parts, reason=reason)
+
+
+def comparison_of(left: Scaling, right: Scaling, *, reason: Reason | None = None) -> Scaling:
+    """Return the scaling of left < right or left = right: both sides multiplied by one αᵏ compare as before."""
+    reason = reason or Reason(
+        "compares with a threshold that αx crosses", "Compare with zero, or with what scales with the input alike"
+    )
+    joined = sum_of(left, right, reason=reason)
+    if left.zero and right.zero:
+        return replace(CONSTANT, reasons=joined.reasons)
+    return joined.in_steps()
+
+
+def selection_of(condition: Scaling, *branches: Scaling, reason: Reason | None = None) -> Scaling:
+    """Return the scaling of a choice between branches by a condition: theirs, if the condition does not change."""
+    chosen = sum_of(*branches, reason=reason)
+    if chosen.zero and chosen.proven:
+        return ZERO
+    if not condition.scale_free and condition.degree is not None:
+        condition = condition.because(Reason("chooses by a value that changes with α", "Choose by comparisons"))
+    steps = condition.in_steps()
+    reasons = chosen.reasons | steps.reasons
+    if chosen.depends_on_input or not condition.depends_on_input:
+        return replace(chosen, reasons=reasons)
+    return Scaling(0.0, stepwise=True, reasons=reasons)
+
+
+def _reasons(parts: Iterable[Scaling]) -> frozenset[Reason]:
+    return frozenset().union(*(part.reasons for part in parts))

@@ -1,0 +1,141 @@
+"""From rules, which see one scaling per argument, to tensors whose elements scale differently."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from captum_xg.homogeneity.call import Call, Constants, tensors_in
+from captum_xg.homogeneity.degree import Reason, Scaling, mismatch
+from captum_xg.homogeneity.registry import Entry
+from captum_xg.homogeneity.shadows import Mixed, Palette, Value
+
+
+class Lift:
+    """Asks rules how the results of operations scale.
+
+    Args:
+        palette: Numbers for scalings.
+        constants: Answers questions about constants.
+        locate: Gives a new reason the place that is running now.
+    """
+
+    def __init__(self, palette: Palette, constants: Constants, locate: Callable[[Reason], Reason]) -> None:
+        self._palette = palette
+        self._constants = constants
+        self._locate = locate
+
+    def __call__(
+        self, entry: Entry, func: Any, arguments: Mapping[str, Any], values: Mapping[int, Value], n_results: int
+    ) -> list[Value]:
+        """Return how the results scale, one value for each."""
+        mixed = any(isinstance(value, Mixed) for value in values.values())
+        if mixed and entry.elementwise:
+            return self._by_combination(entry, func, arguments, values, n_results)
+        if entry.moves and (moved := self._moved(entry, func, arguments, values)) is not None:
+            return [moved] * n_results
+        together = {key: self._palette.together(value) for key, value in values.items()}
+        return list(self._ask(entry, func, arguments, together, n_results))
+
+    def _ask(
+        self, entry: Entry, func: Any, arguments: Mapping[str, Any], scalings: Mapping[int, Scaling], n_results: int
+    ) -> list[Scaling]:
+        result = entry.rule(Call(func, arguments, scalings, self._constants))
+        results = [result] * n_results if isinstance(result, Scaling) else list(result)
+        if len(results) != n_results:
+            raise ValueError(
+                f"The rule for {entry.name} ({entry.rule.__qualname__}) returned {len(results)} scalings, but the "
+                f"operation has {n_results} results. Return one scaling for all results, or one for each."
+            )
+        return [result.with_reasons(self._locate) for result in results]
+
+    def _by_combination(
+        self, entry: Entry, func: Any, arguments: Mapping[str, Any], values: Mapping[int, Value], n_results: int
+    ) -> list[Value]:
+        """Ask once for each combination of scalings that meets at some place."""
+        tensors = {id(t): t for t in tensors_in(arguments.values())}
+        shape = torch.broadcast_shapes(*(t.shape for t in tensors.values()))
+        mixed = {key: value for key, value in values.items() if isinstance(value, Mixed)}
+        uniform = {key: value for key, value in values.items() if isinstance(value, Scaling)}
+        grids = torch.stack([value.codes.expand(shape).reshape(-1) for value in mixed.values()])
+        combinations, places = grids.unique(dim=1, return_inverse=True)
+        answers = []
+        for combination in combinations.T.tolist():
+            scalings = uniform | {key: self._palette[code] for key, code in zip(mixed, combination, strict=True)}
+            answers.append(self._ask(entry, func, arguments, scalings, n_results))
+        reason = next(value.reason for value in mixed.values())
+        results: list[Value] = []
+        for answer in zip(*answers, strict=True):
+            codes = torch.tensor([self._palette.code(scaling) for scaling in answer], dtype=torch.int32)
+            results.append(answer[0] if len(set(answer)) == 1 else Mixed(codes[places].reshape(shape), reason))
+        return results
+
+    def _moved(
+        self, entry: Entry, func: Any, arguments: Mapping[str, Any], values: Mapping[int, Value]
+    ) -> Value | None:
+        """Let the operation move numbers of scalings as it moves elements; None if nothing needs telling apart."""
+        moved: list[Any] = []
+        for name in entry.moves:
+            value = arguments.get(name)
+            moved += value if isinstance(value, (list, tuple)) else [value]
+        moved = [value for value in moved if value is not None]
+        ids = {id(value) for value in moved}
+        if any(
+            not isinstance(v, Scaling) or v.depends_on_input or v.reasons for key, v in values.items() if key not in ids
+        ):
+            return None  # where the input says what goes where, the places seen now are not those for another input
+        call = Call(
+            func,
+            arguments,
+            {key: self._palette.together(value) for key, value in values.items()},
+            self._constants,
+        )
+        parts: list[Value] = []
+        for value, neutralised in zip(moved, call.neutralised(*moved), strict=True):
+            kept = values.get(id(value), neutralised)
+            parts.append(kept if isinstance(kept, Mixed) else neutralised)
+        present = {part for part in parts if isinstance(part, Scaling) and not part.zero}
+        if len(present) <= 1 and not any(isinstance(part, Mixed) for part in parts):
+            return None
+        codes = {
+            id(value): part.codes.double()
+            if isinstance(part, Mixed)
+            else torch.full(value.shape, float(self._palette.code(part)), dtype=torch.float64)
+            if isinstance(value, Tensor)
+            else float(self._palette.code(part))
+            for value, part in zip(moved, parts, strict=True)
+            if isinstance(part, (Scaling, Mixed))
+        }
+        result = _run(func, arguments, entry.moves, codes)
+        if result is None:
+            return None
+        present |= {s for part in parts if isinstance(part, Mixed) for s in self._palette.scalings(part.codes)}
+        reasons = [part.reason for part in parts if isinstance(part, Mixed) and part.reason is not None]
+        clash = mismatch(*(s for s in present if not s.zero), verb="joins", preposition="with")
+        return Mixed(result, reasons[0] if reasons else self._locate(clash))
+
+
+def _run(func: Any, arguments: Mapping[str, Any], moves: tuple[str, ...], codes: Mapping[int, Any]) -> Tensor | None:
+    """Return the result of the operation on numbers of scalings, None if it cannot be had."""
+
+    def stand_in(value: Any, moved: bool) -> Any:
+        if isinstance(value, (list, tuple)):
+            return type(value)(stand_in(part, moved) for part in value)
+        if moved and id(value) in codes:
+            return codes[id(value)]
+        return value.detach().cpu() if isinstance(value, Tensor) else value
+
+    replaced = {name: stand_in(value, name in moves) for name, value in arguments.items()}
+    schema = func._schema.arguments
+    positional = [replaced[a.name] for a in schema if not a.kwarg_only]
+    named = {a.name: replaced[a.name] for a in schema if a.kwarg_only and a.name not in ("device", "dtype", "out")}
+    try:
+        # In-place forms write to the stand-in, which is a copy, and return it.
+        positional = [p.clone() if isinstance(p, Tensor) and p.dtype == torch.float64 else p for p in positional]
+        result = func(*positional, **named)
+    except (RuntimeError, TypeError, NotImplementedError):
+        return None
+    return result.round().int() if isinstance(result, Tensor) else None

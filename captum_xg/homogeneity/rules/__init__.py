@@ -1,0 +1,1 @@
+"""Rules for operations, one file per algebraic family; each file says on top which operations belong in it."""

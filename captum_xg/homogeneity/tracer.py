@@ -1,0 +1,263 @@
+"""Follows one forward pass, operation by operation, and infers how every number in it scales with the input."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import CodeType
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.autograd.graph import Node
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.weak import WeakIdKeyDictionary
+
+from captum_xg.homogeneity.autograd_graph import reaches
+from captum_xg.homogeneity.call import argument_names, arguments_by_name, tensors_in
+from captum_xg.homogeneity.degree import CONSTANT, Reason, Scaling, mismatch
+from captum_xg.homogeneity.facts import Facts
+from captum_xg.homogeneity.lifting import Lift
+from captum_xg.homogeneity.registry import find_rule
+from captum_xg.homogeneity.shadows import Shadows, Value, has_storage
+from captum_xg.homogeneity.sites import Site, current_site, custom_function_running
+
+_PURE = ("aten", "prims", "torchvision")
+"""Whose operations without a rule still give constants for constants: they are functions of their arguments."""
+
+_TO_PYTHON = ("aten::_local_scalar_dense", "aten::equal", "aten::item", "aten::is_nonzero")
+"""Which hand a value to Python, where no operation shows what it decides."""
+
+_DECIDES = Reason(
+    "hands a value that depends on the input to Python (a branch, .item(), float()), where it can decide what runs",
+    "Use torch.where, or masks, so that the same operations run for every input",
+    kind="unknown",
+)
+_OUTSIDE = Reason(
+    "was computed where operations are not seen: in another thread or process, or before the forward pass",
+    "Compute it in the forward pass, in one thread",
+    kind="unknown",
+)
+_RANDOM = Reason("draws random numbers, so F(x) is no fixed function of x", "Call model.eval(), or leave it out")
+_CUT = Reason(
+    "is cut off from autograd (detach, .data or no_grad), so the gradient is not the gradient of F",
+    "Let the gradient pass, or compute it from constants",
+    kind="gradient",
+)
+_OVERWRITTEN = Reason(
+    "overwrites values behind autograd's back (through detach, .data or no_grad), so the gradient is not that of F",
+    "Write to a copy, or let autograd see it",
+    kind="gradient",
+)
+
+
+@dataclass(frozen=True)
+class Located(Reason):
+    """A reason and where it arose.
+
+    Attributes:
+        site: The module and source line.
+        order: How many operations had run.
+    """
+
+    site: Site = Site("", "", "", "")  # noqa: RUF009  frozen
+    order: int = 0
+
+
+class Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Sees every operation below autograd, runs it, and notes how its results scale.
+
+    Args:
+        names: Module id → (path, module), to say where something happened.
+        outermost: Code of the function that calls the model.
+    """
+
+    def __init__(self, names: Mapping[int, tuple[str, nn.Module]], outermost: CodeType) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.shadows = Shadows()
+        self.facts = Facts()
+        self.n_ops = 0
+        self.escapes: list[Reason] = []
+        """What makes every verdict unknown: values that went where operations are not seen."""
+        self._names = names
+        self._outermost = outermost
+        self._op = ""
+        self._lift = Lift(self.shadows.palette, self.facts, self.located)
+        self._starts: list[Node | None] = []
+        # Where tensors were cut off from autograd; weakly, so that the trace keeps no activations alive.
+        self._cuts = WeakIdKeyDictionary()
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        self.n_ops += 1
+        self._op = str(func)
+        arguments = arguments_by_name(func, args, kwargs)
+        tensors = list(tensors_in(arguments.values()))
+        written = [t for name, writes, _ in argument_names(func) if writes for t in tensors_in([arguments[name]])]
+        values = {id(t): self.value(t) for t in tensors}
+        results = self._results(func, arguments, values, len(func._schema.returns) or max(len(written), 1))
+        out = func(*args, **kwargs)
+        self._record(func, out, results, tensors, written)
+        return out
+
+    def add_input(self, tensor: Tensor) -> None:
+        """Declare a tensor an input: it has degree 1."""
+        self.shadows.create(tensor, Scaling(1.0))
+        self._starts.append(tensor.grad_fn)
+
+    def value(self, tensor: Tensor) -> Value:
+        """Return how a tensor scales, with a reason against it if autograd does not know where it comes from."""
+        value = self.shadows.read(tensor)
+        if isinstance(value, Scaling) and not value.depends_on_input:
+            if tensor.grad_fn is not None and not self.shadows.known(tensor) and reaches(tensor, self._starts):
+                return Scaling(None, reasons=frozenset({self.located(_OUTSIDE)}))
+            return value
+        if tensor.requires_grad or not _differentiable(tensor):
+            return value
+        return self.shadows.palette.mapped(value, lambda scaling: self._cut_off(scaling, tensor))
+
+    def scaling(self, tensor: Tensor) -> Scaling:
+        """Return how a tensor scales, as a whole."""
+        self._op = "output"
+        return self.shadows.palette.together(self.value(tensor))
+
+    def located(self, reason: Reason, op: str | None = None) -> Reason:
+        """Return a reason with the place that is running now."""
+        if isinstance(reason, Located):
+            return reason
+        site = current_site(op or self._op, self._names, self._outermost)
+        return Located(reason.what, reason.remedy, reason.kind, site, self.n_ops)
+
+    def _results(
+        self, func: Any, arguments: dict[str, Any], values: Mapping[int, Value], n_results: int
+    ) -> list[Value]:
+        name = func._schema.name
+        entry = find_rule(name)
+        dependent = any(not isinstance(v, Scaling) or v.depends_on_input or v.reasons for v in values.values())
+        results: list[Value]
+        if name in _TO_PYTHON:
+            self._hand_over(func, arguments, dependent)
+            return [CONSTANT] * n_results
+        if entry is not None:
+            results = self._lift(entry, func, arguments, values, n_results)
+        elif not dependent and func.namespace in _PURE:
+            results = [CONSTANT] * n_results
+        else:
+            missing = Reason(
+                f"runs {name}, for which there is no rule",
+                "Write one (captum_xg.homogeneity.degree_rule), or use operations that have one",
+                kind="unknown",
+            )
+            reasons = frozenset().union(*(self.shadows.palette.together(v).reasons for v in values.values()))
+            results = [Scaling(None, reasons=reasons | {self.located(missing)})] * n_results
+        if torch.Tag.nondeterministic_seeded in func.tags and not any(map(_tells_of_chance, results)):
+            results = [self._with(result, _RANDOM) for result in results]
+        return results
+
+    def _hand_over(self, func: Any, arguments: dict[str, Any], dependent: bool) -> None:
+        if dependent:
+            self.escapes.append(self.located(_DECIDES))
+            return
+        for tensor in tensors_in(arguments.values()):
+            self.facts.read(tensor)
+
+    def _record(
+        self,
+        func: Any,
+        out: Any,
+        results: list[Value],
+        tensors: list[Tensor],
+        written: list[Tensor],
+    ) -> None:
+        """Note how what an operation wrote and returned scales."""
+        recorded = torch.is_grad_enabled()
+        if not recorded:
+            results = [self.shadows.palette.mapped(result, self._unrecorded) for result in results]
+        for i, tensor in enumerate(written):
+            self._write(tensor, results[min(i, len(results) - 1)], recorded)
+        returns = func._schema.returns
+        fresh = []
+        for returned, each, result in zip(returns, out if len(returns) > 1 else [out], results, strict=False):
+            for tensor in tensors_in([each]):
+                if not shares_memory(tensor, tensors):
+                    self.shadows.create(tensor, result)
+                    fresh.append(tensor)
+                elif returned.alias_info is None or not returned.alias_info.is_write:
+                    self._pass_on_cut(func, tensor, tensors, recorded)
+        if all(isinstance(result, Scaling) and not result.depends_on_input for result in results):
+            self.facts.derived([*fresh, *written], tensors)
+
+    def _write(self, tensor: Tensor, value: Value, recorded: bool) -> None:
+        before = self.shadows.read(tensor)
+        if not (recorded and tensor.requires_grad) and _differentiable(tensor):
+            together = self.shadows.palette.together(before)
+            if together.depends_on_input and not together.stepwise and not _gradient_doubted(together):
+                value = self._with(value, _OVERWRITTEN)
+        self.shadows.write(tensor, value, self._clash)
+
+    def _clash(self, before: Scaling, value: Scaling) -> Reason | None:
+        terms = [scaling for scaling in (before, value) if not scaling.zero]
+        if len(terms) < 2 or any(term.degree is None for term in terms):
+            return None
+        return self.located(mismatch(*terms, verb="writes into one tensor", preposition="and"))
+
+    def _pass_on_cut(self, func: Any, view: Tensor, tensors: list[Tensor], recorded: bool) -> None:
+        """Remember where the view of a tensor lost its gradient, for the message."""
+        value = self.shadows.palette.together(self.shadows.read(view))
+        if not value.depends_on_input or value.stepwise:
+            return
+        inherited = next((self._cuts[t] for t in tensors if t in self._cuts), None)
+        if inherited is None and (not recorded or func._schema.name in ("aten::detach", "aten::detach_")):
+            inherited = self._cut()
+        if inherited is not None:
+            self._cuts[view] = inherited
+
+    def _cut(self) -> Reason:
+        """Return the reason that what runs now has no gradient of autograd's making."""
+        function = custom_function_running(self._outermost)
+        return self.located(_CUT if function is None else custom_function(function))
+
+    def _unrecorded(self, scaling: Scaling) -> Scaling:
+        if not scaling.depends_on_input or scaling.stepwise or _gradient_doubted(scaling):
+            return scaling
+        return scaling.because(self._cut())
+
+    def _cut_off(self, scaling: Scaling, tensor: Tensor) -> Scaling:
+        if not scaling.depends_on_input or scaling.stepwise or _gradient_doubted(scaling):
+            return scaling
+        return scaling.because(self._cuts[tensor] if tensor in self._cuts else self._cut())
+
+    def _with(self, value: Value, reason: Reason) -> Value:
+        located = self.located(reason)
+        return self.shadows.palette.mapped(value, lambda scaling: scaling.because(located))
+
+
+def custom_function(name: str) -> Reason:
+    """Return the reason that a custom autograd function is on the path."""
+    return Reason(
+        f"goes through the custom autograd function {name}, whose backward pass is not analysed",
+        "Write it with PyTorch's own operations",
+        kind="unknown",
+    )
+
+
+def shares_memory(tensor: Tensor, others: list[Tensor]) -> bool:
+    """Return whether a tensor is a view of one of others."""
+    if not has_storage(tensor):
+        return any(tensor is other for other in others)
+    storage = tensor.untyped_storage()
+    return any(has_storage(other) and other.untyped_storage() is storage for other in others)
+
+
+def _gradient_doubted(scaling: Scaling) -> bool:
+    return any(reason.kind != "value" for reason in scaling.reasons)
+
+
+def _differentiable(tensor: Tensor) -> bool:
+    return tensor.dtype.is_floating_point or tensor.dtype.is_complex
+
+
+def _tells_of_chance(value: Value) -> bool:
+    return isinstance(value, Scaling) and any("random" in reason.what for reason in value.reasons)

@@ -1,0 +1,51 @@
+"""Forward functions whose operations do not pass by where they could be seen."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import nn
+
+from captum_xg.homogeneity.certificate import Violation
+from captum_xg.homogeneity.modules import named_modules_of
+
+
+def untraceable_parts(forward_func: Callable[..., Any]) -> list[Violation]:
+    """Return what makes a forward function's operations invisible: compiled, scripted and replicated parts."""
+    found = []
+    parts = [("", forward_func), *named_modules_of(forward_func).values()]
+    seen: set[int] = set()
+    for path, part in parts:
+        why = _why(part)
+        if why is not None and id(part) not in seen:
+            seen.add(id(part))
+            found.append(Violation(path, "", "", *why, type=type(part).__name__))
+    return found
+
+
+def hooked_parts(forward_func: Callable[..., Any]) -> list[Violation]:
+    """Return the modules with backward hooks, which may replace the gradient by something else."""
+    return [
+        Violation(
+            path,
+            "",
+            "",
+            "has a backward hook, which may change the gradient",
+            "Remove the hook",
+            type=type(module).__name__,
+        )
+        for path, module in named_modules_of(forward_func).values()
+        if module._backward_hooks or module._backward_pre_hooks
+    ]
+
+
+def _why(part: Any) -> tuple[str, str] | None:
+    if isinstance(part, (torch.jit.ScriptModule, torch.jit.ScriptFunction)):
+        return "is scripted or traced, so its operations are not seen one by one", "Certify the model before torch.jit"
+    if hasattr(part, "_orig_mod") or hasattr(part, "_torchdynamo_orig_callable"):
+        return "is compiled, so its operations are not seen one by one", "Certify the model before torch.compile"
+    if isinstance(part, nn.DataParallel) and len(part.device_ids) > 1:
+        return "runs in several threads, whose operations are not seen", "Certify the module inside: model.module"
+    return None
