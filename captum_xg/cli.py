@@ -6,19 +6,36 @@ import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NoReturn
 
 from captum_xg._version import __version__
+from captum_xg.commands import certify
 from captum_xg.errors import CaptumXGError
 
 
+class _Parser(argparse.ArgumentParser):
+    """Leaves with the exit status that its command has for wrong arguments."""
+
+    wrong_arguments = 2
+
+    def error(self, message: str) -> NoReturn:
+        self.print_usage(sys.stderr)
+        self.exit(self.wrong_arguments, f"{self.prog}: error: {message}\n")
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command and return its exit status: 0 done, 2 wrong arguments, 3 could not run."""
+    """Run one command and return its exit status: 0 done, 2 wrong arguments, 3 could not run.
+
+    ``certify`` has its own: see :mod:`captum_xg.commands.certify`.
+    """
     # Output goes to pipes and logs whose encoding may not know α: better a question mark than a crash.
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="replace")
     parser = _parser()
-    options = parser.parse_args(arguments)
+    options, unknown = parser.parse_known_args(arguments)
+    if unknown:
+        options.parser.error(f"unrecognized arguments: {' '.join(unknown)}")
     if options.command is None:
         parser.print_help()
         return 2
@@ -33,11 +50,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="captum-xg",
         description="Integrated Gradients in one forward and one backward pass, for networks with F(αx) = αF(x).",
     )
     parser.add_argument("--version", action="version", version=f"captum-xg {__version__}")
+    parser.set_defaults(parser=parser)
     commands = parser.add_subparsers(dest="command", metavar="COMMAND")
     demo = commands.add_parser(
         "demo",
@@ -70,7 +88,8 @@ def _parser() -> argparse.ArgumentParser:
         help="where the networks and images are read from, and written to by --retrain (default: those of the package; "
         "for --retrain captum-xg-demo-assets)",
     )
-    demo.set_defaults(run=_demo)
+    demo.set_defaults(run=_demo, parser=demo)
+    certify.add_parser(commands)
     return parser
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from captum_xg.homogeneity.certificate import Certificate
     from captum_xg.homogeneity.report import HomogeneityReport
 
 
@@ -57,19 +58,27 @@ class CrossExampleError(CaptumXGError, RuntimeError):
 
 
 class HomogeneityError(CaptumXGError, RuntimeError):
-    """F is not positively homogeneous of the degree asked for, so x·∇F/k is not Integrated Gradients.
+    """F is not positively homogeneous of the degree asked for, or not proven to be, so x·∇F/k is not given out.
 
     Attributes:
-        report: The :class:`~captum_xg.homogeneity.report.HomogeneityReport` with every number behind the verdict.
+        report: The :class:`~captum_xg.homogeneity.report.HomogeneityReport` with every number behind the verdict; None
+            if no numeric check was asked for.
+        certificate: The :class:`~captum_xg.homogeneity.certificate.Certificate` that names what breaks it; None if
+            none could be made.
     """
 
-    def __init__(self, message: str, report: HomogeneityReport) -> None:
+    def __init__(
+        self, message: str, report: HomogeneityReport | None = None, certificate: Certificate | None = None
+    ) -> None:
         super().__init__(message)
         self.report = report
+        self.certificate = certificate
 
-    def __reduce__(self) -> tuple[type[HomogeneityError], tuple[str, HomogeneityReport]]:
-        # Exceptions are rebuilt from their message alone, which would lose the report between processes.
-        return type(self), (str(self), self.report)
+    def __reduce__(
+        self,
+    ) -> tuple[type[HomogeneityError], tuple[str, HomogeneityReport | None, Certificate | None]]:
+        # Exceptions are rebuilt from their message alone, which would lose the rest between processes.
+        return type(self), (str(self), self.report, self.certificate)
 
 
 class HomogeneityWarning(UserWarning):

@@ -12,8 +12,9 @@ LAYERS = (
     {"homogeneity"},
     {"attr", "xdnn"},
     {"priors", "metrics"},
-    {"models", "datasets"},
+    {"models", "datasets", "targets"},
     {"repro", "demo"},
+    {"commands"},
     {"cli"},
 )
 

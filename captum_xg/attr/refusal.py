@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from captum_xg.homogeneity.certificate import Certificate
 from captum_xg.homogeneity.report import HomogeneityReport, format_scale
 
 
@@ -32,6 +33,30 @@ def refusal_message(report: HomogeneityReport, where: str) -> str:
         f"on_violation='warn' to get {result} as it is. check_homogeneity(…) prints all numbers."
     )
     return "\n".join(lines)
+
+
+def uncertified_message(certificate: Certificate, degree: float | None, where: str) -> str:
+    """Return the message for a call whose forward function is not certified to be homogeneous of the degree asked for."""
+    k = 1.0 if degree is None else degree
+    power = "α" if k == 1 else f"α^{k:g}·"
+    result = "x·∇F(x)" if k == 1 else f"x·∇F(x)/{k:g}"
+    if certificate.homogeneous:
+        proven = certificate.degree or 0.0
+        hint = f"Use XGradient(…, degree={proven:g})." if proven >= 1 else "X-Gradient needs a degree of at least 1."
+        return f"{where}: F is proven to be homogeneous of degree {proven:g}, not {k:g}. {hint}"
+    found = {
+        "disproved": f"F(αx) = {power}F(x) does not hold, so {result} is not Integrated Gradients of this function.",
+        "unknown": f"F(αx) = {power}F(x) could not be proven, so {result} is not known to be Integrated Gradients.",
+    }[certificate.verdict]
+    untold = "" if certificate.violations else "; or use validate='numeric', which tests F(αx) on every input"
+    return "\n".join(
+        [
+            f"{where}: {found}",
+            *certificate.finding_lines(),
+            "  What to do: mend what is named above; or use captum.attr.IntegratedGradients, which needs no homogeneity"
+            f"{untold}; or pass on_violation='warn' to get {result} as it is. certify(…) gives the whole certificate.",
+        ]
+    )
 
 
 def _worst(report: HomogeneityReport, power: str) -> list[str]:

@@ -20,11 +20,13 @@ from captum_xg._captum import (
 from captum_xg._function import Evaluation, ScalarFunction
 from captum_xg._inputs import format_inputs, require_zero_baselines
 from captum_xg._types import Baselines, Inputs, Target
-from captum_xg.attr.refusal import refusal_message
+from captum_xg.attr.refusal import refusal_message, uncertified_message
 from captum_xg.errors import DegreeError, HomogeneityError, HomogeneityWarning, OptionError
+from captum_xg.homogeneity.certificate import Certificate
 from captum_xg.homogeneity.modules import require_evaluation_mode
 from captum_xg.homogeneity.numeric import check_rtol, verify_homogeneity
 from captum_xg.homogeneity.report import HomogeneityReport
+from captum_xg.homogeneity.standing import StandingProofs
 from captum_xg.homogeneity.state import nothing_left_behind
 
 Validation = Literal["numeric", "certificate", "off"]
@@ -46,12 +48,13 @@ class XGradient(GradientAttribution):  # type: ignore[misc]  # Captum has no typ
         forward_func: A module or any callable that gives one score per example once a target is chosen.
         multiply_by_inputs: Return x·∇F/k (global attributions), else the mean gradient along the path, ∇F/k (local
             ones).
-        degree: k ≥ 1, or ``"auto"`` to find it on each call, one k for all examples. Only the numeric check can find
-            it.
+        degree: k ≥ 1, or ``"auto"`` to find it on each call, one k for all examples.
         validate: ``"numeric"`` tests F(αx) = αᵏF(x) on every example of every call at a power of two on each side of 1,
             and Euler's identity Σ xᵢ·∂ᵢF = kF; this costs two forward passes without gradients. ``"off"`` tests
             nothing: then the result is Integrated Gradients only if you know that F is homogeneous.
-            ``"certificate"`` is reserved for static proofs and not available yet.
+            ``"certificate"`` proves it op by op (see :func:`captum_xg.certify`) at the first call for each shape of
+            input, and again only once the model has changed in a way that the proof rests on; the numbers in weights
+            are none. What cannot be proven is refused.
         on_violation: ``"raise"`` a :class:`~captum_xg.errors.HomogeneityError`, or ``"warn"`` once per call
             (:class:`~captum_xg.errors.HomogeneityWarning`) and return x·∇F/k all the same.
         rtol: Largest relative deviation that counts as rounding; by default 8 eps of the coarsest dtype involved
@@ -83,23 +86,19 @@ class XGradient(GradientAttribution):  # type: ignore[misc]  # Captum has no typ
         super().__init__(forward_func)
         self._multiply_by_inputs = multiply_by_inputs
         self.degree = _checked_degree(degree)
-        if validate == "certificate":
-            raise OptionError(
-                "XGradient: validate='certificate' needs static certificates, which this version of captum_xg does not "
-                "have yet. Use validate='numeric'."
-            )
-        if validate not in ("numeric", "off"):
-            raise OptionError(f"XGradient: `validate` must be 'numeric' or 'off' but is {validate!r}.")
+        if validate not in ("numeric", "certificate", "off"):
+            raise OptionError(f"XGradient: `validate` must be 'numeric', 'certificate' or 'off' but is {validate!r}.")
         if on_violation not in ("raise", "warn"):
             raise OptionError(f"XGradient: `on_violation` must be 'raise' or 'warn' but is {on_violation!r}.")
         check_rtol(rtol, "XGradient")
         if validate == "off" and self.degree == "auto":
             raise DegreeError(
-                "XGradient: degree='auto' is found by the numeric check, which validate='off' leaves out."
+                "XGradient: degree='auto' is found by the numeric check or the certificate, which validate='off' leaves out."
             )
         self.validate = validate
         self.on_violation = on_violation
         self.rtol = rtol
+        self._proofs = StandingProofs()
 
     @typing.overload
     def attribute(
@@ -211,17 +210,22 @@ class XGradient(GradientAttribution):  # type: ignore[misc]  # Captum has no typ
         require_zero_baselines(baselines, formatted, where)
         size = _checked_batch_size(internal_batch_size, len(formatted[0]), where)
         function = ScalarFunction(self.forward_func, additional_forward_args, target, where)
-        checked = self.validate != "off"
+        checked = self.validate == "numeric"
         if checked:
             require_evaluation_mode(self.forward_func, where)
         parts: list[tuple[Tensor, ...]] = []
         deltas: list[Tensor] = []
         reports: list[HomogeneityReport] = []
+        doubts: list[Certificate] = []
         restored = nothing_left_behind(self.forward_func, formatted[0].device) if checked else nullcontext()
         with torch.inference_mode(False), restored:
             for inputs_part, function_part in _chunks(formatted, function, size):
-                evaluation = self._evaluate(function_part, inputs_part, create_graph)
                 degree = None if self.degree == "auto" else self.degree
+                if self.validate == "certificate":
+                    certificate = self._certified(function_part, inputs_part)
+                    degree = certificate.degree if degree is None else degree
+                    doubts += [] if certificate.covers(degree) else [certificate]
+                evaluation = self._evaluate(function_part, inputs_part, create_graph)
                 if checked:
                     reports.append(self._validated(function_part, evaluation, degree))
                     degree = reports[-1].tested_degree
@@ -234,7 +238,7 @@ class XGradient(GradientAttribution):  # type: ignore[misc]  # Captum has no typ
             with torch.set_grad_enabled(create_graph):
                 result = parts[0] if len(parts) == 1 else tuple(map(torch.cat, zip(*parts, strict=True)))
         self._require_one_degree(reports)
-        self._warn_of_violation(reports)
+        self._warn_of_violation(reports, doubts)
         formatted_result = result if isinstance(inputs, tuple) else result[0]
         return (formatted_result, torch.cat(deltas)) if return_convergence_delta else formatted_result
 
@@ -304,8 +308,22 @@ class XGradient(GradientAttribution):  # type: ignore[misc]  # Captum has no typ
             reason = " ".join(report.notes) or "F(αx)/F(x) is no single power of α."
             raise DegreeError(f"XGradient.attribute: degree='auto' found no degree k ≥ 1. {reason}\n{report}")
         if self.on_violation == "raise":
-            raise HomogeneityError(refusal_message(report, "XGradient.attribute"), report)
+            raise HomogeneityError(refusal_message(report, "XGradient.attribute"), report, report.certificate)
         return report
+
+    def _certified(self, function: ScalarFunction, inputs: tuple[Tensor, ...]) -> Certificate:
+        """Return a certificate for one part of the batch, from memory if it still holds, and raise what must be."""
+        where = "XGradient.attribute"
+        certificate = self._proofs.certificate(function.forward_func, inputs, function.additional, where)
+        if self.degree == "auto" and certificate.homogeneous and not certificate.covers(certificate.degree):
+            raise DegreeError(
+                f"{where}: degree='auto' found degree {certificate.degree:g}, but X-Gradient needs k ≥ 1: below it ∇F "
+                "grows without bound towards the zero baseline, and at 0 there is nothing to distribute."
+            )
+        degree = certificate.degree if self.degree == "auto" else self.degree
+        if not certificate.covers(degree) and self.on_violation == "raise":
+            raise HomogeneityError(uncertified_message(certificate, degree, where), certificate=certificate)
+        return certificate
 
     def _require_one_degree(self, reports: list[HomogeneityReport]) -> None:
         found = sorted({report.tested_degree for report in reports if report.tested_degree is not None})
@@ -315,12 +333,15 @@ class XGradient(GradientAttribution):  # type: ignore[misc]  # Captum has no typ
                 "One forward function has one degree; explain the parts separately with `degree` given."
             )
 
-    def _warn_of_violation(self, reports: list[HomogeneityReport]) -> None:
-        violated = [report for report in reports if not report.homogeneous]
-        if violated:
-            worst = max(violated, key=lambda report: report.max_deviation)
+    def _warn_of_violation(self, reports: list[HomogeneityReport], doubts: list[Certificate]) -> None:
+        where, message = "XGradient.attribute", None
+        if violated := [report for report in reports if not report.homogeneous]:
+            message = refusal_message(max(violated, key=lambda report: report.max_deviation), where)
+        elif doubts:
+            message = uncertified_message(doubts[0], None if self.degree == "auto" else self.degree, where)
+        if message is not None:
             # Past attribute, the logging decorator and this method: the line that called.
-            warnings.warn(refusal_message(worst, "XGradient.attribute"), HomogeneityWarning, stacklevel=4)
+            warnings.warn(message, HomogeneityWarning, stacklevel=4)
 
     def _delta(self, attributions: tuple[Tensor, ...], inputs: tuple[Tensor, ...], function: ScalarFunction) -> Tensor:
         delta: Tensor = self.compute_convergence_delta(

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from captum_xg.homogeneity.degree import CONSTANT, ZERO, Reason, Scaling, sum_of
+from captum_xg.homogeneity.degree import CONSTANT, ZERO, Reason, Scaling, product_of, sum_of
 
 
 class Constants(Protocol):
@@ -17,6 +17,9 @@ class Constants(Protocol):
 
     def is_neutral(self, tensor: Tensor) -> bool:
         """Return whether a constant tensor holds only zeros and infinities, which no α changes."""
+
+    def is_zero(self, tensor: Tensor) -> bool:
+        """Return whether a constant tensor holds only zeros."""
 
     def read(self, tensor: Tensor) -> None:
         """Note that the proof depends on all values of a constant tensor."""
@@ -123,6 +126,18 @@ class Call:
         if reason is None and combine is sum_of and sum(part.constant for part in parts) == 1:
             reason = self._constant_added(parts, values)
         return combine(*parts, reason=reason)
+
+    def product(self, *values: Any) -> Scaling:
+        """Return how a product of arguments' values scales.
+
+        Where a factor does not scale, constant factors are looked at: zero times anything finite is zero.
+        """
+        parts = [self.scaling_of(value) for value in values]
+        if any(part.reasons for part in parts):
+            for part, value in zip(parts, values, strict=True):
+                if part.constant and part.proven and isinstance(value, Tensor) and self._constants.is_zero(value):
+                    return ZERO
+        return product_of(*parts)
 
     def _constant_added(self, parts: list[Scaling], values: tuple[Any, ...]) -> Reason | None:
         others = [part for part in parts if not part.constant and not part.zero]

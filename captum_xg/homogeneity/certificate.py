@@ -110,6 +110,14 @@ class Certificate:
             return "disproved"
         return "unknown"
 
+    def covers(self, degree: float | None) -> bool:
+        """Return whether x·∇F/k is proven to be Integrated Gradients against zero for k = ``degree``, which must be ≥ 1."""
+        if not self.homogeneous:
+            return False
+        return self.identically_zero or (
+            degree is not None and degree >= 1 and self.degree is not None and abs(degree - self.degree) < 1e-9
+        )
+
     def __bool__(self) -> bool:
         return self.homogeneous
 
@@ -138,8 +146,15 @@ class Certificate:
         lines = [f"{self.name}: {self._headline()}"]
         inputs = ", ".join(f"{dtype} {list(shape)}" for shape, dtype in zip(self.shapes, self.dtypes, strict=True))
         lines.append(f"  {self.n_ops} operations; inputs {inputs}; parameters {self.digest[:12] or 'not recorded'}")
+        lines += self.finding_lines()
+        lines += [f"  {note}" for note in self.notes]
+        return "\n".join(lines)
+
+    def finding_lines(self) -> list[str]:
+        """Return what speaks against homogeneity as indented lines."""
+        lines = []
         if self.violations:
-            lines.append("  Breaks it, in order of execution:")
+            lines.append("  What breaks it, in order of execution:")
             lines += [f"    {line}" for violation in self.violations for line in str(violation).splitlines()]
         if self.unsupported:
             lines.append("  Nothing is known about:")
@@ -147,10 +162,10 @@ class Certificate:
         if self.counterexample is not None:
             c = self.counterexample
             lines.append(
-                f"  Seen on the example: at α = {c.scale:g}, F(αx) deviates from α^{c.degree:g}·F(x) by {c.deviation:.1e} of it."
+                f"  Seen on the example: at α = {c.scale:g}, F(αx) is {c.deviation:.1e} (relative) from α^k·F(x), even for "
+                f"the k that fits best, {c.degree:.3g}."
             )
-        lines += [f"  {note}" for note in self.notes]
-        return "\n".join(lines)
+        return lines
 
     def _headline(self) -> str:
         if self.identically_zero and self.homogeneous:

@@ -45,7 +45,8 @@ def _try(
     run: Run, inputs: tuple[Tensor, ...], reference: Tensor, exponent: int, degree: float | None, tolerance: float
 ) -> Counterexample | None:
     scales = (2.0**-exponent, 2.0**exponent)
-    seen = [(scale, _vector(_values(run, tuple(scale * x for x in inputs)))) for scale in scales]
+    runs = [(scale, _values(run, tuple(scale * x for x in inputs))) for scale in scales]
+    seen = [(scale, _vector(outputs)) for scale, outputs in runs if outputs is not None]
     if any(y.shape != reference.shape for _, y in seen):
         return Counterexample(scales[0], math.inf, degree or 1.0)
     seen = [(scale, y) for scale, y in seen if y.isfinite().all()]
@@ -60,14 +61,16 @@ def _try(
     return Counterexample(scale, deviation, k) if deviation > tolerance else None
 
 
-def _values(run: Run, inputs: tuple[Tensor, ...]) -> list[Tensor]:
+def _values(run: Run, inputs: tuple[Tensor, ...]) -> list[Tensor] | None:
+    """Return F's output, None if it does not run at these inputs."""
     try:
         with torch.no_grad():
             return run(tuple(x.detach() for x in inputs))
-    except RuntimeError as error:
-        if "does not require grad" not in str(error):
-            raise
-    return run(tuple(x.detach().requires_grad_().clone() for x in inputs))  # F differentiates by its input itself
+    except Exception:  # F may need gradients inside (hooks, derivatives), or may refuse such inputs
+        try:
+            return run(tuple(x.detach().requires_grad_().clone() for x in inputs))
+        except Exception:
+            return None
 
 
 def _vector(outputs: Sequence[Tensor]) -> Tensor:

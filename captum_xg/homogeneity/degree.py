@@ -17,6 +17,8 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
+from fractions import Fraction
+from functools import lru_cache
 from typing import Literal, TypeAlias
 
 Kind: TypeAlias = Literal["zero", "constant", "degree", "disproved", "unknown"]
@@ -36,6 +38,13 @@ class Reason:
     what: str
     remedy: str = ""
     kind: Literal["value", "gradient", "unknown"] = "value"
+
+
+@lru_cache(maxsize=4096)
+def _canonical(degree: float) -> float:
+    """Return the fraction that a degree is a rounding of: 3 · (1/3) must be 1, though 1/3 has only 53 bits."""
+    fraction = float(Fraction(degree).limit_denominator(1000))
+    return (fraction if abs(fraction - degree) <= 1e-12 * max(1.0, abs(degree)) else degree) + 0.0
 
 
 @dataclass(frozen=True)
@@ -59,8 +68,7 @@ class Scaling:
 
     def __post_init__(self) -> None:
         if self.degree is not None:
-            # 3 · (1/3) must be 1: degrees are sums and products of exponents, each rounded to 53 bits.
-            object.__setattr__(self, "degree", round(self.degree, 12) + 0.0)
+            object.__setattr__(self, "degree", _canonical(self.degree))
 
     @property
     def kind(self) -> Kind:
@@ -99,9 +107,9 @@ class Scaling:
 
         A gradient that is zero is right whatever happened to the gradient of what it was computed from.
         """
-        if not self.depends_on_input:
-            return self
         kept = frozenset(reason for reason in self.reasons if reason.kind != "gradient")
+        if not self.depends_on_input:
+            return replace(self, reasons=kept)
         return Scaling(0.0, stepwise=True, reasons=kept)
 
     def __str__(self) -> str:
@@ -236,10 +244,8 @@ def comparison_of(left: Scaling, right: Scaling, *, reason: Reason | None = None
     reason = reason or Reason(
         "compares with a threshold that αx crosses", "Compare with zero, or with what scales with the input alike"
     )
-    joined = sum_of(left, right, reason=reason)
-    if left.zero and right.zero:
-        return replace(CONSTANT, reasons=joined.reasons)
-    return joined.in_steps()
+    joined = sum_of(left, right, reason=reason).in_steps()
+    return replace(CONSTANT, reasons=joined.reasons) if joined.zero else joined
 
 
 def selection_of(condition: Scaling, *branches: Scaling, reason: Reason | None = None) -> Scaling:

@@ -13,11 +13,13 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from captum_xg._function import Evaluation, ScalarFunction
 from captum_xg.errors import CrossExampleError, NondeterministicForwardError
+from captum_xg.homogeneity.certificate import Certificate, Violation
+from captum_xg.homogeneity.certify import prove
 from captum_xg.homogeneity.judgement import euler_terms
 from captum_xg.homogeneity.localization import find_culprits
 from captum_xg.homogeneity.modules import modules_of, named_modules_of
 from captum_xg.homogeneity.precision import Precision
-from captum_xg.homogeneity.report import HomogeneityReport
+from captum_xg.homogeneity.report import Culprit, HomogeneityReport
 from captum_xg.homogeneity.trials import scale_inputs, to_vector
 
 _Differ: TypeAlias = Callable[[Tensor, Tensor], Tensor]
@@ -36,6 +38,10 @@ def explain_violation(
     differ = partial(_differ, size=euler_terms(evaluation)[1], tolerance=precision.inexact_rtol)
     _require_repeatable(function, evaluation, differ)
     _require_separate_examples(function, evaluation, report, differ)
+    certificate, notes = _certificate(function, evaluation, report)
+    report = replace(report, certificate=certificate, notes=report.notes + notes)
+    if certificate is not None and certificate.violations:
+        return replace(report, culprits=tuple(map(_culprit, certificate.violations)))
     if report.values_hold:
         return report  # it is the gradient that is not theirs, and no layer's output shows that
     culprits, notes = find_culprits(function, evaluation.inputs, report.worst_example, precision)
@@ -45,6 +51,28 @@ def explain_violation(
             "them, in the forward function, or is a sum of parts of different degree.",
         )
     return replace(report, culprits=culprits, notes=report.notes + notes)
+
+
+def _certificate(
+    function: ScalarFunction, evaluation: Evaluation, report: HomogeneityReport
+) -> tuple[Certificate | None, tuple[str, ...]]:
+    """Return what a static analysis says of the example that deviates most, and sentences on what it could not see."""
+    i, n = report.worst_example, len(evaluation.values)
+    one = function.examples(i, i + 1, n)
+    try:
+        certificate = prove(
+            one.forward_func, tuple(x[i : i + 1].detach() for x in evaluation.inputs), one.additional, one.where
+        ).certificate
+    except Exception as error:  # the violation is what must be reported, whatever its explanation runs into
+        return None, (f"It could not be analysed op by op: {type(error).__name__}: {error}",)
+    return certificate, tuple(
+        f"Not analysed: {line}" for v in certificate.unsupported for line in [str(v).splitlines()[0]]
+    )
+
+
+def _culprit(violation: Violation) -> Culprit:
+    reasons = "; ".join([violation.reason, *(reason for _, _, reason in violation.further)])
+    return Culprit(violation.module, violation.type, reasons, violation.remedy, violation.location)
 
 
 def _require_repeatable(function: ScalarFunction, evaluation: Evaluation, differ: _Differ) -> None:

@@ -14,6 +14,7 @@ from captum_xg.homogeneity.tracer import Tracer
 _LEAVING = frozenset(
     {"numpy", "tolist", "__array__", "__dlpack__", "untyped_storage", "storage", "data_ptr", "_typed_storage"}
 )
+_SET_DATA = Tensor.data.__set__  # type: ignore[attr-defined]
 _HOOKING = frozenset({"register_hook", "register_post_accumulate_grad_hook"})
 
 
@@ -34,6 +35,9 @@ class Escapes(TorchFunctionMode):
         name = getattr(func, "__name__", "")
         if (name in _LEAVING or name in _HOOKING) and args and isinstance(args[0], Tensor):
             self._notice(name, args[0])
+        elif func == _SET_DATA:
+            for tensor in args[:2]:
+                self._notice("data", tensor)
         return func(*args, **(kwargs or {}))
 
     def _notice(self, name: str, tensor: Tensor) -> None:
@@ -42,6 +46,8 @@ class Escapes(TorchFunctionMode):
             return
         if name in _HOOKING:
             what, remedy = "a hook on a tensor may change its gradient", "Remove the hook"
+        elif name == "data":
+            what, remedy = "replaces values behind autograd's back (tensor.data = …)", "Use a new tensor"
         else:
             what = (
                 f"values that depend on the input leave PyTorch through .{name}, and what is done with them is not seen"

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Hashable, Iterable
 from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor
+
+from captum_xg.homogeneity.shadows import has_storage
+
+_LARGE = 2**16
+"""Elements from which on a tensor is looked at by itself, without copying it."""
 
 
 class Facts:
@@ -17,54 +22,76 @@ class Facts:
     """
 
     def __init__(self) -> None:
-        self._neutral: dict[int, Tensor] = {}
-        self._unchanged: dict[int, tuple[Tensor, Tensor]] = {}
-        self._sources: WeakKeyDictionary[torch.UntypedStorage, dict[int, Tensor]] = WeakKeyDictionary()
+        self._zero: dict[Hashable, Tensor] = {}
+        self._unchanged: dict[Hashable, tuple[Tensor, Tensor]] = {}
+        self._sources: WeakKeyDictionary[torch.UntypedStorage, dict[Hashable, Tensor]] = WeakKeyDictionary()
+
+    def is_zero(self, tensor: Tensor) -> bool:
+        """Return whether a constant tensor holds only zeros, and make the proof depend on it if so."""
+        if tensor.detach().any():
+            return False
+        if has_storage(tensor) and tensor.untyped_storage() in self._sources:
+            self.read(tensor)
+        else:
+            self._zero[_key(tensor)] = tensor.detach()
+        return True
 
     def is_neutral(self, tensor: Tensor) -> bool:
         """Return whether a constant tensor holds only zeros and infinities, and make the proof depend on it if so."""
-        neutral = all_neutral(tensor)
-        if neutral:
-            if tensor.untyped_storage() in self._sources:
-                self.read(tensor)
-            else:
-                self._neutral[id(tensor)] = tensor.detach()
-        return neutral
+        if self.is_zero(tensor):
+            return True
+        values = tensor.detach()
+        if not values.dtype.is_floating_point or not ((values == 0) | values.isinf()).all():
+            return False
+        self.read(tensor)
+        return True
 
     def read(self, tensor: Tensor) -> None:
         """Make the proof depend on every value of a constant tensor."""
-        for source in self.sources(tensor).values():
-            if id(source) not in self._unchanged:
-                self._unchanged[id(source)] = (source, source.detach().clone())
-
-    def sources(self, tensor: Tensor) -> dict[int, Tensor]:
-        """Return what a constant was computed from, by id; itself if it was there before."""
-        known = self._sources.get(tensor.untyped_storage())
-        return {id(tensor): tensor.detach()} if known is None else known
+        for key, source in self._sources_of(tensor).items():
+            if key not in self._unchanged:
+                self._unchanged[key] = (source, source.clone())
 
     def derived(self, results: Iterable[Tensor], arguments: Iterable[Tensor]) -> None:
         """Note that constants were computed from others (from none, if they were created)."""
-        sources: dict[int, Tensor] = {}
+        sources: dict[Hashable, Tensor] = {}
         for argument in arguments:
-            sources.update(self.sources(argument))
-        for result in results:
+            sources.update(self._sources_of(argument))
+        for result in filter(has_storage, results):
             storage = result.untyped_storage()
             self._sources[storage] = {**self._sources.get(storage, {}), **sources}
 
     def tensors(self) -> list[Tensor]:
         """Return the constants that were asked about."""
-        return [*self._neutral.values(), *(source for source, _ in self._unchanged.values())]
+        return [*self._zero.values(), *(source for source, _ in self._unchanged.values())]
 
     def hold(self) -> bool:
         """Return whether every answer is what it was."""
-        return all(map(all_neutral, self._neutral.values())) and all(
+        return _all_zero(list(self._zero.values())) and all(
             source.shape == copy.shape and torch.equal(source, copy) for source, copy in self._unchanged.values()
         )
 
+    def _sources_of(self, tensor: Tensor) -> dict[Hashable, Tensor]:
+        """Return what a constant was computed from; itself if it was there before."""
+        known = self._sources.get(tensor.untyped_storage()) if has_storage(tensor) else None
+        return {_key(tensor): tensor.detach()} if known is None else known
 
-def all_neutral(tensor: Tensor) -> bool:
-    """Return whether a tensor holds only zeros and infinities."""
-    tensor = tensor.detach()
-    if not tensor.any():
-        return True
-    return tensor.dtype.is_floating_point and bool(((tensor == 0) | tensor.isinf()).all())
+
+def _key(tensor: Tensor) -> Hashable:
+    # Not the tensor's id: what is asked about may be a passing view, and its id be given to another.
+    if not has_storage(tensor):
+        return id(tensor)
+    return tensor.data_ptr(), tensor.shape, tensor.stride(), tensor.dtype
+
+
+def _all_zero(tensors: list[Tensor]) -> bool:
+    """Return whether tensors hold only zeros, with one look for all of a kind: each is a wait on an accelerator."""
+    alike: dict[Hashable, list[Tensor]] = {}
+    for tensor in tensors:
+        if tensor.numel() > _LARGE or not has_storage(tensor):
+            alike[id(tensor)] = [tensor]
+        else:
+            alike.setdefault((tensor.device, tensor.dtype), []).append(tensor)
+    return not any(
+        (torch.cat([t.reshape(-1) for t in group]) if len(group) > 1 else group[0]).any() for group in alike.values()
+    )

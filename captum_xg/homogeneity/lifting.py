@@ -109,6 +109,8 @@ class Lift:
             for value, part in zip(moved, parts, strict=True)
             if isinstance(part, (Scaling, Mixed))
         }
+        for chooser in (t for t in tensors_in(arguments.values()) if id(t) not in ids):
+            self._constants.read(chooser)  # which element goes where holds for these values of it
         result = _run(func, arguments, entry.moves, codes)
         if result is None:
             return None

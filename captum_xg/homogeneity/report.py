@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+
+from captum_xg.homogeneity.certificate import Certificate
 
 
 @dataclass(frozen=True)
@@ -75,23 +77,28 @@ class UnusedScale:
 
 @dataclass(frozen=True)
 class Culprit:
-    """A layer that is not homogeneous on the activations that it really receives.
+    """What breaks homogeneity: found op by op, or as a layer that does not scale on the activations that it receives.
 
     Attributes:
         module: Path of the module in the model, "" for the model itself.
-        kind: Its class name.
+        kind: Its class name, "" for a function that is no module.
         reason: What it does.
         remedy: What to do about it.
+        location: ``"file:line"`` that does it, "" if that is not known.
     """
 
     module: str
     kind: str
     reason: str
     remedy: str
+    location: str = ""
 
     def __str__(self) -> str:
-        name = f"{self.module} ({self.kind})" if self.module else f"the model itself ({self.kind})"
-        return f"{name}: {self.reason}"
+        if self.module:
+            return f"{self.module} ({self.kind}): {self.reason}"
+        # A module's path says where to look; its own forward and plain functions need the line.
+        name = f"the model itself ({self.kind})" if self.kind else "the forward function"
+        return f"{name}: {self.reason}{f' [{self.location}]' if self.location else ''}"
 
 
 @dataclass(frozen=True)
@@ -119,6 +126,7 @@ class HomogeneityReport:
         dtype: The coarsest dtype of the computation, which decides the tolerance.
         culprits: The layers that break homogeneity, first one first, where the forward function contains modules.
         notes: Further findings, one sentence each.
+        certificate: The static analysis that names the culprits, where there was a violation to explain.
     """
 
     homogeneous: bool
@@ -136,6 +144,7 @@ class HomogeneityReport:
     gradient: ScaleCheck | None = None
     culprits: tuple[Culprit, ...] = ()
     notes: tuple[str, ...] = ()
+    certificate: Certificate | None = field(default=None, repr=False, compare=False)
 
     @property
     def values_hold(self) -> bool:
@@ -206,7 +215,7 @@ class HomogeneityReport:
         """Return the culprits as indented lines, the first ``most`` of them."""
         if not self.culprits:
             return []
-        lines = ["  Not homogeneous on the activations they receive, in order of execution:"]
+        lines = ["  What breaks it, in order of execution:"]
         shown = self.culprits[:most]
         for i, culprit in enumerate(shown):
             lines.append(f"    {culprit}")

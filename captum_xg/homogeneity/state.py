@@ -30,5 +30,6 @@ def nothing_left_behind(forward_func: Callable[..., Any], device: torch.device) 
             torch.cuda.set_rng_state(accelerator, device)
         with torch.no_grad():
             for buffer, version, value in before:
-                if buffer._version != version:
+                # Batch norm in training mode writes its statistics without a new version.
+                if buffer._version != version or buffer.shape != value.shape or not torch.equal(buffer, value):
                     buffer.resize_(value.shape).copy_(value)

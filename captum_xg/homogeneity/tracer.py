@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.function import BackwardCFunction
 from torch.autograd.graph import Node
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.weak import WeakIdKeyDictionary
@@ -33,6 +34,15 @@ _DECIDES = Reason(
     "Use torch.where, or masks, so that the same operations run for every input",
     kind="unknown",
 )
+_BITS = Reason("reads the bits of numbers as other numbers", "Convert the dtype instead", kind="unknown")
+_COUNTERPART = {
+    torch.float16: torch.complex32,
+    torch.float32: torch.complex64,
+    torch.float64: torch.complex128,
+    torch.complex32: torch.float16,
+    torch.complex64: torch.float32,
+    torch.complex128: torch.float64,
+}
 _OUTSIDE = Reason(
     "was computed where operations are not seen: in another thread or process, or before the forward pass",
     "Compute it in the forward pass, in one thread",
@@ -96,6 +106,10 @@ class Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]
         arguments = arguments_by_name(func, args, kwargs)
         tensors = list(tensors_in(arguments.values()))
         written = [t for name, writes, _ in argument_names(func) if writes for t in tensors_in([arguments[name]])]
+        for tensor in tensors:
+            if type(tensor).__torch_dispatch__ is not Tensor.__torch_dispatch__:
+                what = f"works on {type(tensor).__name__}, a kind of tensor with operations of its own"
+                self.escapes.append(self.located(Reason(what, "Use plain tensors", kind="unknown")))
         values = {id(t): self.value(t) for t in tensors}
         results = self._results(func, arguments, values, len(func._schema.returns) or max(len(written), 1))
         out = func(*args, **kwargs)
@@ -114,7 +128,7 @@ class Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]
             if tensor.grad_fn is not None and not self.shadows.known(tensor) and reaches(tensor, self._starts):
                 return Scaling(None, reasons=frozenset({self.located(_OUTSIDE)}))
             return value
-        if tensor.requires_grad or not _differentiable(tensor):
+        if not _differentiable(tensor) or not self._is_cut(tensor):
             return value
         return self.shadows.palette.mapped(value, lambda scaling: self._cut_off(scaling, tensor))
 
@@ -152,7 +166,7 @@ class Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]
             )
             reasons = frozenset().union(*(self.shadows.palette.together(v).reasons for v in values.values()))
             results = [Scaling(None, reasons=reasons | {self.located(missing)})] * n_results
-        if torch.Tag.nondeterministic_seeded in func.tags and not any(map(_tells_of_chance, results)):
+        if _draws(func, arguments) and not any(map(_tells_of_chance, results)):
             results = [self._with(result, _RANDOM) for result in results]
         return results
 
@@ -185,7 +199,7 @@ class Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]
                     self.shadows.create(tensor, result)
                     fresh.append(tensor)
                 elif returned.alias_info is None or not returned.alias_info.is_write:
-                    self._pass_on_cut(func, tensor, tensors, recorded)
+                    self._note_view(func, tensor, tensors, recorded)
         if all(isinstance(result, Scaling) and not result.depends_on_input for result in results):
             self.facts.derived([*fresh, *written], tensors)
 
@@ -203,16 +217,31 @@ class Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]
             return None
         return self.located(mismatch(*terms, verb="writes into one tensor", preposition="and"))
 
-    def _pass_on_cut(self, func: Any, view: Tensor, tensors: list[Tensor], recorded: bool) -> None:
-        """Remember where the view of a tensor lost its gradient, for the message."""
+    def _note_view(self, func: Any, view: Tensor, tensors: list[Tensor], recorded: bool) -> None:
+        """Remember where a view lost its gradient, and notice bits that are read as other numbers."""
         value = self.shadows.palette.together(self.shadows.read(view))
-        if not value.depends_on_input or value.stepwise:
+        if not value.depends_on_input:
             return
-        inherited = next((self._cuts[t] for t in tensors if t in self._cuts), None)
-        if inherited is None and (not recorded or func._schema.name in ("aten::detach", "aten::detach_")):
-            inherited = self._cut()
-        if inherited is not None:
-            self._cuts[view] = inherited
+        viewed = [t for t in tensors if shares_memory(view, [t])]
+        if any(t.dtype not in (view.dtype, _COUNTERPART.get(view.dtype)) for t in viewed):
+            self.escapes.append(self.located(_BITS))
+        if value.stepwise:
+            return
+        cut = next((t for t in viewed if self._is_cut(t)), None)
+        if cut is not None:
+            self._cuts[view] = self._why_cut(cut)
+        elif not recorded or func._schema.name in ("aten::detach", "aten::detach_"):
+            self._cuts[view] = self._cut()
+
+    def _is_cut(self, tensor: Tensor) -> bool:
+        # A leaf that requires a gradient is a tensor that was cut off and marked anew: inputs are no leaves here.
+        return not tensor.requires_grad or tensor.grad_fn is None or tensor in self._cuts
+
+    def _why_cut(self, tensor: Tensor) -> Reason:
+        if isinstance(tensor.grad_fn, BackwardCFunction):  # it was returned by one as it came in
+            return self.located(custom_function(type(tensor.grad_fn).__name__.removesuffix("Backward")))
+        reason: Reason = self._cuts[tensor] if tensor in self._cuts else self._cut()
+        return reason
 
     def _cut(self) -> Reason:
         """Return the reason that what runs now has no gradient of autograd's making."""
@@ -227,7 +256,7 @@ class Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]
     def _cut_off(self, scaling: Scaling, tensor: Tensor) -> Scaling:
         if not scaling.depends_on_input or scaling.stepwise or _gradient_doubted(scaling):
             return scaling
-        return scaling.because(self._cuts[tensor] if tensor in self._cuts else self._cut())
+        return scaling.because(self._why_cut(tensor))
 
     def _with(self, value: Value, reason: Reason) -> Value:
         located = self.located(reason)
@@ -257,6 +286,14 @@ def _gradient_doubted(scaling: Scaling) -> bool:
 
 def _differentiable(tensor: Tensor) -> bool:
     return tensor.dtype.is_floating_point or tensor.dtype.is_complex
+
+
+def _draws(func: Any, arguments: Mapping[str, Any]) -> bool:
+    """Return whether an operation draws random numbers with these arguments: dropout need not."""
+    if torch.Tag.nondeterministic_seeded not in func.tags:
+        return False
+    off = any(arguments.get(name, True) is False for name in ("train", "training"))
+    return not off and arguments.get("dropout_p", 1.0) != 0
 
 
 def _tells_of_chance(value: Value) -> bool:

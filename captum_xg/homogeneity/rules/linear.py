@@ -1,20 +1,31 @@
-"""Linear: each argument enters linearly while the others are held fixed, so degrees add; an added bias is a term more."""
+"""Linear: each argument enters linearly while the others are held fixed, so degrees add; a bias is one term more."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
+from torch import Tensor
+
 from captum_xg.homogeneity.call import Call, largest
-from captum_xg.homogeneity.degree import Reason, Scaling, product_of, sum_of
+from captum_xg.homogeneity.degree import (
+    ZERO,
+    Reason,
+    Scaling,
+    nonlinear_of,
+    product_of,
+    selection_of,
+    sum_of,
+)
 from captum_xg.homogeneity.registry import degree_rule
 
 
 def with_bias(call: Call, product: Scaling, bias: Any) -> Scaling:
     """Return the scaling of product + bias."""
     scaling = call.scaling_of(bias)
-    if scaling.zero or (scaling.constant and product.scale_free):
+    if scaling.zero and scaling.proven:
         return product
-    if scaling.constant and product.degree is not None:
+    if scaling.constant and scaling.proven and product.degree is not None and not product.scale_free:
         if call.is_neutral(bias):
             return product
         return sum_of(
@@ -28,20 +39,133 @@ def with_bias(call: Call, product: Scaling, bias: Any) -> Scaling:
     return sum_of(product, scaling)
 
 
-@degree_rule("mm", "bmm", "mv", "dot", "vdot")
-def matrix_product(call: Call) -> Scaling:
-    """Bilinear."""
-    return product_of(*(call.scaling_of(t) for t in call.tensors()))
+def factors(call: Call, *others: str) -> list[Scaling]:
+    """Return how the arguments scale that are neither written to, nor named among the others."""
+    written = {a.name for a in call.func._schema.arguments if a.kwarg_only and a.alias_info is not None}
+    return [
+        call.scaling_of(value)
+        for name, value in call.arguments.items()
+        if isinstance(value, Tensor) and name not in written and name not in others
+    ]
 
 
-@degree_rule("addmm", "addbmm", "baddbmm", "addmv", "addr")
+@degree_rule("mm", "bmm", "mv", "dot", "vdot", "ger", "outer", "linalg_cross", "cross", "_int_mm", "_trilinear")
+def multilinear(call: Call) -> Scaling:
+    """Linear in every tensor."""
+    return product_of(*factors(call))
+
+
+@degree_rule("addmm", "addbmm", "baddbmm", "addmv", "addr", "_sparse_addmm")
 def add_matrix_product(call: Call) -> Scaling:
-    """β·bias + α·(bilinear)."""
-    bias, *factors = list(call.tensors())
-    return with_bias(call, product_of(*map(call.scaling_of, factors)), bias if call.get("beta", 1) != 0 else None)
+    """β·self + α·(bilinear in the two others)."""
+    return _sum_with_product(call)
 
 
-@degree_rule("convolution")
+@degree_rule("_addmm_activation")
+def add_matrix_product_and_activate(call: Call) -> Scaling:
+    """ReLU or GELU of β·self + α·(bilinear)."""
+    result = _sum_with_product(call)
+    if not call["use_gelu"]:
+        return result
+    reason = Reason("is curved (GELU), so its slope changes with α", "Replace it by a ReLU")
+    return nonlinear_of(result, reason, otherwise=1.0)
+
+
+def _sum_with_product(call: Call) -> Scaling:
+    product = product_of(*factors(call, "self")) if call.get("alpha", 1) != 0 else ZERO
+    return with_bias(call, product, call["self"] if call.get("beta", 1) != 0 else None)
+
+
+@degree_rule("linear", "mkldnn_linear")
+def linear(call: Call) -> Scaling:
+    """Bilinear in input and weight, plus the bias."""
+    return with_bias(call, product_of(*factors(call, "bias")), call["bias"])
+
+
+@degree_rule(
+    "convolution",
+    "_convolution",
+    "convolution_overrideable",
+    "mkldnn_convolution",
+    "cudnn_convolution",
+    "cudnn_convolution_transpose",
+    "cudnn_convolution_relu",
+    "miopen_convolution",
+    "miopen_convolution_transpose",
+    "miopen_convolution_relu",
+    "miopen_depthwise_convolution",
+    "_mps_convolution",
+    "_nnpack_spatial_convolution",
+    "thnn_conv2d",
+    "_slow_conv2d_forward",
+    "slow_conv3d",
+    "slow_conv3d_forward",
+    "slow_conv_dilated2d",
+    "slow_conv_dilated3d",
+    "slow_conv_transpose2d",
+    "slow_conv_transpose3d",
+    "_conv_depthwise2d",
+    "conv_depthwise3d",
+    "conv_tbc",
+)
 def convolution(call: Call) -> Scaling:
-    """Bilinear in input and weight, plus the bias; padding is with zeros."""
-    return with_bias(call, product_of(*call.scalings("input", "weight")), call["bias"])
+    """Bilinear in input and weight, padded with zeros, plus the bias; a ReLU after it keeps the degree."""
+    return with_bias(call, product_of(*factors(call, "bias")), call.get("bias"))
+
+
+@degree_rule("cudnn_convolution_add_relu", "miopen_convolution_add_relu")
+def convolution_add_relu(call: Call) -> Scaling:
+    """ReLU of a convolution plus α·z."""
+    product = with_bias(call, product_of(*call.scalings("self", "weight")), call["bias"])
+    return product if call["alpha"] == 0 else with_bias(call, product, call["z"])
+
+
+@degree_rule("convolution_backward")
+def convolution_backward(call: Call) -> Sequence[Scaling]:
+    """Bilinear: each factor's gradient in the other factor and the gradient that comes in."""
+    gradient, image, weight = call.scalings("grad_output", "input", "weight")
+    return product_of(gradient, weight), product_of(gradient, image), gradient
+
+
+@degree_rule("_sparse_mm")
+def sparse_product(call: Call) -> Scaling:
+    """Bilinear; a mean divides by the number of entries, a maximum keeps the degree of the products."""
+    return product_of(*factors(call))
+
+
+@degree_rule("embedding")
+def embedding(call: Call) -> Scaling:
+    """Rows of the weight, chosen by the indices."""
+    return selection_of(call.scaling("indices"), _trained_by_row(call))
+
+
+@degree_rule("_embedding_bag", "_embedding_bag_forward_only")
+def embedding_bag(call: Call) -> Sequence[Scaling]:
+    """Sums, means or maxima of rows of the weight, each times its own factor."""
+    weight, factor = _trained_by_row(call, padding_is_left_out=True), call["per_sample_weights"]
+    rows = weight if factor is None else product_of(weight, call.scaling_of(factor))
+    where = product_of(*(nonlinear_of(s, _MOVES) for s in call.scalings("indices", "offsets")))
+    return (
+        selection_of(where, rows),
+        where.in_steps(),
+        where.in_steps(),
+        product_of(where, nonlinear_of(weight, _MOVES)).in_steps() if call["mode"] != _MAXIMUM else weight.in_steps(),
+    )
+
+
+_MAXIMUM = 2  # of embedding_bag's modes
+_MOVES = Reason("chooses by a value that changes with α", "Choose by comparisons")
+
+
+def _trained_by_row(call: Call, *, padding_is_left_out: bool = False) -> Scaling:
+    weight = call.scaling("weight")
+    padded = call["padding_idx"] >= 0 and not padding_is_left_out
+    if not (padded or call["scale_grad_by_freq"]) or not weight.depends_on_input:
+        return weight
+    return weight.because(
+        Reason(
+            "has a gradient that is made for training: left out at padding_idx, or divided by how often a row occurs",
+            "Index the weight instead: weight[indices]",
+            kind="gradient",
+        )
+    )

@@ -1,0 +1,1 @@
+"""The subcommands of ``captum-xg``, one file each: ``add_parser`` describes it, ``run`` does it."""

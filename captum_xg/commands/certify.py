@@ -1,0 +1,163 @@
+"""captum-xg certify: is F(αx) = αᵏF(x) proven for this model? Its exit status answers for scripts."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import sys
+from contextlib import redirect_stdout
+from typing import TYPE_CHECKING, Any
+
+from captum_xg.errors import CaptumXGError, OptionError
+
+if TYPE_CHECKING:
+    from captum_xg.homogeneity.certificate import Certificate
+
+HOMOGENEOUS, DISPROVED, UNKNOWN, COULD_NOT_RUN = 0, 1, 2, 3
+_STATUS = {"homogeneous": HOMOGENEOUS, "disproved": DISPROVED, "unknown": UNKNOWN}
+
+
+def add_parser(commands: Any) -> None:
+    """Add the subcommand.
+
+    Args:
+        commands: What ``ArgumentParser.add_subparsers`` returned.
+    """
+    parser = commands.add_parser(
+        "certify",
+        help="prove F(αx) = αᵏF(x) for a model, or name the layers that break it",
+        description="Follow one forward pass operation by operation, and prove that F(αx) = αᵏF(x) for all inputs of "
+        "these shapes, or name what breaks it. The model is put in evaluation mode. Exit status: 0 proven (of degree K, "
+        "if --degree K is given), 1 disproved, 2 unknown, 3 could not run.",
+        epilog="examples: captum-xg certify torchvision:alexnet --input 1,3,224,224;  "
+        "captum-xg certify net.py:make --input 1,16 --input 1,8 --degree 1",
+    )
+    parser.wrong_arguments = COULD_NOT_RUN  # as 2 means that the verdict is unknown
+    parser.add_argument(
+        "target",
+        metavar="TARGET",
+        help="module:factory or path/to/file.py[:factory], where the factory is a module, or a class or function "
+        "without arguments that makes one; or torchvision:NAME, with random weights",
+    )
+    parser.add_argument(
+        "--input",
+        action="append",
+        required=True,
+        type=_shape,
+        metavar="SHAPE",
+        dest="shapes",
+        help="shape of an input, examples first: 1,3,224,224. Once for each input of the model",
+    )
+    parser.add_argument(
+        "--degree", type=_degree, metavar="K", help="demand this degree; another one counts as disproved"
+    )
+    parser.add_argument(
+        "--dtype", choices=("float32", "float64"), default="float32", help="of model and inputs (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--output",
+        metavar="KEY",
+        type=_keys,
+        help="which part of a tuple or dict that the model returns: a key or index, or a path of them with dots",
+    )
+    parser.add_argument("--json", action="store_true", help="print the certificate as JSON")
+    parser.set_defaults(run=run, parser=parser)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Print the certificate and return the exit status."""
+    try:
+        # What the user's code prints must not get into the JSON.
+        with redirect_stdout(sys.stderr):
+            certificate, notes = _certified(options)
+    except CaptumXGError as error:
+        print(f"captum-xg certify: {error}", file=sys.stderr)
+        return COULD_NOT_RUN
+    status = _STATUS[certificate.verdict]
+    if status == HOMOGENEOUS and options.degree is not None and not certificate.identically_zero:
+        found = certificate.degree
+        if found is None or not math.isclose(found, options.degree, rel_tol=1e-9, abs_tol=1e-9):
+            status = DISPROVED
+            notes.append(f"Degree {options.degree:g} was asked for, but the degree is {found:g}.")
+    if options.json:
+        content = {"target": options.target, **certificate.to_dict()}
+        content["notes"] = [*content["notes"], *notes]
+        print(json.dumps(_without_infinity(content), indent=2, ensure_ascii=False))
+    else:
+        print(f"{options.target}\n{certificate}")
+        for note in notes:
+            print(f"  {note}")
+    return status
+
+
+def _certified(options: argparse.Namespace) -> tuple[Certificate, list[str]]:
+    import torch
+
+    from captum_xg.homogeneity.certify import certify
+    from captum_xg.targets import described, load_target
+
+    dtype = {"float32": torch.float32, "float64": torch.float64}[options.dtype]
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        model = load_target(options.target)
+        inputs = tuple(torch.randn(shape, dtype=dtype) for shape in options.shapes)
+        notes = _notes(model)
+        try:
+            if isinstance(model, torch.nn.Module):
+                model = model.eval().to(dtype)
+            return certify(model, *inputs, output=options.output), notes
+        except CaptumXGError:
+            raise
+        except Exception as error:
+            shapes = " and ".join(",".join(map(str, shape)) for shape in options.shapes)
+            raise OptionError(
+                f"{options.target} fails on random inputs of shape {shapes}: {described(error)}\n"
+                "  Check --input: every shape begins with the number of examples, and there is one for each argument."
+            ) from error
+
+
+def _notes(model: Any) -> list[str]:
+    """Return what the certificate does not say because it is about the parameters as they are."""
+    from torch.nn.modules.batchnorm import _BatchNorm
+
+    from captum_xg.homogeneity.modules import named_modules_of
+
+    norms = [module for _, module in named_modules_of(model).values() if isinstance(module, _BatchNorm)]
+    fresh = [norm for norm in norms if norm.running_mean is not None and not bool(norm.running_mean.any())]
+    if not fresh:
+        return []
+    return [
+        f"{len(fresh)} of {len(norms)} batch norms have a mean of zero, as if they had never seen data, and so add no "
+        "shift for it. Trained ones do: certify the model with its weights."
+    ]
+
+
+def _without_infinity(value: Any) -> Any:
+    """Return the same with numbers that JSON does not know as strings."""
+    if isinstance(value, dict):
+        return {key: _without_infinity(part) for key, part in value.items()}
+    if isinstance(value, list):
+        return [_without_infinity(part) for part in value]
+    return str(value) if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _shape(text: str) -> tuple[int, ...]:
+    sizes = text.split(",")
+    if not all(size.strip().isdecimal() and int(size) > 0 for size in sizes):
+        raise argparse.ArgumentTypeError(f"{text!r} is no shape; write positive sizes with commas, like 1,3,224,224")
+    return tuple(map(int, sizes))
+
+
+def _degree(text: str) -> float:
+    try:
+        degree = float(text)
+    except ValueError:
+        degree = math.nan
+    if not math.isfinite(degree):
+        raise argparse.ArgumentTypeError(f"{text!r} is no number")
+    return degree
+
+
+def _keys(text: str) -> tuple[int | str, ...]:
+    return tuple(int(key) if key.lstrip("-").isdecimal() else key for key in text.split("."))

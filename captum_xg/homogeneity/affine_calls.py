@@ -1,0 +1,177 @@
+"""Calls of PyTorch that add a constant t to what depends on the input, y = A·h + t, and how t is read off each.
+
+A rule takes ``known``, which returns a value that does not depend on the input and None for one that does, and the
+call's own arguments; it returns t, of a shape that broadcasts to that of y, or None if nothing constant is added.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+Known = Callable[[Any], Any]
+Rule = Callable[..., Any]
+
+
+def _linear(known: Known, input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Any:
+    return known(bias)
+
+
+def _bilinear(known: Known, input1: Tensor, input2: Tensor, weight: Tensor, bias: Tensor | None = None) -> Any:
+    return known(bias)
+
+
+def _convolution(spatial: int) -> Rule:
+    def rule(
+        known: Known, input: Tensor, weight: Tensor, bias: Tensor | None = None, *rest: Any, **options: Any
+    ) -> Any:
+        bias = known(bias)
+        return None if bias is None else bias.reshape(-1, *(1,) * spatial)
+
+    return rule
+
+
+def _batch_norm(
+    known: Known,
+    input: Tensor,
+    running_mean: Tensor | None,
+    running_var: Tensor | None,
+    weight: Tensor | None = None,
+    bias: Tensor | None = None,
+    training: bool = False,
+    momentum: float = 0.1,
+    eps: float = 1e-5,
+) -> Any:
+    """Return bias − running_mean·weight/√(running_var + eps)."""
+    statistics = known(running_mean), known(running_var)
+    scale, bias_known = known(weight), known(bias)
+    if training or any(s is None for s in statistics) or (scale is None) != (weight is None):
+        return None
+    mean, variance = statistics
+    shift = -mean * (variance + eps).rsqrt()
+    if scale is not None:
+        shift = shift * scale
+    if bias_known is not None:
+        shift = shift + bias_known
+    return shift.reshape(-1, *(1,) * (input.dim() - 2))
+
+
+def _instance_norm(
+    known: Known,
+    input: Tensor,
+    running_mean: Tensor | None = None,
+    running_var: Tensor | None = None,
+    weight: Tensor | None = None,
+    bias: Tensor | None = None,
+    use_input_stats: bool = True,
+    momentum: float = 0.1,
+    eps: float = 1e-5,
+) -> Any:
+    return _batch_norm(known, input, running_mean, running_var, weight, bias, use_input_stats, momentum, eps)
+
+
+def _add(known: Known, input: Tensor, other: Any, *, alpha: float = 1, out: Tensor | None = None) -> Any:
+    one, two = known(input), known(other)
+    return one if two is None else alpha * two
+
+
+def _subtract(known: Known, input: Tensor, other: Any, *, alpha: float = 1, out: Tensor | None = None) -> Any:
+    one, two = known(input), known(other)
+    return one if two is None else -alpha * two
+
+
+def _subtract_from(known: Known, input: Tensor, other: Any, alpha: float = 1) -> Any:
+    one, two = known(input), known(other)
+    return two if one is None else -alpha * one
+
+
+def _add_product(known: Known, input: Tensor, *factors: Tensor, beta: float = 1, **options: Any) -> Any:
+    bias = known(input)
+    return None if bias is None else beta * bias
+
+
+def _join(func: Rule) -> Rule:
+    def rule(known: Known, tensors: Sequence[Tensor], *rest: Any, **options: Any) -> Any:
+        constants = [known(t) for t in tensors]
+        if all(c is None for c in constants):
+            return None
+        options.pop("out", None)
+        parts = [torch.zeros_like(t) if c is None else c for t, c in zip(tensors, constants, strict=True)]
+        return func(parts, *rest, **options)
+
+    return rule
+
+
+def _where(known: Known, condition: Tensor, input: Any = None, other: Any = None, *, out: Tensor | None = None) -> Any:
+    constants = [known(input), known(other)]
+    if all(c is None for c in constants) or not any(isinstance(v, Tensor) for v in (input, other)):
+        return None
+    like = next(v for v, c in zip((input, other), constants, strict=True) if c is None or isinstance(v, Tensor))
+    zero = torch.zeros((), dtype=like.dtype, device=like.device)
+    return torch.where(condition, *(zero if c is None else c for c in constants))
+
+
+def _masked_fill(known: Known, input: Tensor, mask: Tensor, value: Any) -> Any:
+    value = known(value)
+    if value is None or value == 0:
+        return None
+    return torch.zeros((), dtype=input.dtype, device=input.device).masked_fill(mask, value)
+
+
+def _pad(known: Known, input: Tensor, pad: Sequence[int], mode: str = "constant", value: float | None = None) -> Any:
+    if mode != "constant" or not known(value):
+        return None
+    return F.pad(torch.zeros_like(input), pad, value=value)
+
+
+CONSTANT_OF: dict[Callable[..., Any], Rule] = {
+    F.linear: _linear,
+    F.bilinear: _bilinear,
+    **{getattr(torch, f"conv{d}d"): _convolution(d) for d in (1, 2, 3)},
+    **{getattr(torch, f"conv_transpose{d}d"): _convolution(d) for d in (1, 2, 3)},
+    F.batch_norm: _batch_norm,
+    F.instance_norm: _instance_norm,
+    **dict.fromkeys((torch.add, Tensor.add, Tensor.__add__, Tensor.__radd__, Tensor.add_, Tensor.__iadd__), _add),
+    **dict.fromkeys((torch.sub, torch.subtract, Tensor.sub, Tensor.subtract, Tensor.__sub__), _subtract),
+    **dict.fromkeys((Tensor.sub_, Tensor.subtract_, Tensor.__isub__), _subtract),
+    **dict.fromkeys((torch.rsub, Tensor.__rsub__), _subtract_from),
+    **{
+        getattr(owner, name): _add_product
+        for owner in (torch, Tensor)
+        for name in ("addmm", "addmv", "addbmm", "baddbmm", "addr")
+    },
+    **{
+        getattr(torch, name): _join(getattr(torch, name))
+        for name in ("cat", "concat", "concatenate", "stack", "hstack", "vstack", "dstack", "column_stack")
+    },
+    torch.where: _where,
+    **dict.fromkeys((torch.masked_fill, Tensor.masked_fill), _masked_fill),
+    F.pad: _pad,
+}
+"""Call → how to read off the constant that it adds."""
+
+CHANGES_ITS_FIRST_ARGUMENT: dict[Callable[..., Any], Callable[..., Any]] = {
+    Tensor.add_: torch.add,
+    Tensor.__iadd__: torch.add,
+    Tensor.sub_: torch.sub,
+    Tensor.subtract_: torch.sub,
+    Tensor.__isub__: torch.sub,
+}
+"""Call that works in place → the same that does not. Its result can be tapped and then copied, also into a view."""
+
+LEAVES_TORCH: frozenset[Callable[..., Any]] = frozenset(
+    (Tensor.item, Tensor.tolist, Tensor.numpy, Tensor.__float__, Tensor.__array__)
+)
+"""Calls that return values as what PyTorch does not follow."""
+
+ONLY_LIKE_ITS_FIRST_ARGUMENT: frozenset[Callable[..., Any]] = frozenset(
+    (
+        *(getattr(torch, f"{name}_like") for name in ("empty", "zeros", "ones", "full", "rand", "randn")),
+        *(getattr(Tensor, f"new_{name}") for name in ("empty", "zeros", "ones", "full", "tensor")),
+    )
+)
+"""Calls that take shape, dtype and device of their first argument and none of its values."""

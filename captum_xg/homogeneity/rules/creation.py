@@ -1,0 +1,66 @@
+"""Creation: new tensors that take at most shape and dtype from others, or are put together from parts."""
+
+from __future__ import annotations
+
+from captum_xg.homogeneity.call import Call
+from captum_xg.homogeneity.degree import CONSTANT, ZERO, Reason, Scaling, nonlinear_of, product_of, sum_of
+from captum_xg.homogeneity.registry import degree_rule
+from captum_xg.homogeneity.rules.shape import converted
+
+_UNWRITTEN = Reason(
+    "reads memory that nothing was written to (torch.empty)", "Create it with torch.zeros", kind="unknown"
+)
+
+
+@degree_rule("zeros", "zeros_like", "new_zeros", "zero", "_efficientzerotensor")
+def zeros(call: Call) -> Scaling:
+    """Identically zero."""
+    return ZERO
+
+
+@degree_rule("ones", "ones_like", "new_ones")
+def ones(call: Call) -> Scaling:
+    """Of a tensor, its shape alone matters."""
+    return CONSTANT
+
+
+@degree_rule("full", "full_like", "new_full", "scalar_tensor")
+def full(call: Call) -> Scaling:
+    """One number everywhere."""
+    value = call["s"] if "s" in call.arguments else call["fill_value"]
+    return ZERO if value == 0 else CONSTANT
+
+
+@degree_rule("fill")
+def fill(call: Call) -> Scaling:
+    """One number, or the one number in a tensor, everywhere."""
+    value = call["value"]
+    scaling = call.scaling("value")
+    if scaling.zero or (scaling.constant and call.is_neutral(value)):
+        return ZERO  # infinities too: in a sum, maximum or mask they are what they are at every scale
+    return converted(call.scaling("value"), call["self"].dtype)
+
+
+@degree_rule("empty", "empty_like", "empty_strided", "empty_permuted", "new_empty", "new_empty_strided")
+def empty(call: Call) -> Scaling:
+    """Memory that is to be written to."""
+    return CONSTANT.because(_UNWRITTEN)
+
+
+@degree_rule("linspace")
+def linspace(call: Call) -> Scaling:
+    """Start plus a share of end − start."""
+    return converted(call.sum(call["start"], call["end"]), call.get("dtype"))
+
+
+@degree_rule("logspace")
+def logspace(call: Call) -> Scaling:
+    """Powers of a fixed base."""
+    reason = Reason("raises a fixed number to powers that change with α", "Use torch.linspace")
+    return product_of(*(nonlinear_of(s, reason) for s in call.scalings("start", "end")))
+
+
+@degree_rule("complex", elementwise=True)
+def complex_of(call: Call) -> Scaling:
+    """Real part plus i times imaginary part."""
+    return sum_of(*call.neutralised(call["real"], call["imag"]))

@@ -1,0 +1,13 @@
+"""Fourier: linear maps between signals and their spectra; only sizes and the kind of normalisation decide which."""
+
+from __future__ import annotations
+
+from captum_xg.homogeneity.call import Call
+from captum_xg.homogeneity.degree import Scaling
+from captum_xg.homogeneity.registry import degree_rule
+
+
+@degree_rule("_fft_r2c", "_fft_c2c", "_fft_c2r")
+def transform(call: Call) -> Scaling:
+    """Linear."""
+    return call.scaling("self")

@@ -1,0 +1,54 @@
+"""Random: the result, or part of it, is drawn anew in every pass, so that there is no fixed F to speak of."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from captum_xg.homogeneity.call import Call
+from captum_xg.homogeneity.degree import CONSTANT, ZERO, Reason, Scaling, product_of, sum_of
+from captum_xg.homogeneity.registry import degree_rule
+
+RANDOM = Reason("draws random numbers, so F(x) is no fixed function of x", "Call model.eval(), or leave it out")
+
+
+@degree_rule("native_dropout", elementwise=True)
+def dropout(call: Call) -> Sequence[Scaling]:
+    """Multiplies by a random mask, unless the probability says that all or nothing passes."""
+    scaling = call.scaling("input")
+    if call["train"] is False or call["p"] == 0:
+        return scaling, CONSTANT
+    if call["p"] == 1:
+        return ZERO, CONSTANT
+    return scaling.because(RANDOM), CONSTANT.because(RANDOM)
+
+
+@degree_rule("_fused_dropout")
+def fused_dropout(call: Call) -> Sequence[Scaling]:
+    """Multiplies by a random mask."""
+    return call.scaling("self").because(RANDOM), CONSTANT.because(RANDOM)
+
+
+@degree_rule(
+    *("rand", "rand_like", "randn", "randn_like", "randint", "randint_like", "randperm"),
+    *("uniform", "random", "exponential", "geometric", "cauchy", "log_normal", "normal_functional"),
+    *("_philox_normal", "_philox_uniform", "_fill_mem_eff_dropout_mask_", "_cudnn_init_dropout_state"),
+)
+def draw(call: Call) -> Scaling:
+    """Numbers that owe nothing to what was in the tensor before."""
+    return CONSTANT.because(RANDOM)
+
+
+@degree_rule("normal")
+def draw_normal(call: Call) -> Scaling:
+    """A mean and std·noise, either of which may be tensors; in place it fills a tensor."""
+    if "self" in call.arguments:
+        return CONSTANT.because(RANDOM)
+    noise = product_of(call.scaling("std"), CONSTANT)
+    return sum_of(call.scaling("mean"), noise).because(RANDOM)
+
+
+@degree_rule("bernoulli", "binomial", "poisson", "multinomial", "_standard_gamma", "_sample_dirichlet")
+def draw_with_parameters(call: Call) -> Scaling:
+    """Numbers whose distribution may depend on the input."""
+    scaling = sum_of(*(call.scaling_of(tensor) for tensor in call.tensors()))
+    return scaling.in_steps().because(RANDOM)

@@ -1,0 +1,39 @@
+"""Recurrent: cells that run fused, as one operation; without fusion they are matrix products and activations."""
+
+from __future__ import annotations
+
+from captum_xg.homogeneity.call import Call
+from captum_xg.homogeneity.degree import ZERO, Reason, Scaling, nonlinear_of, product_of, sum_of
+from captum_xg.homogeneity.registry import degree_rule
+from captum_xg.homogeneity.rules.linear import with_bias
+
+_RELU = 0  # of cuDNN's modes; the others are tanh, LSTM and GRU
+_GATES = Reason("has gates or activations that saturate", "Use nn.RNN with nonlinearity='relu' and bias=False")
+_WEIGHTS = Reason("has recurrent weights that change with α", "Use weights that do not depend on the input")
+
+
+@degree_rule("mkldnn_rnn_layer", "_thnn_fused_lstm_cell", "_thnn_fused_gru_cell", "_lstm_mps", "lstm_mps")
+def gated(call: Call) -> Scaling:
+    """Gates are sigmoids and tanh of what goes in."""
+    return _function_of_all(call)
+
+
+@degree_rule("_cudnn_rnn", "miopen_rnn")
+def fused_layers(call: Call) -> Scaling:
+    """With ReLU, h ← ReLU(Wx + Uh + b), step by step; else gates or tanh."""
+    if call["mode"] != _RELU:
+        return _function_of_all(call)
+    weights = [nonlinear_of(call.scaling_of(weight), _WEIGHTS, otherwise=None) for weight in call["weight"]]
+    state = sum_of(*call.neutralised(call["input"], call["hx"]))
+    state = product_of(state, *weights)
+    if call["weight_stride0"] > 2:
+        for bias in (w for i, w in enumerate(call["weight"]) if i % call["weight_stride0"] >= 2):
+            state = with_bias(call, state, bias)
+    if call["train"] and call["dropout"] > 0:
+        state = state.because(Reason("draws random numbers, so F(x) is no fixed function of x", "Call model.eval()"))
+    return state
+
+
+def _function_of_all(call: Call) -> Scaling:
+    parts = [nonlinear_of(call.scaling_of(t), _GATES) for t in call.tensors()]
+    return product_of(*parts) if parts else ZERO

@@ -1,0 +1,157 @@
+"""Reductions: many numbers of one degree to few: sums, products, extremes, spreads, norms and distances."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import prod
+
+import torch
+from torch import Tensor
+
+from captum_xg.homogeneity.call import Call
+from captum_xg.homogeneity.degree import (
+    CONSTANT,
+    Reason,
+    Scaling,
+    nonlinear_of,
+    power_of,
+    unknown,
+)
+from captum_xg.homogeneity.registry import degree_rule
+from captum_xg.homogeneity.rules.comparison import compared, steps
+
+
+def cast(call: Call, scaling: Scaling) -> Scaling:
+    """Return the scaling of what is converted to the dtype that the operation was asked for."""
+    dtype: torch.dtype | None = call.get("dtype")
+    given = call["self"].dtype
+    if dtype is None or dtype.is_floating_point or dtype.is_complex:
+        return scaling
+    if not (given.is_floating_point or given.is_complex):
+        return scaling
+    return nonlinear_of(scaling, Reason(f"cuts off to {dtype}, in steps that αx passes", "Leave dtype out")).in_steps()
+
+
+@degree_rule("sum", "nansum", "mean", "nanmean", "cumsum", "trace")
+def total(call: Call) -> Scaling:
+    """Linear."""
+    return cast(call, call.scaling("self"))
+
+
+@degree_rule("prod")
+def product(call: Call) -> Scaling:
+    """Factors of degree k, n of them, make degree nk."""
+    tensor, dim = call["self"], call.get("dim")
+    if dim is None:
+        count = tensor.numel()
+    elif isinstance(dim, str):  # a named dimension
+        count = tensor.size(dim)
+    else:
+        dims = [dim] if isinstance(dim, int) else list(dim)
+        count = prod(tensor.size(d) for d in dims) if tensor.dim() else 1
+    return power_of(cast(call, call.scaling("self")), count)
+
+
+@degree_rule("cumprod")
+def cumulative_product(call: Call) -> Scaling:
+    """The nth has n factors, so each its own degree."""
+    scaling, tensor = cast(call, call.scaling("self")), call["self"]
+    if tensor.dim() == 0 or tensor.size(call["dim"]) <= 1:
+        return scaling
+    reason = Reason("multiplies up, so that each place has a degree of its own", "Use one product, or a sum")
+    return scaling if scaling.zero else nonlinear_of(scaling, reason, otherwise=None)
+
+
+@degree_rule("amax", "amin", "aminmax", "_aminmax")
+def extreme(call: Call) -> Scaling:
+    """α > 0 keeps the order."""
+    return call.scaling("self")
+
+
+@degree_rule("max", "min", "median", "nanmedian", "mode", "kthvalue", "cummax", "cummin")
+def ordered(call: Call) -> Sequence[Scaling]:
+    """α > 0 keeps the order: the values scale, and where they are found stays."""
+    scaling = call.scaling("self")
+    return [scaling, steps(scaling)][: call.n_results]
+
+
+@degree_rule("var", "std", "var_mean", "std_mean")
+def spread(call: Call) -> Sequence[Scaling]:
+    """The mean square of differences, or its root; with the mean."""
+    scaling = call.scaling("self")
+    return [power_of(scaling, 2) if call.name.startswith("var") else scaling, scaling][: call.n_results]
+
+
+@degree_rule("norm", "linalg_vector_norm", "linalg__powsum")
+def norm(call: Call) -> Scaling:
+    """The pth root of a sum of pth powers; of order 0 it counts what is not zero."""
+    scaling = call.scaling("self")
+    order = call.get("ord", call.get("p"))
+    if order == 0:
+        return steps(scaling)
+    return power_of(scaling, float(order)) if call.name == "linalg__powsum" else scaling
+
+
+@degree_rule("dist")
+def distance(call: Call) -> Scaling:
+    """The norm of a difference."""
+    return _norm_of_difference(call, call["self"], call["other"], call["p"])
+
+
+@degree_rule("_cdist_forward")
+def distances(call: Call) -> Scaling:
+    """Norms of differences."""
+    return _norm_of_difference(call, call["x1"], call["x2"], call["p"])
+
+
+@degree_rule("_euclidean_dist")
+def euclidean_distances(call: Call) -> Scaling:
+    """Norms of differences."""
+    return call.sum(call["x1"], call["x2"])
+
+
+@degree_rule("_pdist_forward")
+def distances_within(call: Call) -> Scaling:
+    """Norms of differences of rows."""
+    return steps(call.scaling("self")) if call["p"] == 0 else call.scaling("self")
+
+
+def _norm_of_difference(call: Call, left: Tensor, right: Tensor, order: float) -> Scaling:
+    return compared(call, left, right) if order == 0 else call.sum(left, right)
+
+
+@degree_rule("logsumexp", "logcumsumexp", "_logcumsumexp")
+def log_sum_exp(call: Call) -> Scaling:
+    """A smooth maximum, sharper for larger α."""
+    reason = Reason("takes a smooth maximum (logsumexp), which is sharper for larger α", "Use amax")
+    return nonlinear_of(call.scaling("self"), reason, otherwise=1.0)
+
+
+@degree_rule("renorm")
+def renormalise(call: Call) -> Scaling:
+    """Shortens what is longer than a fixed norm."""
+    reason = Reason(f"shortens to a norm of at most {call['maxnorm']:g}, which αx exceeds", "Leave it out")
+    return nonlinear_of(call.scaling("self"), reason, otherwise=1.0)
+
+
+@degree_rule("count_nonzero")
+def count(call: Call) -> Scaling:
+    """What is not zero stays so."""
+    return steps(call.scaling("self"))
+
+
+@degree_rule("histc")
+def histogram(call: Call) -> Scaling:
+    """Counts in bins between two limits, by default the extremes of the data, which scale with them."""
+    scaling = call.scaling("self")
+    if call["min"] == call["max"] == 0:
+        return steps(scaling)
+    return steps(nonlinear_of(scaling, Reason("counts in bins between fixed limits, which αx leaves", "Leave it out")))
+
+
+@degree_rule("bincount")
+def bin_count(call: Call) -> Scaling:
+    """A sum of weights by bin."""
+    if call.scaling("self").depends_on_input:
+        return unknown("returns a tensor whose shape depends on values", "Use a fixed number of bins")
+    return call.scaling("weights") if call["weights"] is not None else CONSTANT
