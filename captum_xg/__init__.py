@@ -6,7 +6,24 @@ from captum_xg._version import __version__
 from captum_xg.attr.x_gradient import XGradient
 
 # Homogeneity
-from captum_xg.homogeneity.numeric import check_homogeneity
-from captum_xg.homogeneity.report import HomogeneityReport
+from captum_xg.homogeneity import (
+    BiasLedger,
+    Certificate,
+    HomogeneityReport,
+    Violation,
+    bias_ledger,
+    certify,
+    check_homogeneity,
+)
 
-__all__ = ["HomogeneityReport", "XGradient", "__version__", "check_homogeneity"]
+__all__ = [
+    "BiasLedger",
+    "Certificate",
+    "HomogeneityReport",
+    "Violation",
+    "XGradient",
+    "__version__",
+    "bias_ledger",
+    "certify",
+    "check_homogeneity",
+]

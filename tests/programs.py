@@ -451,7 +451,24 @@ common = _common
 
 
 def draw_program(seed: int, mode: str | None = None) -> Program:
-    """Return the program that follows from a seed."""
+    """Return the program that follows from a seed: the first of several that autograd takes."""
     import vocabulary  # noqa: F401  registers the steps
 
-    return Generator(seed, mode).program()
+    program = Generator(seed, mode).program()
+    for attempt in range(1, 6):
+        if _runs_backward(program):
+            break
+        program = Generator(seed + attempt * 10**9, mode).program()
+    return program
+
+
+def _runs_backward(program: Program) -> bool:
+    """Return whether autograd finds what it saved untouched."""
+    inputs = tuple(x.requires_grad_() for x in program.inputs(1))
+    try:
+        y = program.function()(*(x.clone() for x in inputs))
+        if y.requires_grad:
+            torch.autograd.grad(y.sum(), inputs, allow_unused=True)
+    except RuntimeError:
+        return False
+    return True

@@ -10,7 +10,7 @@ LAYERS = (
     {"_version", "errors", "_types"},
     {"_captum", "_inputs", "_target", "_function"},
     {"homogeneity"},
-    {"attr", "xdnn"},
+    {"attr", "xdnn", "testing"},
     {"priors", "metrics"},
     {"models", "datasets", "targets"},
     {"repro", "demo"},

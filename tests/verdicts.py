@@ -37,16 +37,17 @@ class Outcome:
         """In one word or two.
 
         *unsound*: certified, though values or gradients say otherwise; *falsely disproved*; *missed*: meant to be
-        homogeneous, seen to be, every operation has a rule, and not certified; *missed by chance*: the same, but
-        something was broken on purpose, and does not show (x + 1 − 1); *without rule*: homogeneous, but something is
-        not supported; *unclear*: the truth could not be told, or autograd gives no gradient.
+        homogeneous, seen to be, every operation has a rule, and not certified; *without rule*: homogeneous, but
+        something is not supported; *unclear*: the truth could not be told, or autograd gives no gradient. *By chance*:
+        something was broken on purpose, and does not show (x + 1 − 1, or a cut at a value that is always zero).
         """
         truth, certificate = self.truth, self.certificate
         if certificate.homogeneous and (truth.disproved or (truth.values == "yes" and not self._degree_fits)):
             return "unsound"
         if truth.homogeneous:
             if certificate.verdict == "disproved":
-                return "falsely disproved"
+                seen = certificate.counterexample is not None
+                return "falsely disproved" if seen or not self.program.cut else "disproved by chance"
             if certificate.homogeneous:
                 return "certified"
             if certificate.unsupported:
@@ -69,14 +70,21 @@ class Outcome:
 def judge(program: Program, seed: int = -1) -> Outcome:
     """Return what a program does and what is said of it."""
     draws = [program.inputs(1), program.inputs(2), program.inputs(3, "heavy")]
-    truth = truth_of(program.function(), draws, [program.inputs(4, "positive"), program.inputs(5, "sparse")])
+    try:
+        truth = truth_of(program.function(), draws, [program.inputs(4, "positive"), program.inputs(5, "sparse")])
+    except (RuntimeError, IndexError, ValueError, ArithmeticError) as error:  # it does not run at all inputs of these shapes
+        truth = Truth("unclear", "unclear", None, repr(error))
     return Outcome(seed, program, truth, certify(program.function(torch.float32), *program.inputs(1)))
 
 
 def outcomes(seeds: Iterable[int], mode: str | None = None) -> Iterable[Outcome]:
     """Yield the outcome of the program that each seed draws."""
     for seed in seeds:
-        yield judge(draw_program(seed, mode), seed)
+        program = draw_program(seed, mode)
+        try:
+            yield judge(program, seed)
+        except Exception as error:
+            raise RuntimeError(f"seed {seed}: {error!r}\n{program}") from error
 
 
 class Tally:
@@ -151,6 +159,8 @@ def shrunk(program: Program, still: Callable[[Program], bool]) -> Program:
     while smaller:
         smaller = False
         for attempt in _attempts(program):
+            if len(attempt.lines) >= len(program.lines):
+                continue
             try:
                 holds = still(attempt)
             except Exception:

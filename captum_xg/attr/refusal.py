@@ -36,7 +36,7 @@ def refusal_message(report: HomogeneityReport, where: str) -> str:
 
 
 def uncertified_message(certificate: Certificate, degree: float | None, where: str) -> str:
-    """Return the message for a call whose forward function is not certified to be homogeneous of the degree asked for."""
+    """Return the message for a call whose forward function is not certified to have the degree asked for."""
     k = 1.0 if degree is None else degree
     power = "α" if k == 1 else f"α^{k:g}·"
     result = "x·∇F(x)" if k == 1 else f"x·∇F(x)/{k:g}"

@@ -28,8 +28,8 @@ def add_parser(commands: Any) -> None:
         "certify",
         help="prove F(αx) = αᵏF(x) for a model, or name the layers that break it",
         description="Follow one forward pass operation by operation, and prove that F(αx) = αᵏF(x) for all inputs of "
-        "these shapes, or name what breaks it. The model is put in evaluation mode. Exit status: 0 proven (of degree K, "
-        "if --degree K is given), 1 disproved, 2 unknown, 3 could not run.",
+        "these shapes, or name what breaks it. The model is put in evaluation mode. Exit status: 0 proven (of degree "
+        "K, if --degree K is given), 1 disproved, 2 unknown, 3 could not run.",
         epilog="examples: captum-xg certify torchvision:alexnet --input 1,3,224,224;  "
         "captum-xg certify net.py:make --input 1,16 --input 1,8 --degree 1",
     )
@@ -83,7 +83,7 @@ def run(options: argparse.Namespace) -> int:
     if options.json:
         content = {"target": options.target, **certificate.to_dict()}
         content["notes"] = [*content["notes"], *notes]
-        print(json.dumps(_without_infinity(content), indent=2, ensure_ascii=False))
+        print(json.dumps(content, indent=2, ensure_ascii=False))
     else:
         print(f"{options.target}\n{certificate}")
         for note in notes:
@@ -131,15 +131,6 @@ def _notes(model: Any) -> list[str]:
         f"{len(fresh)} of {len(norms)} batch norms have a mean of zero, as if they had never seen data, and so add no "
         "shift for it. Trained ones do: certify the model with its weights."
     ]
-
-
-def _without_infinity(value: Any) -> Any:
-    """Return the same with numbers that JSON does not know as strings."""
-    if isinstance(value, dict):
-        return {key: _without_infinity(part) for key, part in value.items()}
-    if isinstance(value, list):
-        return [_without_infinity(part) for part in value]
-    return str(value) if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _shape(text: str) -> tuple[int, ...]:

@@ -1,6 +1,57 @@
-"""Is F(αx) = αᵏF(x)? The numeric check and its report."""
+"""Is F(αx) = αᵏF(x)? A numeric check, a static proof, and what constants carry where it is not so.
 
+For operations of one's own: ``degree_rule`` registers how they scale, in terms of the degree algebra (``product_of``
+and the other functions that end in ``_of``).
+"""
+
+from captum_xg.homogeneity.bias_ledger import BiasLedger, bias_ledger
+from captum_xg.homogeneity.certificate import Certificate, Counterexample, Violation
+from captum_xg.homogeneity.certify import certify
+from captum_xg.homogeneity.degree import (
+    CONSTANT,
+    ZERO,
+    Reason,
+    Scaling,
+    comparison_of,
+    maximum_of,
+    nonlinear_of,
+    of_degree,
+    power_of,
+    product_of,
+    quotient_of,
+    selection_of,
+    sum_of,
+)
 from captum_xg.homogeneity.numeric import check_homogeneity
+from captum_xg.homogeneity.registry import degree_rule, forget_degree_rule
 from captum_xg.homogeneity.report import Culprit, EulerCheck, HomogeneityReport, ScaleCheck, UnusedScale
 
-__all__ = ["Culprit", "EulerCheck", "HomogeneityReport", "ScaleCheck", "UnusedScale", "check_homogeneity"]
+__all__ = [
+    "CONSTANT",
+    "ZERO",
+    "BiasLedger",
+    "Certificate",
+    "Counterexample",
+    "Culprit",
+    "EulerCheck",
+    "HomogeneityReport",
+    "Reason",
+    "ScaleCheck",
+    "Scaling",
+    "UnusedScale",
+    "Violation",
+    "bias_ledger",
+    "certify",
+    "check_homogeneity",
+    "comparison_of",
+    "degree_rule",
+    "forget_degree_rule",
+    "maximum_of",
+    "nonlinear_of",
+    "of_degree",
+    "power_of",
+    "product_of",
+    "quotient_of",
+    "selection_of",
+    "sum_of",
+]

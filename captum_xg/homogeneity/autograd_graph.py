@@ -1,4 +1,4 @@
-"""What autograd recorded: whether a tensor comes from the inputs, and through which functions that are not PyTorch's."""
+"""What autograd recorded: does a tensor come from the inputs, and through which functions that are not PyTorch's?"""
 
 from __future__ import annotations
 

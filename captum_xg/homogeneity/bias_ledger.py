@@ -20,6 +20,8 @@ from captum_xg.homogeneity.modules import named_modules_of, require_evaluation_m
 from captum_xg.homogeneity.precision import Precision
 from captum_xg.homogeneity.state import nothing_left_behind
 
+__all__ = ["BiasLedger", "bias_ledger"]
+
 _WHERE = "bias_ledger"
 
 

@@ -71,7 +71,7 @@ class Call:
             return self._scalings.get(id(value), CONSTANT)
         if isinstance(value, (list, tuple)):
             return self.sum(*value)
-        if value is None or (isinstance(value, (int, float, complex)) and _neutral_number(value)):
+        if value is None or (isinstance(value, (int, float, complex)) and value == 0):
             return ZERO
         return CONSTANT
 
@@ -105,7 +105,7 @@ class Call:
         if all(part.scale_free for part in parts):
             return parts
         return [
-            ZERO if part.constant and self.is_neutral(value) else part
+            ZERO if part.constant and part.proven and self.is_neutral(value) else part
             for part, value in zip(parts, values, strict=True)
         ]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, TypeAlias
@@ -67,8 +68,8 @@ class Certificate:
     """The verdict on one forward function, for inputs of one shape and dtype.
 
     If ``homogeneous``, then F(αx) = αᵏF(x) in exact arithmetic for all inputs x of these shapes, all α > 0, with
-    k = ``degree``, for parameters and buffers as they were, and autograd's gradient is that of F. Nothing but operations
-    with a rule was used to conclude that.
+    k = ``degree``, for parameters and buffers as they were, and autograd's gradient is that of F. Nothing but
+    operations with a rule was used to conclude that.
 
     Attributes:
         homogeneous: Whether it is proven.
@@ -111,7 +112,7 @@ class Certificate:
         return "unknown"
 
     def covers(self, degree: float | None) -> bool:
-        """Return whether x·∇F/k is proven to be Integrated Gradients against zero for k = ``degree``, which must be ≥ 1."""
+        """Return whether x·∇F/k is proven to be Integrated Gradients against zero for k = ``degree`` ≥ 1."""
         if not self.homogeneous:
             return False
         return self.identically_zero or (
@@ -128,11 +129,13 @@ class Certificate:
         return digest_of(forward_func) != self.digest
 
     def to_dict(self) -> dict[str, Any]:
-        """Return everything as numbers, strings, lists and dicts."""
+        """Return everything as finite numbers, strings, lists and dicts."""
         result = {"verdict": self.verdict, **asdict(self)}
         result["shapes"] = [list(shape) for shape in self.shapes]
         result["dtypes"] = list(self.dtypes)
         result["notes"] = list(self.notes)
+        if self.counterexample is not None and not math.isfinite(self.counterexample.deviation):
+            result["counterexample"]["deviation"] = None  # JSON has no infinity
         for key in ("violations", "unsupported"):
             for violation in result[key]:
                 violation["further"] = [list(part) for part in violation["further"]]
@@ -162,8 +165,8 @@ class Certificate:
         if self.counterexample is not None:
             c = self.counterexample
             lines.append(
-                f"  Seen on the example: at α = {c.scale:g}, F(αx) is {c.deviation:.1e} (relative) from α^k·F(x), even for "
-                f"the k that fits best, {c.degree:.3g}."
+                f"  Seen on the example: at α = {c.scale:g}, F(αx) is {c.deviation:.1e} (relative) from α^k·F(x), even "
+                f"for the k that fits best, {c.degree:.3g}."
             )
         return lines
 

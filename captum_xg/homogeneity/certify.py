@@ -20,7 +20,8 @@ from captum_xg.homogeneity.degree import Reason, Scaling, mismatch, sum_of
 from captum_xg.homogeneity.digest import digest_of
 from captum_xg.homogeneity.escapes import Escapes
 from captum_xg.homogeneity.facts import Facts
-from captum_xg.homogeneity.modules import modules_of, named_modules_of
+from captum_xg.homogeneity.modules import named_modules_of
+from captum_xg.homogeneity.registry import rule_vouches_for
 from captum_xg.homogeneity.sites import short_path
 from captum_xg.homogeneity.state import nothing_left_behind
 from captum_xg.homogeneity.tracer import Located, Tracer, custom_function
@@ -39,8 +40,8 @@ def certify(
 
     One forward pass is followed operation by operation. For every tensor in it a rule says how it scales, so that the
     proof holds for every input of these shapes, not only for the example. What has no rule, and what cannot be seen
-    (values that leave PyTorch, branches on values), makes the verdict unknown, never homogeneous. A path that depends on
-    the input but is cut off from autograd is a violation even where the values scale, because x·∇F is then wrong.
+    (values that leave PyTorch, branches on values), makes the verdict unknown, never homogeneous. A path that depends
+    on the input but is cut off from autograd is a violation even where the values scale: x·∇F is then wrong.
 
     The proof is of exact arithmetic. As a safeguard the example is also run at two other scales.
 
@@ -126,7 +127,7 @@ def prove(
         unsupported += hooked_parts(forward_func) + [
             _custom(function)
             for function in custom_functions(outputs, starts)
-            if not any(function.__name__ in v.reason for v in unsupported)
+            if not rule_vouches_for(function.__name__) and not any(function.__name__ in v.reason for v in unsupported)
         ]
         proven = not violations and not unsupported
         degree = scaling.degree if proven else None
@@ -216,7 +217,7 @@ def _chosen(result: Any, output: Output, where: str) -> list[Tensor]:
     floating = [y for y in tensors if y.dtype.is_floating_point or y.dtype.is_complex]
     if not tensors:
         raise ForwardOutputError(
-            f"{where}: the forward function returns {type(result).__name__}, with no tensor in it to prove anything about."
+            f"{where}: the forward function returns {type(result).__name__}, with no tensor in it to prove anything of."
         )
     return floating or tensors
 

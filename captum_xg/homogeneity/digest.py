@@ -46,4 +46,4 @@ def _hash(tensor: Tensor) -> bytes:
     if tensor.layout != torch.strided or tensor.is_meta:
         return repr((tensor.layout, tensor.shape)).encode()
     plain = tensor.detach().cpu().contiguous().reshape(-1)
-    return hashlib.sha256(memoryview(plain.view(torch.uint8).numpy())).digest() if plain.numel() else b""
+    return hashlib.sha256(plain.view(torch.uint8).numpy().data).digest() if plain.numel() else b""

@@ -17,8 +17,8 @@ _LARGE = 2**16
 class Facts:
     """The questions about the values of constants that a proof rests on.
 
-    A constant that exists before the forward pass (parameter, buffer, captured tensor) is a *source*; one that is computed
-    in it is traced back to its sources.
+    A constant that exists before the forward pass (parameter, buffer, captured tensor) is a *source*; one that is
+    computed in it is traced back to its sources.
     """
 
     def __init__(self) -> None:

@@ -32,11 +32,10 @@ class Lift:
         self, entry: Entry, func: Any, arguments: Mapping[str, Any], values: Mapping[int, Value], n_results: int
     ) -> list[Value]:
         """Return how the results scale, one value for each."""
-        mixed = any(isinstance(value, Mixed) for value in values.values())
-        if mixed and entry.elementwise:
-            return self._by_combination(entry, func, arguments, values, n_results)
         if entry.moves and (moved := self._moved(entry, func, arguments, values)) is not None:
             return [moved] * n_results
+        if entry.elementwise and any(isinstance(value, Mixed) for value in values.values()):
+            return self._by_combination(entry, func, arguments, values, n_results)
         together = {key: self._palette.together(value) for key, value in values.items()}
         return list(self._ask(entry, func, arguments, together, n_results))
 
@@ -56,12 +55,14 @@ class Lift:
         self, entry: Entry, func: Any, arguments: Mapping[str, Any], values: Mapping[int, Value], n_results: int
     ) -> list[Value]:
         """Ask once for each combination of scalings that meets at some place."""
-        tensors = {id(t): t for t in tensors_in(arguments.values())}
-        shape = torch.broadcast_shapes(*(t.shape for t in tensors.values()))
-        mixed = {key: value for key, value in values.items() if isinstance(value, Mixed)}
+        outs = {a.name for a in func._schema.arguments if a.is_out}
+        read = tensors_in(value for name, value in arguments.items() if name not in outs)
+        shape = torch.broadcast_shapes(*(t.shape for t in read))  # type: ignore[no-untyped-call]
+        written = {id(t) for t in tensors_in(arguments[name] for name in outs)}
+        mixed = {key: value for key, value in values.items() if isinstance(value, Mixed) and key not in written}
         uniform = {key: value for key, value in values.items() if isinstance(value, Scaling)}
         grids = torch.stack([value.codes.expand(shape).reshape(-1) for value in mixed.values()])
-        combinations, places = grids.unique(dim=1, return_inverse=True)
+        combinations, places = grids.unique(dim=1, return_inverse=True)  # type: ignore[no-untyped-call]
         answers = []
         for combination in combinations.T.tolist():
             scalings = uniform | {key: self._palette[code] for key, code in zip(mixed, combination, strict=True)}

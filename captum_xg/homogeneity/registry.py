@@ -1,4 +1,4 @@
-"""The rules: for each operation, how its result scales. There is no rule for operations that nobody has written one for."""
+"""The rules: for each operation, how its result scales. An operation that nobody has written a rule for has none."""
 
 from __future__ import annotations
 
@@ -97,6 +97,15 @@ def find_rule(name: str) -> Entry | None:
     if entry is None and name.endswith("_"):
         entry = _ENTRIES.get(name[:-1])
     return entry
+
+
+def rule_vouches_for(function: str) -> bool:
+    """Return whether a Python autograd function is the backward pass of a library operation that has a rule.
+
+    ``torch.library`` wraps the gradient that is registered for an operation in a function of this name. Who writes a
+    rule for the operation vouches for its gradient as well.
+    """
+    return any(function.startswith(f"GeneratedBackwardFor_{name.replace('::', '_')}_") for name in rules())
 
 
 def rules() -> dict[str, Entry]:

@@ -1,7 +1,7 @@
 """The scaling of every number in memory: a shadow of each storage that a forward pass touches.
 
-Scalings belong to storages, not to tensors, because views, slices and in-place operations through them share memory: what
-is written through one is read through another.
+Scalings belong to storages, not to tensors, because views, slices and in-place operations through them share memory:
+what is written through one is read through another.
 """
 
 from __future__ import annotations
@@ -54,14 +54,14 @@ class Palette:
 
     def scalings(self, codes: Tensor) -> list[Scaling]:
         """Return the scalings that occur."""
-        return [self._scalings[code] for code in codes.unique().tolist()]
+        return [self._scalings[code] for code in codes.unique().tolist()]  # type: ignore[no-untyped-call]
 
     def mapped(self, value: Value, change: Callable[[Scaling], Scaling]) -> Value:
         """Return the value with the scaling of every element changed."""
         if isinstance(value, Scaling):
             return change(value)
         codes = torch.empty_like(value.codes)
-        for code in value.codes.unique().tolist():
+        for code in value.codes.unique().tolist():  # type: ignore[no-untyped-call]
             codes[value.codes == code] = self.code(change(self._scalings[code]))
         return Mixed(codes, value.reason)
 
@@ -95,7 +95,7 @@ class Shadows:
     def read(self, tensor: Tensor) -> Value:
         """Return the scaling of a tensor; memory that nothing is known of holds constants."""
         if not has_storage(tensor):
-            scaling: Scaling = self._without_storage.get(tensor, CONSTANT)
+            scaling: Scaling = self._without_storage.get(tensor, CONSTANT)  # type: ignore[no-untyped-call]
             return scaling
         shadow = self._shadows.get(tensor.untyped_storage())
         if shadow is None:
@@ -105,7 +105,7 @@ class Shadows:
         if tensor.element_size() != shadow.itemsize:  # the same bits as other numbers, such as complex ones as real
             return self.palette.together(Mixed(shadow.codes, shadow.reason))
         codes = shadow.codes.as_strided(tensor.size(), tensor.stride(), tensor.storage_offset())
-        present = codes.unique()
+        present = codes.unique()  # type: ignore[no-untyped-call]
         return self.palette[int(present[0])] if len(present) == 1 else Mixed(codes, shadow.reason)
 
     def create(self, tensor: Tensor, value: Value) -> None:

@@ -19,6 +19,8 @@ from captum_xg.homogeneity.modules import modules_of, require_evaluation_mode
 from captum_xg.homogeneity.tracer import shares_memory
 
 _SIMPLE = frozenset({bool, int, float, complex, str, bytes, type(None), torch.dtype, torch.device, torch.Size, slice})
+_TENSORS = frozenset({"_parameters", "_buffers"})
+_BOOKKEEPING = frozenset(nn.Module().__dict__)
 _HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
 _GLOBAL_HOOKS = tuple(
     hooks for name in _HOOKS if isinstance(hooks := getattr(torch_module, f"_global{name}", None), dict)
@@ -51,8 +53,8 @@ class _Standing:
 class StandingProofs:
     """Remembers proofs for one forward function.
 
-    A proof is used again if every module, parameter and buffer is the same object with the same memory, shape and dtype,
-    every mode, hook and plain attribute is the same, and everything that the proof asked about constants (such as: is
+    A proof is used again if every module, parameter and buffer is the same object with the same memory, shape and
+    dtype, every mode, hook and plain attribute is the same, and everything that the proof asked about constants (such as: is
     this bias zero?) has the same answer. The numbers in weights are not part of it, so training does not end a proof.
     """
 
@@ -83,7 +85,9 @@ class StandingProofs:
         proof = prove(forward_func, inputs, additional, where)
         if proof.certificate.homogeneous:
             # The anchors keep alive what the key names by address, so that nothing else can take that address.
-            self._proofs[key] = _Standing(proof.certificate, proof.facts, _asked_about(proof.facts, additional), anchors)
+            self._proofs[key] = _Standing(
+                proof.certificate, proof.facts, _asked_about(proof.facts, additional), anchors
+            )
             while len(self._proofs) > _MOST:
                 self._proofs.popitem(last=False)
         return proof.certificate
@@ -129,23 +133,17 @@ def _add_module(module: nn.Module, parts: list[Hashable], anchors: list[Any], se
     attributes = module.__dict__
     parts.append((id(module), type(module)))
     for name, value in attributes.items():
-        kind = value.__class__
-        if kind in _SIMPLE:
+        if value.__class__ in _SIMPLE:
             parts.append(value)
-        elif name in ("_parameters", "_buffers"):
-            for tensor in value.values():
-                if tensor is None:
-                    parts.append(None)
-                else:
-                    anchors.append(tensor)
-                    parts.append(_tensor_state(tensor))
+        elif name in _TENSORS:
+            parts += [None if tensor is None else _named(tensor, anchors) for tensor in value.values()]
         elif name in _HOOKS:
             if value:
                 anchors.extend(value.values())
                 parts.append(tuple(map(id, value.values())))
         elif name == "_modules":
             parts.append(tuple(value))
-        elif name[:1] != "_" or kind is types.FunctionType or kind is types.MethodType:
+        elif name not in _BOOKKEEPING:
             parts.append(_named(value, anchors))
     for child in module._modules.values():
         if child is not None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from types import CodeType
 from typing import Any
@@ -19,15 +19,27 @@ from captum_xg.homogeneity.call import argument_names, arguments_by_name, tensor
 from captum_xg.homogeneity.degree import CONSTANT, Reason, Scaling, mismatch
 from captum_xg.homogeneity.facts import Facts
 from captum_xg.homogeneity.lifting import Lift
-from captum_xg.homogeneity.registry import find_rule
+from captum_xg.homogeneity.registry import find_rule, rule_vouches_for
 from captum_xg.homogeneity.shadows import Shadows, Value, has_storage
 from captum_xg.homogeneity.sites import Site, current_site, custom_function_running
 
 _PURE = ("aten", "prims", "torchvision")
 """Whose operations without a rule still give constants for constants: they are functions of their arguments."""
 
-_TO_PYTHON = ("aten::_local_scalar_dense", "aten::equal", "aten::item", "aten::is_nonzero")
-"""Which hand a value to Python, where no operation shows what it decides."""
+_LAYOUT = frozenset(
+    f"aten::{name}"
+    for name in ("is_pinned", "is_same_size", "size", "stride", "numel", "dim", "storage_offset", "is_contiguous")
+)
+"""Which give Python something that does not depend on values. All others that return no tensor hand over values."""
+
+_WRITTEN_UNSAID = {
+    "aten::native_batch_norm": ("running_mean", "running_var"),
+    "aten::cudnn_batch_norm": ("running_mean", "running_var"),
+    "aten::miopen_batch_norm": ("running_mean", "running_var"),
+}
+"""What operations write to in training mode without saying so in their schema."""
+
+_STATISTICS = Reason("is overwritten by statistics of the batch", "Call model.eval()", kind="unknown")
 
 _DECIDES = Reason(
     "hands a value that depends on the input to Python (a branch, .item(), float()), where it can decide what runs",
@@ -105,15 +117,14 @@ class Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self._op = str(func)
         arguments = arguments_by_name(func, args, kwargs)
         tensors = list(tensors_in(arguments.values()))
-        written = [t for name, writes, _ in argument_names(func) if writes for t in tensors_in([arguments[name]])]
         for tensor in tensors:
             if type(tensor).__torch_dispatch__ is not Tensor.__torch_dispatch__:
                 what = f"works on {type(tensor).__name__}, a kind of tensor with operations of its own"
                 self.escapes.append(self.located(Reason(what, "Use plain tensors", kind="unknown")))
         values = {id(t): self.value(t) for t in tensors}
-        results = self._results(func, arguments, values, len(func._schema.returns) or max(len(written), 1))
+        results = self._results(func, arguments, values, n_results(func, arguments))
         out = func(*args, **kwargs)
-        self._record(func, out, results, tensors, written)
+        self._record(func, arguments, out, results, tensors)
         return out
 
     def add_input(self, tensor: Tensor) -> None:
@@ -151,7 +162,7 @@ class Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]
         entry = find_rule(name)
         dependent = any(not isinstance(v, Scaling) or v.depends_on_input or v.reasons for v in values.values())
         results: list[Value]
-        if name in _TO_PYTHON:
+        if entry is None and _returns_values(func) and not name.removesuffix("_").startswith("aten::sym_"):
             self._hand_over(func, arguments, dependent)
             return [CONSTANT] * n_results
         if entry is not None:
@@ -180,17 +191,22 @@ class Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]
     def _record(
         self,
         func: Any,
+        arguments: Mapping[str, Any],
         out: Any,
         results: list[Value],
         tensors: list[Tensor],
-        written: list[Tensor],
     ) -> None:
         """Note how what an operation wrote and returned scales."""
         recorded = torch.is_grad_enabled()
+        if not recorded and (name := custom_function_running(self._outermost)) and rule_vouches_for(name):
+            recorded = True
         if not recorded:
             results = [self.shadows.palette.mapped(result, self._unrecorded) for result in results]
-        for i, tensor in enumerate(written):
-            self._write(tensor, results[min(i, len(results) - 1)], recorded)
+        written = []
+        for tensor, result in written_values(func, arguments, results):
+            value = self._with(CONSTANT, _STATISTICS) if result is None else result
+            self._write(tensor, value, recorded)
+            written.append(tensor)
         returns = func._schema.returns
         fresh = []
         for returned, each, result in zip(returns, out if len(returns) > 1 else [out], results, strict=False):
@@ -263,6 +279,36 @@ class Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]
         return self.shadows.palette.mapped(value, lambda scaling: scaling.because(located))
 
 
+def n_results(func: Any, arguments: Mapping[str, Any]) -> int:
+    """Return how many scalings a rule gives: one for each result, or for each tensor written to if none is returned."""
+    if func._schema.returns:
+        return len(func._schema.returns)
+    written = (arguments[name] for name, is_written, _ in argument_names(func) if is_written)
+    return max(len(list(tensors_in(written))), 1)
+
+
+def written_values(
+    func: Any, arguments: Mapping[str, Any], results: list[Value]
+) -> Iterator[tuple[Tensor, Value | None]]:
+    """Yield every tensor that an operation has written to, and how it scales now; None if no result tells."""
+    schema = func._schema
+    rest = iter(results)
+    for argument in schema.arguments:
+        if argument.alias_info is None or not argument.alias_info.is_write:
+            continue
+        names = set(argument.alias_info.before_set)
+        told = [
+            result
+            for returned, result in zip(schema.returns, results, strict=False)
+            if returned.alias_info is not None and names & set(returned.alias_info.before_set)
+        ]
+        for tensor in tensors_in([arguments[argument.name]]):
+            yield tensor, told[0] if told else None if schema.returns else next(rest, results[-1])
+    if arguments.get("training", arguments.get("train")):
+        for name in _WRITTEN_UNSAID.get(schema.name, ()):
+            yield from ((tensor, None) for tensor in tensors_in([arguments[name]]))
+
+
 def custom_function(name: str) -> Reason:
     """Return the reason that a custom autograd function is on the path."""
     return Reason(
@@ -282,6 +328,12 @@ def shares_memory(tensor: Tensor, others: list[Tensor]) -> bool:
 
 def _gradient_doubted(scaling: Scaling) -> bool:
     return any(reason.kind != "value" for reason in scaling.reasons)
+
+
+def _returns_values(func: Any) -> bool:
+    """Return whether an operation hands numbers or truth values to Python that depend on what tensors hold."""
+    types = {str(returned.type) for returned in func._schema.returns}
+    return bool(types & {"bool", "int", "float", "number", "Scalar", "complex"}) and func._schema.name not in _LAYOUT
 
 
 def _differentiable(tensor: Tensor) -> bool:

@@ -13,6 +13,13 @@ from captum_xg.homogeneity.bias_ledger import bias_ledger
 # --- which constants are seen ----------------------------------------------------------------------------------------
 
 
+@pytest.fixture(autouse=True)
+def _same_weights_every_time():
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        yield
+
+
 class Fixup(nn.Module):
     """Parameters that are added in forward, and one that multiplies."""
 
@@ -55,6 +62,31 @@ def test_tokens_positions_numbers_and_buffers_added_in_place_are_listed():
     assert_balanced(ledger)
 
 
+class _Doubled(torch.autograd.Function):
+    """What only autograd knows to depend on the input."""
+
+    @staticmethod
+    def forward(ctx, x):
+        return torch.from_numpy(2 * x.detach().numpy())
+
+    @staticmethod
+    def backward(ctx, gradient):
+        return 2 * gradient
+
+
+def _added_to_a_view(x: Tensor) -> Tensor:
+    x = 2 * x
+    x[:, :2].add_(0.7)
+    return x.relu().sum(1)
+
+
+def _constant_that_changes_afterwards(x: Tensor) -> Tensor:
+    constant = torch.ones(4, dtype=x.dtype)
+    x = (x + constant).relu()
+    constant.mul_(3)
+    return x.sum(1)
+
+
 _LINEAR = nn.Linear(4, 3).double()
 _BILINEAR = nn.Bilinear(4, 2, 3).double()
 _CONVOLUTION_1D, _CONVOLUTION_3D = nn.Conv1d(1, 2, 2).double(), nn.Conv3d(1, 2, 2).double()
@@ -72,6 +104,11 @@ FUNCTIONS = {
     "add_": lambda x: (2 * x).add_(0.7).relu().sum(1),
     "-=": lambda x: (2 * x).sub_(0.7).relu().sum(1),
     "add_ to the input": lambda x: x.add_(0.7).relu().sum(1),
+    "add_ to a view": _added_to_a_view,
+    "overwritten afterwards": _constant_that_changes_afterwards,
+    "beside a custom function": lambda x: torch.relu(_LINEAR(x) + _Doubled.apply(x)[:, :3]).sum(1),
+    "a view that is overwritten": lambda x: torch.relu_(_LINEAR(x[:, None].repeat(1, 2, 1))).sum((1, 2)),
+    "a view that is added to": lambda x: _LINEAR(x[:, None].repeat(1, 2, 1)).mul_(2).relu().sum((1, 2)),
     "accumulated in a buffer": lambda x: torch.ones(len(x), 4, dtype=x.dtype).add_(x).relu().sum(1),
     "addmm": lambda x: torch.addmm(_LINEAR.bias, x, _LINEAR.weight.T, beta=0.5).relu().sum(1),
     "functional linear": lambda x: F.linear(x, _LINEAR.weight, bias=_LINEAR.bias).relu().sum(1),

@@ -27,6 +27,12 @@ from captum_xg.homogeneity.degree import (
 from captum_xg.homogeneity.registry import degree_rule
 
 
+def given(call: Call) -> list[Scaling]:
+    """Return how all arguments scale that are read, which leaves out where results are put."""
+    names = [argument.name for argument in call.func._schema.arguments if not argument.is_out]
+    return [call.scaling(name) for name in names if isinstance(call[name], (Tensor, list, tuple))]
+
+
 def factor(call: Call, value: Any) -> Scaling:
     """Return how a factor scales: infinity leaves sums as they are, but a product with it is not zero."""
     scaling = call.scaling_of(value)
@@ -86,7 +92,7 @@ def reversed_subtraction(call: Call) -> Scaling:
 @degree_rule("mul", elementwise=True)
 def multiply(call: Call) -> Scaling:
     """Degrees of factors add."""
-    return product_of(factor(call, call["self"]), factor(call, call["other"]))
+    return call.product(call["self"], call["other"])
 
 
 @degree_rule("div", elementwise=True)

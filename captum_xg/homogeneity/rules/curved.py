@@ -8,12 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from torch import Tensor
-
 from captum_xg.homogeneity.call import Call
 from captum_xg.homogeneity.degree import Reason, Scaling, nonlinear_of
 from captum_xg.homogeneity.registry import degree_rule
-from captum_xg.homogeneity.rules.arithmetic import nonlinear_together
+from captum_xg.homogeneity.rules.arithmetic import given, nonlinear_together
 from captum_xg.homogeneity.rules.piecewise import RECTIFIER
 
 _POLYNOMIALS = tuple(
@@ -88,12 +86,6 @@ _TABLE: tuple[tuple[tuple[str, ...], str, str, float | None], ...] = (
     (_POLYNOMIALS, "takes a polynomial with terms of different degree", "Leave it out", 0.0),
     (("nextafter",), "goes on to the next floating-point number, in steps that do not scale", "Leave it out", 1.0),
 )
-
-
-def given(call: Call) -> list[Scaling]:
-    """Return how all arguments scale that are read, which leaves out where results are put."""
-    names = [argument.name for argument in call.func._schema.arguments if not argument.is_out]
-    return [call.scaling(name) for name in names if isinstance(call[name], (Tensor, list, tuple))]
 
 
 def _curved(reason: Reason, otherwise: float | None) -> Callable[[Call], Scaling]:

@@ -14,6 +14,7 @@ from captum_xg.homogeneity.registry import degree_rule
 from captum_xg.homogeneity.rules.linalg import positions_of
 from captum_xg.homogeneity.rules.shape import converted, shaped_by
 
+_MASKS = (torch.bool, torch.uint8)
 _SEVERAL_TIMES = "writes to one place several times, which its gradient does not know"
 _WRITES = "writes a constant into what scales"
 _MANY_FACTORS = Reason(
@@ -67,15 +68,6 @@ def written_to_part(call: Call) -> Scaling:
     return _written(call, call["self"], call["src"])
 
 
-@degree_rule("as_strided_scatter")
-def written_to_strided_part(call: Call) -> Scaling:
-    """One tensor, with another in a fixed part of its memory, whose elements may lie on top of each other."""
-    result, strides = _written(call, call["self"], call["src"]), call["stride"]
-    if call.scaling("src").stepwise or not _overlap(call["size"], strides):
-        return result
-    return result.because(Reason(_SEVERAL_TIMES, "Write to a part without overlap", kind="gradient"))
-
-
 @degree_rule("scatter")
 def scatter(call: Call) -> Scaling:
     """One tensor, with others' elements written, added or multiplied to it at indices."""
@@ -118,10 +110,11 @@ def index_copy(call: Call) -> Scaling:
     return _assigned(call, call["index"], call["source"])
 
 
-@degree_rule("index_fill")
+@degree_rule("index_fill", moves=("self", "value"))
 def index_fill(call: Call) -> Scaling:
     """One tensor, with one number in the slices at indices."""
-    return converted(_assigned(call, call["index"], call["value"]), call["self"].dtype)
+    filled = selection_of(call.scaling("index"), _written(call, call["self"], call["value"]))
+    return converted(filled, call["self"].dtype)
 
 
 @degree_rule("put")
@@ -147,7 +140,7 @@ def index_put(call: Call) -> Scaling:
 
 def masks_among(indices: Sequence[Tensor | None]) -> list[Tensor]:
     """Return the masks among indices."""
-    return [i for i in indices if isinstance(i, Tensor) and i.dtype in (torch.bool, torch.uint8)]
+    return [i for i in indices if isinstance(i, Tensor) and i.dtype in _MASKS]
 
 
 def _together(call: Call, indices: Any) -> Scaling:
@@ -178,9 +171,9 @@ def _assigned(call: Call, indices: Any, source: Any) -> Scaling:
     written = call.scaling_of(source)
     if written.stepwise:
         return result
-    places = [i for i in tensors_in([indices]) if i.dtype not in (torch.bool, torch.uint8)]
-    if not places:
-        return result
+    places = list(tensors_in([indices]))
+    if len(places) == 1 and places[0].dtype in _MASKS:
+        return result  # the places of one mask differ
     remedy = "Add instead (scatter_add, index_add, accumulate=True) to zeros"
     if any(call.scaling_of(i).depends_on_input for i in places):
         what = "writes to places that depend on the input; where two coincide, its gradient counts both"
@@ -190,17 +183,6 @@ def _assigned(call: Call, indices: Any, source: Any) -> Scaling:
     if _coincide(call, places):
         return result.because(Reason(_SEVERAL_TIMES, remedy, kind="gradient"))
     return result
-
-
-def _overlap(size: Sequence[int], stride: Sequence[int]) -> bool:
-    """Return whether two elements of a strided tensor may lie at one place."""
-    span = 1
-    for extent, step in sorted(zip(size, stride, strict=True), key=lambda pair: pair[1]):
-        if extent > 1:
-            if step < span:
-                return True
-            span += (extent - 1) * step
-    return False
 
 
 def _coincide(call: Call, places: list[Tensor]) -> bool:
@@ -215,19 +197,26 @@ def _coincide(call: Call, places: list[Tensor]) -> bool:
         return bool((steps == 0).any())
     if name == "put":
         flat = places[0].reshape(-1) % max(target.numel(), 1)
-        return len(torch.unique(flat)) < flat.numel()
-    if name in ("index_copy", "index_fill"):
+        return _repeats(flat)
+    if name == "index_copy":
         flat = places[0].reshape(-1)
         flat = flat % target.shape[call["dim"]] if target.dim() else flat
-        return len(torch.unique(flat)) < flat.numel()
-    if len(places) < sum(isinstance(i, Tensor) for i in call["indices"]):
-        return True  # masks and numbers together: not told apart here
-    sizes = [target.shape[d] for d, i in enumerate(call["indices"]) if isinstance(i, Tensor)]
-    # One number for each place among the indexed dimensions.
-    flat = torch.zeros_like(places[0])
-    for place, extent in zip(places, sizes, strict=True):
-        flat = flat * extent + place % extent
-    return len(torch.unique(flat)) < flat.numel()
+        return _repeats(flat)
+    # One number for each place among the indexed dimensions; an index of None leaves a dimension out.
+    flat, dim = torch.zeros((), dtype=torch.int64, device=target.device), 0
+    for each in call["indices"]:
+        if each is None:
+            dim += 1
+            continue
+        for place in each.nonzero().unbind(1) if each.dtype in _MASKS else (each,):
+            flat = flat * target.shape[dim] + place % target.shape[dim]
+            dim += 1
+    return _repeats(flat)
+
+
+def _repeats(numbers: Tensor) -> bool:
+    ordered = numbers.flatten().sort().values
+    return bool((ordered[1:] == ordered[:-1]).any())
 
 
 def _reduced(call: Call, source: Any, how: str, *, include_self: bool) -> Scaling:

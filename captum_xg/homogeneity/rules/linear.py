@@ -39,20 +39,22 @@ def with_bias(call: Call, product: Scaling, bias: Any) -> Scaling:
     return sum_of(product, scaling)
 
 
-def factors(call: Call, *others: str) -> list[Scaling]:
-    """Return how the arguments scale that are neither written to, nor named among the others."""
+def product_in(call: Call, *others: str) -> Scaling:
+    """Return how the product of all tensors scales that are neither written to, nor named among the others."""
     written = {a.name for a in call.func._schema.arguments if a.kwarg_only and a.alias_info is not None}
-    return [
-        call.scaling_of(value)
-        for name, value in call.arguments.items()
-        if isinstance(value, Tensor) and name not in written and name not in others
-    ]
+    return call.product(
+        *(
+            value
+            for name, value in call.arguments.items()
+            if isinstance(value, Tensor) and name not in written and name not in others
+        )
+    )
 
 
 @degree_rule("mm", "bmm", "mv", "dot", "vdot", "ger", "outer", "linalg_cross", "cross", "_int_mm", "_trilinear")
 def multilinear(call: Call) -> Scaling:
     """Linear in every tensor."""
-    return product_of(*factors(call))
+    return product_in(call)
 
 
 @degree_rule("addmm", "addbmm", "baddbmm", "addmv", "addr", "_sparse_addmm")
@@ -72,14 +74,14 @@ def add_matrix_product_and_activate(call: Call) -> Scaling:
 
 
 def _sum_with_product(call: Call) -> Scaling:
-    product = product_of(*factors(call, "self")) if call.get("alpha", 1) != 0 else ZERO
+    product = product_in(call, "self") if call.get("alpha", 1) != 0 else ZERO
     return with_bias(call, product, call["self"] if call.get("beta", 1) != 0 else None)
 
 
 @degree_rule("linear", "mkldnn_linear")
 def linear(call: Call) -> Scaling:
     """Bilinear in input and weight, plus the bias."""
-    return with_bias(call, product_of(*factors(call, "bias")), call["bias"])
+    return with_bias(call, product_in(call, "bias"), call["bias"])
 
 
 @degree_rule(
@@ -110,7 +112,7 @@ def linear(call: Call) -> Scaling:
 )
 def convolution(call: Call) -> Scaling:
     """Bilinear in input and weight, padded with zeros, plus the bias; a ReLU after it keeps the degree."""
-    return with_bias(call, product_of(*factors(call, "bias")), call.get("bias"))
+    return with_bias(call, product_in(call, "bias"), call.get("bias"))
 
 
 @degree_rule("cudnn_convolution_add_relu", "miopen_convolution_add_relu")
@@ -130,7 +132,7 @@ def convolution_backward(call: Call) -> Sequence[Scaling]:
 @degree_rule("_sparse_mm")
 def sparse_product(call: Call) -> Scaling:
     """Bilinear; a mean divides by the number of entries, a maximum keeps the degree of the products."""
-    return product_of(*factors(call))
+    return product_in(call)
 
 
 @degree_rule("embedding")

@@ -91,8 +91,8 @@ def larger(call: Call) -> Scaling:
 
 @degree_rule("hardshrink", "softshrink", elementwise=True)
 def shrink(call: Call) -> Scaling:
-    """Zero within ±lambd; without that, x itself."""
-    if call["lambd"] == 0:
+    """Zero within ±lambd; without that, x itself (only hardshrink accepts less than zero)."""
+    if call["lambd"] <= 0:
         return call.scaling("self")
     reason = Reason(f"compares with the fixed threshold {call['lambd']:g}, which αx crosses", RECTIFIER)
     return nonlinear_of(call.scaling("self"), reason, otherwise=1.0)

@@ -7,8 +7,12 @@ from collections.abc import Sequence
 from captum_xg.homogeneity.call import Call
 from captum_xg.homogeneity.degree import CONSTANT, ZERO, Reason, Scaling, product_of, sum_of
 from captum_xg.homogeneity.registry import degree_rule
+from captum_xg.homogeneity.rules.arithmetic import given
 
 RANDOM = Reason("draws random numbers, so F(x) is no fixed function of x", "Call model.eval(), or leave it out")
+
+# Not a constant: what its numbers are now, zero perhaps, says nothing about the next pass.
+CHANCE = Scaling(0.0, stepwise=True, reasons=frozenset({RANDOM}))
 
 
 @degree_rule("native_dropout", elementwise=True)
@@ -19,13 +23,13 @@ def dropout(call: Call) -> Sequence[Scaling]:
         return scaling, CONSTANT
     if call["p"] == 1:
         return ZERO, CONSTANT
-    return scaling.because(RANDOM), CONSTANT.because(RANDOM)
+    return scaling.because(RANDOM), CHANCE
 
 
 @degree_rule("_fused_dropout")
 def fused_dropout(call: Call) -> Sequence[Scaling]:
     """Multiplies by a random mask."""
-    return call.scaling("self").because(RANDOM), CONSTANT.because(RANDOM)
+    return call.scaling("self").because(RANDOM), CHANCE
 
 
 @degree_rule(
@@ -35,14 +39,14 @@ def fused_dropout(call: Call) -> Sequence[Scaling]:
 )
 def draw(call: Call) -> Scaling:
     """Numbers that owe nothing to what was in the tensor before."""
-    return CONSTANT.because(RANDOM)
+    return CHANCE
 
 
 @degree_rule("normal")
 def draw_normal(call: Call) -> Scaling:
     """A mean and std·noise, either of which may be tensors; in place it fills a tensor."""
     if "self" in call.arguments:
-        return CONSTANT.because(RANDOM)
+        return CHANCE
     noise = product_of(call.scaling("std"), CONSTANT)
     return sum_of(call.scaling("mean"), noise).because(RANDOM)
 
@@ -50,5 +54,6 @@ def draw_normal(call: Call) -> Scaling:
 @degree_rule("bernoulli", "binomial", "poisson", "multinomial", "_standard_gamma", "_sample_dirichlet")
 def draw_with_parameters(call: Call) -> Scaling:
     """Numbers whose distribution may depend on the input."""
-    scaling = sum_of(*(call.scaling_of(tensor) for tensor in call.tensors()))
-    return scaling.in_steps().because(RANDOM)
+    # Where probabilities come apart from the tensor, that is only filled.
+    scaling = call.scaling("p") if "p" in call.arguments else sum_of(*given(call))
+    return CHANCE.because(*scaling.in_steps().reasons)

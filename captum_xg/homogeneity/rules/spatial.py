@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from captum_xg.homogeneity.call import Call
 from captum_xg.homogeneity.degree import Reason, Scaling, nonlinear_of, product_of
 from captum_xg.homogeneity.registry import degree_rule
+from captum_xg.homogeneity.rules.linalg import positions_of
 from captum_xg.homogeneity.rules.linear import with_bias
 from captum_xg.homogeneity.rules.shape import first_of, shaped_by
 
@@ -82,4 +83,4 @@ def roi_pool(call: Call) -> Sequence[Scaling]:
 @degree_rule("torchvision::nms")
 def suppressed(call: Call) -> Scaling:
     """As many indices as boxes are left."""
-    return shaped_by(product_of(*(nonlinear_of(s, _PLACES) for s in call.scalings("dets", "scores"))))
+    return shaped_by(product_of(*map(positions_of, call.scalings("dets", "scores"))))
