@@ -201,8 +201,8 @@ class Generator:
 
     Args:
         seed: From which it follows.
-        mode: ``"strict"``: only steps that keep a degree; ``"planted"``: and one that does not; ``"wild"``: any steps, to
-            any values; ``"escaping"``: strict, with one step by which a value leaves PyTorch.
+        mode: ``"strict"``: only steps that keep a degree; ``"planted"``: and one that does not; ``"wild"``: any steps,
+            to any values; ``"escaping"``: strict, with one step by which a value leaves PyTorch.
     """
 
     def __init__(self, seed: int, mode: str | None = None) -> None:
@@ -264,7 +264,15 @@ class Generator:
             self._draft = []
             try:
                 steps[name][1](self)
-            except (RejectedError, RuntimeError, IndexError, ValueError, TypeError, NotImplementedError, AssertionError):
+            except (
+                RejectedError,
+                RuntimeError,
+                IndexError,
+                ValueError,
+                TypeError,
+                NotImplementedError,
+                AssertionError,
+            ):
                 self.pool, self.constants, self.used, self.last = before
                 if self._draft:
                     self._restore()
@@ -329,7 +337,7 @@ class Generator:
         if v.k is None or k is None or v.k == k:
             return v
         if v.k == 0:
-            x = self.random.choice([name for name in self._inputs])
+            x = self.random.choice(list(self._inputs))
             return replace(v, name=f"({v} * {x}.norm().pow({k}))", k=k, steps=False, const=False)
         power = k / v.k
         if power > 0:

@@ -43,6 +43,19 @@ def _sparse(dense: torch.Tensor) -> torch.Tensor:
     return dense.relu().to_sparse()
 
 
+def _half(x: torch.Tensor) -> torch.Tensor:
+    buffer = torch.empty(4, 4, dtype=x.dtype)
+    buffer[:2] = x[:2]
+    buffer[2:] = x[:2] * 2
+    return buffer
+
+
+def _assign(x: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
+    result = torch.zeros_like(x)
+    result[_DISTINCT[0], 1] = v
+    return result + x
+
+
 _DISTINCT = torch.tensor([[2, 0, 1], [1, 2, 0]])
 _REPEATED = torch.tensor([[2, 0, 2], [1, 1, 1]])
 _MASK = torch.tensor([[True, False, True, True], [False, True, False, True], [True, True, False, False]])
@@ -88,7 +101,8 @@ _LINEAR = [
     ("embedding", lambda w: F.embedding(_DISTINCT, w), ((4, 3),)),
     ("embedding with padding", lambda w: F.embedding(_DISTINCT, w, padding_idx=0), ((4, 3),)),
     ("embedding by frequency", lambda w: F.embedding(_REPEATED, w, scale_grad_by_freq=True), ((4, 3),)),
-    ("embedding_bag sum", lambda w, f: F.embedding_bag(_DISTINCT, w, mode="sum", per_sample_weights=f), ((4, 3), (2, 3))),
+    ("embedding_bag sum",
+        lambda w, f: F.embedding_bag(_DISTINCT, w, mode="sum", per_sample_weights=f), ((4, 3), (2, 3))),
     ("embedding_bag mean", lambda w: F.embedding_bag(_DISTINCT, w, mode="mean"), ((4, 3),)),
     ("embedding_bag max", lambda w: F.embedding_bag(_DISTINCT, w, mode="max"), ((4, 3),)),
     ("einsum", lambda x, w: torch.einsum("bij,jk->bik", x, w), ((2, 3, 4), (4, 5))),
@@ -107,7 +121,7 @@ _GRU = nn.GRU(3, 4).double()
 
 _SHAPE = [
     ("view as integers", lambda x: x.view(torch.int64), ((3, 4),)),
-    ("view as complex", lambda x: torch.view_as_complex(x), ((3, 2),)),
+    ("view as complex", torch.view_as_complex, ((3, 2),)),
     ("complex in and out", lambda x: torch.view_as_real(x.conj() * 2).flatten(), (_complex(3),)),
     ("transpose in place", lambda x: x.clone().t_().clone(), ((3, 4),)),
     ("unsqueeze in place", lambda x: x.clone().unsqueeze_(0).squeeze_(0) * 2, ((3, 4),)),
@@ -119,8 +133,8 @@ _SHAPE = [
     ("copied to integers", lambda x: torch.zeros(3, 4, dtype=torch.int32).copy_(x), ((3, 4),)),
     ("copied to zeros", lambda x: torch.zeros(2, 3, 4, dtype=x.dtype).copy_(x), ((3, 4),)),
     ("copied over", lambda x, y: x.clone().copy_(y), ((3, 4), (4,))),
-    ("copy", lambda x, y: aten.copy(x, y), ((3, 4), (4,))),
-    ("half of it copied", lambda x: _half(x), ((3, 4),)),
+    ("copy", aten.copy, ((3, 4), (4,))),
+    ("half of it copied", _half, ((3, 4),)),
     ("cat of different degrees", lambda x, y: torch.cat([x, x * x, y]), ((3, 4), (3, 4))),
     ("stack with constants of zero", lambda x: torch.stack([x, torch.zeros_like(x)]), ((3, 4),)),
     ("stack with ones", lambda x: torch.stack([x, torch.ones_like(x)]), ((3, 4),)),
@@ -142,7 +156,7 @@ _SHAPE = [
     ("diagonal_backward", lambda g: aten.diagonal_backward(g, [3, 3], 0, 0, 1), ((3,),)),
     ("unfold_backward", lambda g: aten.unfold_backward(g, [5], 0, 3, 1), ((3, 3),)),
     *((name, getattr(torch, name), ((3, 4),)) for name in ("alias_copy", "t_copy", "detach_copy", "_neg_view_copy")),
-    ("unbind_copy", lambda x: torch.unbind_copy(x), ((3, 4),)),
+    ("unbind_copy", torch.unbind_copy, ((3, 4),)),
     ("split_copy", lambda x: torch.split_copy(x, 2), ((3, 4),)),
     ("as_strided_copy", lambda x: torch.as_strided_copy(x, (2, 2), (4, 1)), ((3, 4),)),
     ("view_copy", lambda x: torch.view_copy(x, (4, 3)), ((3, 4),)),
@@ -154,15 +168,9 @@ _SHAPE = [
     ("sparse matrix of values",
         lambda v, x: torch.sparse_coo_tensor(_DISTINCT[:, :2], v, (4, 4)).to_dense() @ x, ((2,), (4, 2))),
     ("stft", lambda x: torch.stft(x, 16, window=torch.ones(16, dtype=x.dtype), return_complex=True), ((1, 64),)),
-    ("istft", lambda x: torch.istft(torch.view_as_complex(x), 16, window=torch.ones(16, dtype=x.dtype)), ((1, 9, 8, 2),)),
+    ("istft",
+        lambda x: torch.istft(torch.view_as_complex(x), 16, window=torch.ones(16, dtype=x.dtype)), ((1, 9, 8, 2),)),
 ]  # fmt: skip
-
-
-def _half(x: torch.Tensor) -> torch.Tensor:
-    buffer = torch.empty(4, 4, dtype=x.dtype)
-    buffer[:2] = x[:2]
-    buffer[2:] = x[:2] * 2
-    return buffer
 
 
 _INDEXING = [
@@ -200,7 +208,7 @@ _INDEXING = [
     ("index_put by mask", lambda x, v: x.index_put((_MASK,), v), ((3, 4), ())),
     ("index_put by the input's mask", lambda x: x.index_put((x > 0,), torch.tensor(0.0, dtype=x.dtype)), ((3, 4),)),
     ("index_put mask and number", lambda x, v: x.index_put((_MASK[:, 0], _DISTINCT[0, :2]), v), ((3, 4), (2,))),
-    ("assigned by index", lambda x, v: _assign(x, v), ((3, 4), (3,))),
+    ("assigned by index", _assign, ((3, 4), (3,))),
     ("index by mask", lambda x: x[_MASK], ((3, 4),)),
     ("index by the input's mask", lambda x: x[x > 0], ((3, 4),)),
     ("index by the input's order", lambda x, y: y[x.argsort()], ((3,), (3, 2))),
@@ -230,12 +238,6 @@ _INDEXING = [
 ]  # fmt: skip
 
 
-def _assign(x: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
-    result = torch.zeros_like(x)
-    result[_DISTINCT[0], 1] = v
-    return result + x
-
-
 _GRID = torch.rand(1, 3, 3, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(0)) * 2 - 1
 _BOXES = torch.tensor([[0.3, 0.4, 3.2, 3.7], [1.1, 0.2, 2.8, 2.9]], dtype=torch.float64)
 _SCORES = torch.tensor([0.4, 0.9], dtype=torch.float64)
@@ -259,7 +261,8 @@ _REST = [
             _random_samples=torch.full((1, 2, 3), 0.3, dtype=x.dtype)), (1, 2, 6, 6, 6)),
         ("square", lambda x: F.lp_pool2d(x, 2, 2), (1, 2, 4, 4)),
         ("undone by fixed places", lambda x: F.max_unpool2d(x, _POOLED, 2), (1, 1, 2, 2)),
-        ("undone by its own places", lambda x: F.max_unpool2d(*F.max_pool2d(x, 2, return_indices=True), 2), (1, 1, 4, 4)),
+        ("undone by its own places",
+            lambda x: F.max_unpool2d(*F.max_pool2d(x, 2, return_indices=True), 2), (1, 1, 4, 4)),
         ("undone where places coincide",
             lambda x: F.max_unpool2d(x, torch.zeros_like(_POOLED), 2), (1, 1, 2, 2)),
     )),
@@ -289,7 +292,7 @@ _REST = [
     ("linspace of integers", lambda b: torch.linspace(0, b, 5, dtype=torch.int64), ((),)),
     ("logspace", lambda a, b: torch.logspace(a, b, 5, dtype=a.dtype), ((), ())),
     ("complex", torch.complex, ((3,), (3,))),
-    ("spectrum", lambda x: torch.fft.rfft2(x), ((3, 4),)),
+    ("spectrum", torch.fft.rfft2, ((3, 4),)),
     ("signal", lambda x: torch.fft.irfft(torch.view_as_complex(x), n=6), ((4, 2),)),
     ("complex spectrum", lambda x: torch.fft.fftn(x, norm="ortho"), (_complex(3, 4),)),
     ("matrix of full rank", lambda a, b: torch.linalg.lstsq(a, b).solution, ((4, 3), (4, 2))),
@@ -300,12 +303,13 @@ _REST = [
     ("packed factors", lambda a, b: torch.linalg.lu_solve(*torch.linalg.lu_factor(a), b), ((3, 3), (3, 2))),
     ("fixed packed factors",
         lambda b: torch.linalg.lu_solve(*torch.linalg.lu_factor(torch.eye(3, dtype=b.dtype) + 1), b), ((3, 2),)),
-    *((f"triangular {unit}", lambda a, b, unit=unit: torch.linalg.solve_triangular(a, b, upper=True, unitriangular=unit),
+    *((f"triangular {unit}",
+        lambda a, b, unit=unit: torch.linalg.solve_triangular(a, b, upper=True, unitriangular=unit),
         ((3, 3), (3, 2))) for unit in (False, True)),
     *((f"triangular_solve {unit}", lambda b, a, unit=unit: torch.triangular_solve(b, a, unitriangular=unit),
         ((3, 2), (3, 3))) for unit in (False, True)),
     ("cholesky", lambda a: torch.linalg.cholesky(a @ a.T), ((3, 3),)),
-    ("cholesky_solve", lambda b, a: torch.cholesky_solve(b, a), ((3, 2), (3, 3))),
+    ("cholesky_solve", torch.cholesky_solve, ((3, 2), (3, 3))),
     ("cholesky_inverse", torch.cholesky_inverse, ((3, 3),)),
     ("pinv with atol", lambda a: torch.linalg.pinv(a, atol=0.1), ((4, 3),)),
     ("pinv with rtol", lambda a: torch.linalg.pinv(a, rtol=0.1), ((4, 3),)),

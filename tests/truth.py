@@ -27,8 +27,8 @@ class Truth:
     """What a function was seen to do.
 
     Attributes:
-        values: Whether its values scale: ``"yes"``, ``"no"``, or ``"unclear"`` (deviations neither small nor large, which
-            are rounding magnified by cancellation, or a real but tiny offset).
+        values: Whether its values scale: ``"yes"``, ``"no"``, or ``"unclear"`` (deviations neither small nor large:
+            rounding magnified by cancellation, or a real but tiny offset).
         gradient: Whether autograd's gradient is that of its values: also ``"none"`` if autograd refuses, and
             ``"not finite"`` if it is NaN or infinite where the function has a derivative.
         degree: k if the values scale; None if they are zero throughout, which fits every k.
@@ -76,7 +76,7 @@ def _run(function: Function, inputs: Inputs, scale: float = 1.0) -> Tensor:
     return function(*(scale * x for x in inputs)).detach()
 
 
-# ----------------------------------------------------------------------------------------------------------------- values
+# --------------------------------------------------------------------------------------------------------------- values
 
 
 def _scaling(function: Function, points: Sequence[Inputs]) -> tuple[float | None, Literal["yes", "no", "unclear"], str]:
@@ -158,14 +158,16 @@ def _same(scaled: Tensor, expected: Tensor) -> Literal["yes", "no", "unclear"]:
     largest = float(torch.maximum(scaled.abs(), expected.abs()).max())
     difference = (scaled - expected).abs()
     relative = difference / torch.maximum(scaled.abs(), expected.abs()).clamp(min=1e-300)
-    if float(difference.max()) <= 1e-9 * largest and not bool(((relative > 1e-4) & (difference > 1e-12 * largest)).any()):
+    if float(difference.max()) <= 1e-9 * largest and not bool(
+        ((relative > 1e-4) & (difference > 1e-12 * largest)).any()
+    ):
         return "yes"
     if float(difference.max()) > 1e-5 * largest or bool(((relative > 1e-3) & (difference > 1e-9 * largest)).any()):
         return "no"
     return "unclear"
 
 
-# -------------------------------------------------------------------------------------------------------------- gradients
+# ------------------------------------------------------------------------------------------------------------ gradients
 
 
 def _gradients(

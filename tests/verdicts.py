@@ -72,7 +72,12 @@ def judge(program: Program, seed: int = -1) -> Outcome:
     draws = [program.inputs(1), program.inputs(2), program.inputs(3, "heavy")]
     try:
         truth = truth_of(program.function(), draws, [program.inputs(4, "positive"), program.inputs(5, "sparse")])
-    except (RuntimeError, IndexError, ValueError, ArithmeticError) as error:  # it does not run at all inputs of these shapes
+    except (
+        RuntimeError,
+        IndexError,
+        ValueError,
+        ArithmeticError,
+    ) as error:  # it does not run at all inputs of these shapes
         truth = Truth("unclear", "unclear", None, repr(error))
     return Outcome(seed, program, truth, certify(program.function(torch.float32), *program.inputs(1)))
 
@@ -141,7 +146,7 @@ class Tally:
         return "\n".join(lines)
 
 
-# ---------------------------------------------------------------------------------------------------------- cutting down
+# --------------------------------------------------------------------------------------------------------- cutting down
 
 
 def shrunk(program: Program, still: Callable[[Program], bool]) -> Program:

@@ -4,13 +4,15 @@
 scale-free; *escaping* ones take values out of PyTorch.
 """
 
+# ruff: noqa: E501  expressions are easier to read on one line
+
 from __future__ import annotations
 
 import math
 
 from programs import Generator, RejectedError, Var, common, step, times, total, unless_free
 
-# ------------------------------------------------------------------------------------------- one value, in its own shape
+# ------------------------------------------------------------------------------------------ one value, in its own shape
 
 # Expression, and the factor on the degree.
 UNARY: dict[str, tuple[str, float]] = {
@@ -143,7 +145,7 @@ def stepwise(g: Generator) -> None:
     g.let(STEPWISE[g.random.choice(list(STEPWISE))].format(a=a), a, k=times(a.k, 0), steps=a.k is not None)
 
 
-# ------------------------------------------------------------------------------------------------------ curved functions
+# ----------------------------------------------------------------------------------------------------- curved functions
 
 CURVED = {
     "exp": "{a}.exp()",
@@ -253,14 +255,25 @@ def module_with_offset(g: Generator) -> None:
     a = g.pick(dims=(2, 4))
     width = a.shape[1]
     flat = [
-        f"nn.Linear({width}, 3)", f"nn.LayerNorm({width})", f"shifted(nn.BatchNorm1d({width}))", "nn.GELU()",
-        "nn.Softmax(-1)", f"nn.Sequential(nn.Linear({width}, 4, bias=False), nn.ReLU6(), nn.Linear(4, 3, bias=False))",
-        "nn.Hardtanh()", "nn.SiLU()", f"nn.Bilinear({width}, {width}, 2)", f"nn.GRUCell({width}, 3, bias=False)",
-    ]  # fmt: skip
+        f"nn.Linear({width}, 3)",
+        f"nn.LayerNorm({width})",
+        f"shifted(nn.BatchNorm1d({width}))",
+        "nn.GELU()",
+        "nn.Softmax(-1)",
+        f"nn.Sequential(nn.Linear({width}, 4, bias=False), nn.ReLU6(), nn.Linear(4, 3, bias=False))",
+        "nn.Hardtanh()",
+        "nn.SiLU()",
+        f"nn.Bilinear({width}, {width}, 2)",
+        f"nn.GRUCell({width}, 3, bias=False)",
+    ]
     image = [
-        f"nn.Conv2d({width}, 2, 2)", f"nn.GroupNorm(1, {width})", f"shifted(nn.BatchNorm2d({width}))",
-        f"nn.InstanceNorm2d({width})", "nn.ConstantPad2d(1, 0.5)", f"nn.ConvTranspose2d({width}, 2, 2)",
-    ]  # fmt: skip
+        f"nn.Conv2d({width}, 2, 2)",
+        f"nn.GroupNorm(1, {width})",
+        f"shifted(nn.BatchNorm2d({width}))",
+        f"nn.InstanceNorm2d({width})",
+        "nn.ConstantPad2d(1, 0.5)",
+        f"nn.ConvTranspose2d({width}, 2, 2)",
+    ]
     build = g.random.choice(flat if len(a.shape) == 2 else image)
     module = g.module(build)
     arguments = f"{a}, {a}" if "Bilinear" in build else f"{a}"
@@ -272,9 +285,17 @@ def captured_offset(g: Generator) -> None:
     a = g.pick(lambda v: v.k != 0 or not g.strict)
     c = g.constant(*a.shape[-1:])
     form = g.random.choice(
-        ["{a} + {c}", "{c} - {a}", "torch.maximum({a}, {c})", "torch.cat([{a}, {c}.expand_as({a})], -1)",
-         "torch.where({a} > {c}, {a}, 0.5 * {a})", "{a}.clone().add_({c})", "{a}.clamp(min={c})",
-         "torch.where({a} > 0, {a}, {c})", "torch.addcmul({c}, {a}, {a})"]  # fmt: skip
+        [
+            "{a} + {c}",
+            "{c} - {a}",
+            "torch.maximum({a}, {c})",
+            "torch.cat([{a}, {c}.expand_as({a})], -1)",
+            "torch.where({a} > {c}, {a}, 0.5 * {a})",
+            "{a}.clone().add_({c})",
+            "{a}.clamp(min={c})",
+            "torch.where({a} > 0, {a}, {c})",
+            "torch.addcmul({c}, {a}, {a})",
+        ]
     )
     g.let(form.format(a=a, c=c), a, k=unless_free(a))
 
@@ -285,14 +306,23 @@ def different_degrees(g: Generator) -> None:
     b = g.pick(lambda v: v.k != a.k)
     b = g.fitted(b, a.shape)
     form = g.random.choice(
-        ["{a} + {b}", "{a} - {b}", "torch.maximum({a}, {b})", "torch.where({a} > {b}, {a}, -{a})",
-         "torch.stack([{a}, {b} + torch.zeros_like({a})])", "({a} > {b}).double()", "torch.hypot({a}, {b})",
-         "torch.where({a} > 0, {a}, {b})", "torch.atan2({a}, {b})", "torch.lerp({a}, {b} + 0 * {a}, 0.5)"]  # fmt: skip
+        [
+            "{a} + {b}",
+            "{a} - {b}",
+            "torch.maximum({a}, {b})",
+            "torch.where({a} > {b}, {a}, -{a})",
+            "torch.stack([{a}, {b} + torch.zeros_like({a})])",
+            "({a} > {b}).double()",
+            "torch.hypot({a}, {b})",
+            "torch.where({a} > 0, {a}, {b})",
+            "torch.atan2({a}, {b})",
+            "torch.lerp({a}, {b} + 0 * {a}, 0.5)",
+        ]
     )
     g.let(form.format(a=a, b=b), a, b, k=None)
 
 
-# ----------------------------------------------------------------------------------------------------------- two values
+# ---------------------------------------------------------------------------------------------------------- two values
 
 ALIKE = [
     "{a} + {b}", "{a} - {b}", "torch.add({a}, {b}, alpha=-0.5)", "torch.maximum({a}, {b})", "torch.minimum({a}, {b})",
@@ -331,8 +361,13 @@ def ratio(g: Generator) -> None:
     a = g.pick()
     b = g.fitted(g.pick(), a.shape)
     form = g.random.choice(
-        ["{a} / ({b}.abs() + {b}.norm())", "torch.div({a}, {b}.norm())", "{a} * {b}.square().sum().rsqrt()",
-         "{a} / {b}.abs().amax()", "{a}.clone().div_({b}.abs().mean())"]  # fmt: skip
+        [
+            "{a} / ({b}.abs() + {b}.norm())",
+            "torch.div({a}, {b}.norm())",
+            "{a} * {b}.square().sum().rsqrt()",
+            "{a} / {b}.abs().amax()",
+            "{a}.clone().div_({b}.abs().mean())",
+        ]
     )
     g.let(form.format(a=a, b=b), a, b, k=total(a.k, times(b.k, -1)))
 
@@ -342,9 +377,14 @@ def choice_by_a_third(g: Generator) -> None:
     a, b = g.pair()
     m = g.fitted(g.pick(), a.shape)
     form = g.random.choice(
-        ["torch.where({m} > 0, {a}, {b})", "torch.where({m} > {m}.mean(), {a}, {b})",
-         "{a} * ({m} > 0) + {b} * ({m} <= 0)", "torch.where({m}.detach() < {m}.detach().median(), {b}, {a})",
-         "torch.where({m}.bool(), {a}, {b})", "torch.lerp({a}, {b} * torch.ones_like({a}), ({m} > 0) * 0.5)"]  # fmt: skip
+        [
+            "torch.where({m} > 0, {a}, {b})",
+            "torch.where({m} > {m}.mean(), {a}, {b})",
+            "{a} * ({m} > 0) + {b} * ({m} <= 0)",
+            "torch.where({m}.detach() < {m}.detach().median(), {b}, {a})",
+            "torch.where({m}.bool(), {a}, {b})",
+            "torch.lerp({a}, {b} * torch.ones_like({a}), ({m} > 0) * 0.5)",
+        ]
     )
     g.let(form.format(a=a, b=b, m=m), a, b, replace_steps(m), k=common(a, b) if m.k is not None else None)
 
@@ -359,13 +399,17 @@ def norm_of_differences(g: Generator) -> None:
     a = g.pick(dims=(2, 4))
     b = g.exactly(g.companion(a), (2, math.prod(a.shape[1:])))
     form = g.random.choice(
-        ["torch.cdist({a}.flatten(1), {b})", "torch.cdist({a}.flatten(1), {b}, p=1.0)",
-         "({a}.flatten(1)[:, None] - {b}).abs().amax(-1)", "torch.dist({a}.flatten(1)[0], {b}[0])"]  # fmt: skip
+        [
+            "torch.cdist({a}.flatten(1), {b})",
+            "torch.cdist({a}.flatten(1), {b}, p=1.0)",
+            "({a}.flatten(1)[:, None] - {b}).abs().amax(-1)",
+            "torch.dist({a}.flatten(1)[0], {b}[0])",
+        ]
     )
     g.let(form.format(a=a, b=b), a, b, k=common(a, b))
 
 
-# ---------------------------------------------------------------------------------------------------- matrices and images
+# -------------------------------------------------------------------------------------------------- matrices and images
 
 
 @step(weight=6)
@@ -437,10 +481,15 @@ def bilinear(g: Generator) -> None:
 def gram(g: Generator) -> None:
     a = g.pick(dims=(2, 3))
     form = g.random.choice(
-        [("{a} @ {a}.transpose(-1, -2)", 2), ("torch.linalg.vector_norm({a} @ {a}.transpose(-1, -2), dim=-1)", 2),
-         ("torch.bmm({a}[None] if {a}.dim() == 2 else {a}, ({a}[None] if {a}.dim() == 2 else {a}).mT)", 2),
-         ("torch.linalg.svdvals({a})", 1), ("torch.linalg.matrix_norm({a})", 1), ("torch.trace({a}.reshape(-1, {d}))", 1),
-         ("torch.corrcoef({a}.reshape(-1, {d}) * torch.arange(1., {d} + 1))", 0)]  # fmt: skip
+        [
+            ("{a} @ {a}.transpose(-1, -2)", 2),
+            ("torch.linalg.vector_norm({a} @ {a}.transpose(-1, -2), dim=-1)", 2),
+            ("torch.bmm({a}[None] if {a}.dim() == 2 else {a}, ({a}[None] if {a}.dim() == 2 else {a}).mT)", 2),
+            ("torch.linalg.svdvals({a})", 1),
+            ("torch.linalg.matrix_norm({a})", 1),
+            ("torch.trace({a}.reshape(-1, {d}))", 1),
+            ("torch.corrcoef({a}.reshape(-1, {d}) * torch.arange(1., {d} + 1))", 0),
+        ]
     )
     g.let(form[0].format(a=a, d=a.shape[-1]), a, k=times(a.k, form[1]))
 
@@ -497,12 +546,22 @@ def convolution(g: Generator) -> None:
 def pooling(g: Generator) -> None:
     a = g.pick(dims=(4,))
     form = g.random.choice(
-        ["F.max_pool2d({a}, 2)", "F.avg_pool2d({a}, 2)", "F.avg_pool2d({a}, 3, stride=1, padding=1)",
-         "F.avg_pool2d({a}, 2, ceil_mode=True, count_include_pad=False)", "F.adaptive_avg_pool2d({a}, 2)",
-         "F.adaptive_max_pool2d({a}, 1)", "F.lp_pool2d({a}.abs(), 2, 2)", "-F.max_pool2d(-{a}, 2, ceil_mode=True)",
-         "F.max_pool2d({a}, 3, stride=1, padding=1)", "nn.MaxPool2d(2)({a})", "nn.AdaptiveAvgPool2d(1)({a})",
-         "F.max_unpool2d(*F.max_pool2d({a}[..., :2, :2], 2, return_indices=True), 2)", "F.avg_pool1d({a}.flatten(2), 3)",
-         "F.max_pool1d({a}.flatten(2), 2)"]  # fmt: skip
+        [
+            "F.max_pool2d({a}, 2)",
+            "F.avg_pool2d({a}, 2)",
+            "F.avg_pool2d({a}, 3, stride=1, padding=1)",
+            "F.avg_pool2d({a}, 2, ceil_mode=True, count_include_pad=False)",
+            "F.adaptive_avg_pool2d({a}, 2)",
+            "F.adaptive_max_pool2d({a}, 1)",
+            "F.lp_pool2d({a}.abs(), 2, 2)",
+            "-F.max_pool2d(-{a}, 2, ceil_mode=True)",
+            "F.max_pool2d({a}, 3, stride=1, padding=1)",
+            "nn.MaxPool2d(2)({a})",
+            "nn.AdaptiveAvgPool2d(1)({a})",
+            "F.max_unpool2d(*F.max_pool2d({a}[..., :2, :2], 2, return_indices=True), 2)",
+            "F.avg_pool1d({a}.flatten(2), 3)",
+            "F.max_pool1d({a}.flatten(2), 2)",
+        ]
     )
     g.let(form.format(a=a), a, k=a.k)
 
@@ -511,14 +570,25 @@ def pooling(g: Generator) -> None:
 def resampling(g: Generator) -> None:
     a = g.pick(dims=(4,))
     form = g.random.choice(
-        ["F.interpolate({a}, scale_factor=2)", "F.interpolate({a}, size=(4, 5), mode='bilinear', align_corners=False)",
-         "F.interpolate({a}, scale_factor=1.5, mode='bicubic')", "F.interpolate({a}, size=3, mode='area')",
-         "nn.Upsample(scale_factor=2, mode='bilinear')({a})", "F.unfold({a}, 2)", "F.pixel_unshuffle({a}[..., :2, :2], 2)",
-         "F.fold(F.unfold({a}, 2), {a}.shape[2:], 2)", "F.pixel_shuffle(torch.cat([{a}] * 4, 1), 2)",
-         "F.grid_sample({a}, F.affine_grid(torch.eye(2, 3)[None].double().expand({n}, 2, 3), (1, 1, 3, 3))"
-         ".expand({n}, 3, 3, 2), align_corners=False)", "torch.fft.fft2({a}).abs()", "torch.fft.rfft2({a}).imag",
-         "F.channel_shuffle(torch.cat([{a}, {a}], 1), 2)", "F.interpolate({a}.flatten(2), size=4, mode='linear')",
-         "F.interpolate({a}, size=(2, 2), mode='nearest-exact')", "{a}.rot90(1, (2, 3))"]  # fmt: skip
+        [
+            "F.interpolate({a}, scale_factor=2)",
+            "F.interpolate({a}, size=(4, 5), mode='bilinear', align_corners=False)",
+            "F.interpolate({a}, scale_factor=1.5, mode='bicubic')",
+            "F.interpolate({a}, size=3, mode='area')",
+            "nn.Upsample(scale_factor=2, mode='bilinear')({a})",
+            "F.unfold({a}, 2)",
+            "F.pixel_unshuffle({a}[..., :2, :2], 2)",
+            "F.fold(F.unfold({a}, 2), {a}.shape[2:], 2)",
+            "F.pixel_shuffle(torch.cat([{a}] * 4, 1), 2)",
+            "F.grid_sample({a}, F.affine_grid(torch.eye(2, 3)[None].double().expand({n}, 2, 3), (1, 1, 3, 3))"
+            ".expand({n}, 3, 3, 2), align_corners=False)",
+            "torch.fft.fft2({a}).abs()",
+            "torch.fft.rfft2({a}).imag",
+            "F.channel_shuffle(torch.cat([{a}, {a}], 1), 2)",
+            "F.interpolate({a}.flatten(2), size=4, mode='linear')",
+            "F.interpolate({a}, size=(2, 2), mode='nearest-exact')",
+            "{a}.rot90(1, (2, 3))",
+        ]
     )
     g.let(form.format(a=a, n=a.shape[0]), a, k=a.k)
 
@@ -547,7 +617,7 @@ def normalization(g: Generator) -> None:
     else:
         w = g.constant(channels)
         v = g.constant(channels, source="{}.abs() + 0.5")
-        zeros = "torch.zeros({}, dtype=torch.float64)".format(channels)
+        zeros = f"torch.zeros({channels}, dtype=torch.float64)"
         g.let(f"F.batch_norm({a}, {zeros}, {v}, {w}, {zeros})", a, k=a.k)
 
 
@@ -558,7 +628,7 @@ def recurrent(g: Generator) -> None:
     g.let(f"{module}({a})[0]", a, k=a.k)
 
 
-# ------------------------------------------------------------------------------------------------- reductions and choices
+# ----------------------------------------------------------------------------------------------- reductions and choices
 
 REDUCTIONS: dict[str, float] = {
     "{a}.sum({d})": 1, "{a}.mean({d})": 1, "{a}.amax({d})": 1, "{a}.max({d}).values": 1, "{a}.min({d}).values": 1,
@@ -591,19 +661,27 @@ def choice_by_order(g: Generator) -> None:
     a = g.pick(lambda v: len(v.shape) >= 1 and v.shape[-1] > 1)
     b = g.exactly(g.pick(), a.shape)
     form = g.random.choice(
-        ["{a}.gather(-1, {b}.argsort(-1))", "{a}.gather(-1, {b}.argmax(-1, keepdim=True))", "{a}.topk(2, -1).values",
-         "torch.take_along_dim({a}, {b}.topk(2, -1).indices, -1)", "{a}.sort(-1, stable=True)[0]",
-         "torch.zeros_like({a}).scatter(-1, {b}.argsort(-1), {a})", "{a}[..., {b}.flatten()[:1].argsort()]",
-         "torch.zeros_like({a}).scatter_add(-1, {b}.argsort(-1) // 2, {a})", "{a}.flatten()[{b}.flatten().argsort()]",
-         "{a}.index_select(-1, {b}.flatten()[:{d}].argsort())", "{a} * ({b}.argmax(-1, keepdim=True) == torch.arange({d}))",
-         "torch.zeros_like({a}).index_add(0, torch.arange({a}.shape[0]), {a})",
-         "torch.zeros({d}, dtype=torch.float64).index_put(({b}.flatten()[:{d}].argsort(),), {a}.flatten()[:{d}])"]
-    )  # fmt: skip
+        [
+            "{a}.gather(-1, {b}.argsort(-1))",
+            "{a}.gather(-1, {b}.argmax(-1, keepdim=True))",
+            "{a}.topk(2, -1).values",
+            "torch.take_along_dim({a}, {b}.topk(2, -1).indices, -1)",
+            "{a}.sort(-1, stable=True)[0]",
+            "torch.zeros_like({a}).scatter(-1, {b}.argsort(-1), {a})",
+            "{a}[..., {b}.flatten()[:1].argsort()]",
+            "torch.zeros_like({a}).scatter_add(-1, {b}.argsort(-1) // 2, {a})",
+            "{a}.flatten()[{b}.flatten().argsort()]",
+            "{a}.index_select(-1, {b}.flatten()[:{d}].argsort())",
+            "{a} * ({b}.argmax(-1, keepdim=True) == torch.arange({d}))",
+            "torch.zeros_like({a}).index_add(0, torch.arange({a}.shape[0]), {a})",
+            "torch.zeros({d}, dtype=torch.float64).index_put(({b}.flatten()[:{d}].argsort(),), {a}.flatten()[:{d}])",
+        ]
+    )
     k = a.k if b.k is not None else None
     g.let(form.format(a=a, b=b, d=a.shape[-1]), a, replace_steps(b), k=k)
 
 
-# ------------------------------------------------------------------------------------------------------- shapes and parts
+# ----------------------------------------------------------------------------------------------------- shapes and parts
 
 REARRANGED = [
     "{a}[..., 1:]", "{a}[:, ::2]", "{a}[0]", "{a}[..., 0]", "{a}[:, None]", "{a}.flatten()", "{a}.flatten(1)",
@@ -646,8 +724,13 @@ def joined(g: Generator) -> None:
     a = g.pick(lambda v: len(v.shape) >= 1)
     b = g.exactly(g.companion(a) if g.strict else g.pick(), a.shape)
     form = g.random.choice(
-        ["torch.cat([{a}, {b}], 0)", "torch.cat([{a}, {b}], -1)", "torch.stack([{a}, {b}], -1)", "torch.vstack([{a}, {b}])",
-         "torch.cat([{b}, torch.zeros_like({b}), {a}], 0)"]  # fmt: skip
+        [
+            "torch.cat([{a}, {b}], 0)",
+            "torch.cat([{a}, {b}], -1)",
+            "torch.stack([{a}, {b}], -1)",
+            "torch.vstack([{a}, {b}])",
+            "torch.cat([{b}, torch.zeros_like({b}), {a}], 0)",
+        ]
     )
     g.let(form.format(a=a, b=b), a, b, k=common(a, b))
 
@@ -658,9 +741,18 @@ def computed_constant(g: Generator) -> None:
     d = a.shape[-1]
     c = g.constant(d)
     scale = g.random.choice(
-        ["torch.arange({d}, dtype=torch.float64)", "torch.linspace(-1, 1, {d}, dtype=torch.float64)", "{c}.softmax(0)",
-         "torch.ones({d}).double().cumsum(0)", "{c}.exp()", "({c} > 0).double()", "{c}.sort().values", "torch.eye({d})[0]",
-         "({c} - {c}.mean()).sign()", "torch.full(({d},), 2.0, dtype=torch.float64) * {c}"]  # fmt: skip
+        [
+            "torch.arange({d}, dtype=torch.float64)",
+            "torch.linspace(-1, 1, {d}, dtype=torch.float64)",
+            "{c}.softmax(0)",
+            "torch.ones({d}).double().cumsum(0)",
+            "{c}.exp()",
+            "({c} > 0).double()",
+            "{c}.sort().values",
+            "torch.eye({d})[0]",
+            "({c} - {c}.mean()).sign()",
+            "torch.full(({d},), 2.0, dtype=torch.float64) * {c}",
+        ]
     ).format(d=d, c=c)
     offset = g.random.choice(["", "", f" + ({c} - {c})", f" + 0 * {c}", f" - torch.zeros({d})"])
     g.let(f"{a} * {scale}{offset}", a, k=a.k)
@@ -775,16 +867,24 @@ def buffer_of_one_degree(g: Generator) -> None:
     shape = f"{a.shape[0]}, {d + 3}"
     g.do(
         g.random.choice(
-            ["{t} = torch.zeros({s}, dtype=torch.float64)", "{t} = {a}.new_zeros({s})", "{t} = {a}.new_empty({s}).zero_()",
-             "{t} = torch.empty({s}, dtype=torch.float64)\n{t}[:, -1] = 0", "{t} = torch.full(({s}), 0.0).double()",
-             "{t} = torch.empty({s}, dtype=torch.float64).fill_(0)", "{t} = torch.ones({s}).double() * 0.0"]  # fmt: skip
+            [
+                "{t} = torch.zeros({s}, dtype=torch.float64)",
+                "{t} = {a}.new_zeros({s})",
+                "{t} = {a}.new_empty({s}).zero_()",
+                "{t} = torch.empty({s}, dtype=torch.float64)\n{t}[:, -1] = 0",
+                "{t} = torch.full(({s}), 0.0).double()",
+                "{t} = torch.empty({s}, dtype=torch.float64).fill_(0)",
+                "{t} = torch.ones({s}).double() * 0.0",
+            ]
         ).format(t=t, s=shape, a=a)
     )
     fills = [f"{t}[:, :{d}] = {a}", f"{t}[:, {d}:{d + 2}] = {b}"]
     g.random.shuffle(fills)
     for fill in fills:
         g.do(fill)
-    g.let(g.random.choice(["{t}", "{t}.relu()", "{t}.sum(0)", "{t}.clone()", "{t}.T"]).format(t=t), a, b, k=common(a, b))
+    g.let(
+        g.random.choice(["{t}", "{t}.relu()", "{t}.sum(0)", "{t}.clone()", "{t}.T"]).format(t=t), a, b, k=common(a, b)
+    )
 
 
 @step(weight=4)
@@ -797,12 +897,16 @@ def part_of_a_mixed_buffer(g: Generator) -> None:
         b = g.exactly(g.pick(), (n, 2))
     t = g.name()
     build = g.random.choice(
-        ["{t} = torch.empty({n}, {e}, dtype=torch.float64)\n{t}[:, :{d}] = {a}\n{t}[:, {d}:] = {b}",
-         "{t} = torch.cat([{a}, {b}], 1)", "{t} = torch.zeros({n}, {e}).double()\n{t}[:, {d}:].copy_({b})\n{t}[:, :{d}] += {a}",
-         "{t} = torch.cat([{b}, {a}], 1).roll(-2, 1)", "{t} = torch.cat([{b}.T, {a}.T]).T.flip(1).contiguous().flip(1).roll(-2, 1)",
-         "{t} = F.pad({a}, (0, 2))\n{t}[:, -2:] = {b}", "{t} = F.pad({a}, (0, 2), value=0.5)",
-         "{t} = torch.ones({n}, {e}).double()\n{t}.narrow(1, 0, {d}).copy_({a})",
-        ]  # fmt: skip
+        [
+            "{t} = torch.empty({n}, {e}, dtype=torch.float64)\n{t}[:, :{d}] = {a}\n{t}[:, {d}:] = {b}",
+            "{t} = torch.cat([{a}, {b}], 1)",
+            "{t} = torch.zeros({n}, {e}).double()\n{t}[:, {d}:].copy_({b})\n{t}[:, :{d}] += {a}",
+            "{t} = torch.cat([{b}, {a}], 1).roll(-2, 1)",
+            "{t} = torch.cat([{b}.T, {a}.T]).T.flip(1).contiguous().flip(1).roll(-2, 1)",
+            "{t} = F.pad({a}, (0, 2))\n{t}[:, -2:] = {b}",
+            "{t} = F.pad({a}, (0, 2), value=0.5)",
+            "{t} = torch.ones({n}, {e}).double()\n{t}.narrow(1, 0, {d}).copy_({a})",
+        ]
     ).format(t=t, n=n, d=d, e=d + 2, a=a, b=b)
     if "{b}" not in build and str(b) not in build:
         b = Var("0", (), 0.0, const=True, steps=True)
@@ -812,13 +916,25 @@ def part_of_a_mixed_buffer(g: Generator) -> None:
 
 def _read_part(g: Generator, t: str, a: Var, n: int, d: int) -> None:
     read = g.random.choice(
-        [("{t}[:, :{d}]", 1), ("F.relu({t})[:, :{d}]", 1), ("({t} * {t})[:, :{d}]", 2), ("{t}.split([{d}, 2], 1)[0]", 1),
-         ("{t}.flip(1)[:, -{d}:]", 1), ("{t}.T[:{d}].sum(0)", 1), ("{t}[:, 0]", 1),
-         ("torch.where({t} > 0, {t}, 0.5 * {t})[:, :{d}]", 1), ("{t}.index_select(1, torch.arange({d}))", 1),
-         ("{t}.gather(1, torch.zeros({n}, 2, dtype=torch.int64))", 1), ("{t}.clone().narrow(1, 0, {d}).relu_()", 1),
-         ("{t}.abs().unbind(1)[0]", 1), ("{t}.view(-1).as_strided(({n},), ({d} + 2,)) if {t}.is_contiguous() else {t}[:, 0]", 1),
-         ("({t} * torch.cat([torch.ones({d}), torch.zeros(2)]))[:, :{d}]", 1), ("F.pad({t}, (0, -2))", 1),
-         ("({t}.relu() + {t}.abs()).chunk({d} + 2, 1)[0]", 1), ("{t}.reshape(-1)[torch.arange({n}) * ({d} + 2)]", 1)]  # fmt: skip
+        [
+            ("{t}[:, :{d}]", 1),
+            ("F.relu({t})[:, :{d}]", 1),
+            ("({t} * {t})[:, :{d}]", 2),
+            ("{t}.split([{d}, 2], 1)[0]", 1),
+            ("{t}.flip(1)[:, -{d}:]", 1),
+            ("{t}.T[:{d}].sum(0)", 1),
+            ("{t}[:, 0]", 1),
+            ("torch.where({t} > 0, {t}, 0.5 * {t})[:, :{d}]", 1),
+            ("{t}.index_select(1, torch.arange({d}))", 1),
+            ("{t}.gather(1, torch.zeros({n}, 2, dtype=torch.int64))", 1),
+            ("{t}.clone().narrow(1, 0, {d}).relu_()", 1),
+            ("{t}.abs().unbind(1)[0]", 1),
+            ("{t}.view(-1).as_strided(({n},), ({d} + 2,)) if {t}.is_contiguous() else {t}[:, 0]", 1),
+            ("({t} * torch.cat([torch.ones({d}), torch.zeros(2)]))[:, :{d}]", 1),
+            ("F.pad({t}, (0, -2))", 1),
+            ("({t}.relu() + {t}.abs()).chunk({d} + 2, 1)[0]", 1),
+            ("{t}.reshape(-1)[torch.arange({n}) * ({d} + 2)]", 1),
+        ]
     )
     g.let(read[0].format(t=t, d=d, n=n), a, k=times(a.k, read[1]))
 
@@ -829,9 +945,11 @@ def part_of_a_buffer_mixed_by_indices(g: Generator) -> None:
     n, d = a.shape
     t = g.name()
     build = g.random.choice(
-        ["{t} = torch.ones({e}, {n}).double().T\n{t}[:, torch.arange({d})] = {a}",
-         "{t} = torch.ones({n}, {e}).double().index_copy(1, torch.arange({d}), {a})",
-         "{t} = torch.ones({n}, {e}).double().scatter(1, torch.arange({d}).expand({n}, {d}), {a})"]  # fmt: skip
+        [
+            "{t} = torch.ones({e}, {n}).double().T\n{t}[:, torch.arange({d})] = {a}",
+            "{t} = torch.ones({n}, {e}).double().index_copy(1, torch.arange({d}), {a})",
+            "{t} = torch.ones({n}, {e}).double().scatter(1, torch.arange({d}).expand({n}, {d}), {a})",
+        ]
     )
     g.do(build.format(t=t, n=n, d=d, e=d + 2, a=a))
     _read_part(g, t, a, n, d)
@@ -847,21 +965,32 @@ def all_of_a_mixed_buffer(g: Generator) -> None:
     else:
         b = g.exactly(g.pick(lambda v: v.k != a.k), (n, 2))
     g.do(f"{t} = torch.empty({n}, {d + 2}, dtype=torch.float64)\n{t}[:, :{d}] = {a}\n{t}[:, {d}:] = {b}")
-    form = g.random.choice(["{t}", "{t}.sum(1)", "{t}.flip(1)[:, :3]", "{t} @ {t}.T", "{t}[:, -2:].mul_(2)", "{t}.amax(1)"])
+    form = g.random.choice(
+        ["{t}", "{t}.sum(1)", "{t}.flip(1)[:, :3]", "{t} @ {t}.T", "{t}[:, -2:].mul_(2)", "{t}.amax(1)"]
+    )
     g.let(form.format(t=t), a, b, k=None)
 
 
-# --------------------------------------------------------------------------------------------------------- cut gradients
+# -------------------------------------------------------------------------------------------------------- cut gradients
 
 
 @step("breaking", weight=3)
 def cut(g: Generator) -> None:
     a = g.pick(lambda v: not v.steps and len(v.shape) >= 1)
     form, power = g.random.choice(
-        [("{a}.detach()", 1), ("{a}.data * 1.0", 1), ("{a} / {a}.detach().norm()", 0), ("{a} * {a}.detach().abs().mean()", 2),
-         ("{a} - {a}.detach().mean()", 1), ("{a} * ({a}.detach() / {a}.detach().norm())", 1), ("{a}.detach().clone().relu_()", 1),
-         ("torch.cat([{a}, {a}.detach()])", 1), ("torch.stack([{a}, {a}.data]).sum(0)", 1),
-         ("torch.where({a} > 0, {a}, {a}.detach())", 1), ("{a} * torch.softmax({a}.detach() / {a}.norm(), -1)", 1)]  # fmt: skip
+        [
+            ("{a}.detach()", 1),
+            ("{a}.data * 1.0", 1),
+            ("{a} / {a}.detach().norm()", 0),
+            ("{a} * {a}.detach().abs().mean()", 2),
+            ("{a} - {a}.detach().mean()", 1),
+            ("{a} * ({a}.detach() / {a}.detach().norm())", 1),
+            ("{a}.detach().clone().relu_()", 1),
+            ("torch.cat([{a}, {a}.detach()])", 1),
+            ("torch.stack([{a}, {a}.data]).sum(0)", 1),
+            ("torch.where({a} > 0, {a}, {a}.detach())", 1),
+            ("{a} * torch.softmax({a}.detach() / {a}.norm(), -1)", 1),
+        ]
     )
     g.let(form.format(a=a), a, k=times(a.k, power), cut=True)
 
@@ -891,7 +1020,7 @@ def cut_by_block(g: Generator) -> None:
         g.keep(v, a, k=a.k, cut=True)
 
 
-# ------------------------------------------------------------------------------------------------------ out of PyTorch
+# ----------------------------------------------------------------------------------------------------- out of PyTorch
 
 ESCAPES = [
     "{v} = {a} * F.one_hot({a}.argmax(-1), {a}.shape[-1])",  # which looks whether the indices are in range

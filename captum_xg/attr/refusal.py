@@ -52,7 +52,7 @@ def uncertified_message(certificate: Certificate, degree: float | None, where: s
     return "\n".join(
         [
             f"{where}: {found}",
-            *certificate.finding_lines(),
+            *certificate.finding_lines(most=10),
             "  What to do: mend what is named above; or use captum.attr.IntegratedGradients, which needs no homogeneity"
             f"{untold}; or pass on_violation='warn' to get {result} as it is. certify(…) gives the whole certificate.",
         ]

@@ -93,8 +93,8 @@ class XGradient(GradientAttribution):  # type: ignore[misc]  # Captum has no typ
         check_rtol(rtol, "XGradient")
         if validate == "off" and self.degree == "auto":
             raise DegreeError(
-                "XGradient: degree='auto' is found by the numeric check or by the certificate, and validate='off' leaves "
-                "out both."
+                "XGradient: degree='auto' is found by the numeric check or by the certificate, and validate='off' "
+                "leaves out both."
             )
         self.validate = validate
         self.on_violation = on_violation

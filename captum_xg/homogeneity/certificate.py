@@ -36,16 +36,31 @@ class Violation:
     further: tuple[tuple[str, str, str], ...] = ()
 
     def __str__(self) -> str:
-        name = f"{self.module or 'forward'} ({self.type})" if self.type else self.module or "forward function"
-        lines = [f"{name}: {self.reason}  [{self.op}{_at(self.location)}]"]
-        lines += [f"  also {reason}  [{op}{_at(location)}]" for op, location, reason in self.further]
-        if self.remedy:
-            lines.append(f"  → {self.remedy}.")
-        return "\n".join(lines)
+        return "\n".join([*self.lines(), *([f"  → {self.remedy}."] if self.remedy else [])])
+
+    def lines(self) -> list[str]:
+        """Return what happens, and where, without the remedy."""
+        name = f"{self.module or 'the model itself'} ({self.type})" if self.type else self.module or "forward function"
+        lines = [f"{name}: {self.reason}{_at(self.op, self.location)}"]
+        return lines + [f"  also {reason}{_at(op, location)}" for op, location, reason in self.further]
 
 
-def _at(location: str) -> str:
-    return f", {location}" if location else ""
+def _at(op: str, location: str) -> str:
+    place = ", ".join(filter(None, (op, location)))
+    return f"  [{place}]" if place else ""
+
+
+def _listed(violations: list[Violation], most: int | None) -> list[str]:
+    """Return violations as indented lines, a remedy once for those in a row that share it."""
+    shown = violations if most is None else violations[:most]
+    lines = []
+    for i, violation in enumerate(shown):
+        lines += [f"    {line}" for line in violation.lines()]
+        if violation.remedy and (i + 1 == len(shown) or shown[i + 1].remedy != violation.remedy):
+            lines.append(f"      → {violation.remedy}.")
+    if len(shown) < len(violations):
+        lines.append(f"    … and {len(violations) - len(shown)} more modules (all in the certificate)")
+    return lines
 
 
 @dataclass(frozen=True)
@@ -153,15 +168,13 @@ class Certificate:
         lines += [f"  {note}" for note in self.notes]
         return "\n".join(lines)
 
-    def finding_lines(self) -> list[str]:
-        """Return what speaks against homogeneity as indented lines."""
+    def finding_lines(self, most: int | None = None) -> list[str]:
+        """Return what speaks against homogeneity as indented lines: the first ``most`` modules, or all."""
         lines = []
         if self.violations:
-            lines.append("  What breaks it, in order of execution:")
-            lines += [f"    {line}" for violation in self.violations for line in str(violation).splitlines()]
+            lines += ["  What breaks it, in order of execution:", *_listed(self.violations, most)]
         if self.unsupported:
-            lines.append("  Nothing is known about:")
-            lines += [f"    {line}" for violation in self.unsupported for line in str(violation).splitlines()]
+            lines += ["  Nothing is known about:", *_listed(self.unsupported, most)]
         if self.counterexample is not None:
             c = self.counterexample
             lines.append(

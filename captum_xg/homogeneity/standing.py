@@ -19,6 +19,7 @@ from captum_xg.homogeneity.modules import modules_of, require_evaluation_mode
 from captum_xg.homogeneity.tracer import shares_memory
 
 _SIMPLE = frozenset({bool, int, float, complex, str, bytes, type(None), torch.dtype, torch.device, torch.Size, slice})
+_STRIDED = torch.strided
 _TENSORS = frozenset({"_parameters", "_buffers"})
 _BOOKKEEPING = frozenset(nn.Module().__dict__)
 _HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
@@ -54,7 +55,7 @@ class StandingProofs:
     """Remembers proofs for one forward function.
 
     A proof is used again if every module, parameter and buffer is the same object with the same memory, shape and
-    dtype, every mode, hook and plain attribute is the same, and everything that the proof asked about constants (such as: is
+    dtype, every mode, hook and plain attribute is the same, and everything that the proof asked about constants (is
     this bias zero?) has the same answer. The numbers in weights are not part of it, so training does not end a proof.
     """
 
@@ -120,39 +121,43 @@ def _state(
     ]
     seen: set[int] = set()
     for root in modules_of(forward_func):
-        _add_module(root, parts, anchors, seen)
+        if id(root) not in seen:
+            _add_module(root, parts, anchors, seen)
     return tuple(parts), anchors
 
 
 def _add_module(module: nn.Module, parts: list[Hashable], anchors: list[Any], seen: set[int]) -> None:
-    if id(module) in seen:
-        parts.append(id(module))
-        return
+    # This runs at every attribution, so it counts microseconds.
     seen.add(id(module))
     anchors.append(module)
     attributes = module.__dict__
-    parts.append((id(module), type(module)))
+    add = parts.append
+    add(id(module.__class__))
     for name, value in attributes.items():
-        if value.__class__ in _SIMPLE:
-            parts.append(value)
+        kind = value.__class__
+        if kind in _SIMPLE:
+            add(value)
+        elif kind is tuple:
+            anchors.append(value)
+            add(id(value))
         elif name in _TENSORS:
-            parts += [None if tensor is None else _named(tensor, anchors) for tensor in value.values()]
+            for tensor in value.values():
+                if tensor is None:
+                    add(None)
+                    continue
+                anchors.append(tensor)
+                parts += id(tensor), tensor.data_ptr() if tensor.layout is _STRIDED else 0, tensor.shape, tensor.dtype
+        elif name == "_modules":
+            for key, child in value.items():
+                parts += key, id(child)
+                if child is not None and id(child) not in seen:
+                    _add_module(child, parts, anchors, seen)
         elif name in _HOOKS:
             if value:
                 anchors.extend(value.values())
-                parts.append(tuple(map(id, value.values())))
-        elif name == "_modules":
-            parts.append(tuple(value))
+                add(tuple(map(id, value.values())))
         elif name not in _BOOKKEEPING:
-            parts.append(_named(value, anchors))
-    for child in module._modules.values():
-        if child is not None:
-            _add_module(child, parts, anchors, seen)
-
-
-def _tensor_state(tensor: Tensor) -> Hashable:
-    address = tensor.data_ptr() if tensor.layout == torch.strided else 0
-    return id(tensor), address, tensor.shape, tensor.dtype
+            add(_named(value, anchors))
 
 
 def _named(value: Any, anchors: list[Any]) -> Hashable:
@@ -165,7 +170,9 @@ def _named(value: Any, anchors: list[Any]) -> Hashable:
     if kind is dict:
         return tuple((key, _named(part, anchors)) for key, part in value.items() if isinstance(key, str))
     anchors.append(value)
-    return _tensor_state(value) if isinstance(value, Tensor) else id(value)
+    if isinstance(value, Tensor):
+        return id(value), value.data_ptr() if value.layout is _STRIDED else 0, value.shape, value.dtype
+    return id(value)
 
 
 def _callable_state(value: Any, anchors: list[Any], depth: int) -> Hashable:

@@ -16,7 +16,7 @@ SCALES = (1e-3, 1 / 17, 0.37, 2.6, 31.0, 1e3)
 
 TOLERANCE = 1e-6
 _SLOPE_TOLERANCE = 1e-4
-_STEPS = (1e-5, 1e-7)
+_STEPS = (1e-5, 1e-7, 1e-9)
 _TINY = 1e-200
 
 Function = Callable[..., Any]
@@ -158,8 +158,13 @@ def _against(gradients: list[Tensor], directions: list[Tensor], expected: Tensor
 
 def output_tensors(function: Function, arguments: Sequence[Any]) -> list[Tensor]:
     """Return the tensors that F returns; what it draws at random is the same at every call."""
-    torch.manual_seed(0)
-    return [leaf for leaf in tree_leaves(function(*arguments)) if isinstance(leaf, Tensor)]
+    generator = torch.default_generator  # torch.manual_seed takes longer than most operations
+    state = generator.get_state()
+    generator.manual_seed(0)
+    try:
+        return [leaf for leaf in tree_leaves(function(*arguments)) if isinstance(leaf, Tensor)]
+    finally:
+        generator.set_state(state)
 
 
 def misfit(observation: Observation, scales: Sequence[float], degree: float) -> str:

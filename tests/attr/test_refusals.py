@@ -154,29 +154,32 @@ def test_a_bias_behind_activations_that_are_all_zero_is_named() -> None:
 
 # ------------------------------------------------------------------------------------------------ layers of other kinds
 
+RECTIFIER = "Replace it by nn.ReLU, nn.LeakyReLU or nn.PReLU"
+LOGITS = "Explain the logits"
+WITHOUT = "network without normalisation"
 LAYERS = [
-    (nn.ReLU6(), "saturates at a fixed value", "Replace it by nn.ReLU"),
-    (nn.Hardtanh(), "saturates at a fixed value", "Replace it by nn.ReLU"),
-    (nn.Hardswish(), "saturates at a fixed value", "Replace it by nn.ReLU"),
-    (nn.Hardsigmoid(), "saturates at a fixed value", "Replace it by nn.ReLU"),
-    (nn.GELU(), "is curved", "nn.LeakyReLU"),
-    (nn.SiLU(), "is curved", "nn.LeakyReLU"),
-    (nn.Mish(), "is curved", "nn.LeakyReLU"),
-    (nn.ELU(), "is curved", "nn.LeakyReLU"),
-    (nn.Softplus(), "is curved", "nn.LeakyReLU"),
-    (nn.Sigmoid(), "is curved", "nn.LeakyReLU"),
-    (nn.Tanh(), "is curved", "nn.LeakyReLU"),
-    (nn.Hardshrink(0.1), "compares with a fixed threshold", "Replace it by nn.ReLU"),
-    (nn.Softshrink(0.1), "compares with a fixed threshold", "Replace it by nn.ReLU"),
-    (nn.Threshold(0.1, 0.0), "compares with a fixed threshold", "Replace it by nn.ReLU"),
-    (nn.Softmax(1), "normalises exponentials", "Explain the logits"),
-    (nn.LogSoftmax(1), "normalises exponentials", "Explain the logits"),
-    (nn.LayerNorm(16), "divides by a statistic of its input", "network without normalisation"),
-    (nn.GroupNorm(2, 16), "divides by a statistic of its input", "network without normalisation"),
-    (nn.RMSNorm(16), "divides by a statistic of its input", "network without normalisation"),
+    (nn.ReLU6(), "saturates at 6, so a large enough αx is cut off", RECTIFIER),
+    (nn.Hardtanh(), "saturates at 1, so a large enough αx is cut off", RECTIFIER),
+    (nn.Hardswish(), "changes its slope at fixed values, which αx passes", RECTIFIER),
+    (nn.Hardsigmoid(), "saturates at fixed values, so a large enough αx is cut off", RECTIFIER),
+    (nn.GELU(), "is curved, so its slope changes with α", RECTIFIER),
+    (nn.SiLU(), "is curved, so its slope changes with α", RECTIFIER),
+    (nn.Mish(), "is curved, so its slope changes with α", RECTIFIER),
+    (nn.ELU(), "is curved, so its slope changes with α", RECTIFIER),
+    (nn.Softplus(), "is curved, so its slope changes with α", RECTIFIER),
+    (nn.Sigmoid(), "saturates, so a large enough αx no longer counts", RECTIFIER),
+    (nn.Tanh(), "saturates, so a large enough αx no longer counts", RECTIFIER),
+    (nn.Hardshrink(0.1), "compares with the fixed threshold 0.1, which αx crosses", RECTIFIER),
+    (nn.Softshrink(0.1), "compares with the fixed threshold 0.1, which αx crosses", RECTIFIER),
+    (nn.Threshold(0.1, 0.0), "compares with the threshold 0.1, which αx crosses", RECTIFIER),
+    (nn.Softmax(1), "normalises exponentials (softmax), which are sharper for larger α", LOGITS),
+    (nn.LogSoftmax(1), "subtracts a smooth maximum (logsumexp), which is sharper for larger α", LOGITS),
+    (nn.LayerNorm(16), "divides by a statistic of its input plus a constant eps = 1e-05", WITHOUT),
+    (nn.GroupNorm(2, 16), "divides by a statistic of its input plus a constant eps = 1e-05", WITHOUT),
+    (nn.RMSNorm(16), "divides by a statistic of its input", WITHOUT),
     (shifting_batch_norm(16), "adds a shift of up to", "set its bias and running mean to zero"),
-    (AddsConstant(16), "the operations of its own forward are not homogeneous", "Look for constants added"),
-    (SaturatesAt(0.5), "its output does not scale with its input", "Replace it by a homogeneous operation"),
+    (AddsConstant(16), "adds a constant of up to 0.1", "Leave it out, or set it to zero"),
+    (SaturatesAt(0.5), "saturates at 0.5, so a large enough αx is cut off", "Clamp at zero or infinity"),
 ]
 
 
@@ -187,7 +190,7 @@ def test_a_layer_that_does_not_scale_is_refused_with_its_name_and_reason_and_rem
 ) -> None:
     # Leaky, because ReLU after ELU or LogSoftmax takes away just what does not scale.
     model = insert(xdnn(*WIDTHS, gain=1.5, activation=nn.LeakyReLU), at, copy.deepcopy(layer))
-    says = [f"{at} ({type(layer).__name__}): ", why, remedy, "F(αx) ≠ αF(x)", "IntegratedGradients"]
+    says = [f"    {at} ({type(layer).__name__}): {why}", remedy, "F(αx) ≠ αF(x)", "IntegratedGradients"]
     assert_names_exactly(refusal(HomogeneityError, model, batch(), target=1, says=says), model, [str(at)])
 
 
@@ -917,10 +920,52 @@ def test_values_that_scale_with_a_gradient_that_is_not_theirs_are_refused_by_eul
     assert "layer" not in str(error), "no layer's output shows it"
 
 
+CUT = "is cut off from autograd (detach, .data or no_grad), so the gradient is not the gradient of F"
+
+
+@pytest.mark.parametrize(
+    "name", ["a detached path", "a path under no_grad", "a straight-through sum", "a reversed gradient"]
+)
+def test_a_path_that_is_cut_off_from_autograd_is_named_with_its_line(name: str) -> None:
+    model, function = xdnn(*WIDTHS), WRONG_GRADIENTS[name]
+    error = refusal(HomogeneityError, lambda x: model(function(x)), batch(), target=1, model=model)
+    (culprit,) = error.report.culprits
+    assert (culprit.module, culprit.kind, culprit.reason) == ("", "", CUT)
+    assert culprit.location.endswith(f"test_refusals.py:{function.__code__.co_firstlineno}")
+    assert culprit.remedy == "Let the gradient pass, or compute it from constants"
+    assert f"    the forward function: {CUT} [{culprit.location}]" in str(error)
+
+
+def test_a_module_that_cuts_its_path_off_from_autograd_is_named_and_no_other() -> None:
+    class Detaches(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return x + 0.5 * x.detach().relu()
+
+    model = insert(xdnn(*WIDTHS), 3, Detaches())
+    error = refusal(HomogeneityError, model, batch(), target=1, says=[f"    3 (Detaches): {CUT}"])
+    assert_names_exactly(error, model, ["3"])
+    assert error.report.values_hold
+
+
+@pytest.mark.parametrize(
+    ("function", "says"),
+    [
+        (StraightThrough.apply, "goes through the custom autograd function StraightThrough"),
+        (relu_with_hook, "a hook on a tensor may change its gradient"),
+    ],
+    ids=["a custom function", "a tensor hook"],
+)
+def test_a_gradient_that_nothing_is_known_about_is_told_and_no_layer_is_blamed(function: Callable, says: str) -> None:
+    model = xdnn(*WIDTHS)
+    says = ["Not analysed: forward function: " + says, "test_refusals.py:"]
+    error = refusal(HomogeneityError, lambda x: model(function(x)), batch(), target=1, model=model, says=says)
+    assert error.report.culprits == ()
+
+
 def test_a_backward_hook_that_changes_the_gradient_is_refused() -> None:
     model = xdnn(*WIDTHS)
     model[2].register_full_backward_hook(lambda module, given, out: (1.5 * given[0],))
-    says = ["the gradient is not the gradient of F"]
+    says = ["the gradient is not the gradient of F", "2 (Linear): has a backward hook, which may change the gradient"]
     error = refusal(HomogeneityError, model, batch(), target=1, says=says)
     assert not error.report.euler.holds
 
@@ -1041,12 +1086,13 @@ def test_a_sum_of_unequal_degrees_has_no_degree() -> None:
     ("options", "says"),
     [
         ({"validate": "none"}, "`validate` must be"),
-        ({"validate": "certificate"}, "Use validate='numeric'"),
+        ({"validate": "proof"}, "'numeric', 'certificate' or 'off' but is 'proof'"),
+        ({"validate": True}, "`validate` must be"),
         ({"on_violation": "ignore"}, "`on_violation` must be 'raise' or 'warn'"),
         ({"rtol": -1e-3}, "`rtol` must be"),
         ({"rtol": math.inf}, "`rtol` must be"),
         ({"rtol": math.nan}, "`rtol` must be"),
-        ({"validate": "off", "degree": "auto"}, "which validate='off' leaves out"),
+        ({"validate": "off", "degree": "auto"}, "and validate='off' leaves out both"),
     ],
 )
 def test_an_option_without_meaning_is_refused_at_once(options: dict, says: str) -> None:

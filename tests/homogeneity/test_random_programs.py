@@ -78,7 +78,7 @@ def test_the_laws_hold_for_ten_thousand_programs() -> None:
     hold_disproofs(found)
 
 
-# ------------------------------------------------------------------------------------------- what the laws are held with
+# ------------------------------------------------------------------------------------------ what the laws are held with
 
 
 def points(seed: int = 0) -> list[tuple[Tensor, ...]]:
@@ -134,11 +134,11 @@ KNOWN: dict[str, tuple[Callable[[Tensor], Tensor], str, str, float | None]] = {
     "behind autograd's back": (behind_autograd, "yes", "no", 1),
     "autograd refuses": (used_twice, "no", "unclear", None),
     "a root at zero": (lambda x: (x * (x > 0)).pow(2).sqrt(), "yes", "not finite", 1),
-    "equal but for rounding": (lambda x: (x.sum().expand(7) > x.sum().expand(7).mean()) * x.sum(), "unclear", "?", None),
+    "equal but for rounding": (lambda x: x.sum() * (x.sum().expand(7) > x.sum().expand(7).mean()), "unclear", "", None),
     "in place": (lambda x: x.mul_(2).relu_(), "yes", "yes", 1),
     "cancelled exactly": (lambda x: (x.sin() - x.sin()) + x, "yes", "yes", 1),
     "straight through": (lambda x: x.abs() + (x - x.abs()).detach(), "yes", "no", 1),
-    "recurrent gate": (lambda x: F.glu(x), "no", "unclear", None),
+    "gated linear unit": (F.glu, "no", "unclear", None),
 }  # fmt: skip
 
 

@@ -161,6 +161,20 @@ def _of_one_triangle(result: Scaling, matrix: Scaling) -> Scaling:
     return result.because(_ONE_TRIANGLE) if matrix.depends_on_input else result
 
 
+@degree_rule("linalg_polar")
+def polar_factors(call: Call) -> Sequence[Scaling]:
+    """A = UH with orthogonal U, so H alone scales."""
+    matrix = call.scaling("A")
+    return direction_of(matrix), matrix
+
+
+@degree_rule("linalg_matrix_sqrth")
+def square_root(call: Call) -> Scaling:
+    """R² = A for symmetric A, so R is of half the degree."""
+    matrix = call.scaling("self")
+    return _of_one_triangle(power_of(matrix, 0.5), matrix)
+
+
 @degree_rule("_linalg_det")
 def determinant(call: Call) -> Sequence[Scaling]:
     """det(cA) = cⁿ·det A."""

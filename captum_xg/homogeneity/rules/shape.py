@@ -41,7 +41,7 @@ def converted(scaling: Scaling, dtype: torch.dtype | None) -> Scaling:
 
 
 @degree_rule(
-    *("alias", "_conj", "_neg_view", "_reshape_alias", "as_strided", "as_strided_", "detach", "diagonal", "expand"),
+    *("alias", "_conj", "_neg_view", "_reshape_alias", "as_strided", "detach", "diagonal", "expand"),
     *("imag", "lift", "lift_fresh", "narrow", "permute", "real", "reshape", "select", "slice", "slice_inverse"),
     *("split", "split_with_sizes", "squeeze", "swapaxes", "t", "transpose", "unbind", "unfold", "unsafe_split"),
     *("unsafe_chunk", "chunk", "unsafe_split_with_sizes", "unsqueeze", "view_as", "view_as_complex", "view_as_real"),
