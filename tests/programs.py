@@ -268,6 +268,7 @@ class Generator:
                 RejectedError,
                 RuntimeError,
                 IndexError,
+                AttributeError,
                 ValueError,
                 TypeError,
                 NotImplementedError,

@@ -21,6 +21,9 @@ NEAR = (2.0**-10, 2.0**-4, 0.5, 2.0, 8.0, 2.0**10, 0.3717, 17.23)
 FAR = (2.0**-60, 2.0**-30, 2.0**30, 2.0**60)
 """Where a small eps shows (1e-12 beside a norm), and a large bound. Values that leave float64 there are left out."""
 
+ROUNDING = 1e-12
+"""Beside numbers of about 1, less than this is nothing."""
+
 
 @dataclass(frozen=True)
 class Truth:
@@ -191,7 +194,9 @@ def _gradients(
             continue
         size = float((weights * y).abs().sum())
         euler = float(sum((x * g).sum() for x, g in zip(inputs, gradient, strict=True)))
-        slack = 1e-7 * (size + float(sum((x * g).abs().sum() for x, g in zip(inputs, gradient, strict=True)))) + 1e-300
+        slack = (
+            1e-7 * (size + float(sum((x * g).abs().sum() for x, g in zip(inputs, gradient, strict=True)))) + ROUNDING
+        )
         if degree is not None and abs(euler - degree * float((weights * y).sum())) > 1e3 * slack:
             return "no", f"Euler's identity fails at draw {i}: {euler:g}, not {degree * float((weights * y).sum()):g}"
         for _ in range(3):
@@ -221,7 +226,7 @@ def _along(
     """Compare with central differences at two steps, which must agree with each other to count."""
     slope = float(sum((g * d).sum() for g, d in zip(gradient, direction, strict=True)))
     bound = float(sum((g * d).abs().sum() for g, d in zip(gradient, direction, strict=True)))
-    estimates, noise = [], 0.0
+    estimates, noise = [], ROUNDING
     for h in (1e-5, 3e-6, 1e-6):
         up, down = (
             _run(function, tuple(x + sign * h * d for x, d in zip(inputs, direction, strict=True))) for sign in (1, -1)

@@ -27,7 +27,7 @@ def refusal_message(report: HomogeneityReport, where: str) -> str:
     lines += report.culprit_lines()
     mend = "mend what is named above; or use" if report.notes else "use"
     if report.culprits:
-        mend = "mend what is named above and try again, as what stands around a layer shows only then; or use"
+        mend = "mend what is named above and try again, as what stands around it may show only then; or use"
     lines.append(
         f"  What to do: {mend} captum.attr.IntegratedGradients, which needs no homogeneity; or pass "
         f"on_violation='warn' to get {result} as it is. check_homogeneity(…) prints all numbers."

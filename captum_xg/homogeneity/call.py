@@ -62,7 +62,13 @@ class Call:
         return self.arguments.get(name, default)
 
     def scaling(self, name: str) -> Scaling:
-        """Return how an argument scales: a tensor, a number, a list (as their sum), or None (as zero)."""
+        """Return how an argument scales: a tensor, a number, a list (as their sum), or None (as zero).
+
+        Raises:
+            KeyError: If no overload of the operation has an argument of that name.
+        """
+        if name not in self.arguments and name not in known_arguments(self.func):
+            raise KeyError(f"{self.func} has no argument {name!r}; it has {', '.join(self.arguments)}.")
         return self.scaling_of(self.arguments.get(name))
 
     def scaling_of(self, value: Any) -> Scaling:
@@ -165,6 +171,14 @@ def tensors_in(values: Iterable[Any]) -> Iterable[Tensor]:
             yield value
         elif isinstance(value, (list, tuple)):
             yield from tensors_in(value)
+
+
+@lru_cache(maxsize=4096)
+def known_arguments(func: torch._ops.OpOverload) -> frozenset[str]:
+    """Return the names of arguments that any overload of an operation has."""
+    packet = func.overloadpacket
+    overloads = (getattr(packet, name) for name in packet.overloads())
+    return frozenset(a.name for overload in overloads for a in overload._schema.arguments)
 
 
 @lru_cache(maxsize=4096)

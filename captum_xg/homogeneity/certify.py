@@ -9,6 +9,7 @@ from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules._functions import BackwardHookFunction
 from torch.utils._pytree import tree_leaves
 
 from captum_xg._inputs import format_inputs
@@ -19,6 +20,7 @@ from captum_xg.homogeneity.counterexample import find_counterexample
 from captum_xg.homogeneity.degree import Reason, Scaling, mismatch, sum_of
 from captum_xg.homogeneity.digest import digest_of
 from captum_xg.homogeneity.escapes import Escapes
+from captum_xg.homogeneity.explanations import explain_composite
 from captum_xg.homogeneity.facts import Facts
 from captum_xg.homogeneity.modules import named_modules_of
 from captum_xg.homogeneity.registry import rule_vouches_for
@@ -124,10 +126,14 @@ def prove(
             outputs = run(handles)
         scaling = _together([tracer.scaling(y) for y in outputs], tracer)
         violations, unsupported = _by_module({*scaling.reasons, *tracer.escapes})
+        modules = dict(names.values())
+        violations = [_in_its_words(violation, modules.get(violation.module)) for violation in violations]
         unsupported += hooked_parts(forward_func) + [
             _custom(function)
             for function in custom_functions(outputs, starts)
-            if not rule_vouches_for(function.__name__) and not any(function.__name__ in v.reason for v in unsupported)
+            if not rule_vouches_for(function.__name__)
+            and not any(function.__name__ in v.reason for v in unsupported)
+            and function is not BackwardHookFunction  # its modules are among those with hooks
         ]
         proven = not violations and not unsupported
         degree = scaling.degree if proven else None
@@ -177,9 +183,18 @@ def _by_module(reasons: Iterable[Reason]) -> tuple[list[Violation], list[Violati
             found[site.module] = replace(
                 before,
                 further=(*before.further, entry),
+                remedy=before.remedy if reason.remedy in before.remedy else f"{before.remedy}. {reason.remedy}",
                 gradient=before.gradient or reason.kind == "gradient",
             )
     return list(lists[0].values()), list(lists[1].values())
+
+
+def _in_its_words(violation: Violation, module: nn.Module | None) -> Violation:
+    """Return the violation in terms of the layer, if the layer's user never wrote the operations that it runs."""
+    words = None if module is None or violation.gradient else explain_composite(module)
+    if words is None or violation.type != type(module).__name__:
+        return violation
+    return replace(violation, reason=words[0], remedy=words[1], further=())
 
 
 def _custom(function: type) -> Violation:

@@ -29,8 +29,8 @@ def find_counterexample(
     precision = Precision.of(*inputs, *(y for y in outputs if y.dtype.is_floating_point))
     far = precision.exponent_for(max(abs(degree or 1.0), 1.0))
     # A proof is doubted where it fails near x as well: far from it, intermediate values may leave the dtype's range.
-    # Where something is known to be wrong, it may show only very far from x.
-    attempts = ((far, 1) if proven else (far, 3 * far)) if far > 1 else (1,)
+    # Where something is known to be wrong, it may show only very far from x, or, for high degrees, only close to it.
+    attempts = ((far, 1) if proven else (far, 3 * far, 1)) if far > 1 else (1,)
     tolerance = torch.finfo(precision.dtype).eps ** (0.25 if proven else 0.5)
     reference = _vector(outputs)
     found = None
@@ -55,7 +55,7 @@ def _try(
     candidates = [degree] if degree is not None else [_best_degree(reference, y, scale) for scale, y in seen]
     deviations = []
     for k in candidates:
-        each = [(_deviation(y, reference * scale**k), scale) for scale, y in seen]
+        each = [(_deviation(y, reference * _power(scale, k)), scale) for scale, y in seen]
         deviations.append((*max(each), k))
     deviation, scale, k = min(deviations)
     return Counterexample(scale, deviation, k) if deviation > tolerance else None
@@ -83,13 +83,20 @@ def _real(y: Tensor) -> Tensor:
 
 def _best_degree(reference: Tensor, scaled: Tensor, scale: float) -> float:
     before, after = float(reference.abs().max()), float(scaled.abs().max())
-    k = math.log(after / before) / math.log(scale) if before > 0 and after > 0 else 1.0
+    k = (math.log(after) - math.log(before)) / math.log(scale) if before > 0 and after > 0 else 1.0
     return round(k, 3) if abs(k - round(k, 3)) < 1e-4 else k
+
+
+def _power(scale: float, k: float) -> float:
+    try:
+        return float(scale**k)
+    except OverflowError:
+        return math.inf
 
 
 def _deviation(observed: Tensor, expected: Tensor) -> float:
     size = float(expected.abs().max())
     difference = float((observed - expected).abs().max())
-    if size == 0:
+    if size == 0 or not math.isfinite(size):
         return 0.0 if difference == 0 else math.inf
     return difference / size

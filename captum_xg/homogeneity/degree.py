@@ -58,6 +58,8 @@ class Scaling:
         stepwise: It depends on the input only in steps (comparisons, signs, arguments of maxima), so that its gradient
             is zero wherever there is one. Constants are.
         reasons: What speaks against it; empty if the scaling is proven.
+        guessed: The degree is one of several that mending could lead to (a gate may come to scale or not), so what
+            depends on it being 0 is not free to be there, and what disagrees with it is not to blame.
     """
 
     degree: float | None
@@ -65,6 +67,7 @@ class Scaling:
     zero: bool = False
     stepwise: bool = False
     reasons: frozenset[Reason] = frozenset()
+    guessed: bool = False
 
     def __post_init__(self) -> None:
         if self.degree is not None:
@@ -92,7 +95,7 @@ class Scaling:
     @property
     def scale_free(self) -> bool:
         """Whether α does not change it, if what speaks against it were mended: zero, constant or degree 0."""
-        return self.zero or self.degree == 0
+        return self.zero or (self.degree == 0 and not self.guessed)
 
     def because(self, *reasons: Reason) -> Scaling:
         """Return it with more reasons against it."""
@@ -110,7 +113,7 @@ class Scaling:
         kept = frozenset(reason for reason in self.reasons if reason.kind != "gradient")
         if not self.depends_on_input:
             return replace(self, reasons=kept)
-        return Scaling(0.0, stepwise=True, reasons=kept)
+        return Scaling(0.0, stepwise=True, reasons=kept, guessed=self.guessed)
 
     def __str__(self) -> str:
         if self.kind in ("disproved", "unknown"):
@@ -158,11 +161,13 @@ def sum_of(*parts: Scaling, reason: Reason | None = None) -> Scaling:
     if len(known) < len({*degrees}):  # some cannot be told: neither can the sum, nor what disagrees with it
         return Scaling(None, stepwise=stepwise, reasons=reasons)
     # Mended, it would be the sum without its constants, or else of the highest degree in it.
-    dependent = [term.degree for term in terms if not term.constant and term.degree is not None]
-    result = Scaling(max(dependent), stepwise=stepwise, reasons=reasons)
-    if len(known) == 1:
-        return result
-    return result.because(reason or mismatch(*terms))
+    dependent = [term for term in terms if not term.constant]
+    sure = [term for term in dependent if not term.guessed] or dependent
+    degree = max(term.degree for term in sure if term.degree is not None)
+    result = Scaling(degree, stepwise=stepwise, reasons=reasons, guessed=all(term.guessed for term in sure))
+    fits = len({term.degree for term in terms if not term.guessed}) <= 1
+    shifted = len(dependent) < len(terms) and any(term.guessed for term in dependent)
+    return result if fits and not shifted else result.because(reason or mismatch(*terms))
 
 
 def mismatch(*terms: Scaling, verb: str = "adds", preposition: str = "to") -> Reason:
@@ -178,13 +183,15 @@ def product_of(*parts: Scaling) -> Scaling:
     """Return the scaling of a product: degrees add, and zero times anything is zero."""
     if any(part.zero and part.proven for part in parts):
         return ZERO
+    if any(part.zero for part in parts):
+        return replace(ZERO, reasons=_reasons(parts))
     reasons, stepwise = _reasons(parts), all(part.stepwise for part in parts)
-    if all(not part.depends_on_input for part in parts):
-        zero = any(part.zero for part in parts)
-        return replace(ZERO if zero else CONSTANT, reasons=reasons)
-    degrees = [part.degree for part in parts if not part.zero]
+    if all(part.constant for part in parts):
+        return replace(CONSTANT, reasons=reasons)
+    degrees = [part.degree for part in parts]
     known = [degree for degree in degrees if degree is not None]
-    return Scaling(sum(known) if len(known) == len(degrees) else None, stepwise=stepwise, reasons=reasons)
+    degree = sum(known) if len(known) == len(degrees) else None
+    return Scaling(degree, stepwise=stepwise, reasons=reasons, guessed=any(part.guessed for part in parts))
 
 
 def quotient_of(numerator: Scaling, denominator: Scaling) -> Scaling:
@@ -227,7 +234,8 @@ def nonlinear_of(argument: Scaling, reason: Reason, *, otherwise: float | None =
     if argument.scale_free or argument.degree is None:
         return argument
     degree = None if otherwise is None else argument.degree * otherwise
-    return Scaling(degree, stepwise=argument.stepwise, reasons=argument.reasons).because(reason)
+    guessed = argument.guessed or otherwise != 1
+    return Scaling(degree, stepwise=argument.stepwise, reasons=argument.reasons, guessed=guessed).because(reason)
 
 
 def maximum_of(*parts: Scaling, reason: Reason | None = None) -> Scaling:

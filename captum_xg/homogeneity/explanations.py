@@ -52,6 +52,24 @@ _BY_CLASS: tuple[tuple[tuple[type[nn.Module], ...], str, str], ...] = (
 )
 
 
+_COMPOSITE = (
+    nn.MultiheadAttention,
+    nn.RNNBase,
+    nn.RNNCellBase,
+    nn.RMSNorm,
+    nn.LocalResponseNorm,
+    nn.Softsign,
+    nn.Tanhshrink,
+)
+
+
+def explain_composite(module: nn.Module) -> tuple[str, str] | None:
+    """Return (reason, remedy) for a layer of torch.nn that runs as several operations, which its user never wrote."""
+    if not isinstance(module, _COMPOSITE) or not type(module).__module__.startswith("torch.nn."):
+        return None
+    return explain_module(module, layers_ran=False)
+
+
 def explain_module(module: nn.Module, *, layers_ran: bool) -> tuple[str, str]:
     """Return (reason, remedy) for a module that a probe has found not to be homogeneous.
 

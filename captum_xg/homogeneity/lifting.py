@@ -63,11 +63,14 @@ class Lift:
         uniform = {key: value for key, value in values.items() if isinstance(value, Scaling)}
         grids = torch.stack([value.codes.expand(shape).reshape(-1) for value in mixed.values()])
         combinations, places = grids.unique(dim=1, return_inverse=True)  # type: ignore[no-untyped-call]
-        answers = []
+        answers: list[list[Scaling]] = []
+        known: list[frozenset[Reason]] = []
         for combination in combinations.T.tolist():
             scalings = uniform | {key: self._palette[code] for key, code in zip(mixed, combination, strict=True)}
             answers.append(self._ask(entry, func, arguments, scalings, n_results))
+            known.append(frozenset().union(*(scaling.reasons for scaling in scalings.values())))
         reason = next(value.reason for value in mixed.values())
+        answers = _blaming_the_mixing(answers, known, reason)
         results: list[Value] = []
         for answer in zip(*answers, strict=True):
             codes = torch.tensor([self._palette.code(scaling) for scaling in answer], dtype=torch.int32)
@@ -88,12 +91,8 @@ class Lift:
             not isinstance(v, Scaling) or v.depends_on_input or v.reasons for key, v in values.items() if key not in ids
         ):
             return None  # where the input says what goes where, the places seen now are not those for another input
-        call = Call(
-            func,
-            arguments,
-            {key: self._palette.together(value) for key, value in values.items()},
-            self._constants,
-        )
+        together = {key: self._palette.together(value) for key, value in values.items()}
+        call = Call(func, arguments, together, self._constants)
         parts: list[Value] = []
         for value, neutralised in zip(moved, call.neutralised(*moved), strict=True):
             kept = values.get(id(value), neutralised)
@@ -117,8 +116,30 @@ class Lift:
             return None
         present |= {s for part in parts if isinstance(part, Mixed) for s in self._palette.scalings(part.codes)}
         reasons = [part.reason for part in parts if isinstance(part, Mixed) and part.reason is not None]
-        clash = mismatch(*(s for s in present if not s.zero), verb="joins", preposition="with")
-        return Mixed(result, reasons[0] if reasons else self._locate(clash))
+        own = self._ask(entry, func, arguments, together, 1)[0].reasons.difference(*(s.reasons for s in present))
+        doubts = [reason for reason in own if reason.kind != "value"]
+        clash = next((reason for reason in own if reason.kind == "value"), None) or self._locate(
+            mismatch(*(s for s in present if not s.zero), verb="joins", preposition="with")
+        )
+        mixed = Mixed(result, reasons[0] if reasons else clash)
+        return self._palette.mapped(mixed, lambda scaling: scaling.because(*doubts)) if doubts else mixed
+
+
+def _blaming_the_mixing(
+    answers: list[list[Scaling]], known: list[frozenset[Reason]], mixing: Reason | None
+) -> list[list[Scaling]]:
+    """Where only some parts of a tensor do not fit, blame what has put them into it, not what works on all of it."""
+    added = [
+        {reason for scaling in answer for reason in scaling.reasons - before if reason.kind == "value"}
+        for answer, before in zip(answers, known, strict=True)
+    ]
+    if mixing is None or all(added) or not any(added):
+        return answers
+    blamed: set[Reason] = set().union(*added)
+    return [
+        [scaling.with_reasons(lambda reason: mixing if reason in blamed else reason) for scaling in answer]
+        for answer in answers
+    ]
 
 
 def _run(func: Any, arguments: Mapping[str, Any], moves: tuple[str, ...], codes: Mapping[int, Any]) -> Tensor | None:

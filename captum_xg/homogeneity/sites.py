@@ -66,7 +66,7 @@ def current_site(op: str, names: Mapping[int, tuple[str, nn.Module]], outermost:
 def custom_function_running(outermost: CodeType) -> str | None:
     """Return the name of the custom autograd function whose forward runs now, if one does."""
     for frame in _frames(outermost):
-        for value in frame.f_locals.values():
+        for value in list(frame.f_locals.values()):
             if isinstance(value, torch.autograd.function.FunctionCtx):
                 return type(value).__name__.removesuffix("Backward")
     return None

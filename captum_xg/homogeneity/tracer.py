@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from types import CodeType
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor, nn
@@ -47,6 +48,16 @@ _DECIDES = Reason(
     kind="unknown",
 )
 _BITS = Reason("reads the bits of numbers as other numbers", "Convert the dtype instead", kind="unknown")
+_SHAPE = Reason(
+    "returns a tensor whose shape depends on values of the input, which Python can read",
+    "Use a mask and torch.where, so that shapes are the same for every input",
+    kind="unknown",
+)
+_BEYOND = Reason(
+    "reads memory beyond the tensor it is a view of (as_strided), where its gradient does not reach",
+    "Take the view of the whole tensor",
+    kind="unknown",
+)
 _COUNTERPART = {
     torch.float16: torch.complex32,
     torch.float32: torch.complex64,
@@ -108,6 +119,10 @@ class Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self._starts: list[Node | None] = []
         # Where tensors were cut off from autograd; weakly, so that the trace keeps no activations alive.
         self._cuts = WeakIdKeyDictionary()
+        # Memory that autograd has recorded something about.
+        self._in_graph: WeakKeyDictionary[torch.UntypedStorage, bool] = WeakKeyDictionary()
+        # Conjugates and negatives written out on the way to an operation, below autograd, which knows about them.
+        self._written_out = WeakIdKeyDictionary()
 
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
@@ -121,7 +136,10 @@ class Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]
             if type(tensor).__torch_dispatch__ is not Tensor.__torch_dispatch__:
                 what = f"works on {type(tensor).__name__}, a kind of tensor with operations of its own"
                 self.escapes.append(self.located(Reason(what, "Use plain tensors", kind="unknown")))
+            if tensor.requires_grad and has_storage(tensor):
+                self._in_graph[tensor.untyped_storage()] = True
         values = {id(t): self.value(t) for t in tensors}
+        self._notice_shapes(func, arguments, values)
         results = self._results(func, arguments, values, n_results(func, arguments))
         out = func(*args, **kwargs)
         self._record(func, arguments, out, results, tensors)
@@ -188,6 +206,18 @@ class Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]
         for tensor in tensors_in(arguments.values()):
             self.facts.read(tensor)
 
+    def _notice_shapes(self, func: Any, arguments: Mapping[str, Any], values: Mapping[int, Value]) -> None:
+        """Notice shapes that depend on values: Python reads them without any operation."""
+        # The shape of a least-squares residual is that of full rank for all matrices but a null set.
+        if torch.Tag.dynamic_output_shape not in func.tags or func._schema.name == "aten::linalg_lstsq":
+            return
+        for tensor in shape_deciding(func, arguments):
+            value = self.shadows.palette.together(values[id(tensor)])
+            if value.depends_on_input or value.reasons:
+                self.escapes.append(self.located(_SHAPE))
+                return
+            self.facts.read(tensor)
+
     def _record(
         self,
         func: Any,
@@ -209,11 +239,16 @@ class Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]
             written.append(tensor)
         returns = func._schema.returns
         fresh = []
+        linked = recorded and any(t.requires_grad for t in tensors)
         for returned, each, result in zip(returns, out if len(returns) > 1 else [out], results, strict=False):
             for tensor in tensors_in([each]):
                 if not shares_memory(tensor, tensors):
                     self.shadows.create(tensor, result)
                     fresh.append(tensor)
+                    if linked and _differentiable(tensor) and has_storage(tensor):
+                        self._in_graph[tensor.untyped_storage()] = True
+                    if func._schema.name == "aten::clone" and (tensors[0].is_conj() or tensors[0].is_neg()):
+                        self._written_out[tensor] = not self._is_cut(tensors[0])
                 elif returned.alias_info is None or not returned.alias_info.is_write:
                     self._note_view(func, tensor, tensors, recorded)
         if all(isinstance(result, Scaling) and not result.depends_on_input for result in results):
@@ -225,11 +260,15 @@ class Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]
             together = self.shadows.palette.together(before)
             if together.depends_on_input and not together.stepwise and not _gradient_doubted(together):
                 value = self._with(value, _OVERWRITTEN)
+            elif has_storage(tensor) and tensor.untyped_storage() in self._in_graph:
+                # What was done behind autograd's back is not undone by doing it again.
+                doubts = [reason for reason in together.reasons if reason.kind == "gradient"]
+                value = self.shadows.palette.mapped(value, lambda scaling: scaling.because(*doubts))
         self.shadows.write(tensor, value, self._clash)
 
     def _clash(self, before: Scaling, value: Scaling) -> Reason | None:
         terms = [scaling for scaling in (before, value) if not scaling.zero]
-        if len(terms) < 2 or any(term.degree is None for term in terms):
+        if len({term.degree for term in terms if term.degree is not None}) < 2:
             return None
         return self.located(mismatch(*terms, verb="writes into one tensor", preposition="and"))
 
@@ -241,6 +280,8 @@ class Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]
         viewed = [t for t in tensors if shares_memory(view, [t])]
         if any(t.dtype not in (view.dtype, _COUNTERPART.get(view.dtype)) for t in viewed):
             self.escapes.append(self.located(_BITS))
+        if func._schema.name == "aten::as_strided" and viewed and not _within(view, viewed[0]):
+            self.escapes.append(self.located(_BEYOND))
         if value.stepwise:
             return
         cut = next((t for t in viewed if self._is_cut(t)), None)
@@ -251,7 +292,10 @@ class Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
     def _is_cut(self, tensor: Tensor) -> bool:
         # A leaf that requires a gradient is a tensor that was cut off and marked anew: inputs are no leaves here.
-        return not tensor.requires_grad or tensor.grad_fn is None or tensor in self._cuts
+        if tensor in self._cuts:
+            return True
+        written_out: bool = self._written_out.get(tensor, False)  # type: ignore[no-untyped-call]
+        return not written_out and (not tensor.requires_grad or tensor.grad_fn is None)
 
     def _why_cut(self, tensor: Tensor) -> Reason:
         if isinstance(tensor.grad_fn, BackwardCFunction):  # it was returned by one as it came in
@@ -309,6 +353,15 @@ def written_values(
             yield from ((tensor, None) for tensor in tensors_in([arguments[name]]))
 
 
+def shape_deciding(func: Any, arguments: Mapping[str, Any]) -> list[Tensor]:
+    """Return the tensors whose values decide the shape of the result of an operation of which some do."""
+    deciding = {"aten::masked_select": "mask", "aten::repeat_interleave": "repeats", "aten::index": "indices"}
+    name = deciding.get(func._schema.name, "")
+    tensors = list(tensors_in(arguments.values() if name not in arguments else [arguments[name]]))
+    masks = (torch.bool, torch.uint8)
+    return [t for t in tensors if t.dtype in masks] if name == "indices" else tensors
+
+
 def custom_function(name: str) -> Reason:
     """Return the reason that a custom autograd function is on the path."""
     return Reason(
@@ -350,3 +403,10 @@ def _draws(func: Any, arguments: Mapping[str, Any]) -> bool:
 
 def _tells_of_chance(value: Value) -> bool:
     return isinstance(value, Scaling) and any("random" in reason.what for reason in value.reasons)
+
+
+def _within(view: Tensor, viewed: Tensor) -> bool:
+    """Return whether a view reads only elements of the tensor that it was taken of."""
+    covered = torch.zeros(viewed.untyped_storage().nbytes() // viewed.element_size(), dtype=torch.bool)
+    covered.as_strided(viewed.size(), viewed.stride(), viewed.storage_offset()).fill_(True)
+    return bool(covered.as_strided(view.size(), view.stride(), view.storage_offset()).all())

@@ -22,6 +22,7 @@ UNKNOWABLE = (
     "where two coincide, its gradient counts both",  # in the sample none do
     "multiplies as many factors into a place",  # in the sample one into each
     "writes a constant into what scales",  # in the sample over all of it, so that nothing of the rest is left
+    "finds eigenvalues in an order that is not defined",  # in the sample it is the same at every scale
     "is cut off from autograd",  # complex conjugates are computed where autograd is not seen
 )
 

@@ -320,7 +320,6 @@ def test_a_constant_in_a_part_of_a_tensor_is_caught_and_its_writer_alone_named(n
         hold_caught(*plant_and_certify(name, seed, IN_PART[violation]))
 
 
-@pytest.mark.xfail(reason="where the parts are added to something, the sum is named instead of their writer")
 @pytest.mark.parametrize("violation", IN_PART)
 def test_before_a_sum_too_the_writer_alone_is_named(violation: str) -> None:
     for seed in range(3):

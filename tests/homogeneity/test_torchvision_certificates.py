@@ -59,7 +59,7 @@ def replace_activations(model):
 
 
 def truth(model, x):
-    """Whether F(αx) = αᵏF(x) for some k, and that k; None where numbers leave the range of float64."""
+    """Whether F(αx) = αᵏF(x) for some k, and that k; None and None where numbers leave the range of float64."""
     with torch.no_grad():
         reference = model(x)
         ratios = {}
@@ -71,15 +71,24 @@ def truth(model, x):
             k = float(((y / reference).abs().log() / torch.tensor(scale).log())[shown].median())
             k = round(k, 6)
             ratios[scale] = (k, float((y - scale**k * reference).abs().max() / (scale**k * reference).abs().max()))
+    if not ratios or not reference.isfinite().all():
+        return None, None
     degrees = {k for k, _ in ratios.values()}
     holds = len(degrees) == 1 and all(deviation < 1e-8 for _, deviation in ratios.values())
     return holds, (degrees.pop() if holds else None)
 
 
-def offenders(model):
-    """Modules that break it by themselves on an input that scales: curved, with a bias, or with a shift."""
-    named = []
+def offenders(model, x):
+    """Modules that ran and break it by themselves on an input that scales: curved, with a bias, or with a shift."""
+    named, ran = [], set()
+    hooks = [m.register_forward_hook(lambda module, *_: ran.add(module)) for m in model.modules()]
+    with torch.no_grad():
+        model(x)
+    for hook in hooks:
+        hook.remove()
     for path, module in model.named_modules():
+        if module not in ran:
+            continue
         bias = getattr(module, "bias", None)
         shifts = isinstance(bias, torch.Tensor) and bool(bias.any())
         shifts |= isinstance(module, _BatchNorm) and bool(module.running_mean.any())
@@ -93,6 +102,10 @@ def check(name, variant, seed):
     certificate = certify(model, x)
     assert not certificate.unsupported, str(certificate)
     holds, degree = truth(model, x)
+    if holds is None:  # gates that are ReLUs square the degree at each block
+        assert variant == "ReLU only"
+        assert certificate.verdict in ("unknown", "homogeneous"), str(certificate)
+        return certificate
     assert certificate.homogeneous == holds, f"{name}, {variant}: truth is {holds}\n{certificate}"
     assert certificate.verdict == ("homogeneous" if holds else "disproved"), str(certificate)
     if holds:
@@ -104,9 +117,9 @@ def check(name, variant, seed):
         # Behind a normalisation nothing scales any more, so that biases are free to be there.
         assert any("eps" in violation.reason for violation in certificate.violations)
     elif variant != "ReLU only":
-        assert set(offenders(model)) <= set(named), sorted(set(offenders(model)) - set(named))
+        assert set(offenders(model, x)) <= set(named), sorted(set(offenders(model, x)) - set(named))
         own = {violation.module for violation in certificate.violations if violation.op.startswith("aten.add")}
-        assert set(named) - set(offenders(model)) <= own
+        assert set(named) - set(offenders(model, x)) <= own
     del model
     gc.collect()
     return certificate
@@ -122,8 +135,7 @@ def test_verdicts_on_small_models_agree_with_brute_truth_and_name_every_offender
 @pytest.mark.parametrize("variant", VARIANTS)
 @pytest.mark.parametrize("name", ALL)
 def test_verdicts_on_all_models_agree_with_brute_truth_and_name_every_offender_once(name, variant):
-    large = sum(p.numel() for p in torchvision.models.get_model(name, weights=None).parameters()) > 1e8
-    for seed in (0,) if large else (0, 1):
+    for seed in (0, 1) if name in SMALL else (0,):
         check(name, variant, seed)
 
 

@@ -53,14 +53,16 @@ def nonlinear_together(*arguments: Scaling, reason: Reason, otherwise: float | N
         return nonlinear_of(sum_of(*arguments), reason)
     reasons = frozenset({reason}).union(*(argument.reasons for argument in arguments))
     degree = None if otherwise is None or len(told) < len(arguments) else max(varying) * otherwise
-    return Scaling(degree, stepwise=all(argument.stepwise for argument in arguments), reasons=reasons)
+    guessed = otherwise != 1 or any(argument.guessed for argument in arguments)
+    stepwise = all(argument.stepwise for argument in arguments)
+    return Scaling(degree, stepwise=stepwise, reasons=reasons, guessed=guessed)
 
 
 def whole_steps(scaling: Scaling) -> Scaling:
     """Return the scaling of a number rounded to a whole one."""
-    return nonlinear_of(
-        scaling, Reason("rounds to whole numbers, which αx passes one after the other", "Leave the rounding out")
-    ).in_steps()
+    reason = Reason("rounds to whole numbers, which αx passes one after the other", "Leave the rounding out")
+    rounded = nonlinear_of(scaling, reason, otherwise=1.0)
+    return rounded.in_steps() if scaling.scale_free else rounded
 
 
 def plus(call: Call, product: Scaling, addend: Any) -> Scaling:
@@ -236,7 +238,17 @@ def direction(call: Call) -> Scaling:
 def polar(call: Call) -> Scaling:
     """abs·(cos + i·sin) of an angle."""
     turned = nonlinear_of(call.scaling("angle"), Reason("takes sine and cosine of an angle that scales"))
-    return product_of(call.scaling("abs"), turned)
+    length = call.scaling("abs")
+    result = product_of(length, turned)
+    if length.stepwise or result.zero:
+        return result
+    return result.because(
+        Reason(
+            "has a gradient that is right only for lengths that are not negative, which is not known here",
+            "Multiply the length by torch.polar(ones, angle)",
+            kind="unknown",
+        )
+    )
 
 
 @degree_rule("xlogy", "special_xlog1py", "ldexp", elementwise=True)

@@ -47,7 +47,7 @@ def compare(call: Call) -> Scaling:
 
 
 @degree_rule(
-    *("isnan", "isinf", "isposinf", "isneginf", "isfinite", "signbit", "logical_not"),
+    *("isnan", "isinf", "isposinf", "isneginf", "isfinite", "signbit"),
     elementwise=True,
 )
 def property_of_number(call: Call) -> Scaling:
@@ -55,10 +55,22 @@ def property_of_number(call: Call) -> Scaling:
     return steps(call.scaling("self"))
 
 
-@degree_rule("logical_and", "logical_or", "logical_xor", elementwise=True)
+@degree_rule("logical_not", "logical_and", "logical_or", "logical_xor", elementwise=True)
 def logical(call: Call) -> Scaling:
     """Asks of each side whether it is zero."""
-    return steps(sum_of(*map(steps, call.scalings("self", "other"))))
+    sides = [name for name in ("self", "other") if name in call.arguments]
+    result = steps(sum_of(*map(steps, call.scalings(*sides))))
+    overwritten = call.name.endswith("_") and (call["self"].dtype.is_floating_point or call["self"].dtype.is_complex)
+    if not overwritten or call.scaling("self").stepwise:
+        return result
+    return replace(result, stepwise=False).because(_PASSES_GRADIENT)
+
+
+_PASSES_GRADIENT = Reason(
+    "overwrites numbers by truth values, but lets the gradient pass as if they had stayed",
+    "Use the form that returns a new tensor",
+    kind="gradient",
+)
 
 
 @degree_rule(

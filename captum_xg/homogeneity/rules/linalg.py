@@ -26,7 +26,7 @@ _PACKED = Reason(
 )
 _ONE_TRIANGLE = Reason(
     "reads one triangle of a matrix, but has a gradient that is right only if the other one fits, which is not known",
-    "Use torch.linalg.eig, svd, qr or solve, which read the whole matrix",
+    "Use torch.linalg.svd, qr or solve, which read the whole matrix",
     kind="unknown",
 )
 _UNIT_DIAGONAL = Reason("takes the diagonal to be 1, whatever α is", "Solve with unitriangular=False")
@@ -139,8 +139,14 @@ def qr(call: Call) -> Sequence[Scaling]:
 @degree_rule("_linalg_svd")
 def svd(call: Call) -> Sequence[Scaling]:
     """A = USVᴴ with orthogonal U and V, so S alone scales."""
-    matrix = call.scaling("A")
-    return direction_of(matrix), matrix, direction_of(matrix)
+    matrix, (rows, columns) = call.scaling("A"), call["A"].shape[-2:]
+    direction = direction_of(matrix)
+    if not call["full_matrices"] or rows == columns or not matrix.depends_on_input:
+        return direction, matrix, direction
+    completed = direction.because(
+        Reason("completes a basis in a way that its gradient does not know", "Say full_matrices=False", kind="gradient")
+    )
+    return (completed, matrix, direction) if rows > columns else (direction, matrix, completed)
 
 
 @degree_rule("_linalg_eigh")
@@ -152,9 +158,16 @@ def eigh(call: Call) -> Sequence[Scaling]:
 
 @degree_rule("linalg_eig", "linalg_eigvals", "_linalg_eigvals")
 def eig(call: Call) -> Sequence[Scaling]:
-    """Av = λv: λ scales, v is a direction."""
+    """Av = λv: λ scales, v is a direction; which comes first is up to the iteration that finds them."""
     matrix = call.scaling("self")
-    return (matrix, direction_of(matrix))[: call.n_results]
+    if not matrix.depends_on_input:
+        return (matrix, direction_of(matrix))[: call.n_results]
+    reason = Reason(
+        "finds eigenvalues in an order that is not defined, so it may be another one at another α",
+        "Use singular values (torch.linalg.svd), or what depends on no order (determinant, trace)",
+        kind="unknown",
+    )
+    return (matrix.because(reason), direction_of(matrix).because(reason))[: call.n_results]
 
 
 def _of_one_triangle(result: Scaling, matrix: Scaling) -> Scaling:
