@@ -66,6 +66,7 @@ class Scaling:
     constant: bool = False
     zero: bool = False
     stepwise: bool = False
+    signed: bool = False
     reasons: frozenset[Reason] = frozenset()
     guessed: bool = False
 
@@ -90,7 +91,7 @@ class Scaling:
     @property
     def depends_on_input(self) -> bool:
         """Whether the input can change it."""
-        return not (self.constant or self.zero)
+        return self.signed or not (self.constant or self.zero)
 
     @property
     def scale_free(self) -> bool:
@@ -122,6 +123,7 @@ class Scaling:
 
 
 ZERO = Scaling(None, zero=True, stepwise=True)
+SIGNED_ZERO = Scaling(None, zero=True, stepwise=True, signed=True)
 CONSTANT = Scaling(0.0, constant=True, stepwise=True)
 
 
@@ -150,12 +152,12 @@ def sum_of(*parts: Scaling, reason: Reason | None = None) -> Scaling:
         reason: What to say if they do not fit; by default which degrees meet.
     """
     terms = [part for part in parts if not part.zero]
+    reasons, signed = _reasons(parts), any(part.signed for part in parts)
     if not terms:
-        return ZERO if not (reasons := _reasons(parts)) else replace(ZERO, reasons=reasons)
-    reasons = _reasons(parts)
+        return replace(SIGNED_ZERO if signed else ZERO, reasons=reasons)
     stepwise = all(term.stepwise for term in terms)
     if all(term.constant for term in terms):
-        return replace(CONSTANT, reasons=reasons)
+        return Scaling(0.0, stepwise=True, reasons=reasons) if signed else replace(CONSTANT, reasons=reasons)
     degrees = [term.degree for term in terms]
     known = sorted({degree for degree in degrees if degree is not None})
     if len(known) < len({*degrees}):  # some cannot be told: neither can the sum, nor what disagrees with it
@@ -181,10 +183,9 @@ def mismatch(*terms: Scaling, verb: str = "adds", preposition: str = "to") -> Re
 
 def product_of(*parts: Scaling) -> Scaling:
     """Return the scaling of a product: degrees add, and zero times anything is zero."""
-    if any(part.zero and part.proven for part in parts):
-        return ZERO
     if any(part.zero for part in parts):
-        return replace(ZERO, reasons=_reasons(parts))
+        zero = SIGNED_ZERO if any(part.depends_on_input for part in parts) else ZERO
+        return zero if any(part.zero and part.proven for part in parts) else replace(zero, reasons=_reasons(parts))
     reasons, stepwise = _reasons(parts), all(part.stepwise for part in parts)
     if all(part.constant for part in parts):
         return replace(CONSTANT, reasons=reasons)
@@ -230,7 +231,7 @@ def nonlinear_of(argument: Scaling, reason: Reason, *, otherwise: float | None =
             a ReLU would replace, 0 for a gate; None if nothing can be told.
     """
     if argument.zero:
-        return replace(CONSTANT, reasons=argument.reasons)
+        return argument.in_steps() if argument.signed else replace(CONSTANT, reasons=argument.reasons)
     if argument.scale_free or argument.degree is None:
         return argument
     degree = None if otherwise is None else argument.degree * otherwise
@@ -260,12 +261,12 @@ def selection_of(condition: Scaling, *branches: Scaling, reason: Reason | None =
     """Return the scaling of a choice between branches by a condition: theirs, if the condition does not change."""
     chosen = sum_of(*branches, reason=reason)
     if chosen.zero and chosen.proven:
-        return ZERO
+        return chosen
     if not condition.scale_free and condition.degree is not None:
         condition = condition.because(Reason("chooses by a value that changes with α", "Choose by comparisons"))
     steps = condition.in_steps()
     reasons = chosen.reasons | steps.reasons
-    if chosen.depends_on_input or not condition.depends_on_input:
+    if (chosen.depends_on_input and not chosen.signed) or not condition.depends_on_input:
         return replace(chosen, reasons=reasons)
     return Scaling(0.0, stepwise=True, reasons=reasons)
 

@@ -34,7 +34,8 @@ class Lift:
         """Return how the results scale, one value for each."""
         if entry.moves and (moved := self._moved(entry, func, arguments, values)) is not None:
             return [moved] * n_results
-        if entry.elementwise and any(isinstance(value, Mixed) for value in values.values()):
+        outs = {id(t) for a in func._schema.arguments if a.is_out for t in tensors_in([arguments[a.name]])}
+        if entry.elementwise and any(isinstance(v, Mixed) for key, v in values.items() if key not in outs):
             return self._by_combination(entry, func, arguments, values, n_results)
         together = {key: self._palette.together(value) for key, value in values.items()}
         return list(self._ask(entry, func, arguments, together, n_results))

@@ -125,14 +125,15 @@ def _referred_to(function: types.FunctionType) -> Iterator[Any]:
 
 def _attributes_used(owner: object, function: types.FunctionType) -> Iterator[Any]:
     """Yield the attributes of an object that its method mentions by name, and no others of what it may own."""
-    mentioned = set(_names(function.__code__))
+    mentioned = set(names_in(function.__code__))
     yield from (value for name, value in getattr(owner, "__dict__", {}).items() if name in mentioned)
 
 
 @functools.lru_cache(maxsize=1024)
-def _names(code: types.CodeType) -> tuple[str, ...]:
+def names_in(code: types.CodeType) -> tuple[str, ...]:
+    """Return the names that code and the functions in it mention."""
     inner = (constant for constant in code.co_consts if isinstance(constant, types.CodeType))
-    return code.co_names + tuple(name for part in inner for name in _names(part))
+    return code.co_names + tuple(name for part in inner for name in names_in(part))
 
 
 @functools.lru_cache(maxsize=1024)

@@ -102,11 +102,21 @@ class Shadows:
             return CONSTANT
         if shadow.codes is None or tensor.numel() == 0:
             return shadow.uniform
-        if tensor.element_size() != shadow.itemsize:  # the same bits as other numbers, such as complex ones as real
+        if (
+            tensor.element_size() != shadow.itemsize
+            or len(shadow.codes) * shadow.itemsize < tensor.untyped_storage().nbytes() - shadow.itemsize + 1
+        ):  # the same bits as other numbers, such as complex ones as real
             return self.palette.together(Mixed(shadow.codes, shadow.reason))
         codes = shadow.codes.as_strided(tensor.size(), tensor.stride(), tensor.storage_offset())
         present = codes.unique()  # type: ignore[no-untyped-call]
         return self.palette[int(present[0])] if len(present) == 1 else Mixed(codes, shadow.reason)
+
+    def anywhere(self, tensor: Tensor) -> Scaling:
+        """Return the scaling of all of the memory that a tensor lies in, as a whole."""
+        shadow = self._shadows.get(tensor.untyped_storage())
+        if shadow is None:
+            return CONSTANT
+        return shadow.uniform if shadow.codes is None else self.palette.together(Mixed(shadow.codes, None))
 
     def create(self, tensor: Tensor, value: Value) -> None:
         """Set the scaling of a new tensor and of all of its memory."""
@@ -137,7 +147,7 @@ class Shadows:
         ):
             self._shadows[storage] = _Shadow(value)
             return
-        if shadow.codes is None or shadow.itemsize != size:
+        if shadow.codes is None or shadow.itemsize != size or len(shadow.codes) != elements:
             whole = (
                 shadow.uniform if shadow.codes is None else self.palette.together(Mixed(shadow.codes, shadow.reason))
             )

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+import weakref
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from types import CodeType
 from typing import Any
-from weakref import WeakKeyDictionary
+from weakref import WeakKeyDictionary, WeakSet
 
 import torch
 from torch import Tensor, nn
@@ -16,29 +17,18 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.weak import WeakIdKeyDictionary
 
 from captum_xg.homogeneity.autograd_graph import reaches
-from captum_xg.homogeneity.call import argument_names, arguments_by_name, tensors_in
+from captum_xg.homogeneity.call import arguments_by_name, tensors_in
 from captum_xg.homogeneity.degree import CONSTANT, Reason, Scaling, mismatch
 from captum_xg.homogeneity.facts import Facts
 from captum_xg.homogeneity.lifting import Lift
+from captum_xg.homogeneity.memory import lies_within, overlaps, shares_memory
 from captum_xg.homogeneity.registry import find_rule, rule_vouches_for
+from captum_xg.homogeneity.schema import draws, n_results, returns_values, shape_deciding, written_values
 from captum_xg.homogeneity.shadows import Shadows, Value, has_storage
 from captum_xg.homogeneity.sites import Site, current_site, custom_function_running
 
 _PURE = ("aten", "prims", "torchvision")
 """Whose operations without a rule still give constants for constants: they are functions of their arguments."""
-
-_LAYOUT = frozenset(
-    f"aten::{name}"
-    for name in ("is_pinned", "is_same_size", "size", "stride", "numel", "dim", "storage_offset", "is_contiguous")
-)
-"""Which give Python something that does not depend on values. All others that return no tensor hand over values."""
-
-_WRITTEN_UNSAID = {
-    "aten::native_batch_norm": ("running_mean", "running_var"),
-    "aten::cudnn_batch_norm": ("running_mean", "running_var"),
-    "aten::miopen_batch_norm": ("running_mean", "running_var"),
-}
-"""What operations write to in training mode without saying so in their schema."""
 
 _STATISTICS = Reason("is overwritten by statistics of the batch", "Call model.eval()", kind="unknown")
 
@@ -84,6 +74,11 @@ _OVERWRITTEN = Reason(
 )
 
 
+_LAPS = Reason(
+    "writes in place to memory that lies on top of itself, or of what it reads", "Write to a copy", kind="unknown"
+)
+
+
 @dataclass(frozen=True)
 class Located(Reason):
     """A reason and where it arose.
@@ -119,6 +114,11 @@ class Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self._starts: list[Node | None] = []
         # Where tensors were cut off from autograd; weakly, so that the trace keeps no activations alive.
         self._cuts = WeakIdKeyDictionary()
+        self.unversioned = WeakIdKeyDictionary()
+        """Tensors from .data: autograd does not notice writes through them, even to values that it has kept."""
+        # Memory that went into what depends on the input, and through which tensor memory was first written to.
+        self._used: WeakSet[torch.UntypedStorage] = WeakSet()
+        self._owners: WeakKeyDictionary[torch.UntypedStorage, weakref.ref[Tensor]] = WeakKeyDictionary()
         # Memory that autograd has recorded something about.
         self._in_graph: WeakKeyDictionary[torch.UntypedStorage, bool] = WeakKeyDictionary()
         # Conjugates and negatives written out on the way to an operation, below autograd, which knows about them.
@@ -180,7 +180,7 @@ class Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]
         entry = find_rule(name)
         dependent = any(not isinstance(v, Scaling) or v.depends_on_input or v.reasons for v in values.values())
         results: list[Value]
-        if entry is None and _returns_values(func) and not name.removesuffix("_").startswith("aten::sym_"):
+        if entry is None and returns_values(func) and not name.removesuffix("_").startswith("aten::sym_"):
             self._hand_over(func, arguments, dependent)
             return [CONSTANT] * n_results
         if entry is not None:
@@ -195,7 +195,7 @@ class Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]
             )
             reasons = frozenset().union(*(self.shadows.palette.together(v).reasons for v in values.values()))
             results = [Scaling(None, reasons=reasons | {self.located(missing)})] * n_results
-        if _draws(func, arguments) and not any(map(_tells_of_chance, results)):
+        if draws(func, arguments) and not any(map(_tells_of_chance, results)):
             results = [self._with(result, _RANDOM) for result in results]
         return results
 
@@ -234,9 +234,13 @@ class Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]
             results = [self.shadows.palette.mapped(result, self._unrecorded) for result in results]
         written = []
         for tensor, result in written_values(func, arguments, results):
+            if overlaps(tensor, tensors) and self.shadows.palette.together(self.shadows.read(tensor)).depends_on_input:
+                self.escapes.append(self.located(_LAPS))
             value = self._with(CONSTANT, _STATISTICS) if result is None else result
             self._write(tensor, value, recorded)
             written.append(tensor)
+        if any(not isinstance(result, Scaling) or result.depends_on_input for result in results):
+            self._used.update(t.untyped_storage() for t in [*tensors, *tensors_in([out])] if has_storage(t))
         returns = func._schema.returns
         fresh = []
         linked = recorded and any(t.requires_grad for t in tensors)
@@ -256,6 +260,8 @@ class Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
     def _write(self, tensor: Tensor, value: Value, recorded: bool) -> None:
         before = self.shadows.read(tensor)
+        if has_storage(tensor):
+            self._notice_detours(tensor, self.shadows.palette.together(value))
         if not (recorded and tensor.requires_grad) and _differentiable(tensor):
             together = self.shadows.palette.together(before)
             if together.depends_on_input and not together.stepwise and not _gradient_doubted(together):
@@ -265,6 +271,21 @@ class Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]
                 doubts = [reason for reason in together.reasons if reason.kind == "gradient"]
                 value = self.shadows.palette.mapped(value, lambda scaling: scaling.because(*doubts))
         self.shadows.write(tensor, value, self._clash)
+
+    def _notice_detours(self, tensor: Tensor, value: Scaling) -> None:
+        """Notice writes to memory by ways that autograd does not connect with the tensors that read it."""
+        storage, base = tensor.untyped_storage(), tensor if tensor._base is None else tensor._base
+        if storage in self._used and (tensor in self.unversioned or base in self.unversioned):
+            self.escapes.append(self.located(replace(_OVERWRITTEN, kind="unknown")))
+        if not _differentiable(tensor) or not value.depends_on_input or value.stepwise:
+            return
+        # Two tensors that autograd takes for different ones (x and x.detach()) may share memory: what is written
+        # through one has no gradient through the other.
+        whole = self.shadows.anywhere(tensor)
+        unowned = storage not in self._owners and not base.requires_grad
+        owner = self._owners.setdefault(storage, weakref.ref(base))
+        if owner() is not base or (unowned and whole.depends_on_input and not whole.stepwise):
+            self.escapes.append(self.located(replace(_OVERWRITTEN, kind="unknown")))
 
     def _clash(self, before: Scaling, value: Scaling) -> Reason | None:
         terms = [scaling for scaling in (before, value) if not scaling.zero]
@@ -280,7 +301,7 @@ class Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]
         viewed = [t for t in tensors if shares_memory(view, [t])]
         if any(t.dtype not in (view.dtype, _COUNTERPART.get(view.dtype)) for t in viewed):
             self.escapes.append(self.located(_BITS))
-        if func._schema.name == "aten::as_strided" and viewed and not _within(view, viewed[0]):
+        if func._schema.name == "aten::as_strided" and viewed and not lies_within(view, viewed[0]):
             self.escapes.append(self.located(_BEYOND))
         if value.stepwise:
             return
@@ -323,45 +344,6 @@ class Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]
         return self.shadows.palette.mapped(value, lambda scaling: scaling.because(located))
 
 
-def n_results(func: Any, arguments: Mapping[str, Any]) -> int:
-    """Return how many scalings a rule gives: one for each result, or for each tensor written to if none is returned."""
-    if func._schema.returns:
-        return len(func._schema.returns)
-    written = (arguments[name] for name, is_written, _ in argument_names(func) if is_written)
-    return max(len(list(tensors_in(written))), 1)
-
-
-def written_values(
-    func: Any, arguments: Mapping[str, Any], results: list[Value]
-) -> Iterator[tuple[Tensor, Value | None]]:
-    """Yield every tensor that an operation has written to, and how it scales now; None if no result tells."""
-    schema = func._schema
-    rest = iter(results)
-    for argument in schema.arguments:
-        if argument.alias_info is None or not argument.alias_info.is_write:
-            continue
-        names = set(argument.alias_info.before_set)
-        told = [
-            result
-            for returned, result in zip(schema.returns, results, strict=False)
-            if returned.alias_info is not None and names & set(returned.alias_info.before_set)
-        ]
-        for tensor in tensors_in([arguments[argument.name]]):
-            yield tensor, told[0] if told else None if schema.returns else next(rest, results[-1])
-    if arguments.get("training", arguments.get("train")):
-        for name in _WRITTEN_UNSAID.get(schema.name, ()):
-            yield from ((tensor, None) for tensor in tensors_in([arguments[name]]))
-
-
-def shape_deciding(func: Any, arguments: Mapping[str, Any]) -> list[Tensor]:
-    """Return the tensors whose values decide the shape of the result of an operation of which some do."""
-    deciding = {"aten::masked_select": "mask", "aten::repeat_interleave": "repeats", "aten::index": "indices"}
-    name = deciding.get(func._schema.name, "")
-    tensors = list(tensors_in(arguments.values() if name not in arguments else [arguments[name]]))
-    masks = (torch.bool, torch.uint8)
-    return [t for t in tensors if t.dtype in masks] if name == "indices" else tensors
-
-
 def custom_function(name: str) -> Reason:
     """Return the reason that a custom autograd function is on the path."""
     return Reason(
@@ -371,42 +353,13 @@ def custom_function(name: str) -> Reason:
     )
 
 
-def shares_memory(tensor: Tensor, others: list[Tensor]) -> bool:
-    """Return whether a tensor is a view of one of others."""
-    if not has_storage(tensor):
-        return any(tensor is other for other in others)
-    storage = tensor.untyped_storage()
-    return any(has_storage(other) and other.untyped_storage() is storage for other in others)
-
-
 def _gradient_doubted(scaling: Scaling) -> bool:
     return any(reason.kind != "value" for reason in scaling.reasons)
-
-
-def _returns_values(func: Any) -> bool:
-    """Return whether an operation hands numbers or truth values to Python that depend on what tensors hold."""
-    types = {str(returned.type) for returned in func._schema.returns}
-    return bool(types & {"bool", "int", "float", "number", "Scalar", "complex"}) and func._schema.name not in _LAYOUT
 
 
 def _differentiable(tensor: Tensor) -> bool:
     return tensor.dtype.is_floating_point or tensor.dtype.is_complex
 
 
-def _draws(func: Any, arguments: Mapping[str, Any]) -> bool:
-    """Return whether an operation draws random numbers with these arguments: dropout need not."""
-    if torch.Tag.nondeterministic_seeded not in func.tags:
-        return False
-    off = any(arguments.get(name, True) is False for name in ("train", "training"))
-    return not off and arguments.get("dropout_p", 1.0) != 0
-
-
 def _tells_of_chance(value: Value) -> bool:
     return isinstance(value, Scaling) and any("random" in reason.what for reason in value.reasons)
-
-
-def _within(view: Tensor, viewed: Tensor) -> bool:
-    """Return whether a view reads only elements of the tensor that it was taken of."""
-    covered = torch.zeros(viewed.untyped_storage().nbytes() // viewed.element_size(), dtype=torch.bool)
-    covered.as_strided(viewed.size(), viewed.stride(), viewed.storage_offset()).fill_(True)
-    return bool(covered.as_strided(view.size(), view.stride(), view.storage_offset()).all())

@@ -35,7 +35,7 @@ def making(name, rounds):
 
 
 def keeping(name, batch, rounds):
-    """Seconds of an attribution without validation, with a certificate that is kept, and of looking whether it holds."""
+    """Seconds of an attribution without validation, with a kept certificate, and of looking whether it holds."""
     torch.manual_seed(0)
     model = torchvision.models.get_model(name, weights=None).eval()
     for module in model.modules():

@@ -1,7 +1,7 @@
 """Certificates of all of torchvision's classification models against brute truth in float64.
 
-Three variants of each: as it comes with random parameters; with every bias and shift of normalisation removed by hand; and
-that with every activation replaced by ReLU.
+Three variants of each: as it comes with random parameters; with every bias and shift of normalisation removed by hand;
+and that with every activation replaced by ReLU.
 """
 
 import gc

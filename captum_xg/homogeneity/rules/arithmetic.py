@@ -16,6 +16,7 @@ from torch import Tensor
 from captum_xg.homogeneity.call import Call, largest
 from captum_xg.homogeneity.degree import (
     CONSTANT,
+    SIGNED_ZERO,
     Reason,
     Scaling,
     nonlinear_of,
@@ -209,7 +210,10 @@ def hypotenuse(call: Call) -> Scaling:
 def copy_sign(call: Call) -> Scaling:
     """|self| times the sign of other, which α does not change."""
     sign = call.scaling("other")
-    return product_of(factor(call, call["self"]), sign.in_steps() if sign.depends_on_input else CONSTANT)
+    size = factor(call, call["self"])
+    if size.zero and sign.depends_on_input:
+        return replace(SIGNED_ZERO, reasons=size.reasons)
+    return product_of(size, sign.in_steps() if sign.depends_on_input else CONSTANT)
 
 
 @degree_rule("sign", "sgn", "angle", elementwise=True)
@@ -217,13 +221,19 @@ def sign(call: Call) -> Scaling:
     """x/|x|, or the angle of it: in steps for real numbers, smooth for complex ones."""
     scaling = call.scaling("self")
     if call.name == "angle" and scaling.zero:
-        return replace(CONSTANT, reasons=scaling.reasons)  # of -0 it is π
+        return scaling.in_steps() if scaling.signed else replace(CONSTANT, reasons=scaling.reasons)  # of -0 it is π
     return without_size(scaling) if torch.is_complex(call["self"]) else scaling.in_steps()
 
 
 def without_size(scaling: Scaling) -> Scaling:
     """Return the scaling of a direction: of degree 0, if there is any degree."""
-    return replace(scaling, degree=0.0) if scaling.depends_on_input and scaling.degree is not None else scaling
+    return (
+        scaling.in_steps()
+        if scaling.signed
+        else replace(scaling, degree=0.0)
+        if scaling.depends_on_input and scaling.degree is not None
+        else scaling
+    )
 
 
 @degree_rule("atan2", elementwise=True)
@@ -231,7 +241,7 @@ def direction(call: Call) -> Scaling:
     """The angle of a pair of numbers, which α keeps if it multiplies both alike."""
     reason = Reason("takes the angle between what does not scale alike", "Bring both to one degree")
     both = joined(call, call["self"], call["other"], reason=reason)
-    return replace(CONSTANT, reasons=both.reasons) if both.zero else without_size(both)
+    return without_size(both) if both.signed or not both.zero else replace(CONSTANT, reasons=both.reasons)
 
 
 @degree_rule("polar", elementwise=True)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from torch import Tensor
+
 from captum_xg.homogeneity.call import Call
 from captum_xg.homogeneity.degree import CONSTANT, ZERO, Reason, Scaling, nonlinear_of, product_of, sum_of
 from captum_xg.homogeneity.registry import degree_rule
@@ -36,8 +38,14 @@ def fill(call: Call) -> Scaling:
     """One number, or the one number in a tensor, everywhere."""
     value = call["value"]
     scaling = call.scaling("value")
-    if scaling.zero or (scaling.constant and call.is_neutral(value)):
-        return ZERO  # infinities too: in a sum, maximum or mask they are what they are at every scale
+    if scaling.zero:
+        return scaling
+    if scaling.constant and scaling.proven and call.is_neutral(value):
+        if not (bool(value.isinf().any()) if isinstance(value, Tensor) else value != 0):
+            return ZERO
+        target = call.scaling("self")
+        if not target.scale_free and target.degree is not None:
+            return Scaling(target.degree, stepwise=True)  # infinity is of every degree: of that beside it
     return converted(call.scaling("value"), call["self"].dtype)
 
 

@@ -36,7 +36,7 @@ def direction_of(scaling: Scaling) -> Scaling:
     """Return the scaling of what a factor αᵏ leaves as it is: directions, signs, orthogonal factors."""
     if not scaling.depends_on_input:
         return replace(CONSTANT, reasons=scaling.reasons)
-    return replace(scaling, degree=0.0, stepwise=False)
+    return replace(scaling, degree=0.0, zero=False, signed=False, stepwise=False)
 
 
 def positions_of(scaling: Scaling) -> Scaling:

@@ -1,0 +1,58 @@
+"""How tensors lie in memory: who shares it, who reads beyond its part, who lies on top of itself."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from captum_xg.homogeneity.shadows import has_storage
+
+
+def shares_memory(tensor: Tensor, others: list[Tensor]) -> bool:
+    """Return whether a tensor is a view of one of others."""
+    if not has_storage(tensor):
+        return any(tensor is other for other in others)
+    storage = tensor.untyped_storage()
+    return any(has_storage(other) and other.untyped_storage() is storage for other in others)
+
+
+def lies_within(view: Tensor, viewed: Tensor) -> bool:
+    """Return whether a view reads only elements of the tensor that it was taken of."""
+    covered = torch.zeros(viewed.untyped_storage().nbytes() // viewed.element_size(), dtype=torch.bool)
+    covered.as_strided(viewed.size(), viewed.stride(), viewed.storage_offset()).fill_(True)
+    return bool(covered.as_strided(view.size(), view.stride(), view.storage_offset()).all())
+
+
+def overlaps(tensor: Tensor, others: list[Tensor]) -> bool:
+    """Return whether an element of a tensor is another one of its own as well, or one at another place of others."""
+    if not has_storage(tensor) or tensor.numel() < 2:
+        return False
+    if _on_top_of_itself(tensor):
+        return True
+    place = tensor.storage_offset(), tensor.shape, tensor.stride()
+    return any(
+        shares_memory(other, [tensor])
+        and other.numel() > 0
+        and (other.storage_offset(), other.shape, other.stride()) != place
+        and bool((_covered(other) & _covered(tensor)).any())
+        for other in others
+    )
+
+
+def _on_top_of_itself(tensor: Tensor) -> bool:
+    span = 1
+    for step, size in sorted(
+        (step, size) for size, step in zip(tensor.shape, tensor.stride(), strict=True) if size > 1
+    ):
+        if step < span:
+            return True
+        span += (size - 1) * step
+    return False
+
+
+def _covered(tensor: Tensor) -> Tensor:
+    """Return which bytes of its memory a tensor takes."""
+    size = tensor.element_size()
+    covered = torch.zeros(tensor.untyped_storage().nbytes() // size, dtype=torch.bool)
+    covered.as_strided(tensor.size(), tensor.stride(), tensor.storage_offset()).fill_(True)
+    return covered.repeat_interleave(size)

@@ -1,0 +1,85 @@
+"""What an operation's schema says of it, and what it leaves unsaid: what is written, drawn, and handed to Python."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from captum_xg.homogeneity.call import argument_names, tensors_in
+from captum_xg.homogeneity.shadows import Value
+
+_LAYOUT = frozenset(
+    f"aten::{name}"
+    for name in ("is_pinned", "is_same_size", "size", "stride", "numel", "dim", "storage_offset", "is_contiguous")
+)
+"""Which give Python something that does not depend on values. All others that return no tensor hand over values."""
+
+_WRITTEN_UNSAID = {
+    "aten::native_batch_norm": ("running_mean", "running_var"),
+    "aten::cudnn_batch_norm": ("running_mean", "running_var"),
+    "aten::miopen_batch_norm": ("running_mean", "running_var"),
+}
+"""What operations write to in training mode without saying so in their schema."""
+
+_UNSAID_ALWAYS = {
+    f"aten::batch_norm_{name}": ("running_mean", "running_var")
+    for name in ("update_stats", "gather_stats", "gather_stats_with_counts")
+}
+
+
+def n_results(func: Any, arguments: Mapping[str, Any]) -> int:
+    """Return how many scalings a rule gives: one for each result, or for each tensor written to if none is returned."""
+    if func._schema.returns:
+        return len(func._schema.returns)
+    written = (arguments[name] for name, is_written, _ in argument_names(func) if is_written)
+    return max(len(list(tensors_in(written))), 1)
+
+
+def written_values(
+    func: Any, arguments: Mapping[str, Any], results: list[Value]
+) -> Iterator[tuple[Tensor, Value | None]]:
+    """Yield every tensor that an operation has written to, and how it scales now; None if no result tells."""
+    schema = func._schema
+    rest = iter(results)
+    for argument in schema.arguments:
+        if argument.alias_info is None or not argument.alias_info.is_write:
+            continue
+        names = set(argument.alias_info.before_set)
+        told = [
+            result
+            for returned, result in zip(schema.returns, results, strict=False)
+            if returned.alias_info is not None and names & set(returned.alias_info.before_set)
+        ]
+        for tensor in tensors_in([arguments[argument.name]]):
+            yield tensor, told[0] if told else None if schema.returns else next(rest, results[-1])
+    if arguments.get("training", arguments.get("train")):
+        for name in _WRITTEN_UNSAID.get(schema.name, ()):
+            yield from ((tensor, None) for tensor in tensors_in([arguments[name]]))
+    for name in _UNSAID_ALWAYS.get(schema.name, ()):
+        yield from ((tensor, None) for tensor in tensors_in([arguments[name]]))
+
+
+def shape_deciding(func: Any, arguments: Mapping[str, Any]) -> list[Tensor]:
+    """Return the tensors whose values decide the shape of the result of an operation of which some do."""
+    deciding = {"aten::masked_select": "mask", "aten::repeat_interleave": "repeats", "aten::index": "indices"}
+    name = deciding.get(func._schema.name, "")
+    tensors = list(tensors_in(arguments.values() if name not in arguments else [arguments[name]]))
+    masks = (torch.bool, torch.uint8)
+    return [t for t in tensors if t.dtype in masks] if name == "indices" else tensors
+
+
+def returns_values(func: Any) -> bool:
+    """Return whether an operation hands numbers or truth values to Python that depend on what tensors hold."""
+    types = {str(returned.type) for returned in func._schema.returns}
+    return bool(types & {"bool", "int", "float", "number", "Scalar", "complex"}) and func._schema.name not in _LAYOUT
+
+
+def draws(func: Any, arguments: Mapping[str, Any]) -> bool:
+    """Return whether an operation draws random numbers with these arguments: dropout need not."""
+    if torch.Tag.nondeterministic_seeded not in func.tags:
+        return False
+    off = any(arguments.get(name, True) is False for name in ("train", "training"))
+    return not off and arguments.get("dropout_p", 1.0) != 0

@@ -1,0 +1,217 @@
+"""What a forward pass can reach besides its inputs: modules, functions, and the state that they refer to, described.
+
+Two descriptions that are equal describe the same surroundings, up to the numbers in tensors.
+"""
+
+from __future__ import annotations
+
+import functools
+import sys
+import types
+from collections import deque
+from collections.abc import Callable, Hashable, Iterable
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn.modules import module as torch_module
+
+from captum_xg.homogeneity.modules import modules_of, names_in
+
+_SIMPLE = frozenset({bool, int, float, complex, str, bytes, type(None), torch.dtype, torch.device, torch.Size})
+_STRIDED = torch.strided
+_TENSORS = frozenset({"_parameters", "_buffers"})
+_BOOKKEEPING = frozenset(nn.Module().__dict__)
+_HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
+_GLOBAL_HOOKS = tuple(
+    hooks for name in _HOOKS if isinstance(hooks := getattr(torch_module, f"_global{name}", None), dict)
+)
+_HOLDING = (types.FunctionType, list, dict, tuple, Tensor)
+_LIBRARIES = frozenset(sys.stdlib_module_names) - {"__main__", "types"} | {
+    *("builtins", "torch", "numpy", "torchvision", "captum", "captum_xg")
+}
+_DEPTH = 6
+"""How many objects deep the surroundings are looked into."""
+
+
+def describe(
+    forward_func: Callable[..., Any], inputs: tuple[Tensor, ...], additional: tuple[Any, ...]
+) -> tuple[Hashable, list[Any]]:
+    """Return what a proof rests on besides values, as a key, and the objects that the key names by address."""
+    anchors: list[Any] = []
+    seen: set[int] = set()
+    parts: list[Hashable] = [
+        tuple(map(_form, inputs)),
+        torch.get_default_dtype(),
+        tuple((d, torch.is_autocast_enabled(d), torch.get_autocast_dtype(d)) for d in {x.device.type for x in inputs}),
+        tuple(tuple(hooks) for hooks in _GLOBAL_HOOKS),
+        tuple(_form(x) if isinstance(x, Tensor) else _named(x, anchors, seen) for x in additional),
+        _named(forward_func, anchors, seen),
+    ]
+    for root in modules_of(forward_func):
+        if id(root) not in seen:
+            _add_module(root, parts, anchors, seen)
+    return tuple(parts), anchors
+
+
+def _add_module(  # noqa: PLR0912  one branch for each kind of attribute
+    module: nn.Module, parts: list[Hashable], anchors: list[Any], seen: set[int]
+) -> None:
+    # This runs at every attribution, so it counts microseconds.
+    seen.add(id(module))
+    anchors.append(module)
+    attributes = module.__dict__
+    add = parts.append
+    add(id(module.__class__))
+    if id(module.__class__) not in seen and not _theirs(module.__class__):
+        seen.add(id(module.__class__))
+        add(_Describer(anchors, seen).of_class(module.__class__, 0))
+    for name, value in attributes.items():
+        kind = value.__class__
+        if kind in _SIMPLE:
+            parts += name, kind, repr(value) if kind is float else value
+        elif kind is tuple and _SIMPLE.issuperset(map(type, value)):
+            parts += name, value
+        elif name in _TENSORS:
+            for tensor in value.values():
+                if tensor is None:
+                    add(None)
+                    continue
+                anchors.append(tensor)
+                add(_tensor_state(tensor))
+        elif name == "_modules":
+            for key, child in value.items():
+                parts += key, id(child)
+                if child is not None and id(child) not in seen:
+                    _add_module(child, parts, anchors, seen)
+        elif name in _HOOKS:
+            if value:
+                add(tuple(_named(hook, anchors, seen) for hook in value.values()))
+        elif name not in _BOOKKEEPING:
+            add(_named(value, anchors, seen))
+
+
+def _named(value: Any, anchors: list[Any], seen: set[int]) -> Hashable:
+    """Return what tells a value from another, as deep as what a forward pass can reach through it."""
+    return _Describer(anchors, seen).value(value, 0)
+
+
+class _Describer:
+    """Describes values by what they hold, and what they are by address where that is not to be had."""
+
+    def __init__(self, anchors: list[Any], seen: set[int]) -> None:
+        self._anchors = anchors
+        self._seen = seen  # modules
+        self._inside: set[int] = set()
+
+    def value(self, value: Any, depth: int) -> Hashable:
+        kind = value.__class__
+        if kind is slice:
+            return (slice, value.start, value.stop, value.step)
+        if kind in _SIMPLE:
+            return (kind, repr(value)) if kind in (float, complex) else (kind, value)  # -0.0 == 0.0
+        self._anchors.append(value)
+        if isinstance(value, Tensor):
+            return _tensor_state(value)
+        if id(value) in self._inside or depth > _DEPTH:
+            return id(value)
+        self._inside.add(id(value))
+        try:
+            return id(value), self._parts(value, depth + 1)
+        finally:
+            self._inside.discard(id(value))
+
+    def _parts(self, value: Any, depth: int) -> Hashable:  # noqa: PLR0911  one return for each kind of value
+        if isinstance(value, (list, tuple, deque)):
+            return tuple(self.value(part, depth) for part in value)
+        if isinstance(value, (set, frozenset)):
+            return frozenset(self.value(part, depth) for part in value)
+        if isinstance(value, dict):
+            return tuple((self.value(key, depth), self.value(part, depth)) for key, part in value.items())
+        if isinstance(value, np.ndarray):
+            return value.shape, str(value.dtype), value.tobytes() if value.dtype != object else 0
+        if isinstance(value, nn.Module):
+            parts: list[Hashable] = []
+            if id(value) in self._seen:
+                return id(value)
+            _add_module(value, parts, self._anchors, self._seen)
+            return tuple(parts)
+        if isinstance(value, types.FunctionType):
+            return self._function(value, depth)
+        if isinstance(value, types.MethodType):
+            return self.value(value.__func__, depth), self.value(value.__self__, depth)
+        if isinstance(value, functools.partial):
+            return self.value(value.func, depth), self.value(value.args, depth), self.value(value.keywords, depth)
+        if isinstance(value, (type, types.ModuleType, types.BuiltinFunctionType)) or _theirs(type(value)):
+            return None
+        own = [(name, self.value(part, depth)) for name, part in getattr(value, "__dict__", {}).items()]
+        for slot in (name for c in type(value).__mro__ for name in _slots(c)):
+            own.append((slot, self.value(getattr(value, slot, None), depth)))
+        return tuple(own), self.of_class(type(value), depth)
+
+    def of_class(self, kind: type, depth: int) -> Hashable:
+        """Return what classes of the user's own hold: plain attributes, and what their functions refer to."""
+        return tuple(
+            (name, self.value(part, depth))
+            for c in kind.__mro__
+            if not _theirs(c)
+            for name, part in vars(c).items()
+            if (name[:2] != "__" or name == "__call__") and (part.__class__ in _SIMPLE or isinstance(part, _HOLDING))
+        )
+
+    def _function(self, function: types.FunctionType, depth: int) -> Hashable:
+        code, known = function.__code__, function.__globals__
+        names = names_in(code)
+        parts = [self.value(p, depth) for p in (function.__defaults__, function.__kwdefaults__)]
+        parts += [self.value(p, depth) for p in _cells(function.__closure__ or ())]
+        for name in names:
+            if name not in known:
+                continue
+            referred = known[name]
+            if isinstance(referred, types.FunctionType) and referred.__globals__ is not known:
+                self._anchors.append(referred)
+                parts.append(id(referred))  # of another file: entering would walk through all of torch
+            elif isinstance(referred, (type, types.ModuleType)):
+                if not _theirs(referred):
+                    held = vars(referred)
+                    parts.append(tuple((n, self.value(held[n], depth)) for n in names if n in held))
+            else:
+                parts.append(self.value(referred, depth))
+        return code, tuple(parts)
+
+
+def _theirs(thing: Any) -> bool:
+    """Return whether a class or module is Python's or a library's, which nobody changes between two calls."""
+    name = thing.__name__ if isinstance(thing, types.ModuleType) else thing.__module__
+    return name.split(".")[0] in _LIBRARIES
+
+
+def _slots(kind: type) -> tuple[str, ...]:
+    slots = kind.__dict__.get("__slots__", ())
+    return (slots,) if isinstance(slots, str) else tuple(slots)
+
+
+def _form(tensor: Tensor) -> Hashable:
+    return tensor.shape, tensor.stride() if tensor.layout is _STRIDED else 0, tensor.dtype, tensor.device
+
+
+def _tensor_state(tensor: Tensor) -> Hashable:
+    if isinstance(tensor, (nn.UninitializedParameter, nn.UninitializedBuffer)):
+        return id(tensor)
+    strided = tensor.layout is _STRIDED
+    return (
+        id(tensor),
+        tensor.data_ptr() if strided else 0,
+        tensor.shape,
+        tensor.stride() if strided else 0,
+        tensor.dtype,
+    )
+
+
+def _cells(closure: Iterable[types.CellType]) -> Iterable[Any]:
+    for cell in closure:
+        try:
+            yield cell.cell_contents
+        except ValueError:  # a name that is assigned after the function was made
+            continue
