@@ -318,7 +318,7 @@ def random_mlps(draw: st.DrawFn, *, bias: bool = False, deepest: int = 4) -> Cas
     name = draw(st.sampled_from(sorted(_ACTIVATIONS)))
     label = f"mlp[{'-'.join(map(str, widths))}, {name}{', bias' if bias else ''}]"
     activation = _ACTIVATIONS[name]
-    build = lambda: mlp(*widths, activation=activation, bias=bias)  # noqa: E731
+    build = lambda: mlp(*widths, activation=activation, bias=bias)
     return Case(label, build, (widths[0],), widths[-1], degree=None if bias else 1)
 
 

@@ -4,9 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable
 
+import torch
 from torch import Tensor
 from torch.autograd.function import BackwardCFunction
 from torch.autograd.graph import Node
+
+_SAVING = getattr(torch._C._autograd, "_top_saved_tensors_default_hooks", lambda _: None)
+_PRESERVING = ("torch.utils.checkpoint", "torch.autograd.graph")
+
+
+def saved_tensors_are_changed() -> bool:
+    """Return whether hooks are in force that autograd passes saved tensors through, other than PyTorch's own."""
+    hooks = _SAVING(False)
+    return hooks is not None and any(getattr(hook, "__module__", "") not in _PRESERVING for hook in hooks)
 
 
 def reaches(tensor: Tensor, starts: Collection[Node | None]) -> bool:

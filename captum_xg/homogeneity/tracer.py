@@ -16,7 +16,7 @@ from torch.autograd.graph import Node
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.weak import WeakIdKeyDictionary
 
-from captum_xg.homogeneity.autograd_graph import reaches
+from captum_xg.homogeneity.autograd_graph import reaches, saved_tensors_are_changed
 from captum_xg.homogeneity.call import arguments_by_name, tensors_in
 from captum_xg.homogeneity.degree import CONSTANT, Reason, Scaling, mismatch
 from captum_xg.homogeneity.facts import Facts
@@ -42,6 +42,9 @@ _SHAPE = Reason(
     "returns a tensor whose shape depends on values of the input, which Python can read",
     "Use a mask and torch.where, so that shapes are the same for every input",
     kind="unknown",
+)
+_SAVED = Reason(
+    "has hooks on the tensors that autograd saves, which may change the gradient", "Remove the hooks", kind="unknown"
 )
 _BEYOND = Reason(
     "reads memory beyond the tensor it is a view of (as_strided), where its gradient does not reach",
@@ -138,6 +141,8 @@ class Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]
                 self.escapes.append(self.located(Reason(what, "Use plain tensors", kind="unknown")))
             if tensor.requires_grad and has_storage(tensor):
                 self._in_graph[tensor.untyped_storage()] = True
+        if saved_tensors_are_changed() and not any(reason.what == _SAVED.what for reason in self.escapes):
+            self.escapes.append(self.located(_SAVED))
         values = {id(t): self.value(t) for t in tensors}
         self._notice_shapes(func, arguments, values)
         results = self._results(func, arguments, values, n_results(func, arguments))
@@ -277,6 +282,7 @@ class Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]
         storage, base = tensor.untyped_storage(), tensor if tensor._base is None else tensor._base
         if storage in self._used and (tensor in self.unversioned or base in self.unversioned):
             self.escapes.append(self.located(replace(_OVERWRITTEN, kind="unknown")))
+            return
         if not _differentiable(tensor) or not value.depends_on_input or value.stepwise:
             return
         # Two tensors that autograd takes for different ones (x and x.detach()) may share memory: what is written
@@ -286,6 +292,7 @@ class Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]
         owner = self._owners.setdefault(storage, weakref.ref(base))
         if owner() is not base or (unowned and whole.depends_on_input and not whole.stepwise):
             self.escapes.append(self.located(replace(_OVERWRITTEN, kind="unknown")))
+            self._owners[storage] = weakref.ref(base)  # once said is enough
 
     def _clash(self, before: Scaling, value: Scaling) -> Reason | None:
         terms = [scaling for scaling in (before, value) if not scaling.zero]

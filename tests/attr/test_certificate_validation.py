@@ -248,6 +248,45 @@ def test_a_branch_on_a_parameter_is_proven_for_that_branch_only():
         method.attribute(x, target=0)
 
 
+class Settings:
+    shift = 0.0
+
+
+SETTINGS = {"plain": Settings()}
+
+
+class Shifted(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.settings = Settings()
+        self.parts = [nn.Linear(3, 3)]
+        nn.init.zeros_(self.parts[0].bias)
+
+    def forward(self, x):
+        return self.parts[0](x) + self.settings.shift + SETTINGS["plain"].shift + Settings.shift
+
+
+STATE = {
+    "an attribute of an object of the module's": lambda m: (m.settings, "shift", 1.0),
+    "an attribute of an object in a global": lambda m: (SETTINGS["plain"], "shift", 1.0),
+    "an attribute of a class in a global": lambda m: (Settings, "shift", 1.0),
+    "a layer in a plain list": lambda m: (m.parts[0], "bias", nn.Parameter(torch.ones(3))),
+    "the forward of the class": lambda m: (Shifted, "forward", lambda self, x: x + 1),
+}
+
+
+@pytest.mark.parametrize("where", STATE)
+def test_state_around_the_model_is_part_of_what_is_proven(where, monkeypatch):
+    model, x = Shifted().eval(), torch.randn(2, 3)
+    method = certified(model)
+    method.attribute(x, target=0)
+    method.attribute(x, target=0)
+    assert proofs(method) == 1
+    monkeypatch.setattr(*STATE[where](model))
+    with pytest.raises(HomogeneityError):
+        method.attribute(x, target=0)
+
+
 def test_autocast_is_part_of_what_is_proven():
     model, x = network().float(), images().float()
     method = certified(model)

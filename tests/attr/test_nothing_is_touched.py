@@ -207,7 +207,7 @@ def test_a_replaced_gradient_function_leaves_everything_as_it_was():
     marked(model, x)
     method = XGradient(model, validate="off")
     original = method.gradient_func
-    method.gradient_func = lambda **kwargs: original(**kwargs)  # noqa: PLW0108 - it must be another object
+    method.gradient_func = lambda **kwargs: original(**kwargs)
     with nothing_is_touched(model, x):
         method.attribute(x, target=0)
 

@@ -333,7 +333,7 @@ GLOBAL_MODEL = with_batch_norm()
 
 
 def test_training_mode_of_a_global_model_is_refused() -> None:
-    forward = lambda x: 1 * GLOBAL_MODEL(x)  # noqa: E731
+    forward = lambda x: 1 * GLOBAL_MODEL(x)
     refusal(TrainingModeError, forward, batch(), target=1, model=GLOBAL_MODEL, says=["2 (BatchNorm1d)"])
 
 
@@ -409,7 +409,7 @@ def test_a_random_forward_function_is_refused_and_uses_up_no_random_numbers(nois
 
 def test_a_forward_that_differs_without_gradient_recording_is_refused() -> None:
     model = xdnn(*WIDTHS)
-    branch = lambda x: model(x) * (2 if torch.is_grad_enabled() else 1)  # noqa: E731
+    branch = lambda x: model(x) * (2 if torch.is_grad_enabled() else 1)
     refusal(NondeterministicForwardError, branch, batch(), target=1, model=model, says=["is_grad_enabled"])
 
 
@@ -680,7 +680,7 @@ def test_only_the_examples_that_leave_the_range_use_other_scales() -> None:
 
 def test_outputs_that_overflow_at_a_scale_give_that_scale_up() -> None:
     model = xdnn(*WIDTHS)
-    huge = lambda x: model(x) * 1e37  # noqa: E731
+    huge = lambda x: model(x) * 1e37
     report = check_homogeneity(huge, batch(), 1)
     assert report.homogeneous
     assert any(u.scale == 2.0**16 and u.reason == "F(αx) is not finite" for u in report.unused)
@@ -811,7 +811,7 @@ def test_a_target_for_one_number_per_example_is_refused() -> None:
 
 def test_an_integer_target_into_a_deeper_output_is_refused() -> None:
     model = xdnn(*WIDTHS)
-    deep = lambda x: model(x)[:, :, None].expand(-1, -1, 2)  # noqa: E731
+    deep = lambda x: model(x)[:, :, None].expand(-1, -1, 2)
     refusal(TargetError, deep, batch(), target=1, model=model, says=["picks 2 numbers per example"])
 
 

@@ -35,19 +35,19 @@ def test_a_violation_of_a_few_percent_is_refused_under_autocast():
 
 def test_an_example_that_cannot_be_tried_below_one_is_not_vouched_for():
     """The path of Integrated Gradients lies below 1, where this one has its threshold."""
-    threshold = lambda p: nn.functional.threshold(p, 8e-5, 0.0).sum(1)  # noqa: E731
+    threshold = lambda p: nn.functional.threshold(p, 8e-5, 0.0).sum(1)
     with pytest.raises(HomogeneityError):
         XGradient(threshold).attribute(torch.tensor([[1e-4]]).half())
 
 
 def test_terms_that_overflow_when_added_hide_no_violation():
-    big = lambda x: 3e8 * x[:, 0] - 3e8 * x[:, 1] + x[:, 2].clamp(max=1.0) * 1e36  # noqa: E731
+    big = lambda x: 3e8 * x[:, 0] - 3e8 * x[:, 1] + x[:, 2].clamp(max=1.0) * 1e36
     with pytest.raises(HomogeneityError):
         XGradient(big).attribute(torch.tensor([[1e30, 1e30, 2.0]]))
 
 
 def test_a_function_that_is_flat_at_x_and_zero_on_its_ray_is_not_taken_for_homogeneous():
-    difference = lambda p: p[:, 0].clamp(max=1) - p[:, 1].clamp(max=1)  # noqa: E731
+    difference = lambda p: p[:, 0].clamp(max=1) - p[:, 1].clamp(max=1)
     with pytest.raises(HomogeneityError):
         XGradient(difference).attribute(torch.tensor([[2.0, 2.0]]))
 
@@ -120,7 +120,7 @@ def test_a_layer_whose_output_overflows_when_probed_is_not_blamed():
 
 @pytest.mark.parametrize("degree", [1.1, 2.2, 3.14159265])
 def test_a_degree_that_is_no_simple_fraction_is_found_in_parts_as_in_one(degree):
-    power = lambda x: x.pow(degree).sum(1)  # noqa: E731
+    power = lambda x: x.pow(degree).sum(1)
     torch.manual_seed(0)
     x = torch.rand(6, 3) + 0.1
     whole = XGradient(power, degree="auto").attribute(x)
@@ -130,7 +130,7 @@ def test_a_degree_that_is_no_simple_fraction_is_found_in_parts_as_in_one(degree)
 
 def test_a_high_degree_is_found():
     x = torch.rand(3, 4) + 0.1
-    power = lambda x: x.pow(10).sum(1)  # noqa: E731
+    power = lambda x: x.pow(10).sum(1)
     torch.testing.assert_close(XGradient(power, degree="auto").attribute(x), x.pow(10))
 
 
@@ -181,7 +181,7 @@ def test_random_numbers_drawn_in_a_successful_call_are_put_back():
 
 
 def test_a_violation_far_from_one_only_says_so():
-    model = lambda x: torch.where(x > 1e-3, x, 0).sum(1)  # noqa: E731
+    model = lambda x: torch.where(x > 1e-3, x, 0).sum(1)
     with pytest.raises(HomogeneityError, match="At α = 1/2 and 2 it holds"):
         XGradient(model).attribute(torch.rand(4, 3) + 0.5)
 

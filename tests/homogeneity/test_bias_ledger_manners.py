@@ -62,7 +62,7 @@ def test_it_works_under_every_gradient_mode(context):
 
 def test_several_inputs_and_additional_arguments_are_told_apart():
     linear = nn.Linear(4, 2).double()
-    model = lambda a, b: torch.relu(linear(a) + b)  # noqa: E731
+    model = lambda a, b: torch.relu(linear(a) + b)
     joint = bias_ledger(model, (double(3, 4), double(3, 2)), 1)
     fixed = bias_ledger(model, double(3, 4), 1, double(3, 2))
     assert [row.name for row in joint.rows] == ["bias"]

@@ -107,6 +107,48 @@ def as_int_bits(x):
     return x * (x.view(torch.int64) * 2).view(torch.float64)
 
 
+def counted(x):
+    return x * (1 + len((x > 0.3).nonzero()))
+
+
+def twice_behind_autograd(x):
+    v = x.clone()
+    v.data.mul_(2)
+    v.detach().zero_()
+    return v
+
+
+def halves_by_different_ways(x):
+    y = torch.zeros_like(x)
+    y[:, :2] = x[:, :2]
+    y.detach()[:, 2:] = x[:, 2:]
+    return y
+
+
+def changed_after_it_was_saved(x):
+    s = x.abs()
+    y = x * s
+    s.data.mul_(2)
+    return y
+
+
+def saved_by_hooks(x):
+    with torch.autograd.graph.saved_tensors_hooks(lambda t: t, lambda t: 2 * t):
+        return x * x.abs()
+
+
+def hook_on_a_node(x):
+    y = x @ W
+    y.grad_fn.register_prehook(lambda gradients: (2 * gradients[0],))
+    return y
+
+
+def written_over_what_is_read(x):
+    y = x @ W
+    y[:, 1:] += y[:, :-1]
+    return y
+
+
 HOMOGENEOUS = {
     "in-place product through a view": (through_view(lambda v: v.mul_(2)), 1),
     "in-place ReLU through a view": (through_view(lambda v: v.relu_()), 1),
@@ -158,6 +200,36 @@ def _autocast(x):
 
 # name: (F, verdicts that are true of it, what must be said)
 NOT_CERTIFIED = {
+    "a length that depends on values": (counted, {"unknown", "disproved"}, "shape depends on values"),
+    "numbers read by torch.tensor": (
+        lambda x: x * torch.tensor([(x / x.norm())[0, i] for i in range(4)], dtype=x.dtype),
+        {"unknown", "disproved"},
+        "leave PyTorch through .tensor",
+    ),
+    "text of values": (lambda x: x * len(f"{x}"), {"unknown", "disproved"}, "leave PyTorch"),
+    "a branch on allclose": (
+        lambda x: 2 * x if torch.allclose(x, x.abs()) else x**2,
+        {"unknown", "disproved"},
+        "to Python",
+    ),
+    "the sign of zero": (lambda x: x + torch.signbit(0 * x), {"unknown", "disproved"}, "degree 0"),
+    "infinities chosen by the input": (
+        lambda x: x + torch.where(x > 0, torch.empty_like(x).fill_(-torch.inf), torch.zeros_like(x)).exp(),
+        {"unknown", "disproved"},
+        "degree 0",
+    ),
+    "noise that happens to be zero": (
+        lambda x: x + torch.bernoulli(torch.full((4,), 1e-9)),
+        {"unknown", "disproved"},
+        "random",
+    ),
+    "two edits behind autograd's back": (twice_behind_autograd, {"disproved"}, "autograd"),
+    "halves written by different ways": (halves_by_different_ways, {"unknown", "disproved"}, "autograd's back"),
+    "a saved tensor changed through .data": (changed_after_it_was_saved, {"unknown", "disproved"}, "autograd's back"),
+    "hooks on saved tensors": (saved_by_hooks, {"unknown"}, "hooks on the tensors that autograd saves"),
+    "a hook on a node of the graph": (hook_on_a_node, {"unknown"}, "hook"),
+    "a sum written over what it reads": (written_over_what_is_read, {"unknown", "disproved"}, "on top of itself"),
+    "memory beyond a view": (lambda x: x[:, 0].as_strided((2,), (1,), 1), {"unknown"}, "memory beyond"),
     "a shift of a slice through a view": (
         through_view(lambda v: v.add_(1)),
         {"disproved"},

@@ -501,7 +501,7 @@ def test_of_a_network_of_high_degree_that_overflows_when_it_is_probed_no_layer_i
 
     layers = [Square() if isinstance(layer, nn.ReLU) else layer for layer in xdnn(WIDTH, 8, 8, 8, 3)]
     model = nn.Sequential(*layers).eval()  # degree 8: 2^(16·8) is beyond float32
-    forward_func = lambda x: model(x).softmax(1)  # noqa: E731
+    forward_func = lambda x: model(x).softmax(1)
     error = refusal(HomogeneityError, forward_func, batch() / 4, target=1, model=model)
     assert_names_line(error, forward_func, "normalises exponentials (softmax), which are sharper for larger α")
     for i in range(3):
@@ -560,7 +560,7 @@ def test_a_lambda_around_a_model_still_names_the_layers() -> None:
 def test_of_two_models_in_one_forward_function_the_one_to_blame_is_named() -> None:
     good, bad = nn.Sequential(xdnn(WIDTH, 12, 3)), xdnn(WIDTH, 12, 3)
     plant_bias(bad[2], 0.1)
-    forward_func = lambda x: good(x) + bad(x)  # noqa: E731
+    forward_func = lambda x: good(x) + bad(x)
     error = refusal(HomogeneityError, forward_func, batch(), target=1, model=bad)
     assert culprits(error.report) == [("2", "Linear")]
     assert probed(forward_func, batch()) == [("2", "Linear")]
@@ -606,7 +606,7 @@ def test_a_sum_of_layers_of_unequal_degree_is_named_with_its_line_and_neither_la
             return x**2
 
     square, plain = Square(), nn.Linear(WIDTH, WIDTH, bias=False)
-    forward_func = lambda x: (square(x) + plain(x)).sum(1)  # noqa: E731
+    forward_func = lambda x: (square(x) + plain(x)).sum(1)
     error = refusal(HomogeneityError, forward_func, batch())
     culprit = assert_names_line(error, forward_func, "adds what has degree 1 and degree 2")
     assert culprit.remedy == "Bring the parts to one degree, or explain them separately"
@@ -616,7 +616,7 @@ def test_a_sum_of_layers_of_unequal_degree_is_named_with_its_line_and_neither_la
 
 
 def test_in_a_forward_function_without_any_module_the_operation_is_named_with_its_line() -> None:
-    forward_func = lambda x: x.exp().sum(1)  # noqa: E731
+    forward_func = lambda x: x.exp().sum(1)
     error = refusal(HomogeneityError, forward_func, batch())
     assert_names_line(error, forward_func, "takes an exponential, and that of αx is no multiple of that of x")
 

@@ -363,7 +363,7 @@ def test_a_zero_with_a_gradient_does_not_tell_a_degree_and_that_is_said() -> Non
 
 def test_inputs_are_scaled_jointly_and_additional_arguments_are_not() -> None:
     a, b = torch.randn(3, 4, generator=seeded(1)), torch.randn(3, 4, generator=seeded(2))
-    product = lambda a, b: (a * b).sum(1)  # noqa: E731
+    product = lambda a, b: (a * b).sum(1)
     assert check_homogeneity(product, (a, b)).degree == 2
     assert check_homogeneity(product, a, additional_forward_args=b).degree == 1
 
@@ -476,7 +476,7 @@ def test_scales_outside_the_range_of_the_dtype_show_nothing_and_say_so(scales: t
 
 def test_the_relative_tolerance_can_be_given() -> None:
     x = torch.rand(3, 4, generator=seeded(1)) + 0.5
-    nearly = lambda x: x.sum(1) + 1e-6  # noqa: E731
+    nearly = lambda x: x.sum(1) + 1e-6
     assert not check_homogeneity(nearly, x).homogeneous
     assert check_homogeneity(nearly, x, degree=1, rtol=0.1).homogeneous
     assert not check_homogeneity(nearly, x, degree=1, rtol=1e-3).homogeneous
@@ -604,7 +604,7 @@ def test_the_lines_of_the_table_are_equally_long() -> None:
 
 def test_a_function_that_is_zero_everywhere_is_homogeneous_of_any_degree() -> None:
     x = torch.randn(3, 4, generator=seeded(1))
-    zero = lambda x: 0 * x.sum(1)  # noqa: E731
+    zero = lambda x: 0 * x.sum(1)
     report = check_homogeneity(zero, x)
     assert report.homogeneous
     assert report.degree is None
@@ -653,14 +653,14 @@ def test_a_batch_of_one_is_tried_at_every_scale() -> None:
 
 def test_a_gradient_that_varies_along_a_ray_on_which_the_values_are_linear_escapes_as_documented() -> None:
     """The numeric check is a test and no proof; one step off that ray it sees the violation."""
-    function = lambda x: x[:, 0] + x[:, 1] ** 2 - x[:, 1] * x[:, 0] ** 2  # noqa: E731
+    function = lambda x: x[:, 0] + x[:, 1] ** 2 - x[:, 1] * x[:, 0] ** 2
     assert check_homogeneity(function, torch.tensor([[2.0, 0.0]])).homogeneous
     assert not check_homogeneity(function, torch.tensor([[2.0, 1e-3]])).homogeneous
     assert "a test, not a proof" in check_homogeneity.__doc__
 
 
 def test_a_violation_between_the_default_scales_only_is_seen_by_scales_that_are_given() -> None:
-    bump = lambda x: x.sum(1) * torch.where((x.sum(1) > 6.2) & (x.sum(1) < 6.4), 2.0, 1.0)  # noqa: E731
+    bump = lambda x: x.sum(1) * torch.where((x.sum(1) > 6.2) & (x.sum(1) < 6.4), 2.0, 1.0)
     x = torch.full((2, 4), 0.5)
     assert check_homogeneity(bump, x).homogeneous
     assert not check_homogeneity(bump, x, scales=(3.15,)).homogeneous
