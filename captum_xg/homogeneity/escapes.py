@@ -33,7 +33,6 @@ _LEAVING = frozenset(
         "__reduce_ex__",
         "to_dlpack",
         "_to_dlpack",
-        "tensor_split",
     }
 )
 _SET_DATA = Tensor.data.__set__  # type: ignore[attr-defined]
@@ -60,6 +59,9 @@ class Escapes(TorchFunctionMode):
         name = getattr(func, "__name__", "")
         if (name in _LEAVING or name in _HOOKING) and args and isinstance(args[0], Tensor):
             for tensor in tensors_in([*args, *(kwargs or {}).values()]):
+                self._notice(name, tensor)
+        elif name == "tensor_split":  # at places that a tensor says, which are read without any operation
+            for tensor in tensors_in([*args[1:], *(kwargs or {}).values()]):
                 self._notice(name, tensor)
         elif func == _GRAD_FN:
             self._notice("register_hook", args[0])

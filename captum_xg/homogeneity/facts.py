@@ -23,6 +23,7 @@ class Facts:
 
     def __init__(self) -> None:
         self._zero: dict[Hashable, Tensor] = {}
+        self._grouped: list[list[Tensor]] | None = None
         self._unchanged: dict[Hashable, tuple[Tensor, Tensor]] = {}
         self._sources: WeakKeyDictionary[torch.UntypedStorage, dict[Hashable, Tensor]] = WeakKeyDictionary()
 
@@ -37,6 +38,7 @@ class Facts:
             self.read(tensor)
         else:
             self._zero[_key(tensor)] = tensor.detach()
+            self._grouped = None
         return True
 
     def is_neutral(self, tensor: Tensor) -> bool:
@@ -70,7 +72,10 @@ class Facts:
 
     def hold(self) -> bool:
         """Return whether every answer is what it was."""
-        return _all_zero(list(self._zero.values())) and all(
+        if self._grouped is None:
+            self._grouped = _grouped(list(self._zero.values()))
+        zero = not any((torch.cat(group) if len(group) > 1 else group[0]).any() for group in self._grouped)
+        return zero and all(
             source.shape == copy.shape and torch.equal(source, copy) for source, copy in self._unchanged.values()
         )
 
@@ -87,14 +92,12 @@ def _key(tensor: Tensor) -> Hashable:
     return tensor.data_ptr(), tensor.shape, tensor.stride(), tensor.dtype
 
 
-def _all_zero(tensors: list[Tensor]) -> bool:
-    """Return whether tensors hold only zeros, with one look for all of a kind: each is a wait on an accelerator."""
+def _grouped(tensors: list[Tensor]) -> list[list[Tensor]]:
+    """Return small tensors of a kind as lists of vectors: one look for all of them is one wait on an accelerator."""
     alike: dict[Hashable, list[Tensor]] = {}
     for tensor in tensors:
-        if tensor.numel() > _LARGE or not has_storage(tensor):
+        if tensor.numel() > _LARGE or not has_storage(tensor) or not tensor.is_contiguous():
             alike[id(tensor)] = [tensor]
         else:
-            alike.setdefault((tensor.device, tensor.dtype), []).append(tensor)
-    return not any(
-        (torch.cat([t.reshape(-1) for t in group]) if len(group) > 1 else group[0]).any() for group in alike.values()
-    )
+            alike.setdefault((tensor.device, tensor.dtype), []).append(tensor.view(-1))
+    return list(alike.values())

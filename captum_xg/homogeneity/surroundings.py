@@ -21,6 +21,7 @@ from captum_xg.homogeneity.modules import modules_of, names_in
 
 _SIMPLE = frozenset({bool, int, float, complex, str, bytes, type(None), torch.dtype, torch.device, torch.Size})
 _STRIDED = torch.strided
+_LAZY = frozenset({nn.UninitializedParameter, nn.UninitializedBuffer})
 _TENSORS = frozenset({"_parameters", "_buffers"})
 _BOOKKEEPING = frozenset(nn.Module().__dict__)
 _HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
@@ -64,15 +65,18 @@ def _add_module(  # noqa: PLR0912  one branch for each kind of attribute
     attributes = module.__dict__
     add = parts.append
     add(id(module.__class__))
-    if id(module.__class__) not in seen and not _theirs(module.__class__):
+    if id(module.__class__) not in seen:
         seen.add(id(module.__class__))
-        add(_Describer(anchors, seen).of_class(module.__class__, 0))
+        if not _theirs(module.__class__):
+            add(_Describer(anchors, seen).of_class(module.__class__, 0))
+    add(tuple(attributes))
     for name, value in attributes.items():
         kind = value.__class__
         if kind in _SIMPLE:
-            parts += name, kind, repr(value) if kind is float else value
+            add(kind)
+            add(repr(value) if kind is float else value)
         elif kind is tuple and _SIMPLE.issuperset(map(type, value)):
-            parts += name, value
+            add(value)
         elif name in _TENSORS:
             for tensor in value.values():
                 if tensor is None:
@@ -197,7 +201,7 @@ def _form(tensor: Tensor) -> Hashable:
 
 
 def _tensor_state(tensor: Tensor) -> Hashable:
-    if isinstance(tensor, (nn.UninitializedParameter, nn.UninitializedBuffer)):
+    if tensor.__class__ in _LAZY:
         return id(tensor)
     strided = tensor.layout is _STRIDED
     return (
