@@ -17,6 +17,11 @@ _LAYOUT = frozenset(
 )
 """Which give Python something that does not depend on values. All others that return no tensor hand over values."""
 
+_RESHAPING = frozenset(
+    f"aten::{name}_" for name in ("as_strided", "squeeze", "unsqueeze", "t", "transpose", "swapdims", "swapaxes")
+)
+"""Which let a tensor take its memory in another order, or another part of it, and write no number."""
+
 _WRITTEN_UNSAID = {
     "aten::native_batch_norm": ("running_mean", "running_var"),
     "aten::cudnn_batch_norm": ("running_mean", "running_var"),
@@ -43,6 +48,8 @@ def written_values(
 ) -> Iterator[tuple[Tensor, Value | None]]:
     """Yield every tensor that an operation has written to, and how it scales now; None if no result tells."""
     schema = func._schema
+    if schema.name in _RESHAPING:
+        return
     rest = iter(results)
     for argument in schema.arguments:
         if argument.alias_info is None or not argument.alias_info.is_write:

@@ -146,7 +146,11 @@ class Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]
         values = {id(t): self.value(t) for t in tensors}
         self._notice_shapes(func, arguments, values)
         results = self._results(func, arguments, values, n_results(func, arguments))
+        # What it was a view of, before it becomes another one.
+        before = args[0].detach() if func._schema.name == "aten::as_strided_" else None
         out = func(*args, **kwargs)
+        if before is not None and not lies_within(out, before) and self._depends(out):
+            self.escapes.append(self.located(_BEYOND))
         self._record(func, arguments, out, results, tensors)
         return out
 
@@ -293,6 +297,9 @@ class Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]
         if owner() is not base or (unowned and whole.depends_on_input and not whole.stepwise):
             self.escapes.append(self.located(replace(_OVERWRITTEN, kind="unknown")))
             self._owners[storage] = weakref.ref(base)  # once said is enough
+
+    def _depends(self, tensor: Tensor) -> bool:
+        return self.shadows.anywhere(tensor).depends_on_input
 
     def _clash(self, before: Scaling, value: Scaling) -> Reason | None:
         terms = [scaling for scaling in (before, value) if not scaling.zero]

@@ -170,6 +170,11 @@ HOMOGENEOUS = {
         lambda x: torch.cat([torch.ones(len(x), 1, dtype=x.dtype), x], 1).flip(1)[:, :4].clone(),
         1,
     ),
+    "views taken in place": (lambda x: (2 * x).unsqueeze_(0).squeeze_(0).t_().t(), 1),
+    "pooling of channels-last memory": (
+        lambda x: F.adaptive_avg_pool2d(x.view(-1, 4, 1, 1).to(memory_format=torch.channels_last), 1),
+        1,
+    ),
     "out=": (lambda x: x @ torch.mul(W, 2, out=torch.empty_like(W)), 1),
     "a mask computed without gradient": (lambda x: x * (x.detach() > 0), 1),
     "an index computed without gradient": (
@@ -229,6 +234,13 @@ NOT_CERTIFIED = {
     "hooks on saved tensors": (saved_by_hooks, {"unknown"}, "hooks on the tensors that autograd saves"),
     "a hook on a node of the graph": (hook_on_a_node, {"unknown"}, "hook"),
     "a sum written over what it reads": (written_over_what_is_read, {"unknown", "disproved"}, "on top of itself"),
+    "memory beyond a view, taken in place": (
+        lambda x: (lambda v: x + (x < 0) * v.as_strided_((len(x), 4), (8, 1), 4))(
+            torch.cat([x, torch.sigmoid(x)], 1)[:, :4]
+        ),
+        {"unknown", "disproved"},
+        "memory beyond",
+    ),
     "memory beyond a view": (lambda x: x[:, 0].as_strided((2,), (1,), 1), {"unknown"}, "memory beyond"),
     "a shift of a slice through a view": (
         through_view(lambda v: v.add_(1)),

@@ -176,10 +176,3 @@ def _all_zero(call: Call, value: object) -> bool:
     if not isinstance(value, torch.Tensor):
         return value == 0
     return call.is_neutral(value) and not bool(value.any())
-
-
-@degree_rule("as_strided_")
-def strided_in_place(call: Call) -> Scaling:
-    """The tensor itself takes another part of its memory, of which this argument does not tell."""
-    reason = Reason("takes another part of memory in place (as_strided_)", "Use as_strided", kind="unknown")
-    return Scaling(None, reasons=call.scaling("self").reasons | {reason})
