@@ -354,6 +354,8 @@ def test_what_is_homogeneous_is_certified(name):
 
 @pytest.mark.parametrize("name", NOT_CERTIFIED)
 def test_what_is_not_shown_to_be_homogeneous_is_not_certified_and_said_why(name):
+    if name == "hooks on saved tensors" and not hasattr(torch._C._autograd, "_top_saved_tensors_default_hooks"):
+        pytest.skip("this version of PyTorch does not tell which hooks are in force")
     function, verdicts, says = NOT_CERTIFIED[name]
     certificate = certify(function, batch())
     assert not certificate.homogeneous, str(certificate)
