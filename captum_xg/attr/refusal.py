@@ -9,8 +9,7 @@ from captum_xg.homogeneity.report import HomogeneityReport, format_scale
 def refusal_message(report: HomogeneityReport, where: str) -> str:
     """Return the message for a call whose forward function is not homogeneous of the degree asked for."""
     k = report.tested_degree if report.tested_degree is not None else 1.0
-    power = "α" if k == 1 else f"α^{k:g}·"
-    result = "x·∇F(x)" if k == 1 else f"x·∇F(x)/{k:g}"
+    power, result = _formulas(k)
     if not report.violated:
         lines = [
             f"{where}: it could not be tested that F(αx) = {power}F(x), so nothing is known about {result}.",
@@ -38,8 +37,7 @@ def refusal_message(report: HomogeneityReport, where: str) -> str:
 def uncertified_message(certificate: Certificate, degree: float | None, where: str) -> str:
     """Return the message for a call whose forward function is not certified to have the degree asked for."""
     k = 1.0 if degree is None else degree
-    power = "α" if k == 1 else f"α^{k:g}·"
-    result = "x·∇F(x)" if k == 1 else f"x·∇F(x)/{k:g}"
+    power, result = _formulas(k)
     if certificate.homogeneous:
         proven = certificate.degree or 0.0
         hint = f"Use XGradient(…, degree={proven:g})." if proven >= 1 else "X-Gradient needs a degree of at least 1."
@@ -57,6 +55,11 @@ def uncertified_message(certificate: Certificate, degree: float | None, where: s
             f"{untold}; or pass on_violation='warn' to get {result} as it is. certify(…) gives the whole certificate.",
         ]
     )
+
+
+def _formulas(k: float) -> tuple[str, str]:
+    """Return the factor of F(x), and the attribution, as they are written for degree k."""
+    return ("α", "x·∇F(x)") if k == 1 else (f"α^{k:g}·", f"x·∇F(x)/{k:g}")
 
 
 def _worst(report: HomogeneityReport, power: str) -> list[str]:

@@ -8,6 +8,8 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, TypeAlias
 
+from captum_xg.homogeneity.digest import digest_of
+
 Verdict: TypeAlias = Literal["homogeneous", "disproved", "unknown"]
 
 
@@ -139,8 +141,6 @@ class Certificate:
 
     def is_stale(self, forward_func: Callable[..., Any]) -> bool:
         """Return whether architecture, parameters or buffers are not what they were when this was issued."""
-        from captum_xg.homogeneity.digest import digest_of
-
         return digest_of(forward_func) != self.digest
 
     def to_dict(self) -> dict[str, Any]:

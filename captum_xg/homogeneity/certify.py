@@ -104,13 +104,13 @@ def prove(
     shapes = tuple(tuple(x.shape) for x in formatted)
     dtypes = tuple(str(x.dtype).removeprefix("torch.") for x in formatted)
     name = type(forward_func).__name__ if isinstance(forward_func, nn.Module) else "F"
-    if untraceable := untraceable_parts(forward_func):
+    names = named_modules_of(forward_func)
+    if untraceable := untraceable_parts(forward_func, names):
         return Proof(Certificate(False, None, [], untraceable, 0, shapes, dtypes, name=name), Facts())
 
     def run(xs: tuple[Tensor, ...]) -> list[Tensor]:
         return _chosen(forward_func(*xs, *additional), output, where)
 
-    names = named_modules_of(forward_func)
     tracer = Tracer(names, run.__code__)
     with (
         torch.inference_mode(False),
@@ -128,7 +128,7 @@ def prove(
         violations, unsupported = _by_module({*scaling.reasons, *tracer.escapes})
         modules = dict(names.values())
         violations = [_in_its_words(violation, modules.get(violation.module)) for violation in violations]
-        unsupported += hooked_parts(forward_func) + [
+        unsupported += hooked_parts(names) + [
             _custom(function)
             for function in custom_functions(outputs, starts)
             if not rule_vouches_for(function.__name__)

@@ -18,9 +18,7 @@ def shares_memory(tensor: Tensor, others: list[Tensor]) -> bool:
 
 def lies_within(view: Tensor, viewed: Tensor) -> bool:
     """Return whether a view reads only elements of the tensor that it was taken of."""
-    covered = torch.zeros(viewed.untyped_storage().nbytes() // viewed.element_size(), dtype=torch.bool)
-    covered.as_strided(viewed.size(), viewed.stride(), viewed.storage_offset()).fill_(True)
-    return bool(covered.as_strided(view.size(), view.stride(), view.storage_offset()).all())
+    return bool(_covered(viewed).as_strided(view.size(), view.stride(), view.storage_offset()).all())
 
 
 def overlaps(tensor: Tensor, others: list[Tensor]) -> bool:
@@ -34,7 +32,7 @@ def overlaps(tensor: Tensor, others: list[Tensor]) -> bool:
         shares_memory(other, [tensor])
         and other.numel() > 0
         and (other.storage_offset(), other.shape, other.stride()) != place
-        and bool((_covered(other) & _covered(tensor)).any())
+        and bool((_covered_bytes(other) & _covered_bytes(tensor)).any())
         for other in others
     )
 
@@ -51,8 +49,11 @@ def _on_top_of_itself(tensor: Tensor) -> bool:
 
 
 def _covered(tensor: Tensor) -> Tensor:
-    """Return which bytes of its memory a tensor takes."""
-    size = tensor.element_size()
-    covered = torch.zeros(tensor.untyped_storage().nbytes() // size, dtype=torch.bool)
+    """Return which elements of its memory a tensor takes."""
+    covered = torch.zeros(tensor.untyped_storage().nbytes() // tensor.element_size(), dtype=torch.bool)
     covered.as_strided(tensor.size(), tensor.stride(), tensor.storage_offset()).fill_(True)
-    return covered.repeat_interleave(size)
+    return covered
+
+
+def _covered_bytes(tensor: Tensor) -> Tensor:
+    return _covered(tensor).repeat_interleave(tensor.element_size())

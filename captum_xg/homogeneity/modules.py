@@ -110,17 +110,22 @@ def _parts(value: functools.partial[Any] | types.MethodType | types.FunctionType
 
 def _referred_to(function: types.FunctionType) -> Iterator[Any]:
     yield from function.__defaults__ or ()
-    for cell in function.__closure__ or ():
-        try:
-            yield cell.cell_contents
-        except ValueError:  # a name that is assigned after the function was made
-            continue
+    yield from closed_over(function)
     for name in _loaded_globals(function.__code__):
         referred = function.__globals__.get(name)
         # Functions of other files are left alone: following them would walk through all of torch.
         elsewhere = isinstance(referred, types.FunctionType) and referred.__globals__ is not function.__globals__
         if not elsewhere:
             yield referred
+
+
+def closed_over(function: types.FunctionType) -> Iterator[Any]:
+    """Yield what a function's closure holds."""
+    for cell in function.__closure__ or ():
+        try:
+            yield cell.cell_contents
+        except ValueError:  # a name that is assigned after the function was made
+            continue
 
 
 def _attributes_used(owner: object, function: types.FunctionType) -> Iterator[Any]:

@@ -22,17 +22,11 @@ _RESHAPING = frozenset(
 )
 """Which let a tensor take its memory in another order, or another part of it, and write no number."""
 
-_WRITTEN_UNSAID = {
-    "aten::native_batch_norm": ("running_mean", "running_var"),
-    "aten::cudnn_batch_norm": ("running_mean", "running_var"),
-    "aten::miopen_batch_norm": ("running_mean", "running_var"),
-}
-"""What operations write to in training mode without saying so in their schema."""
-
-_UNSAID_ALWAYS = {
-    f"aten::batch_norm_{name}": ("running_mean", "running_var")
-    for name in ("update_stats", "gather_stats", "gather_stats_with_counts")
-}
+_WRITE_STATISTICS = frozenset(
+    f"aten::batch_norm_{name}" for name in ("update_stats", "gather_stats", "gather_stats_with_counts")
+)
+_WRITE_STATISTICS_IN_TRAINING = frozenset(f"aten::{name}_batch_norm" for name in ("native", "cudnn", "miopen"))
+"""Which write to ``running_mean`` and ``running_var`` without saying so in their schema."""
 
 
 def n_results(func: Any, arguments: Mapping[str, Any]) -> int:
@@ -62,11 +56,9 @@ def written_values(
         ]
         for tensor in tensors_in([arguments[argument.name]]):
             yield tensor, told[0] if told else None if schema.returns else next(rest, results[-1])
-    if arguments.get("training", arguments.get("train")):
-        for name in _WRITTEN_UNSAID.get(schema.name, ()):
-            yield from ((tensor, None) for tensor in tensors_in([arguments[name]]))
-    for name in _UNSAID_ALWAYS.get(schema.name, ()):
-        yield from ((tensor, None) for tensor in tensors_in([arguments[name]]))
+    in_training = schema.name in _WRITE_STATISTICS_IN_TRAINING and arguments["training"]
+    if in_training or schema.name in _WRITE_STATISTICS:
+        yield from ((t, None) for t in tensors_in([arguments["running_mean"], arguments["running_var"]]))
 
 
 def shape_deciding(func: Any, arguments: Mapping[str, Any]) -> list[Tensor]:

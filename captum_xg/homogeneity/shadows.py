@@ -106,7 +106,7 @@ class Shadows:
             tensor.element_size() != shadow.itemsize
             or len(shadow.codes) * shadow.itemsize < tensor.untyped_storage().nbytes() - shadow.itemsize + 1
         ):  # the same bits as other numbers, such as complex ones as real
-            return self.palette.together(Mixed(shadow.codes, shadow.reason))
+            return self._whole(shadow)
         codes = shadow.codes.as_strided(tensor.size(), tensor.stride(), tensor.storage_offset())
         present = codes.unique()  # type: ignore[no-untyped-call]
         return self.palette[int(present[0])] if len(present) == 1 else Mixed(codes, shadow.reason)
@@ -114,9 +114,10 @@ class Shadows:
     def anywhere(self, tensor: Tensor) -> Scaling:
         """Return the scaling of all of the memory that a tensor lies in, as a whole."""
         shadow = self._shadows.get(tensor.untyped_storage())
-        if shadow is None:
-            return CONSTANT
-        return shadow.uniform if shadow.codes is None else self.palette.together(Mixed(shadow.codes, None))
+        return CONSTANT if shadow is None else self._whole(shadow)
+
+    def _whole(self, shadow: _Shadow) -> Scaling:
+        return shadow.uniform if shadow.codes is None else self.palette.together(Mixed(shadow.codes, shadow.reason))
 
     def create(self, tensor: Tensor, value: Value) -> None:
         """Set the scaling of a new tensor and of all of its memory."""
@@ -148,9 +149,7 @@ class Shadows:
             self._shadows[storage] = _Shadow(value)
             return
         if shadow.codes is None or shadow.itemsize != size or len(shadow.codes) != elements:
-            whole = (
-                shadow.uniform if shadow.codes is None else self.palette.together(Mixed(shadow.codes, shadow.reason))
-            )
+            whole = self._whole(shadow)
             reason = clash(whole, value) if isinstance(value, Scaling) else value.reason
             codes = torch.full((elements,), self.palette.code(whole), dtype=torch.int32)
             shadow = _Shadow(whole, codes, shadow.reason or reason, size)

@@ -9,7 +9,7 @@ import functools
 import sys
 import types
 from collections import deque
-from collections.abc import Callable, Hashable, Iterable
+from collections.abc import Callable, Hashable
 from typing import Any
 
 import numpy as np
@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules import module as torch_module
 
-from captum_xg.homogeneity.modules import modules_of, names_in
+from captum_xg.homogeneity.modules import closed_over, modules_of, names_in
 
 _SIMPLE = frozenset({bool, int, float, complex, str, bytes, type(None), torch.dtype, torch.device, torch.Size})
 _STRIDED = torch.strided
@@ -168,7 +168,7 @@ class _Describer:
         code, known = function.__code__, function.__globals__
         names = names_in(code)
         parts = [self.value(p, depth) for p in (function.__defaults__, function.__kwdefaults__)]
-        parts += [self.value(p, depth) for p in _cells(function.__closure__ or ())]
+        parts += [self.value(p, depth) for p in closed_over(function)]
         for name in names:
             if name not in known:
                 continue
@@ -211,11 +211,3 @@ def _tensor_state(tensor: Tensor) -> Hashable:
         tensor.stride() if strided else 0,
         tensor.dtype,
     )
-
-
-def _cells(closure: Iterable[types.CellType]) -> Iterable[Any]:
-    for cell in closure:
-        try:
-            yield cell.cell_contents
-        except ValueError:  # a name that is assigned after the function was made
-            continue

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
 from torch import nn
 
 from captum_xg.homogeneity.certificate import Violation
-from captum_xg.homogeneity.modules import named_modules_of
 
 
-def untraceable_parts(forward_func: Callable[..., Any]) -> list[Violation]:
-    """Return what makes a forward function's operations invisible: compiled, scripted and replicated parts."""
+def untraceable_parts(forward_func: Callable[..., Any], names: Mapping[int, tuple[str, nn.Module]]) -> list[Violation]:
+    """Return what makes a forward function's operations invisible: compiled, scripted and replicated parts.
+
+    Args:
+        forward_func: F.
+        names: Module id → (path, module), of the modules behind F.
+    """
     found = []
-    parts = [("", forward_func), *named_modules_of(forward_func).values()]
+    parts = [("", forward_func), *names.values()]
     seen: set[int] = set()
     for path, part in parts:
         why = _why(part)
@@ -25,7 +29,7 @@ def untraceable_parts(forward_func: Callable[..., Any]) -> list[Violation]:
     return found
 
 
-def hooked_parts(forward_func: Callable[..., Any]) -> list[Violation]:
+def hooked_parts(names: Mapping[int, tuple[str, nn.Module]]) -> list[Violation]:
     """Return the modules with backward hooks, which may replace the gradient by something else."""
     return [
         Violation(
@@ -36,7 +40,7 @@ def hooked_parts(forward_func: Callable[..., Any]) -> list[Violation]:
             "Remove the hook",
             type=type(module).__name__,
         )
-        for path, module in named_modules_of(forward_func).values()
+        for path, module in names.values()
         if module._backward_hooks or module._backward_pre_hooks
     ]
 
