@@ -15,6 +15,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
+from cases import with_shift, without_shift
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -34,19 +35,6 @@ def made(seed: int, build: Callable[[], nn.Module]) -> nn.Module:
         return build().double().eval()
 
 
-def unshifted(norm: nn.Module) -> nn.Module:
-    """Return a batch norm that only multiplies."""
-    nn.init.uniform_(norm.running_var, 0.5, 2)
-    nn.init.uniform_(norm.weight, -2, 2)
-    return norm
-
-
-def shifted(norm: nn.Module) -> nn.Module:
-    """Return a batch norm that multiplies and adds."""
-    nn.init.normal_(norm.running_mean)
-    return unshifted(norm)
-
-
 def zeroed(layer: nn.Module) -> nn.Module:
     """Return a layer with a bias of zero."""
     nn.init.zeros_(layer.bias)
@@ -60,8 +48,8 @@ VOCABULARY_OF_PROGRAMS = {
     "inf": math.inf,
     "given": given,
     "made": made,
-    "unshifted": unshifted,
-    "shifted": shifted,
+    "unshifted": without_shift,
+    "shifted": with_shift,
     "zeroed": zeroed,
 }
 

@@ -9,7 +9,10 @@ import torch
 from torch import Tensor
 
 from captum_xg.homogeneity.call import argument_names, tensors_in
+from captum_xg.homogeneity.degree import Reason
 from captum_xg.homogeneity.shadows import Value
+
+RANDOM = Reason("draws random numbers, so F(x) is no fixed function of x", "Call model.eval(), or leave it out")
 
 _LAYOUT = frozenset(
     f"aten::{name}"

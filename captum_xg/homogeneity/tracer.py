@@ -23,7 +23,7 @@ from captum_xg.homogeneity.facts import Facts
 from captum_xg.homogeneity.lifting import Lift
 from captum_xg.homogeneity.memory import lies_within, overlaps, shares_memory
 from captum_xg.homogeneity.registry import find_rule, rule_vouches_for
-from captum_xg.homogeneity.schema import draws, n_results, returns_values, shape_deciding, written_values
+from captum_xg.homogeneity.schema import RANDOM, draws, n_results, returns_values, shape_deciding, written_values
 from captum_xg.homogeneity.shadows import Shadows, Value, has_storage
 from captum_xg.homogeneity.sites import Site, current_site, custom_function_running
 
@@ -64,7 +64,6 @@ _OUTSIDE = Reason(
     "Compute it in the forward pass, in one thread",
     kind="unknown",
 )
-_RANDOM = Reason("draws random numbers, so F(x) is no fixed function of x", "Call model.eval(), or leave it out")
 _CUT = Reason(
     "is cut off from autograd (detach, .data or no_grad), so the gradient is not the gradient of F",
     "Let the gradient pass, or compute it from constants",
@@ -205,7 +204,7 @@ class Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]
             reasons = frozenset().union(*(self.shadows.palette.together(v).reasons for v in values.values()))
             results = [Scaling(None, reasons=reasons | {self.located(missing)})] * n_results
         if draws(func, arguments) and not any(map(_tells_of_chance, results)):
-            results = [self._with(result, _RANDOM) for result in results]
+            results = [self._with(result, RANDOM) for result in results]
         return results
 
     def _hand_over(self, func: Any, arguments: dict[str, Any], dependent: bool) -> None:
@@ -376,4 +375,4 @@ def _differentiable(tensor: Tensor) -> bool:
 
 
 def _tells_of_chance(value: Value) -> bool:
-    return isinstance(value, Scaling) and any("random" in reason.what for reason in value.reasons)
+    return isinstance(value, Scaling) and any(reason.what == RANDOM.what for reason in value.reasons)

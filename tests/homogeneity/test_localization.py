@@ -220,6 +220,15 @@ def network(seed: int, depth: int, kinds: list[str], dtype: torch.dtype) -> tupl
     return model.to(dtype).eval(), builder.planted
 
 
+def planted_network(seed: int, depth: int, kinds: list[str]) -> tuple[nn.Module, Tensor, list[tuple[str, str]]]:
+    """Return a network, a batch that reaches its output, and (path, class name) of what is planted, as it runs."""
+    model, planted = network(seed, depth, kinds, torch.float32)
+    x = batch(seed=seed)
+    assume(alive(model, x))
+    paths = {id(module): path for path, module in model.named_modules()}
+    return model, x, [(paths[id(m)], type(m).__name__) for m in executed(model, x) if any(m is p for p in planted)]
+
+
 KINDS = st.lists(st.sampled_from(list(VIOLATIONS)), min_size=1, max_size=3)
 
 
@@ -230,12 +239,8 @@ KINDS = st.lists(st.sampled_from(list(VIOLATIONS)), min_size=1, max_size=3)
 def test_exactly_the_planted_modules_are_named_in_order_of_execution_each_once(
     seed: int, depth: int, kinds: list[str]
 ) -> None:
-    model, planted = network(seed, depth, kinds, torch.float32)
-    x = batch(seed=seed)
-    assume(alive(model, x))
-    paths = {id(module): path for path, module in model.named_modules()}
-    expected = [paths[id(m)] for m in executed(model, x) if any(m is p for p in planted)]
-    assert_names_exactly(refusal(HomogeneityError, model, x, target=1), model, expected)
+    model, x, expected = planted_network(seed, depth, kinds)
+    assert_names_exactly(refusal(HomogeneityError, model, x, target=1), model, [path for path, _ in expected])
 
 
 # Probing can blame the sum around a module that adds a constant between layers of its own; the certificate does not.
@@ -250,11 +255,7 @@ PROBED_KINDS = st.lists(
 def test_probing_names_exactly_the_planted_modules_where_there_is_no_certificate(
     seed: int, depth: int, kinds: list[str]
 ) -> None:
-    model, planted = network(seed, depth, kinds, torch.float32)
-    x = batch(seed=seed)
-    assume(alive(model, x))
-    paths = {id(module): path for path, module in model.named_modules()}
-    expected = [(paths[id(m)], type(m).__name__) for m in executed(model, x) if any(m is p for p in planted)]
+    model, x, expected = planted_network(seed, depth, kinds)
     error = refusal(HomogeneityError, unseen(model), x, target=1, model=model, says=["Not analysed: "])
     assert not error.report.certificate.violations
     assert_names_exactly(error, model, [path for path, _ in expected])

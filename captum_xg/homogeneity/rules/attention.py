@@ -11,7 +11,7 @@ from captum_xg.homogeneity.call import Call
 from captum_xg.homogeneity.degree import CONSTANT, Reason, Scaling, nonlinear_of, product_of
 from captum_xg.homogeneity.registry import degree_rule
 from captum_xg.homogeneity.rules.arithmetic import given, nonlinear_together
-from captum_xg.homogeneity.rules.random import RANDOM
+from captum_xg.homogeneity.schema import RANDOM
 
 _SOFTMAX = Reason("normalises exponentials (softmax), which are sharper for larger α", "Explain the logits instead")
 

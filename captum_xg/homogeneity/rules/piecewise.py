@@ -22,7 +22,7 @@ from captum_xg.homogeneity.degree import (
 )
 from captum_xg.homogeneity.registry import degree_rule
 from captum_xg.homogeneity.rules.arithmetic import joined
-from captum_xg.homogeneity.rules.random import RANDOM
+from captum_xg.homogeneity.schema import RANDOM
 
 RECTIFIER = "Replace it by nn.ReLU, nn.LeakyReLU or nn.PReLU"
 

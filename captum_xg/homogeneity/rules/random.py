@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from captum_xg.homogeneity.call import Call
-from captum_xg.homogeneity.degree import CONSTANT, ZERO, Reason, Scaling, product_of, sum_of
+from captum_xg.homogeneity.degree import CONSTANT, ZERO, Scaling, product_of, sum_of
 from captum_xg.homogeneity.registry import degree_rule
 from captum_xg.homogeneity.rules.arithmetic import given
-
-RANDOM = Reason("draws random numbers, so F(x) is no fixed function of x", "Call model.eval(), or leave it out")
+from captum_xg.homogeneity.schema import RANDOM
 
 # Not a constant: what its numbers are now, zero perhaps, says nothing about the next pass.
 CHANCE = Scaling(0.0, stepwise=True, reasons=frozenset({RANDOM}))
