@@ -15,7 +15,8 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
-from cases import with_shift, without_shift
+from cases import with_shift as shifted
+from cases import without_shift as unshifted
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -48,8 +49,8 @@ VOCABULARY_OF_PROGRAMS = {
     "inf": math.inf,
     "given": given,
     "made": made,
-    "unshifted": without_shift,
-    "shifted": with_shift,
+    "unshifted": unshifted,
+    "shifted": shifted,
     "zeroed": zeroed,
 }
 
