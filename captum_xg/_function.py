@@ -54,11 +54,7 @@ class ScalarFunction:
         if not callable(forward_func):
             raise TypeError(f"{where}: forward_func must be callable but is {type(forward_func).__name__}.")
         self.forward_func = forward_func
-        if additional_forward_args is None:
-            additional_forward_args = ()
-        elif not isinstance(additional_forward_args, tuple):
-            additional_forward_args = (additional_forward_args,)
-        self.additional: tuple[Any, ...] = tuple(map(_recordable, additional_forward_args))
+        self.additional = additional_arguments(additional_forward_args)
         self.target: Target = _recordable(target)
         self.where = where
         self.first = first
@@ -171,6 +167,14 @@ class ScalarFunction:
                 f"{bad}, although F(x) is finite. A frequent cause is the square root or a norm of exactly zero."
             )
         return gradient
+
+
+def additional_arguments(additional_forward_args: object) -> tuple[Any, ...]:
+    """Return what follows the inputs in a call: nothing for None, one argument if it is no tuple."""
+    if additional_forward_args is None:
+        return ()
+    several = additional_forward_args if isinstance(additional_forward_args, tuple) else (additional_forward_args,)
+    return tuple(map(_recordable, several))
 
 
 def _handle(x: Tensor, connected: bool) -> Tensor:

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn.modules._functions import BackwardHookFunction
 from torch.utils._pytree import tree_leaves
 
+from captum_xg._function import additional_arguments
 from captum_xg._inputs import format_inputs
 from captum_xg.errors import ForwardOutputError, OptionError
 from captum_xg.homogeneity.autograd_graph import custom_functions
@@ -99,8 +100,7 @@ def prove(
     if not callable(forward_func):
         raise TypeError(f"{where}: forward_func must be callable but is {type(forward_func).__name__}.")
     formatted = format_inputs(inputs, where)
-    additional = () if additional_forward_args is None else additional_forward_args
-    additional = additional if isinstance(additional, tuple) else (additional,)
+    additional = additional_arguments(additional_forward_args)
     shapes = tuple(tuple(x.shape) for x in formatted)
     dtypes = tuple(str(x.dtype).removeprefix("torch.") for x in formatted)
     name = type(forward_func).__name__ if isinstance(forward_func, nn.Module) else "F"

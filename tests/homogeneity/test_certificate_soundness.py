@@ -484,6 +484,12 @@ def test_several_inputs_are_scaled_together_and_additional_arguments_stay():
     assert certify(lambda x, k: x**k, x, additional_forward_args=3).degree == 3
 
 
+def test_additional_arguments_made_in_inference_mode_are_taken():
+    with torch.inference_mode():
+        weight = torch.randn(4, dtype=torch.float64)
+    assert certify(lambda x, w: x * w, batch(), additional_forward_args=weight).degree == 1
+
+
 def test_a_chosen_output_is_what_is_certified():
     function = lambda x: {"logits": x @ W, "extra": (torch.sigmoid(x), x**2)}
     x = batch()
