@@ -1,7 +1,9 @@
 """XGradient(validate="certificate"): proved once, right for as long as it is used, and never beyond."""
 
 import copy
+import gc
 import pickle
+import weakref
 
 import pytest
 import torch
@@ -246,6 +248,45 @@ def test_a_branch_on_a_parameter_is_proven_for_that_branch_only():
     model.gate.data.fill_(-1.0)
     with pytest.raises(HomogeneityError):
         method.attribute(x, target=0)
+
+
+def test_an_index_that_the_proof_looked_at_is_looked_at_again():
+    class Picks(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.register_buffer("index", torch.tensor([0, 1]))
+
+        def forward(self, x):
+            return torch.cat([x, x**2], 1).index_select(1, self.index)
+
+    model, x = Picks().eval(), torch.randn(2, 3)
+    method = certified(model)
+    method.attribute(x, target=0)
+    model.index.copy_(torch.tensor([0, 4]))
+    with pytest.raises(HomogeneityError):
+        method.attribute(x, target=0)
+
+
+def test_the_layout_of_inputs_and_arguments_is_part_of_what_is_proven():
+    x, y = torch.randn(4, 4), torch.randn(4, 4)
+    branch = certified(lambda x: x if x.is_contiguous() else x + 1)
+    branch.attribute(x, target=0)
+    with pytest.raises(HomogeneityError):
+        branch.attribute(x.t(), target=0)
+    branch = certified(lambda x, y: x if y.is_contiguous() else x + 1)
+    branch.attribute(x, target=0, additional_forward_args=y)
+    with pytest.raises(HomogeneityError):
+        branch.attribute(x, target=0, additional_forward_args=y.t())
+
+
+def test_what_a_proof_names_by_address_stays_at_that_address():
+    model = network()
+    method = certified(model)
+    method.attribute(images(), target=1)
+    layer = weakref.ref(model[2])
+    model[2] = nn.ReLU6()
+    gc.collect()
+    assert layer() is not None
 
 
 class Settings:

@@ -107,6 +107,46 @@ def as_int_bits(x):
     return x * (x.view(torch.int64) * 2).view(torch.float64)
 
 
+class Recorded(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, x):
+        with torch.enable_grad():
+            return 2 * x
+
+    @staticmethod
+    def backward(ctx, gradient):
+        return 3 * gradient
+
+
+class Wrapped(torch.Tensor):
+    """A tensor that hides another one, and its operations."""
+
+    @staticmethod
+    def __new__(cls, inner):
+        made = torch.Tensor._make_wrapper_subclass(cls, inner.shape, dtype=inner.dtype)
+        made.inner = inner
+        return made
+
+    @classmethod
+    def __torch_dispatch__(cls, func, types, args=(), kwargs=None):
+        unwrapped = [a.inner if isinstance(a, Wrapped) else a for a in args]
+        return Wrapped(func(*unwrapped, **(kwargs or {})))
+
+
+def statistics_of_the_batch(x):
+    mean, variance = torch.zeros(4, dtype=x.dtype), torch.ones(4, dtype=x.dtype)
+    F.batch_norm(x, mean, variance, training=True)
+    return x * mean.abs()
+
+
+def grown(x):
+    y = torch.cat([x, x**2], 1)
+    with torch.no_grad():
+        z = y.clone()
+        z.resize_(z.numel() * 4)
+    return z[: x.numel()]
+
+
 def counted(x):
     return x * (1 + len((x > 0.3).nonzero()))
 
@@ -205,6 +245,18 @@ def _autocast(x):
 
 # name: (F, verdicts that are true of it, what must be said)
 NOT_CERTIFIED = {
+    "a custom function that records": (
+        Recorded.apply,
+        {"unknown"},
+        "custom autograd function Recorded",
+    ),
+    "a kind of tensor of its own": (lambda x: (Wrapped(x) * 2).inner, {"unknown"}, "works on Wrapped"),
+    "statistics that training writes": (
+        statistics_of_the_batch,
+        {"unknown", "disproved"},
+        "overwritten by statistics of the batch",
+    ),
+    "memory of two degrees that grows": (grown, {"unknown", "disproved"}, ""),
     "a length that depends on values": (counted, {"unknown", "disproved"}, "shape depends on values"),
     "numbers read by torch.tensor": (
         lambda x: x * torch.tensor([(x / x.norm())[0, i] for i in range(4)], dtype=x.dtype),
@@ -408,13 +460,16 @@ def test_forward_hooks_are_part_of_the_function(kind, expected):
     assert [violation.module for violation in certificate.violations] == ["second.planted"]
 
 
-@pytest.mark.parametrize("register", ["register_full_backward_hook", "register_full_backward_pre_hook"])
+@pytest.mark.parametrize(
+    "register", ["register_full_backward_hook", "register_full_backward_pre_hook", "register_backward_hook"]
+)
 def test_modules_with_backward_hooks_are_unknown_and_named(register):
     model = planted()
     getattr(model.second["planted"], register)(lambda *arguments: None)
     certificate = certify(model, batch())
     assert certificate.verdict == "unknown"
     assert "second.planted" in [v.module for v in certificate.unsupported]
+    assert "has a backward hook" in str(certificate)
 
 
 @pytest.mark.parametrize("module", [nn.Dropout(0.5), nn.BatchNorm1d(8)], ids=str)
