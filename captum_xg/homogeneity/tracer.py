@@ -121,6 +121,9 @@ class Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]
         # Memory that went into what depends on the input, and through which tensor memory was first written to.
         self._used: WeakSet[torch.UntypedStorage] = WeakSet()
         self._owners: WeakKeyDictionary[torch.UntypedStorage, weakref.ref[Tensor]] = WeakKeyDictionary()
+        # Pieces that autograd takes for copies though they are views, and what they are pieces of: it may be forgotten
+        # after they are written to, but not read.
+        self._chunks = WeakIdKeyDictionary()
         # Memory that autograd has recorded something about.
         self._in_graph: WeakKeyDictionary[torch.UntypedStorage, bool] = WeakKeyDictionary()
         # Conjugates and negatives written out on the way to an operation, below autograd, which knows about them.
@@ -283,6 +286,11 @@ class Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]
     def _notice_detours(self, tensor: Tensor, value: Scaling) -> None:
         """Notice writes to memory by ways that autograd does not connect with the tensors that read it."""
         storage, base = tensor.untyped_storage(), tensor if tensor._base is None else tensor._base
+        if base in self._chunks:
+            whole_before = self._chunks[base]()
+            if whole_before is not None:
+                self._cuts[whole_before] = self.located(_OVERWRITTEN)
+            return
         if storage in self._used and (tensor in self.unversioned or base in self.unversioned):
             self.escapes.append(self.located(replace(_OVERWRITTEN, kind="unknown")))
             return
@@ -308,6 +316,8 @@ class Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
     def _note_view(self, func: Any, view: Tensor, tensors: list[Tensor], recorded: bool) -> None:
         """Remember where a view lost its gradient, and notice bits that are read as other numbers."""
+        if func._schema.name in ("aten::unsafe_split", "aten::unsafe_split_with_sizes"):
+            self._chunks[view] = weakref.ref(tensors[0])
         value = self.shadows.palette.together(self.shadows.read(view))
         if not value.depends_on_input:
             return

@@ -189,7 +189,16 @@ def written_over_what_is_read(x):
     return y
 
 
+def pieces(x, *, read_again):
+    y = x @ W
+    first, second = y.unsafe_chunk(2, 1)
+    first.mul_(2)
+    second.relu_()
+    return torch.cat([first, second], 1) + (y if read_again else 0)
+
+
 HOMOGENEOUS = {
+    "pieces that are written to": (lambda x: pieces(x, read_again=False), 1),
     "in-place product through a view": (through_view(lambda v: v.mul_(2)), 1),
     "in-place ReLU through a view": (through_view(lambda v: v.relu_()), 1),
     "in-place sum with what scales alike": (through_view(lambda v: v.add_(v.abs())), 1),
@@ -245,6 +254,11 @@ def _autocast(x):
 
 # name: (F, verdicts that are true of it, what must be said)
 NOT_CERTIFIED = {
+    "pieces that are written to, and read as one again": (
+        lambda x: pieces(x, read_again=True),
+        {"unknown", "disproved"},
+        "autograd's back",
+    ),
     "a custom function that records": (
         Recorded.apply,
         {"unknown"},
@@ -488,6 +502,13 @@ def test_dropout_without_probability_is_certified():
     model = planted(nn.Dropout(0.0))
     model.second["planted"].train()
     assert certify(model, batch()).homogeneous
+
+
+@pytest.mark.parametrize("cell", [nn.GRUCell, nn.LSTMCell], ids=lambda cell: cell.__name__)
+def test_recurrent_cells_are_named_for_what_they_do_and_nothing_is_unknown(cell):
+    certificate = certify(cell(4, 3).double(), batch())
+    assert [violation.type for violation in certificate.violations] == [cell.__name__]
+    assert not certificate.unsupported
 
 
 def test_a_module_that_runs_often_is_named_once():
