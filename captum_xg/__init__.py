@@ -16,14 +16,22 @@ from captum_xg.homogeneity import (
     check_homogeneity,
 )
 
+# X-DNNs
+from captum_xg.xdnn import ConversionReport, HomogeneousExtension, fine_tune, register_conversion, to_xdnn
+
 __all__ = [
     "BiasLedger",
     "Certificate",
+    "ConversionReport",
     "HomogeneityReport",
+    "HomogeneousExtension",
     "Violation",
     "XGradient",
     "__version__",
     "bias_ledger",
     "certify",
     "check_homogeneity",
+    "fine_tune",
+    "register_conversion",
+    "to_xdnn",
 ]

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from captum_xg.homogeneity.certificate import Certificate
     from captum_xg.homogeneity.report import HomogeneityReport
+    from captum_xg.xdnn.report import ConversionReport
 
 
 class CaptumXGError(Exception):
@@ -57,6 +58,10 @@ class CrossExampleError(CaptumXGError, RuntimeError):
     """The value for one example depends on the other examples of the batch."""
 
 
+class CheckpointError(CaptumXGError, ValueError):
+    """A checkpoint cannot be had or read, holds something other than weights, or does not fit the model."""
+
+
 class HomogeneityError(CaptumXGError, RuntimeError):
     """F is not positively homogeneous of the degree asked for, or not proven to be, so x·∇F/k is not given out.
 
@@ -79,6 +84,22 @@ class HomogeneityError(CaptumXGError, RuntimeError):
     ) -> tuple[type[HomogeneityError], tuple[str, HomogeneityReport | None, Certificate | None]]:
         # Exceptions are rebuilt from their message alone, which would lose the rest between processes.
         return type(self), (str(self), self.report, self.certificate)
+
+
+class ConversionError(CaptumXGError, RuntimeError):
+    """A model could not be converted to an X-DNN, or not be proven to be one.
+
+    Attributes:
+        report: The :class:`~captum_xg.xdnn.report.ConversionReport` with what was done and what could not be; None if
+            nothing was begun.
+    """
+
+    def __init__(self, message: str, report: ConversionReport | None = None) -> None:
+        super().__init__(message)
+        self.report = report
+
+    def __reduce__(self) -> tuple[type[ConversionError], tuple[str, ConversionReport | None]]:
+        return type(self), (str(self), self.report)
 
 
 class HomogeneityWarning(UserWarning):

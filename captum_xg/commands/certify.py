@@ -9,7 +9,8 @@ import sys
 from contextlib import redirect_stdout
 from typing import TYPE_CHECKING, Any
 
-from captum_xg.errors import CaptumXGError, OptionError
+from captum_xg.commands.options import add_target, failing, keys, shape
+from captum_xg.errors import CaptumXGError
 
 if TYPE_CHECKING:
     from captum_xg.homogeneity.certificate import Certificate
@@ -34,17 +35,12 @@ def add_parser(commands: Any) -> None:
         "captum-xg certify net.py:make --input 1,16 --input 1,8 --degree 1",
     )
     parser.wrong_arguments = COULD_NOT_RUN  # as 2 means that the verdict is unknown
-    parser.add_argument(
-        "target",
-        metavar="TARGET",
-        help="module:factory or path/to/file.py[:factory], where the factory is a module, or a class or function "
-        "without arguments that makes one; or torchvision:NAME, with random weights",
-    )
+    add_target(parser)
     parser.add_argument(
         "--input",
         action="append",
         required=True,
-        type=_shape,
+        type=shape,
         metavar="SHAPE",
         dest="shapes",
         help="shape of an input, examples first: 1,3,224,224. Once for each input of the model",
@@ -58,7 +54,7 @@ def add_parser(commands: Any) -> None:
     parser.add_argument(
         "--output",
         metavar="KEY",
-        type=_keys,
+        type=keys,
         help="which part of a tuple or dict that the model returns: a key or index, or a path of them with dots",
     )
     parser.add_argument("--json", action="store_true", help="print the certificate as JSON")
@@ -95,7 +91,7 @@ def _certified(options: argparse.Namespace) -> tuple[Certificate, list[str]]:
     import torch
 
     from captum_xg.homogeneity.certify import certify
-    from captum_xg.targets import described, load_target
+    from captum_xg.targets import load_target
 
     dtype = {"float32": torch.float32, "float64": torch.float64}[options.dtype]
     with torch.random.fork_rng(devices=[]):
@@ -110,11 +106,7 @@ def _certified(options: argparse.Namespace) -> tuple[Certificate, list[str]]:
         except CaptumXGError:
             raise
         except Exception as error:
-            shapes = " and ".join(",".join(map(str, shape)) for shape in options.shapes)
-            raise OptionError(
-                f"{options.target} fails on random inputs of shape {shapes}: {described(error)}\n"
-                "  Check --input: every shape begins with the number of examples, and there is one for each argument."
-            ) from error
+            raise failing(options.target, options.shapes, error) from error
 
 
 def _notes(model: Any) -> list[str]:
@@ -133,13 +125,6 @@ def _notes(model: Any) -> list[str]:
     ]
 
 
-def _shape(text: str) -> tuple[int, ...]:
-    sizes = text.split(",")
-    if not all(size.strip().isdecimal() and int(size) > 0 for size in sizes):
-        raise argparse.ArgumentTypeError(f"{text!r} is no shape; write positive sizes with commas, like 1,3,224,224")
-    return tuple(map(int, sizes))
-
-
 def _degree(text: str) -> float:
     try:
         degree = float(text)
@@ -148,7 +133,3 @@ def _degree(text: str) -> float:
     if not math.isfinite(degree):
         raise argparse.ArgumentTypeError(f"{text!r} is no number")
     return degree
-
-
-def _keys(text: str) -> tuple[int | str, ...]:
-    return tuple(int(key) if key.lstrip("-").isdecimal() else key for key in text.split("."))

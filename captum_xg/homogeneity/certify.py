@@ -109,7 +109,7 @@ def prove(
         return Proof(Certificate(False, None, [], untraceable, 0, shapes, dtypes, name=name), Facts())
 
     def run(xs: tuple[Tensor, ...]) -> list[Tensor]:
-        return _chosen(forward_func(*xs, *additional), output, where)
+        return chosen_outputs(forward_func(*xs, *additional), output, where)
 
     tracer = Tracer(names, run.__code__)
     with (
@@ -216,7 +216,7 @@ def _contradicted() -> Violation:
     )
 
 
-def _chosen(result: Any, output: Output, where: str) -> list[Tensor]:
+def chosen_outputs(result: Any, output: Output, where: str) -> list[Tensor]:
     """Return the tensors of F's output that are meant."""
     try:
         if callable(output):

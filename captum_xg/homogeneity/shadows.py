@@ -87,6 +87,11 @@ class Shadows:
         self.palette = Palette()
         self._shadows: WeakKeyDictionary[torch.UntypedStorage, _Shadow] = WeakKeyDictionary()
         self._without_storage: WeakIdKeyDictionary = WeakIdKeyDictionary()  # sparse and the like: no views to follow
+        self._writes: WeakKeyDictionary[torch.UntypedStorage, int] = WeakKeyDictionary()
+
+    def writes(self, tensor: Tensor) -> int:
+        """Return how often the memory that a tensor lies in has been written to."""
+        return self._writes.get(tensor.untyped_storage(), 0)
 
     def known(self, tensor: Tensor) -> bool:
         """Return whether anything was written for the tensor's memory."""
@@ -141,6 +146,7 @@ class Shadows:
             self._without_storage[tensor] = self.palette.together(value)
             return
         storage, size = tensor.untyped_storage(), tensor.element_size()
+        self._writes[storage] = self._writes.get(storage, 0) + 1
         shadow = self._shadows.get(storage) or _Shadow(CONSTANT)
         elements = storage.nbytes() // size
         if isinstance(value, Scaling) and (

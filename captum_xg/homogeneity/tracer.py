@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from types import CodeType
 from typing import Any
 from weakref import WeakKeyDictionary, WeakSet
@@ -20,6 +21,7 @@ from captum_xg.homogeneity.autograd_graph import reaches, saved_tensors_are_chan
 from captum_xg.homogeneity.call import arguments_by_name, tensors_in
 from captum_xg.homogeneity.degree import CONSTANT, Reason, Scaling, mismatch
 from captum_xg.homogeneity.facts import Facts
+from captum_xg.homogeneity.guards import Guards
 from captum_xg.homogeneity.lifting import Lift
 from captum_xg.homogeneity.memory import lies_within, overlaps, shares_memory
 from captum_xg.homogeneity.registry import find_rule, rule_vouches_for
@@ -112,6 +114,7 @@ class Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self._names = names
         self._outermost = outermost
         self._op = ""
+        self._guards = Guards(self.shadows)
         self._lift = Lift(self.shadows.palette, self.facts, self.located)
         self._starts: list[Node | None] = []
         # Where tensors were cut off from autograd; weakly, so that the trace keeps no activations alive.
@@ -147,13 +150,15 @@ class Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]
             self.escapes.append(self.located(_SAVED))
         values = {id(t): self.value(t) for t in tensors}
         self._notice_shapes(func, arguments, values)
-        results = self._results(func, arguments, values, n_results(func, arguments))
+        results, guard = self._results(func, arguments, values, n_results(func, arguments))
         # What it was a view of, before it becomes another one.
         before = args[0].detach() if func._schema.name == "aten::as_strided_" else None
         out = func(*args, **kwargs)
         if before is not None and not lies_within(out, before) and self._depends(out):
             self.escapes.append(self.located(_BEYOND))
         self._record(func, arguments, out, results, tensors)
+        if guard is not None:
+            guard(out)
         return out
 
     def add_input(self, tensor: Tensor) -> None:
@@ -186,16 +191,21 @@ class Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
     def _results(
         self, func: Any, arguments: dict[str, Any], values: Mapping[int, Value], n_results: int
-    ) -> list[Value]:
+    ) -> tuple[list[Value], Callable[[Tensor], None] | None]:
+        """Return how results scale, and what notes how the halves of a choice do."""
         name = func._schema.name
         entry = find_rule(name)
         dependent = any(not isinstance(v, Scaling) or v.depends_on_input or v.reasons for v in values.values())
         results: list[Value]
         if entry is None and returns_values(func) and not name.removesuffix("_").startswith("aten::sym_"):
             self._hand_over(func, arguments, dependent)
-            return [CONSTANT] * n_results
+            return [CONSTANT] * n_results, None
+        guard = None
         if entry is not None:
-            results = self._lift(entry, func, arguments, values, n_results)
+            results = self._lift(entry, func, arguments, self._guards.resolved(entry, arguments, values), n_results)
+            if n_results == 1 and not (isinstance(results[0], Scaling) and results[0].proven):
+                rule = partial(self._lift, entry, func, arguments, n_results=1)
+                guard = self._guards.of_result(entry, func, arguments, values, rule)
         elif not dependent and func.namespace in _PURE:
             results = [CONSTANT] * n_results
         else:
@@ -208,7 +218,7 @@ class Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]
             results = [Scaling(None, reasons=reasons | {self.located(missing)})] * n_results
         if draws(func, arguments) and not any(map(_tells_of_chance, results)):
             results = [self._with(result, RANDOM) for result in results]
-        return results
+        return results, guard
 
     def _hand_over(self, func: Any, arguments: dict[str, Any], dependent: bool) -> None:
         if dependent:

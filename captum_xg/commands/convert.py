@@ -1,0 +1,153 @@
+"""captum-xg convert: an X-DNN from an ordinary model, with a report. Its exit status answers for scripts."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from contextlib import redirect_stdout
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from captum_xg.commands.options import add_target, failing, keys, shape
+from captum_xg.errors import CaptumXGError, OptionError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from captum_xg.xdnn.report import ConversionReport
+
+CONVERTED, NOT_CONVERTED, COULD_NOT_RUN = 0, 1, 3
+
+
+def add_parser(commands: Any) -> None:
+    """Add the subcommand.
+
+    Args:
+        commands: What ``ArgumentParser.add_subparsers`` returned.
+    """
+    parser = commands.add_parser(
+        "convert",
+        help="convert a model to an X-DNN, F(αx) = αF(x), and report what that changed",
+        description="Convert a model to an X-DNN: fold batch norms, replace activations, norms and gates, drop biases; "
+        "print every change, what it cost on the examples and what is proven of the result; write its weights. The "
+        "model is put in evaluation mode. Exit status: 0 converted and proven, 1 could not be converted (nothing is "
+        "written), 2 wrong arguments, 3 could not run.",
+        epilog="examples: captum-xg convert torchvision:resnet18 --input 4,3,224,224;  "
+        "captum-xg convert net.py:make --weights net.pt --examples images.npy --output xnet.pt",
+    )
+    add_target(parser)
+    parser.add_argument(
+        "--input",
+        action="append",
+        type=shape,
+        metavar="SHAPE",
+        dest="shapes",
+        help="shape of an input of random numbers, examples first: 4,3,224,224. Once for each input of the model",
+    )
+    parser.add_argument(
+        "--examples",
+        action="append",
+        type=Path,
+        metavar="FILE",
+        help="real inputs instead of random ones: a .npy file, or a tensor in a .pt file, of shape (N, …). Once for "
+        "each input. Typical sizes and the agreement before and after are measured on them",
+    )
+    parser.add_argument(
+        "--weights", metavar="FILE", help="load these weights into the model first (a state dict or a checkpoint)"
+    )
+    parser.add_argument(
+        "--output",
+        type=Path,
+        default=Path("xdnn.pt"),
+        metavar="PT",
+        help="where the state dict of the result goes (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--part",
+        metavar="KEY",
+        type=keys,
+        help="which part of a tuple or dict that the model returns: a key or index, or a path of them with dots",
+    )
+    parser.add_argument("--json", action="store_true", help="print the report as JSON")
+    parser.set_defaults(run=run, parser=parser)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Print the report, write the state dict and return the exit status."""
+    if bool(options.shapes) == bool(options.examples):
+        options.parser.error("give either --input (random numbers) or --examples (real ones)")
+    try:
+        # What the user's code prints must not get into the JSON.
+        with redirect_stdout(sys.stderr):
+            report = _converted(options)
+    except CaptumXGError as error:
+        print(f"captum-xg convert: {error}", file=sys.stderr)
+        return COULD_NOT_RUN
+    print(report.to_json() if options.json else f"{options.target}\n{report}")
+    if not report.homogeneous:
+        print(
+            "captum-xg convert: nothing was written. In Python, HomogeneousExtension(model, radius=typical norm of the "
+            "inputs) makes any architecture homogeneous.",
+            file=sys.stderr,
+        )
+        return NOT_CONVERTED
+    if not options.json:
+        print(
+            f"State dict: {options.output.resolve()}\n"
+            "  To load it: xdnn, _ = to_xdnn(model, *inputs); xdnn.load_state_dict(torch.load(PATH))"
+        )
+    return CONVERTED
+
+
+def _converted(options: argparse.Namespace) -> ConversionReport:
+    import torch
+
+    from captum_xg.models import load_checkpoint
+    from captum_xg.targets import load_target
+    from captum_xg.xdnn import to_xdnn
+
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        model = load_target(options.target)
+        if not isinstance(model, torch.nn.Module):
+            raise OptionError(f"{options.target} is a {type(model).__name__}, not a torch.nn.Module.")
+        if options.weights is not None:
+            load_checkpoint(model, options.weights)
+        inputs = (
+            tuple(torch.randn(sizes) for sizes in options.shapes)
+            if options.shapes
+            else tuple(_read(path) for path in options.examples)
+        )
+        try:
+            xdnn, report = to_xdnn(model.eval(), *inputs, output=options.part, strict=False)
+        except CaptumXGError:
+            raise
+        except Exception as error:
+            raise failing(options.target, [x.shape for x in inputs], error) from error
+    if report.homogeneous:
+        # All or nothing: a full disk must not leave half a file where a good one was.
+        partial = options.output.with_name(f"{options.output.name}.partial")
+        try:
+            torch.save(xdnn.state_dict(), partial)
+            partial.replace(options.output)
+        finally:
+            partial.unlink(missing_ok=True)
+    return report
+
+
+def _read(path: Path) -> Tensor:
+    import numpy as np
+    import torch
+
+    try:
+        value = (
+            torch.from_numpy(np.load(path, allow_pickle=False))
+            if path.suffix == ".npy"
+            else torch.load(path, weights_only=True)
+        )
+    except Exception as error:  # whatever unpickling or reading raises on a file that is something else
+        raise OptionError(f"--examples {path} cannot be read: {type(error).__name__}: {error}") from error
+    if not isinstance(value, torch.Tensor) or not value.dtype.is_floating_point:
+        kind = str(value.dtype) if isinstance(value, torch.Tensor) else type(value).__name__
+        raise OptionError(f"--examples {path} holds {kind}; it must hold one floating-point array of shape (N, …).")
+    return value

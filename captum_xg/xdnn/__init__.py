@@ -1,0 +1,21 @@
+"""From ordinary models to X-DNNs."""
+
+from captum_xg.xdnn.convert import to_xdnn
+from captum_xg.xdnn.extension import HomogeneousExtension
+from captum_xg.xdnn.fine_tuning import fine_tune
+from captum_xg.xdnn.registry import Conversion, Place, Refusal, forget_conversion, register_conversion
+from captum_xg.xdnn.report import Change, ConversionReport, Unconverted
+
+__all__ = [
+    "Change",
+    "Conversion",
+    "ConversionReport",
+    "HomogeneousExtension",
+    "Place",
+    "Refusal",
+    "Unconverted",
+    "fine_tune",
+    "forget_conversion",
+    "register_conversion",
+    "to_xdnn",
+]

@@ -1,0 +1,165 @@
+"""Functions and operators that are called inside a forward, turned into modules, so that they can be replaced."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import fx, nn
+
+from captum_xg.xdnn.layers import Clamp
+from captum_xg.xdnn.registry import find_conversion
+
+_AS_LAYER: dict[Any, type[nn.Module]] = {
+    F.relu6: nn.ReLU6,
+    F.hardtanh: nn.Hardtanh,
+    F.gelu: nn.GELU,
+    F.silu: nn.SiLU,
+    F.hardswish: nn.Hardswish,
+    F.mish: nn.Mish,
+    F.softplus: nn.Softplus,
+    F.threshold: nn.Threshold,
+    F.elu: nn.ELU,
+    F.celu: nn.CELU,
+    F.selu: nn.SELU,
+    F.softsign: nn.Softsign,
+    F.glu: nn.GLU,
+    F.hardsigmoid: nn.Hardsigmoid,
+    F.sigmoid: nn.Sigmoid,
+    F.tanh: nn.Tanh,
+    torch.selu: nn.SELU,
+    torch.celu: nn.CELU,
+    torch.sigmoid: nn.Sigmoid,
+    torch.tanh: nn.Tanh,
+    torch.clamp: Clamp,
+    torch.clip: Clamp,
+}
+"""Functions whose further arguments are those of a layer, in the same order."""
+
+_SAME: dict[Any, Any] = {
+    operator.iadd: operator.add,
+    operator.isub: operator.sub,
+    **{
+        getattr(torch.Tensor, name): getattr(torch, name.removesuffix("_"))
+        for name in (*("add", "add_", "sub", "sub_", "clamp", "clamp_"), *("clip", "clip_", "sigmoid", "tanh"))
+    },
+    torch.subtract: torch.sub,
+    torch.special.expit: torch.sigmoid,
+}
+"""Functions that are another one by another name, or in place."""
+
+
+class FunctionCall(nn.Module):
+    """A call of a function, as a module of its own.
+
+    Args:
+        function: The function.
+        constants: Positions and names of those arguments that do not depend on the model's input.
+    """
+
+    def __init__(self, function: Callable[..., Any], constants: frozenset[int | str] = frozenset()) -> None:
+        super().__init__()
+        self.function = _SAME.get(function, function)
+        self.constants = constants
+        self._as_written = function
+
+    @property
+    def name(self) -> str:
+        """The function's name."""
+        return str(getattr(self.function, "__name__", self.function))
+
+    def forward(self, *arguments: Any, **named: Any) -> Any:
+        """Return what the function returns."""
+        return self._as_written(*arguments, **named)
+
+    def extra_repr(self) -> str:
+        """Return the function's name."""
+        return self.name
+
+
+class _OneLevel(fx.Tracer):
+    """Records the forward of one module; the modules inside of it stay calls."""
+
+    def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
+        return True
+
+
+def lift_calls(module: nn.Module) -> tuple[fx.GraphModule, list[str]] | None:
+    """Return a copy of a module in which calls of convertible functions are modules, and their names.
+
+    Modules inside of it and parameters are the same objects. Returns None if there are no such calls.
+
+    Raises:
+        Exception: Whatever torch.fx raises on what it cannot record, such as branches on values.
+    """
+    graph = _OneLevel().trace(module)
+    root = fx.GraphModule(module, graph, class_name=type(module).__name__)
+    root.train(module.training)
+    dependent: set[fx.Node] = set()
+    lifted = []
+    for node in list(root.graph.nodes):
+        inputs = [argument for argument in node.all_input_nodes if argument in dependent]
+        if node.op == "placeholder" or inputs:
+            dependent.add(node)
+        if node.op not in ("call_function", "call_method") or not inputs:
+            continue
+        made = _as_module(node, dependent)
+        if made is None:
+            continue
+        call, arguments, named = made
+        name = _free_name(root, call)
+        root.add_submodule(name, call)
+        node.op, node.target, node.args, node.kwargs = "call_module", name, arguments, named
+        lifted.append(name)
+    if not lifted:
+        return None
+    root.graph.lint()
+    root.recompile()
+    return root, lifted
+
+
+def inline_calls(root: fx.GraphModule, names: list[str]) -> None:
+    """Turn those of the lifted calls that nothing was put in the place of back into calls of functions."""
+    modules = dict(root.named_modules())
+    for node in root.graph.nodes:
+        if node.op == "call_module" and node.target in names and isinstance(modules[node.target], FunctionCall):
+            node.op, node.target = "call_function", modules[node.target]._as_written
+    root.delete_all_unused_submodules()
+    root.recompile()
+
+
+def _as_module(node: fx.Node, dependent: set[fx.Node]) -> tuple[nn.Module, tuple[Any, ...], dict[str, Any]] | None:
+    """Return a module that does what a node does, and what it is called with; None if no conversion could want it."""
+    written = getattr(torch.Tensor, node.target, None) if isinstance(node.target, str) else node.target
+    function = _SAME.get(written, written)
+    if function in _AS_LAYER:
+        options = dict(node.kwargs)
+        x, *further = node.args or (options.pop("input", None),)
+        in_place = isinstance(node.target, str) and node.target.endswith("_")
+        if in_place or not isinstance(x, fx.Node) or _nodes_in([*further, *options.values()]):
+            return None
+        return _AS_LAYER[function](*further, **options), (x,), {}
+    if written is None or function is None or find_conversion(function) is None:
+        return None
+    pairs: list[tuple[int | str, Any]] = [*enumerate(node.args), *node.kwargs.items()]
+    constants = frozenset(key for key, value in pairs if not any(n in dependent for n in _nodes_in(value)))
+    return FunctionCall(written, constants), node.args, dict(node.kwargs)
+
+
+def _nodes_in(value: Any) -> list[fx.Node]:
+    if isinstance(value, fx.Node):
+        return [value]
+    if isinstance(value, (list, tuple)):
+        return [node for part in value for node in _nodes_in(part)]
+    return []
+
+
+def _free_name(root: nn.Module, call: nn.Module) -> str:
+    stem = (call.name if isinstance(call, FunctionCall) else type(call).__name__).lower().strip("_")
+    number = 1
+    while hasattr(root, f"{stem}_{number}"):
+        number += 1
+    return f"{stem}_{number}"

@@ -1,0 +1,95 @@
+"""to_xdnn: a converted copy of an ordinary model, a report, and a proof."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from captum_xg._inputs import format_inputs
+from captum_xg.errors import ConversionError, InputError
+from captum_xg.homogeneity.certify import Output
+from captum_xg.homogeneity.modules import require_evaluation_mode
+from captum_xg.homogeneity.state import nothing_left_behind
+from captum_xg.xdnn.converter import WHERE, Converter
+from captum_xg.xdnn.report import ConversionReport
+
+_ALTERNATIVE = (
+    "HomogeneousExtension(model, radius=typical norm of the inputs) makes any architecture homogeneous, without "
+    "changing it; captum.attr.IntegratedGradients needs no homogeneity"
+)
+
+
+def to_xdnn(
+    model: nn.Module,
+    *example_inputs: Tensor | tuple[Tensor, ...],
+    additional_forward_args: object = None,
+    output: Output = None,
+    strict: bool = True,
+) -> tuple[nn.Module, ConversionReport]:
+    r"""Convert a copy of an ordinary model to an X-DNN, F(αx) = αF(x) for all α > 0, and report what that changed.
+
+    First what is exact: batch norms are folded into neighbouring linear layers, and functional calls that need
+    replacing become modules. Then, where the certificate says that a module breaks homogeneity, and nowhere else:
+    activations become ReLU or LeakyReLU; norms by statistics of the example, and gates (squeeze-and-excitation), are
+    kept as they are at the typical size of their input on the examples and extended along the ray; biases and shifts
+    are dropped. All other weights stay, tied parameters stay tied, dropout stays. The conversions are in a registry
+    (:func:`~captum_xg.register_conversion`).
+
+    The result is a starting point: fine-tune it (:func:`~captum_xg.fine_tune`) to win back what the inexact steps cost.
+
+    Args:
+        model: A module in evaluation mode. It is not changed.
+        example_inputs: Floating-point tensors of shape ``(N, …)``, best real ones and several: typical sizes and the
+            agreement before and after are measured on them.
+        additional_forward_args: What follows the inputs in a call; it stays as it is.
+        output: Which part of a tuple or dict that the model returns is meant, as for :func:`~captum_xg.certify`.
+        strict: Raise unless the result is certified. Otherwise whatever could be done is returned, and
+            ``report.homogeneous`` says what it is.
+
+    Returns:
+        The converted copy, in evaluation mode, and the :class:`~captum_xg.xdnn.report.ConversionReport`. Changed
+        forwards are :class:`torch.fx.GraphModule`; all other modules keep class, path and names of parameters.
+
+    Raises:
+        ConversionError: If the result could not be certified (with ``.report``), the model cannot be copied, or does
+            not run on the example inputs, before or after the conversion.
+        TrainingModeError: If layers are in training mode.
+        InputError: Inputs that nothing can be attributed to.
+
+    Source: Hesse et al. 2021, Section 3.2 (removing the bias terms; the rules for all other layers are our own).
+
+    Example:
+        >>> xdnn, report = to_xdnn(torchvision.models.resnet18(weights="DEFAULT").eval(), images)
+        >>> print(report)
+        >>> XGradient(xdnn).attribute(images, target=labels)
+    """
+    if not isinstance(model, nn.Module):
+        raise ConversionError(
+            f"{WHERE}: the model must be a torch.nn.Module but is {type(model).__name__}. Functions have no layers to "
+            f"convert; {_ALTERNATIVE}."
+        )
+    if not example_inputs:
+        raise InputError(f"{WHERE}: no example inputs. Pass one tensor of shape (N, …) for each input of the model.")
+    first = example_inputs[0] if len(example_inputs) == 1 and isinstance(example_inputs[0], tuple) else example_inputs
+    inputs = format_inputs(first, WHERE)
+    require_evaluation_mode(model, WHERE)
+    with torch.inference_mode(False), nothing_left_behind(model, inputs[0].device):
+        converter = Converter(model, inputs, additional_forward_args, output)
+        converter.convert()
+    report = converter.report()
+    if strict and not report.homogeneous:
+        raise ConversionError(_refusal(report), report)
+    return converter.model, report
+
+
+def _refusal(report: ConversionReport) -> str:
+    done = f" after {len(report.changes)} changes" if report.changes else ""
+    return "\n".join(
+        [
+            f"{WHERE}: {report.model} could not be converted to an X-DNN: F(αx) = αF(x) is not proven{done}.",
+            *report.unconverted_lines(),
+            f"  What to do: mend what is named above, or register a conversion for it (register_conversion). Or: "
+            f"{_ALTERNATIVE}.",
+            "  error.report has every change; strict=False returns the model as far as it could be converted.",
+        ]
+    )

@@ -1,0 +1,333 @@
+"""The conversion itself: exact changes, then rounds of certifying and mending what the certificate names."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, fx, nn
+
+from captum_xg._function import additional_arguments
+from captum_xg.errors import CaptumXGError, ConversionError
+from captum_xg.homogeneity.bias_ledger import bias_ledger
+from captum_xg.homogeneity.certificate import Certificate, Violation
+from captum_xg.homogeneity.certify import Output, certify, chosen_outputs
+from captum_xg.xdnn.agreement import Agreement, compare, relative_difference
+from captum_xg.xdnn.calls import FunctionCall, inline_calls, lift_calls
+from captum_xg.xdnn.flow import Flow, observe
+from captum_xg.xdnn.folding import fold_batch_norms, replace_module
+from captum_xg.xdnn.registry import STAGES, Conversion, Entry, Place, Refusal, Stage, find_conversion
+from captum_xg.xdnn.report import Change, ConversionReport, Unconverted
+
+WHERE = "to_xdnn"
+_ROUNDS = 12
+_EXACT = "exact changes"
+
+
+@dataclass(frozen=True)
+class _Planned:
+    path: str
+    module: nn.Module
+    entry: Entry
+
+
+class Converter:
+    """Works on a copy of one model."""
+
+    def __init__(self, model: nn.Module, inputs: tuple[Tensor, ...], additional: object, output: Output) -> None:
+        try:
+            self.model = copy.deepcopy(model)
+        except Exception as error:
+            raise ConversionError(
+                f"{WHERE}: {type(model).__name__} cannot be copied (copy.deepcopy): {type(error).__name__}: {error}. "
+                "Tensors with a gradient history that are stored in the model are one cause: detach them."
+            ) from error
+        self.name = type(model).__name__
+        self._inputs = tuple(x.detach() for x in inputs)
+        self._additional = additional
+        self._output = output
+        self._changes: list[Change] = []
+        self._agreement: list[Agreement] = []
+        self._exact_difference = 0.0
+        self._constants_share: float | None = None
+        self._notes: list[str] = []
+        self._flow = Flow()
+        self._lifted: dict[str, tuple[nn.Module, fx.GraphModule, list[str]]] = {}
+        self._not_lifted: dict[str, str] = {}
+        self._done: set[str] = set()
+        self._refused: dict[str, Refusal] = {}
+        self._reference = self._outputs("on the example inputs")
+        self._certificate = self._certified()
+        self._final = self._certificate
+
+    def convert(self) -> None:
+        """Do what can be done."""
+        if self._certificate.homogeneous:
+            return
+        self._convert_exactly()
+        for _ in range(_ROUNDS):
+            planned = self._plan()
+            if not planned:
+                break
+            for stage in STAGES:
+                self._apply(stage, [each for each in planned if each.entry.stage == stage])
+            self._certificate = self._certified()
+            self._lift()  # mending one thing may show another
+        self._tidy()
+        self._certificate = self._certified()
+        self._final = self._certified(as_it_is=True)
+
+    def report(self) -> ConversionReport:
+        """Return what was done."""
+        certificate, trained = self._final, self._certificate
+        report = ConversionReport(
+            model=self.name,
+            changes=tuple(sorted(self._changes, key=lambda change: not change.exact)),
+            unconverted=tuple(self._explained(v) for v in [*trained.violations, *trained.unsupported]),
+            certificate=certificate,
+            exact_difference=self._exact_difference,
+            agreement=tuple(self._agreement),
+            constants_share=self._constants_share,
+            notes=tuple(self._notes),
+        )
+        if report.unconverted or report.homogeneous:
+            return report
+        k = "?" if certificate.degree is None else f"{certificate.degree:g}"
+        what = f"has degree {k}, below 1, so that its output does not grow with the input"
+        remedy = (
+            "Explain what comes before the output is normalised (logits, not probabilities or embeddings of length 1)"
+        )
+        return ConversionReport(**{**vars(report), "unconverted": (Unconverted("", self.name, what, remedy),)})
+
+    def _convert_exactly(self) -> None:
+        self._lift()
+        folded = fold_batch_norms(self.model, self._observed())
+        modules = dict(self.model.named_modules())
+        for norm, layer, before in folded:
+            what = f"folded into {layer} ({type(modules[layer]).__name__}) {'before' if before else 'after'} it"
+            self._changes.append(Change(norm, "BatchNorm", "Identity", what, True, "batch norms"))
+        if self._changes or self._lifted:
+            outputs = self._outputs("after the exact changes")
+            self._exact_difference = relative_difference(self._reference, outputs)
+            count = len(self._changes) + len(self._lifted)
+            self._agreement.append(compare(_EXACT, count, self._reference, outputs))
+        self._flow = self._observed()
+        self._note_what_did_not_run()
+        self._certificate = self._certified()
+
+    def _note_what_did_not_run(self) -> None:
+        idle: list[str] = []
+        for path, module in self.model.named_modules():
+            under = any(path.startswith(f"{other}.") for other in idle)
+            if path and path not in self._flow.ran and not under and next(module.parameters(), None) is not None:
+                within = any(ran.startswith(f"{path}.") for ran in self._flow.ran)
+                idle += [] if within else [path]
+        if idle:
+            listed = ", ".join(idle[:6]) + f" and {len(idle) - 6} more" * (len(idle) > 6)
+            self._notes.append(f"Did not run on the examples, and so were left as they are: {listed}.")
+
+    def _lift(self) -> None:
+        """Turn functional calls into modules wherever a forward of the user's own breaks homogeneity."""
+        while True:
+            modules = dict(self.model.named_modules())
+            found = False
+            for violation in [*self._certificate.violations, *self._certificate.unsupported]:
+                path, module = violation.module, modules.get(violation.module)
+                if module is None or self._owner(path, modules) is not None:
+                    continue
+                if path in self._lifted or path in self._not_lifted or self._finished(path):
+                    continue
+                found = self._lift_one(path, module) or found
+            if not found:
+                return
+            self._certificate = self._certified()
+
+    def _lift_one(self, path: str, module: nn.Module) -> bool:
+        if type(module).__module__.startswith("torch.nn.") or isinstance(
+            module, (fx.GraphModule, torch.jit.ScriptModule)
+        ):
+            self._not_lifted[path] = ""
+            return False
+        try:
+            lifted = lift_calls(module)
+        except Exception as error:  # torch.fx raises whatever the forward does on symbols
+            self._not_lifted[path] = f"its forward cannot be recorded by torch.fx ({type(error).__name__})"
+            return False
+        if lifted is None:
+            self._not_lifted[path] = ""
+            return False
+        graph, names = lifted
+        self._lifted[path] = (module, graph, names)
+        self._replace(module, graph)
+        return True
+
+    def _tidy(self) -> None:
+        """Put back calls that nothing was put in the place of, and forwards that did not change at all."""
+        for path, (original, graph, names) in self._lifted.items():
+            converted = [name for name in names if f"{path}.{name}".lstrip(".") in self._done]
+            if not converted:
+                self._replace(graph, original)
+                continue
+            lost = [name for name, _ in original.named_children() if not hasattr(graph, name)]
+            inline_calls(graph, names)
+            listed = ", ".join(converted[:6]) + ", …" * (len(converted) > 6)
+            what = f"{len(converted)} functional calls became modules ({listed})"
+            self._changes.insert(
+                0, Change(path, type(original).__name__, "recorded graph", what, True, "functional calls")
+            )
+            if lost:
+                self._notes.append(
+                    f"{path or 'The model'} is now a recorded forward, of evaluation mode: {', '.join(lost)}, which "
+                    "did not run in it, are left out."
+                )
+
+    def _plan(self) -> list[_Planned]:
+        modules = dict(self.model.named_modules())
+        planned: dict[str, _Planned] = {}
+        for violation in [*self._certificate.violations, *self._certificate.unsupported]:
+            owner = self._owner(violation.module, modules)
+            if owner is None or owner.path in self._refused or self._finished(owner.path):
+                continue
+            planned.setdefault(owner.path, owner)
+        return list(planned.values())
+
+    def _owner(self, path: str, modules: dict[str, nn.Module]) -> _Planned | None:
+        """Return the outermost module, from the model down to one of its modules, that there is a conversion for."""
+        parts = path.split(".") if path else []
+        for depth in range(len(parts) + 1):
+            above = ".".join(parts[:depth])
+            module = modules.get(above)
+            if module is None:
+                continue
+            kind = module.function if isinstance(module, FunctionCall) else type(module)
+            entry = find_conversion(kind)
+            if entry is not None:
+                return _Planned(above, module, entry)
+        return None
+
+    def _finished(self, path: str) -> bool:
+        """Return whether a module, or one that it is part of, has been converted already."""
+        return any(path == done or path.startswith(f"{done}.") for done in self._done)
+
+    def _apply(self, stage: Stage, planned: list[_Planned]) -> None:
+        if not planned:
+            return
+        if stage == "constants" and self._constants_share is None:
+            self._constants_share = self._share_of_constants()
+        count = 0
+        for each in planned:
+            kind = each.module.name if isinstance(each.module, FunctionCall) else type(each.module).__name__
+            result = self._asked(each)
+            if isinstance(result, Refusal):
+                self._refused[each.path] = result
+                continue
+            if result.replacement is not each.module:
+                result.replacement.train(each.module.training)
+                self._replace(each.module, result.replacement)
+            after = result.after or type(result.replacement).__name__
+            self._changes.append(Change(each.path, result.before or kind, after, result.why, result.exact, stage))
+            self._done.add(each.path)
+            count += 1
+        if count:
+            self._agreement.append(compare(stage, count, self._reference, self._outputs(f"after the stage '{stage}'")))
+
+    def _asked(self, each: _Planned) -> Conversion | Refusal:
+        prefix = f"{each.path}." if each.path else ""
+        inner = {p.removeprefix(prefix): rms for p, rms in self._flow.rms.items() if p.startswith(prefix)}
+        flow = self._flow
+        rms = flow.rms.get(each.path, 1.0)
+        place = Place(each.path, rms if rms > 0 else 1.0, inner, flow.multiplies(each.path), flow.returned(each.path))
+        result = each.entry.rule(each.module, place)
+        if not isinstance(result, (Conversion, Refusal)):
+            rule = each.entry.rule
+            raise ConversionError(
+                f"{WHERE}: the conversion {rule.__module__}.{rule.__qualname__} returned {type(result).__name__} for "
+                f"{each.path}. Return a Conversion or a Refusal."
+            )
+        return result
+
+    def _replace(self, old: nn.Module, new: nn.Module) -> None:
+        if self.model is old:
+            self.model = new
+        replace_module(self.model, old, new)
+        for original, _, _ in self._lifted.values():
+            replace_module(original, old, new)
+
+    def _explained(self, violation: Violation) -> Unconverted:
+        refusal = self._refused.get(violation.module)
+        reason = violation.reason if refusal is None else refusal.reason
+        remedy = violation.remedy if refusal is None else refusal.remedy
+        if obstacle := self._not_lifted.get(violation.module):
+            reason = f"{reason}; {obstacle}"
+        return Unconverted(violation.module, violation.type, reason, remedy, violation.location)
+
+    def _outputs(self, when: str) -> Tensor:
+        """Return the model's (first) output on the example inputs."""
+        try:
+            with torch.no_grad():
+                result = self._call(*(x.clone() for x in self._inputs))
+            return chosen_outputs(result, self._output, WHERE)[0].detach()
+        except CaptumXGError:
+            raise
+        except Exception as error:
+            last = "".join(f"\n    {c.module}: {c.before} → {c.after}" for c in self._changes[-5:])
+            changed = f" The last changes were:{last}" if self._changes else ""
+            raise ConversionError(
+                f"{WHERE}: {self.name} fails {when}: {type(error).__name__}: {error}.{changed}"
+            ) from error
+
+    def _call(self, *inputs: Tensor) -> Any:
+        return self.model(*inputs, *additional_arguments(self._additional))
+
+    def _observed(self) -> Flow:
+        return observe(self.model, lambda: self._call(*(x.clone() for x in self._inputs)))
+
+    def _certified(self, *, as_it_is: bool = False) -> Certificate:
+        """Return the certificate of the model, by default of what it may become by training.
+
+        A bias that is zero so far, or a mean that has seen no data, breaks nothing, but will once the model is trained.
+        """
+        # Two examples, as some models drop a batch dimension of one.
+        inputs = self._inputs if self._additional is not None else tuple(x[:2] for x in self._inputs)
+        with nullcontext() if as_it_is else _zeros_filled(self.model):
+            return certify(self.model, *inputs, additional_forward_args=self._additional, output=self._output)
+
+    def _share_of_constants(self) -> float | None:
+        """Return the share of the predictions that constants carry, if they are all that breaks homogeneity."""
+        outputs = self._outputs("on the example inputs")
+        target: Any = None
+        if outputs.dim() == 2 and outputs.shape[1] > 1:
+            target = outputs.argmax(1)
+        elif outputs.numel() != len(outputs):
+            return None
+        forward: Callable[..., Any] = lambda *a: chosen_outputs(self.model(*a), self._output, WHERE)[0]  # noqa: E731
+        try:
+            ledger = bias_ledger(forward, self._inputs, target, self._additional)
+        except CaptumXGError:
+            return None
+        if not ledger.exact:
+            return None
+        carried = (ledger.values - ledger.input_part).double().abs().sum()
+        total = carried + ledger.input_part.double().abs().sum()
+        return float(carried / total) if total > 0 else None
+
+
+@contextmanager
+def _zeros_filled(model: nn.Module) -> Iterator[None]:
+    """Put numbers into what is zero so far, of parameters that will be trained and of means, while the body runs."""
+    trainable = [p for p in model.parameters() if p.requires_grad]
+    means = [b for name, b in model.named_buffers() if name.rpartition(".")[2] == "running_mean"]
+    zero = [t for t in (*trainable, *means) if t.is_floating_point() and not bool(t.any())]
+    try:
+        with torch.no_grad():
+            for tensor in zero:
+                tensor.normal_(std=0.1)
+        yield
+    finally:
+        with torch.no_grad():
+            for tensor in zero:
+                tensor.zero_()

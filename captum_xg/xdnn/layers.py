@@ -1,0 +1,95 @@
+"""Layers that conversions put in the place of others."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+
+import torch
+from torch import Tensor, nn
+
+from captum_xg.xdnn.extension import HomogeneousExtension
+
+
+class ChannelScale(nn.Module):
+    """Multiply each channel by a number: what remains of a batch norm without its shift.
+
+    Args:
+        weight: The numbers, of shape ``(C,)``; inputs have shape ``(N, C, …)``.
+    """
+
+    def __init__(self, weight: Tensor) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(weight)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return x times the weight of its channel."""
+        return x * self.weight.reshape(-1, *[1] * (x.dim() - 2))
+
+    def extra_repr(self) -> str:
+        """Return the number of channels."""
+        return str(len(self.weight))
+
+
+class HomogeneousGate(nn.Module):
+    """Multiply x by gates that its pooled values give, where α in front of x does not change the gates.
+
+    x ↦ x · gate(r · p / rms(p)) with p = pool(x), rms(p) the root mean square of p per example: of degree 1, and
+    x · gate(p) wherever rms(p) = r. At x = 0 it is 0.
+
+    Args:
+        pool: Takes each channel's mean.
+        gate: Makes gates of the means.
+        radius: r, the typical root mean square of the means.
+    """
+
+    def __init__(self, pool: nn.Module, gate: OrderedDict[str, nn.Module], radius: float) -> None:
+        super().__init__()
+        self.pool = pool
+        self.gate = HomogeneousExtension(nn.Sequential(gate), degree=0, norm="rms", radius=radius)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return x times its gates."""
+        gates: Tensor = self.gate(self.pool(x))
+        return x * gates
+
+
+class HomogeneousGLU(nn.Module):
+    """Gated linear unit with gates that do not change with α: a · σ(r · b / rms(b)) for the halves a, b of x.
+
+    Args:
+        dim: The dimension that is halved.
+        radius: r, the typical root mean square of b.
+    """
+
+    def __init__(self, dim: int, radius: float) -> None:
+        super().__init__()
+        self.dim = dim
+        self.gate = HomogeneousExtension(nn.Sigmoid(), degree=0, norm="rms", radius=radius)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return one half times the gates that the other gives."""
+        half, gated = torch.chunk(x, 2, dim=self.dim)
+        gates: Tensor = self.gate(gated)
+        return half * gates
+
+
+class Clamp(nn.Module):
+    """Cut off below ``min`` and above ``max``: ``torch.clamp`` with constant bounds, as a layer.
+
+    Args:
+        min: Lower bound, or None.
+        max: Upper bound, or None.
+    """
+
+    def __init__(self, min: float | None = None, max: float | None = None) -> None:
+        super().__init__()
+        self.min = min
+        self.max = max
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return x, cut off."""
+        return x.clamp(self.min, self.max)
+
+    def extra_repr(self) -> str:
+        """Return the bounds."""
+        return f"{self.min}, {self.max}"

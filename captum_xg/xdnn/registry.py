@@ -1,0 +1,159 @@
+"""The conversions: for each kind of layer or function that breaks F(αx) = αF(x), what to put in its place."""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, Literal, TypeAlias, get_args
+
+from torch import nn
+
+Stage: TypeAlias = Literal["activations", "normalisation and gates", "constants"]
+"""Conversions happen in this order, and the agreement with the original is measured after each."""
+
+STAGES: tuple[Stage, ...] = get_args(Stage)
+
+Kind: TypeAlias = "type[nn.Module] | Callable[..., Any]"
+"""What a rule is for: a class of modules (and its subclasses), or a function that is called in a forward."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """What is known of where a module stands, from one forward pass of the original on the example inputs.
+
+    Attributes:
+        module: Its path in the model.
+        rms: Root mean square of its first input, per example, averaged over the examples; 1 if it did not run.
+        inner_rms: The same of the modules inside of it, by their path in it.
+        multiplies: Its result is multiplied with something, as that of a gate is.
+        returned: Its result is what the model returns.
+    """
+
+    module: str
+    rms: float
+    inner_rms: dict[str, float]
+    multiplies: bool
+    returned: bool
+
+
+@dataclass(frozen=True)
+class Conversion:
+    """What takes a module's place.
+
+    Attributes:
+        replacement: The new module, which may be the old one, changed. It is called with the same arguments.
+        why: What the difference is, for the report.
+        exact: The outputs stay what they are.
+        before: What it was, if not the class of the old module.
+        after: What it is now, if not the class of the replacement.
+    """
+
+    replacement: nn.Module
+    why: str
+    exact: bool = False
+    before: str | None = None
+    after: str | None = None
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """Why a module cannot be converted.
+
+    Attributes:
+        reason: What stands in the way.
+        remedy: What to do about it.
+    """
+
+    reason: str
+    remedy: str
+
+
+Rule: TypeAlias = Callable[[Any, Place], "Conversion | Refusal"]
+"""From a module of the copy, and where it stands, to what takes its place."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A rule as it is registered."""
+
+    kind: Kind
+    stage: Stage
+    rule: Rule
+
+
+_ENTRIES: dict[Kind, Entry] = {}
+
+
+def register_conversion(*kinds: Kind, stage: Stage) -> Callable[[Rule], Rule]:
+    """Register a function as the conversion of modules of some classes, or of calls of some functions.
+
+    A rule is asked only where the certificate says that the module (or something inside of it) breaks homogeneity. It
+    is handed the module itself, from a copy of the user's model, and may change and return it. For a function it is
+    handed a :class:`~captum_xg.xdnn.calls.FunctionCall`, and what it returns is called with the same arguments. The
+    most specific class counts. A rule for a class takes over everything inside of its modules.
+
+    Args:
+        kinds: Module classes, or functions such as ``torch.erf``.
+        stage: ``"activations"``, ``"normalisation and gates"`` or ``"constants"``: when it is done, and which line of
+            the report counts its effect.
+
+    Raises:
+        ValueError: If a kind has a conversion already, is neither a module class nor a function, or there is no such
+            stage.
+
+    Example:
+        >>> @register_conversion(Swish, stage="activations")
+        ... def swish(module, place):
+        ...     return Conversion(torch.nn.ReLU(), "x·σ(βx) → max(x, 0), its limit for large x")
+    """
+    if stage not in STAGES:
+        raise ValueError(f"register_conversion: `stage` = {stage!r}; it must be one of {', '.join(map(repr, STAGES))}.")
+
+    def register(rule: Rule) -> Rule:
+        for kind in kinds:
+            if not callable(kind) or (isinstance(kind, type) and not issubclass(kind, nn.Module)):
+                raise ValueError(f"register_conversion: {kind!r} is neither a module class nor a function.")
+            if kind in _ENTRIES:
+                other = _ENTRIES[kind].rule
+                raise ValueError(
+                    f"register_conversion: {_named(kind)} has a conversion already ({other.__module__}."
+                    f"{other.__qualname__}). Remove it first with forget_conversion({_named(kind)})."
+                )
+            _ENTRIES[kind] = Entry(kind, stage, rule)
+        return rule
+
+    return register
+
+
+def forget_conversion(kind: Kind) -> None:
+    """Remove the conversion of a kind, so that it has none or can be given another.
+
+    Raises:
+        KeyError: If it has none.
+    """
+    load_rules()
+    del _ENTRIES[kind]
+
+
+def find_conversion(kind: Kind) -> Entry | None:
+    """Return the rule for a function, or a module class or the nearest of its base classes; None if there is none."""
+    load_rules()
+    for candidate in kind.__mro__ if isinstance(kind, type) else (kind,):
+        if candidate in _ENTRIES:
+            return _ENTRIES[candidate]
+    return None
+
+
+@lru_cache(maxsize=1)
+def load_rules() -> None:
+    """Import every file of rules."""
+    package = importlib.import_module("captum_xg.xdnn.rules")
+    for file in sorted(pkgutil.iter_modules(package.__path__), key=lambda file: file.name):
+        importlib.import_module(f"{package.__name__}.{file.name}")
+
+
+def _named(kind: Kind) -> str:
+    return getattr(kind, "__name__", repr(kind))

@@ -1,0 +1,192 @@
+"""ConversionReport: what a conversion changed, what it could not, what it cost and what is proven of the result."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from captum_xg.homogeneity.certificate import Certificate
+from captum_xg.xdnn.agreement import Agreement
+
+
+@dataclass(frozen=True)
+class Change:
+    """One module that was changed.
+
+    Attributes:
+        module: Its path in the model, ``""`` for the model itself.
+        before: What it was.
+        after: What it is.
+        why: What that means.
+        exact: The outputs stay the same, but for rounding.
+        stage: When it was done.
+    """
+
+    module: str
+    before: str
+    after: str
+    why: str
+    exact: bool
+    stage: str
+
+
+@dataclass(frozen=True)
+class Unconverted:
+    """A module that still breaks homogeneity, or is not known to keep it.
+
+    Attributes:
+        module: Its path in the model, ``""`` for the model's own forward.
+        type: Its class.
+        reason: What it does.
+        remedy: What to do about it.
+        location: ``"file:line"`` that does it, ``""`` if that is not known.
+    """
+
+    module: str
+    type: str
+    reason: str
+    remedy: str
+    location: str = ""
+
+
+@dataclass(frozen=True)
+class ConversionReport:
+    """What :func:`~captum_xg.to_xdnn` did.
+
+    ``str()`` of it is a table.
+
+    Attributes:
+        model: The class of the model.
+        changes: Every change, exact ones first.
+        unconverted: What still stands in the way; empty if the result is certified.
+        certificate: What is proven of the result.
+        exact_difference: Σ|F − F₀| / Σ|F₀| after the exact changes, on the example inputs: rounding.
+        agreement: The outputs compared with those of the original after each stage, on the example inputs.
+        constants_share: Share of the predictions that the constants carried that were dropped: with
+            F(x) = Σ x·∂F/∂x + Σ b·∂F/∂b for the predicted outputs just before they were dropped, Σ|second part|
+            relative to Σ|first part| + Σ|second part|, sums over examples. None if no constants were dropped, or if
+            what they carried cannot be told apart.
+        notes: Further findings, one sentence each.
+    """
+
+    model: str
+    changes: tuple[Change, ...]
+    unconverted: tuple[Unconverted, ...]
+    certificate: Certificate
+    exact_difference: float
+    agreement: tuple[Agreement, ...]
+    constants_share: float | None = None
+    notes: tuple[str, ...] = ()
+
+    @property
+    def homogeneous(self) -> bool:
+        """Whether the result is proven homogeneous, of a degree that X-Gradient can use, and training keeps it so.
+
+        (A bias that is zero so far is not left in.)
+        """
+        degree = self.certificate.degree
+        usable = self.certificate.identically_zero or (degree is not None and degree >= 1)
+        return self.certificate.homogeneous and usable and not self.unconverted
+
+    @property
+    def exact(self) -> bool:
+        """Whether nothing was changed but for rounding."""
+        return all(change.exact for change in self.changes)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the report as plain lists, dicts, numbers and strings."""
+        return {
+            "model": self.model,
+            "homogeneous": self.homogeneous,
+            "changes": [asdict(change) for change in self.changes],
+            "unconverted": [asdict(module) for module in self.unconverted],
+            "certificate": self.certificate.to_dict(),
+            "exact_difference": self.exact_difference,
+            "agreement": [asdict(stage) for stage in self.agreement],
+            "constants_share": self.constants_share,
+            "notes": list(self.notes),
+        }
+
+    def to_json(self, indent: int | None = 2) -> str:
+        """Return the report as JSON."""
+        return json.dumps(self.to_dict(), indent=indent, ensure_ascii=False)
+
+    def __str__(self) -> str:
+        return "\n".join([self._verdict(), *self.change_lines(), *self._agreement_lines(), *self.unconverted_lines()])
+
+    def _verdict(self) -> str:
+        if not self.homogeneous:
+            return f"{self.model}: NOT converted to an X-DNN"
+        if not self.changes:
+            return f"{self.model}: is an X-DNN as it is; {self._proven()}"
+        inexact = sum(not change.exact for change in self.changes)
+        counts = f"{len(self.changes) - inexact} exact and {inexact} inexact changes"
+        return f"{self.model}: converted to an X-DNN by {counts}; {self._proven()}"
+
+    def _proven(self) -> str:
+        if self.certificate.identically_zero:
+            return "F is zero for every input (proven), so of every degree"
+        k = f"{self.certificate.degree:g}"
+        return f"F(αx) = α{'' if k == '1' else f'^{k} '}F(x) for all α > 0 (proven, degree {k})"
+
+    def change_lines(self, most: int = 6) -> list[str]:
+        """Return the changes as a table, alike ones together, at most ``most`` of each kind."""
+        alike: dict[tuple[bool, str, str, str], list[Change]] = {}
+        for change in self.changes:
+            alike.setdefault((change.exact, change.stage, change.before, change.after), []).append(change)
+        lines = []
+        for (exact, stage, before, after), changes in alike.items():
+            times = f"{len(changes)} × " if len(changes) > 1 else ""
+            lines.append(f"  {'exact  ' if exact else 'inexact'}  {stage}: {times}{before} → {after}")
+            shown = changes[:most] if len(changes) > most + 1 else changes
+            if len({change.why for change in changes}) == 1:
+                paths = ", ".join(change.module or "(the model itself)" for change in shown)
+                lines += [f"      {changes[0].why}", f"      {paths}"]
+                if len(shown) < len(changes):
+                    lines[-1] += f", … and {len(changes) - len(shown)} more"
+                continue
+            lines += [f"      {change.module or '(the model itself)'}: {change.why}" for change in shown]
+            if len(shown) < len(changes):
+                lines.append(f"      … and {len(changes) - len(shown)} more (all in report.changes)")
+        return lines
+
+    def _agreement_lines(self) -> list[str]:
+        if not self.agreement:
+            return []
+        n = self.agreement[0].examples
+        header = ("after", "changes", "same top-1", "correlation", "difference")
+        rows = [
+            (
+                stage.stage,
+                str(stage.changes),
+                "–" if stage.top1 is None else f"{stage.top1:.1%}",
+                "–" if stage.correlation is None else f"{stage.correlation:.4f}",
+                f"{stage.difference:.2g}",
+            )
+            for stage in self.agreement
+        ]
+        widths = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
+        lines = [f"  Outputs compared with the original's on {n} example{'s' * (n != 1)}:"]
+        for row in (header, *rows):
+            cells = [row[0].ljust(widths[0]), *(c.rjust(w) for c, w in zip(row[1:], widths[1:], strict=True))]
+            lines.append("    " + "  ".join(cells))
+        if self.constants_share is not None:
+            lines.append(f"  The constants that were dropped carried {self.constants_share:.1%} of the predictions.")
+        return lines + [f"  {note}" for note in self.notes]
+
+    def unconverted_lines(self, most: int = 10) -> list[str]:
+        """Return what stands in the way, as lines."""
+        if not self.unconverted:
+            return []
+        lines = ["  What could not be converted:"]
+        shown = self.unconverted[:most]
+        for i, module in enumerate(shown):
+            at = f"  [{module.location}]" if module.location else ""
+            name = f"{module.module or 'the model itself'} ({module.type})" if module.type else module.module or "F"
+            lines.append(f"    {name}: {module.reason}{at}")
+            if module.remedy and (i + 1 == len(shown) or shown[i + 1].remedy != module.remedy):
+                lines.append(f"      → {module.remedy}.")
+        if len(self.unconverted) > most:
+            lines.append(f"    … and {len(self.unconverted) - most} more (all in report.unconverted)")
+        return lines

@@ -1,0 +1,1 @@
+"""Conversions, one file per family."""

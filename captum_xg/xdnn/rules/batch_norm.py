@@ -1,0 +1,54 @@
+"""Batch norms that could not be folded: their slope stays, their shift goes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.nn.modules.batchnorm import _BatchNorm
+from torchvision.ops import FrozenBatchNorm2d
+
+from captum_xg.xdnn.calls import FunctionCall
+from captum_xg.xdnn.folding import slope_and_shift
+from captum_xg.xdnn.layers import ChannelScale
+from captum_xg.xdnn.registry import Conversion, Place, Refusal, register_conversion
+
+_OF_THE_BATCH = Refusal(
+    "normalises by the statistics of the batch, so that examples depend on each other",
+    "Use running statistics (track_running_stats=True)",
+)
+
+
+@register_conversion(_BatchNorm, FrozenBatchNorm2d, stage="constants")
+def batch_norm(module: _BatchNorm | FrozenBatchNorm2d, place: Place) -> Conversion | Refusal:
+    """A batch norm in evaluation mode becomes a number for each channel."""
+    if module.running_mean is None or module.running_var is None:
+        return _OF_THE_BATCH
+    slope, shift = slope_and_shift(module)
+    scale = ChannelScale(slope.to(module.running_var.dtype))
+    trained = module.weight.requires_grad if module.weight is not None else False
+    scale.weight.requires_grad_(trained)
+    size = float(shift.abs().max())
+    why = f"drops a shift of up to {size:.2g}" if size else "drops a shift that is zero so far"
+    return Conversion(scale, f"{why}; could not be folded", exact=size == 0)
+
+
+@register_conversion(F.batch_norm, torch.batch_norm, stage="constants")
+def batch_norm_function(call: FunctionCall, place: Place) -> Conversion | Refusal:
+    """The same for a call with running statistics."""
+    return Conversion(FunctionCall(_without_shift, call.constants), "drops its shift", after="batch_norm, slope only")
+
+
+def _without_shift(
+    x: Tensor,
+    mean: Tensor,
+    var: Tensor,
+    weight: Tensor | None = None,
+    bias: Tensor | None = None,
+    *rest: Any,
+    **other: Any,
+) -> Tensor:
+    eps = other.get("eps", rest[2] if len(rest) > 2 else 1e-5)
+    return F.batch_norm(x, torch.zeros_like(mean), var, weight, None, False, 0.0, eps)

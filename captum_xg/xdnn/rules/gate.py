@@ -1,0 +1,34 @@
+"""Sigmoids and what is built on them: gates of degree 0, so that what they multiply keeps its degree."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+
+from torch import nn
+from torchvision.ops import SqueezeExcitation
+
+from captum_xg.xdnn.extension import HomogeneousExtension
+from captum_xg.xdnn.layers import HomogeneousGate
+from captum_xg.xdnn.registry import Conversion, Place, Refusal, register_conversion
+
+
+@register_conversion(SqueezeExcitation, stage="normalisation and gates")
+def squeeze_and_excitation(module: SqueezeExcitation, place: Place) -> Conversion:
+    """The gates see the channels' means scaled to their typical size; their weights and biases stay."""
+    radius = place.inner_rms.get("fc1", 1.0)
+    parts = OrderedDict(
+        fc1=module.fc1, activation=module.activation, fc2=module.fc2, scale_activation=module.scale_activation
+    )
+    why = f"its gates see the channels' means scaled to root mean square {radius:.3g}, so that α does not move them"
+    return Conversion(HomogeneousGate(module.avgpool, parts, radius), why)
+
+
+@register_conversion(nn.Sigmoid, nn.Hardsigmoid, stage="normalisation and gates")
+def gate(module: nn.Module, place: Place) -> Conversion | Refusal:
+    """A gate sees values scaled to their typical size; a sigmoid that is an activation becomes ReLU."""
+    if place.multiplies:
+        why = f"sees values scaled to root mean square {place.rms:.3g}, so that α does not move the gates"
+        return Conversion(HomogeneousExtension(module, degree=0, norm="rms", radius=place.rms), why)
+    if place.returned:
+        return Refusal("turns the output into probabilities", "Leave it out and explain the logit before it")
+    return Conversion(nn.ReLU(), "becomes max(x, 0), as it vanishes far to the left as well")

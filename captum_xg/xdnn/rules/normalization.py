@@ -1,0 +1,35 @@
+"""Norms by statistics of the example: kept as they are at the typical size of their input, and extended along the ray.
+
+x ↦ (m/r) · norm(r·x/m) with m the root mean square of x per example and r its typical value: of degree 1, the same as
+the norm wherever m = r, with its weights, biases and eps. What the norm did to the sizes of positions, groups or
+channels relative to each other it still does; only the size of the whole example now passes through.
+"""
+
+from __future__ import annotations
+
+import torch.nn.functional as F
+from torch import nn
+from torch.nn.modules.instancenorm import _InstanceNorm
+
+from captum_xg.xdnn.calls import FunctionCall
+from captum_xg.xdnn.extension import HomogeneousExtension
+from captum_xg.xdnn.registry import Conversion, Place, Refusal, register_conversion
+
+
+@register_conversion(
+    *(nn.LayerNorm, nn.GroupNorm, nn.RMSNorm, nn.LocalResponseNorm, _InstanceNorm),
+    stage="normalisation and gates",
+)
+def norm(module: nn.Module, place: Place) -> Conversion | Refusal:
+    """A norm is extended from inputs of typical size."""
+    why = f"works at root mean square {place.rms:.3g} per example, and its result scales with the example"
+    return Conversion(HomogeneousExtension(module, degree=1, norm="rms", radius=place.rms), why)
+
+
+@register_conversion(
+    *(F.layer_norm, F.group_norm, F.instance_norm, F.rms_norm, F.local_response_norm),
+    stage="normalisation and gates",
+)
+def norm_function(call: FunctionCall, place: Place) -> Conversion | Refusal:
+    """The same for a function that is called in a forward."""
+    return norm(call, place)
