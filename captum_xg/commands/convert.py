@@ -123,7 +123,8 @@ def _converted(options: argparse.Namespace) -> ConversionReport:
         except CaptumXGError:
             raise
         except Exception as error:
-            raise failing(options.target, [x.shape for x in inputs], error) from error
+            what = "random inputs" if options.shapes else "the examples,"
+            raise failing(options.target, [x.shape for x in inputs], error, what) from error
     if report.homogeneous:
         # All or nothing: a full disk must not leave half a file where a good one was.
         partial = options.output.with_name(f"{options.output.name}.partial")

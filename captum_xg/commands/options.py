@@ -18,13 +18,13 @@ def add_target(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def failing(target: str, shapes: Sequence[Sequence[int]], error: Exception) -> OptionError:
+def failing(target: str, shapes: Sequence[Sequence[int]], error: Exception, what: str = "random inputs") -> OptionError:
     """Return the error to raise for a model that fails on inputs of some shapes."""
     from captum_xg.targets import described
 
     listed = " and ".join(",".join(map(str, sizes)) for sizes in shapes)
     return OptionError(
-        f"{target} fails on inputs of shape {listed}: {described(error)}\n"
+        f"{target} fails on {what} of shape {listed}: {described(error)}\n"
         "  Check --input: every shape begins with the number of examples, and there is one for each argument."
     )
 

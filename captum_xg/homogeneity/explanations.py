@@ -10,7 +10,7 @@ from torch.nn.modules.padding import _ConstantPadNd
 
 _SIGMOIDAL = (nn.Sigmoid, nn.Tanh, nn.LogSigmoid, nn.Softsign, nn.Tanhshrink, nn.GLU)
 
-_RECTIFIER = "Replace it by nn.ReLU, nn.LeakyReLU or nn.PReLU"
+_RECTIFIER = "Use to_xdnn(model), or put nn.ReLU, nn.LeakyReLU or nn.PReLU there"
 
 # The first row with one of a module's classes says what it does, and the remedy.
 _BY_CLASS: tuple[tuple[tuple[type[nn.Module], ...], str, str], ...] = (
@@ -37,12 +37,12 @@ _BY_CLASS: tuple[tuple[tuple[type[nn.Module], ...], str, str], ...] = (
     (
         (nn.LayerNorm, nn.GroupNorm, nn.LocalResponseNorm, nn.RMSNorm, _InstanceNorm),
         "divides by a statistic of its input plus a constant eps, and so does not scale with α",
-        "Leave it out, or use a network without normalisation",
+        "Use to_xdnn(model), or leave it out",
     ),
     (
         (nn.MultiheadAttention, nn.TransformerEncoderLayer, nn.TransformerDecoderLayer),
         "takes a softmax over products of its input",
-        "Use another architecture",
+        "Use HomogeneousExtension(model), or another architecture",
     ),
     (
         (nn.RNNBase, nn.RNNCellBase),
@@ -88,7 +88,7 @@ def explain_module(module: nn.Module, *, layers_ran: bool) -> tuple[str, str]:
     if isinstance(bias, Tensor) and bool((bias != 0).any()):
         return (
             f"adds a bias of up to {float(bias.detach().abs().max()):.2g}",
-            "Train it with bias=False, or set the bias to zero and fine-tune",
+            "Use to_xdnn(model), or train it with bias=False",
         )
     return _own_forward(module, layers_ran)
 
@@ -120,5 +120,5 @@ def _batch_norm(module: _BatchNorm) -> tuple[str, str]:
         shift = shift + module.bias.detach()
     return (
         f"adds a shift of up to {float(shift.abs().max()):.2g} (bias − running mean · slope)",
-        "Train without it, or set its bias and running mean to zero and fine-tune",
+        "Use to_xdnn(model), or train without it",
     )

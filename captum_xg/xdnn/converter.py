@@ -14,7 +14,7 @@ from torch import Tensor, fx, nn
 from captum_xg._function import additional_arguments
 from captum_xg.errors import CaptumXGError, ConversionError
 from captum_xg.homogeneity.bias_ledger import bias_ledger
-from captum_xg.homogeneity.certificate import Certificate, Violation
+from captum_xg.homogeneity.certificate import Certificate
 from captum_xg.homogeneity.certify import Output, certify, chosen_outputs
 from captum_xg.xdnn.agreement import Agreement, compare, relative_difference
 from captum_xg.xdnn.calls import FunctionCall, inline_calls, lift_calls
@@ -83,11 +83,11 @@ class Converter:
 
     def report(self) -> ConversionReport:
         """Return what was done."""
-        certificate, trained = self._final, self._certificate
+        certificate = self._final
         report = ConversionReport(
             model=self.name,
             changes=tuple(sorted(self._changes, key=lambda change: not change.exact)),
-            unconverted=tuple(self._explained(v) for v in [*trained.violations, *trained.unsupported]),
+            unconverted=self._unconverted(),
             certificate=certificate,
             exact_difference=self._exact_difference,
             agreement=tuple(self._agreement),
@@ -257,13 +257,22 @@ class Converter:
         for original, _, _ in self._lifted.values():
             replace_module(original, old, new)
 
-    def _explained(self, violation: Violation) -> Unconverted:
-        refusal = self._refused.get(violation.module)
-        reason = violation.reason if refusal is None else refusal.reason
-        remedy = violation.remedy if refusal is None else refusal.remedy
-        if obstacle := self._not_lifted.get(violation.module):
-            reason = f"{reason}; {obstacle}"
-        return Unconverted(violation.module, violation.type, reason, remedy, violation.location)
+    def _unconverted(self) -> tuple[Unconverted, ...]:
+        """Return what still breaks homogeneity, what was refused as a whole once."""
+        modules = dict(self.model.named_modules())
+        found: dict[str, Unconverted] = {}
+        for violation in [*self._certificate.violations, *self._certificate.unsupported]:
+            owner = self._owner(violation.module, modules)
+            refusal = None if owner is None else self._refused.get(owner.path)
+            if owner is not None and refusal is not None:
+                named = Unconverted(owner.path, type(owner.module).__name__, refusal.reason, refusal.remedy)
+                found.setdefault(f"{owner.path} as a whole", named)
+                continue
+            reason = "; ".join(filter(None, (violation.reason, self._not_lifted.get(violation.module))))
+            remedy = _without_circle(violation.remedy)
+            key = f"{violation.module} {len(found)}"
+            found[key] = Unconverted(violation.module, violation.type, reason, remedy, violation.location)
+        return tuple(found.values())
 
     def _outputs(self, when: str) -> Tensor:
         """Return the model's (first) output on the example inputs."""
@@ -314,6 +323,12 @@ class Converter:
         carried = (ledger.values - ledger.input_part).double().abs().sum()
         total = carried + ledger.input_part.double().abs().sum()
         return float(carried / total) if total > 0 else None
+
+
+def _without_circle(remedy: str) -> str:
+    """Return a remedy without the advice to do what has just been tried."""
+    rest = remedy.removeprefix("Use to_xdnn(model), or ")
+    return rest[:1].upper() + rest[1:]
 
 
 @contextmanager

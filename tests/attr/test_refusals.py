@@ -70,7 +70,7 @@ def test_a_bias_in_any_layer_is_refused_and_that_layer_named(position: str, bias
     says = [
         "F(αx) ≠ αF(x)",
         f"{position} (Linear): adds a bias of up to {bias:.2g}",
-        "Train it with bias=False, or set the bias to zero and fine-tune",
+        "Use to_xdnn(model), or train it with bias=False",
         "captum.attr.IntegratedGradients",
         "on_violation='warn'",
     ]
@@ -154,9 +154,9 @@ def test_a_bias_behind_activations_that_are_all_zero_is_named() -> None:
 
 # ------------------------------------------------------------------------------------------------ layers of other kinds
 
-RECTIFIER = "Replace it by nn.ReLU, nn.LeakyReLU or nn.PReLU"
+RECTIFIER = "Use to_xdnn(model), or put nn.ReLU, nn.LeakyReLU or nn.PReLU there"
 LOGITS = "Explain the logits"
-WITHOUT = "network without normalisation"
+WITHOUT = "Use to_xdnn(model), or leave it out"
 LAYERS = [
     (nn.ReLU6(), "saturates at 6, so a large enough αx is cut off", RECTIFIER),
     (nn.Hardtanh(), "saturates at 1, so a large enough αx is cut off", RECTIFIER),
@@ -177,7 +177,7 @@ LAYERS = [
     (nn.LayerNorm(16), "divides by a statistic of its input plus a constant eps = 1e-05", WITHOUT),
     (nn.GroupNorm(2, 16), "divides by a statistic of its input plus a constant eps = 1e-05", WITHOUT),
     (nn.RMSNorm(16), "divides by a statistic of its input", WITHOUT),
-    (shifting_batch_norm(16), "adds a shift of up to", "set its bias and running mean to zero"),
+    (shifting_batch_norm(16), "adds a shift of up to", "Use to_xdnn(model), or train without it"),
     (AddsConstant(16), "adds a constant of up to 0.1", "Leave it out, or set it to zero"),
     (SaturatesAt(0.5), "saturates at 0.5, so a large enough αx is cut off", "Clamp at zero or infinity"),
 ]

@@ -16,7 +16,8 @@ from captum_xg.homogeneity.schema import RANDOM
 _SOFTMAX = Reason("normalises exponentials (softmax), which are sharper for larger α", "Explain the logits instead")
 
 _ATTENTION = Reason(
-    "takes a softmax over products of queries and keys, which is sharper for larger α", "Use another architecture"
+    "takes a softmax over products of queries and keys, which is sharper for larger α",
+    "Use HomogeneousExtension(model), or another architecture",
 )
 
 

@@ -33,7 +33,7 @@ def with_bias(call: Call, product: Scaling, bias: Any) -> Scaling:
             scaling,
             reason=Reason(
                 f"adds a bias of up to {largest(bias):.2g}",
-                "Train it with bias=False, or set the bias to zero and fine-tune",
+                "Use to_xdnn(model), or train it with bias=False",
             ),
         )
     return sum_of(product, scaling)

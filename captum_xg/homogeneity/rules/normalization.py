@@ -25,7 +25,7 @@ from captum_xg.homogeneity.degree import (
 from captum_xg.homogeneity.registry import degree_rule
 from captum_xg.homogeneity.rules.linear import with_bias
 
-_OUT = "Leave it out, or use a network without normalisation"
+_OUT = "Use to_xdnn(model), or leave it out"
 
 _BACKWARD = unknown("uses what a normalisation keeps for its backward pass")
 
@@ -124,7 +124,7 @@ def _evaluated(call: Call) -> Sequence[Scaling]:
         output = scaling.because(
             Reason(
                 f"adds a shift of up to {_largest_shift(call):.2g} (bias - running mean · slope)",
-                "Train without it, or set its bias and running mean to zero and fine-tune",
+                "Use to_xdnn(model), or train without it",
             )
         )
     # What CUDA returns besides is the running mean and slope; the CPU returns nothing.

@@ -24,7 +24,7 @@ from captum_xg.homogeneity.registry import degree_rule
 from captum_xg.homogeneity.rules.arithmetic import joined
 from captum_xg.homogeneity.schema import RANDOM
 
-RECTIFIER = "Replace it by nn.ReLU, nn.LeakyReLU or nn.PReLU"
+RECTIFIER = "Use to_xdnn(model), or put nn.ReLU, nn.LeakyReLU or nn.PReLU there"
 
 
 @degree_rule("relu", "abs", "leaky_relu", elementwise=True)

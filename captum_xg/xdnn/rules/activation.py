@@ -3,7 +3,7 @@
 The rule: what vanishes far to the left (GELU, SiLU, Hardswish, Mish, Softplus, ReLU6, clamping to [0, c]) becomes ReLU.
 What passes negative values on (ELU, SELU, CELU, tanh, Hardtanh, Softsign) becomes LeakyReLU with slope ¼, the initial
 value of PReLU: ReLU would drop every sign, and with the slope that these have at zero, 1, nothing but a linear map
-would be left.
+would be left. The shrinkage functions become the identity, from which they differ by a constant for large inputs.
 
 Source: He et al. 2015, *Delving Deep into Rectifiers*, Section 2.1, for the slope.
 """
@@ -36,6 +36,12 @@ def activation(module: nn.Module, place: Place) -> Conversion | Refusal:
         return Conversion(nn.ReLU(inplace), "becomes max(x, 0), as it vanishes far to the left as well")
     why = f"becomes x or x/4, whichever is larger, as it passes negative values on (down to {left:.3g})"
     return Conversion(nn.LeakyReLU(SLOPE, inplace), why, after=f"LeakyReLU({SLOPE})")
+
+
+@register_conversion(nn.Softshrink, nn.Hardshrink, nn.Tanhshrink, stage="activations")
+def shrinkage(module: nn.Module, place: Place) -> Conversion:
+    """What only small values notice is left out."""
+    return Conversion(nn.Identity(), "becomes x, as it shrinks large values by a constant only")
 
 
 @register_conversion(nn.GLU, stage="normalisation and gates")

@@ -1,0 +1,27 @@
+"""Layers that no conversion brings to a fixed degree: said once, for the whole layer."""
+
+from __future__ import annotations
+
+from torch import nn
+
+from captum_xg.xdnn.registry import Place, Refusal, register_conversion
+
+_EXTENSION = "Use HomogeneousExtension(model), or another architecture"
+
+
+@register_conversion(
+    *(nn.MultiheadAttention, nn.TransformerEncoderLayer, nn.TransformerDecoderLayer),
+    stage="normalisation and gates",
+)
+def attention(module: nn.Module, place: Place) -> Refusal:
+    """Attention weighs values by a softmax over products of queries and keys."""
+    return Refusal("takes a softmax over products of its input, which is sharper for larger α", _EXTENSION)
+
+
+@register_conversion(nn.RNNBase, nn.RNNCellBase, stage="normalisation and gates")
+def recurrent(module: nn.Module, place: Place) -> Refusal:
+    """Recurrent layers saturate in every step."""
+    return Refusal(
+        "has gates or activations that saturate, or biases, in every step",
+        "Use nn.RNN with nonlinearity='relu' and bias=False, or HomogeneousExtension(model)",
+    )
