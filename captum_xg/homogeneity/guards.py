@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
 from torch import Tensor
@@ -121,7 +121,7 @@ class Guards:
         scaling = values.get(id(mask))
         if not has_storage(mask) or not isinstance(scaling, Scaling) or not (scaling.zero or scaling.degree == 0):
             return None  # what speaks against the mask itself comes back with it in the second choice
-        true, false = (self._together(values.get(id(arguments[name]), CONSTANT)) for name in names)
+        true, false = (_varying(self._together(values.get(id(arguments[name]), CONSTANT))) for name in names)
         return weakref.ref(mask), self._state(mask), true, false
 
     def _carried(self, guards: Mapping[int, _Guard], values: Mapping[int, Value], rule: Rule) -> _Halves | None:
@@ -159,6 +159,11 @@ class Guards:
         storage = tensor.untyped_storage()
         writes = self._shadows.writes(tensor)
         return _State(tensor.size(), tensor.stride(), int(tensor.storage_offset()), storage.data_ptr(), writes)
+
+
+def _varying(half: Scaling) -> Scaling:
+    """Return the scaling of a half in a tensor that is no constant, so that no rule looks at the values it has now."""
+    return replace(half, degree=0.0, constant=False, stepwise=True) if half.constant else half
 
 
 def _if_true(guard: _Guard) -> Scaling:

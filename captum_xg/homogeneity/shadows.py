@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, TypeAlias
-from weakref import WeakKeyDictionary
+from weakref import WeakKeyDictionary, WeakSet
 
 import torch
 from torch import Tensor
@@ -88,6 +88,7 @@ class Shadows:
         self._shadows: WeakKeyDictionary[torch.UntypedStorage, _Shadow] = WeakKeyDictionary()
         self._without_storage: WeakIdKeyDictionary = WeakIdKeyDictionary()  # sparse and the like: no views to follow
         self._writes: WeakKeyDictionary[torch.UntypedStorage, int] = WeakKeyDictionary()
+        self._foreign: WeakSet[torch.UntypedStorage] = WeakSet()
 
     def writes(self, tensor: Tensor) -> int:
         """Return how often the memory that a tensor lies in has been written to."""
@@ -96,6 +97,22 @@ class Shadows:
     def known(self, tensor: Tensor) -> bool:
         """Return whether anything was written for the tensor's memory."""
         return tensor.untyped_storage() in self._shadows if has_storage(tensor) else tensor in self._without_storage
+
+    def smuggled(self, tensor: Tensor) -> bool:
+        """Return whether a tensor, of which nothing is known, lies in memory of which something is.
+
+        PyTorch shares storages between views; two storages in one place were made outside of it (DLPack, NumPy).
+        """
+        storage = tensor.untyped_storage() if has_storage(tensor) else None
+        if storage is None or storage in self._shadows or storage in self._foreign or not storage.nbytes():
+            return False
+        self._foreign.add(storage)  # asked once for each parameter
+        start, end = storage.data_ptr(), storage.data_ptr() + storage.nbytes()
+        return any(
+            known.data_ptr() < end and start < known.data_ptr() + known.nbytes()
+            for known in list(self._shadows)
+            if known.device == storage.device and known.nbytes() and self._whole(self._shadows[known]).depends_on_input
+        )
 
     def read(self, tensor: Tensor) -> Value:
         """Return the scaling of a tensor; memory that nothing is known of holds constants."""

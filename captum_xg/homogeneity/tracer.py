@@ -66,6 +66,11 @@ _OUTSIDE = Reason(
     "Compute it in the forward pass, in one thread",
     kind="unknown",
 )
+_SMUGGLED = Reason(
+    "works on memory of another tensor through a tensor that PyTorch does not know to share it (DLPack, NumPy)",
+    "Use views",
+    kind="unknown",
+)
 _CUT = Reason(
     "is cut off from autograd (detach, .data or no_grad), so the gradient is not the gradient of F",
     "Let the gradient pass, or compute it from constants",
@@ -144,6 +149,8 @@ class Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]
             if type(tensor).__torch_dispatch__ is not Tensor.__torch_dispatch__:
                 what = f"works on {type(tensor).__name__}, a kind of tensor with operations of its own"
                 self.escapes.append(self.located(Reason(what, "Use plain tensors", kind="unknown")))
+            if self.shadows.smuggled(tensor):
+                self.escapes.append(self.located(_SMUGGLED))
             if tensor.requires_grad and has_storage(tensor):
                 self._in_graph[tensor.untyped_storage()] = True
         if saved_tensors_are_changed() and not any(reason.what == _SAVED.what for reason in self.escapes):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -13,7 +13,15 @@ from torch import fx, nn
 from captum_xg.xdnn.layers import Clamp
 from captum_xg.xdnn.registry import find_conversion
 
-_AS_LAYER: dict[Any, type[nn.Module]] = {
+
+def _dropout(p: float = 0.5, training: bool = True, inplace: bool = False) -> nn.Module:
+    """Return a layer that drops in training mode; the flag is what ``self.training`` was when it was recorded."""
+    if training:
+        raise TypeError("drops in evaluation mode as well")
+    return nn.Dropout(p, inplace)
+
+
+_AS_LAYER: dict[Any, Callable[..., nn.Module]] = {
     F.relu6: nn.ReLU6,
     F.hardtanh: nn.Hardtanh,
     F.gelu: nn.GELU,
@@ -34,6 +42,7 @@ _AS_LAYER: dict[Any, type[nn.Module]] = {
     torch.celu: nn.CELU,
     torch.sigmoid: nn.Sigmoid,
     torch.tanh: nn.Tanh,
+    F.dropout: _dropout,
     torch.clamp: Clamp,
     torch.clip: Clamp,
 }
@@ -44,7 +53,7 @@ _SAME: dict[Any, Any] = {
     operator.isub: operator.sub,
     **{
         getattr(torch.Tensor, name): getattr(torch, name.removesuffix("_"))
-        for name in (*("add", "add_", "sub", "sub_", "clamp", "clamp_"), *("clip", "clip_", "sigmoid", "tanh"))
+        for name in ("add", "add_", "sub", "sub_", "clamp", "clip", "sigmoid", "tanh")
     },
     torch.subtract: torch.sub,
     torch.special.expit: torch.sigmoid,
@@ -58,10 +67,17 @@ class FunctionCall(nn.Module):
     Args:
         function: The function.
         constants: Positions and names of those arguments that do not depend on the model's input.
+        literals: What is known of these already: numbers, None and the like, not tensors.
     """
 
-    def __init__(self, function: Callable[..., Any], constants: frozenset[int | str] = frozenset()) -> None:
+    def __init__(
+        self,
+        function: Callable[..., Any],
+        constants: frozenset[int | str] = frozenset(),
+        literals: Mapping[int | str, Any] | None = None,
+    ) -> None:
         super().__init__()
+        self.literals = dict(literals or {})
         self.function = _SAME.get(function, function)
         self.constants = constants
         self._as_written = function
@@ -70,6 +86,10 @@ class FunctionCall(nn.Module):
     def name(self) -> str:
         """The function's name."""
         return str(getattr(self.function, "__name__", self.function))
+
+    def literal(self, position: int, name: str, default: Any) -> Any:
+        """Return an argument, or a default if it was not passed or is only known when the model runs."""
+        return self.literals.get(position, self.literals.get(name, default))
 
     def forward(self, *arguments: Any, **named: Any) -> Any:
         """Return what the function returns."""
@@ -102,7 +122,7 @@ def lift_calls(module: nn.Module) -> tuple[fx.GraphModule, list[str]] | None:
     lifted = []
     for node in list(root.graph.nodes):
         inputs = [argument for argument in node.all_input_nodes if argument in dependent]
-        if node.op == "placeholder" or inputs:
+        if node.op == "placeholder" or (inputs and not _about_shape(node)):
             dependent.add(node)
         if node.op not in ("call_function", "call_method") or not inputs:
             continue
@@ -111,6 +131,7 @@ def lift_calls(module: nn.Module) -> tuple[fx.GraphModule, list[str]] | None:
             continue
         call, arguments, named = made
         name = _free_name(root, call)
+        call.train(module.training)
         root.add_submodule(name, call)
         node.op, node.target, node.args, node.kwargs = "call_module", name, arguments, named
         lifted.append(name)
@@ -141,12 +162,26 @@ def _as_module(node: fx.Node, dependent: set[fx.Node]) -> tuple[nn.Module, tuple
         in_place = isinstance(node.target, str) and node.target.endswith("_")
         if in_place or not isinstance(x, fx.Node) or _nodes_in([*further, *options.values()]):
             return None
-        return _AS_LAYER[function](*further, **options), (x,), {}
+        try:
+            return _AS_LAYER[function](*further, **options), (x,), {}
+        except TypeError:  # arguments that the layer does not take
+            return None
     if written is None or function is None or find_conversion(function) is None:
         return None
     pairs: list[tuple[int | str, Any]] = [*enumerate(node.args), *node.kwargs.items()]
     constants = frozenset(key for key, value in pairs if not any(n in dependent for n in _nodes_in(value)))
-    return FunctionCall(written, constants), node.args, dict(node.kwargs)
+    literals = {key: value for key, value in pairs if not _nodes_in(value)}
+    return FunctionCall(written, constants, literals), node.args, dict(node.kwargs)
+
+
+def _about_shape(node: fx.Node) -> bool:
+    """Return whether a node asks for what no number in a tensor changes: its shape, dtype or device."""
+    if node.op == "call_function" and node.target is getattr:
+        return node.args[1] in ("shape", "dtype", "device", "ndim", "layout")
+    return node.op == "call_method" and node.target in (
+        *("size", "dim", "ndimension", "numel", "stride", "is_floating_point", "element_size"),
+        *("new_zeros", "new_ones", "new_full"),
+    )
 
 
 def _nodes_in(value: Any) -> list[fx.Node]:

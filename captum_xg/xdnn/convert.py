@@ -10,7 +10,8 @@ from captum_xg.errors import ConversionError, InputError
 from captum_xg.homogeneity.certify import Output
 from captum_xg.homogeneity.modules import require_evaluation_mode
 from captum_xg.homogeneity.state import nothing_left_behind
-from captum_xg.xdnn.converter import WHERE, Converter
+from captum_xg.xdnn.converter import Converter
+from captum_xg.xdnn.examples import WHERE
 from captum_xg.xdnn.report import ConversionReport
 
 _ALTERNATIVE = (

@@ -3,29 +3,31 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import TypeVar
 
 import torch
 from torch import Tensor, fx, nn
 
-from captum_xg._function import additional_arguments
 from captum_xg.errors import CaptumXGError, ConversionError
-from captum_xg.homogeneity.bias_ledger import bias_ledger
 from captum_xg.homogeneity.certificate import Certificate
-from captum_xg.homogeneity.certify import Output, certify, chosen_outputs
+from captum_xg.homogeneity.certify import Output
 from captum_xg.xdnn.agreement import Agreement, compare, relative_difference
 from captum_xg.xdnn.calls import FunctionCall, inline_calls, lift_calls
-from captum_xg.xdnn.flow import Flow, observe
+from captum_xg.xdnn.examples import WHERE, Examples
+from captum_xg.xdnn.flow import Flow
 from captum_xg.xdnn.folding import fold_batch_norms, replace_module
 from captum_xg.xdnn.registry import STAGES, Conversion, Entry, Place, Refusal, Stage, find_conversion
 from captum_xg.xdnn.report import Change, ConversionReport, Unconverted
 
-WHERE = "to_xdnn"
+_T = TypeVar("_T")
 _ROUNDS = 12
 _EXACT = "exact changes"
+_ALIKE = 0.9
+"""Below this share of the same predictions, or correlation, a result is said to be a starting point only."""
+_ROUNDING = 1e-3
+"""What folding may change by rounding, relative; half precision and ill-conditioned norms are the worst."""
 
 
 @dataclass(frozen=True)
@@ -47,9 +49,7 @@ class Converter:
                 "Tensors with a gradient history that are stored in the model are one cause: detach them."
             ) from error
         self.name = type(model).__name__
-        self._inputs = tuple(x.detach() for x in inputs)
-        self._additional = additional
-        self._output = output
+        self._examples = Examples(inputs, additional, output)
         self._changes: list[Change] = []
         self._agreement: list[Agreement] = []
         self._exact_difference = 0.0
@@ -62,7 +62,6 @@ class Converter:
         self._refused: dict[str, Refusal] = {}
         self._reference = self._outputs("on the example inputs")
         self._certificate = self._certified()
-        self._final = self._certificate
 
     def convert(self) -> None:
         """Do what can be done."""
@@ -79,11 +78,17 @@ class Converter:
             self._lift()  # mending one thing may show another
         self._tidy()
         self._certificate = self._certified()
-        self._final = self._certified(as_it_is=True)
+        self._run("with gradients", self._examples.check_gradient)
+        last = self._agreement[-1] if self._agreement else None
+        if last is not None and (_below(last.top1) or _below(last.correlation)):
+            self._notes.append(
+                "Its predictions are no longer those of the original: fine-tune it before you use it (fine_tune), or "
+                "extend the original instead (HomogeneousExtension(model, radius=typical norm of the inputs))."
+            )
 
     def report(self) -> ConversionReport:
         """Return what was done."""
-        certificate = self._final
+        certificate = self._examples.certificate(self.model)
         report = ConversionReport(
             model=self.name,
             changes=tuple(sorted(self._changes, key=lambda change: not change.exact)),
@@ -91,7 +96,7 @@ class Converter:
             certificate=certificate,
             exact_difference=self._exact_difference,
             agreement=tuple(self._agreement),
-            constants_share=self._constants_share,
+            constants_share=self._constants_share if certificate.homogeneous and certificate.degree == 1 else None,
             notes=tuple(self._notes),
         )
         if report.unconverted or report.homogeneous:
@@ -105,19 +110,32 @@ class Converter:
 
     def _convert_exactly(self) -> None:
         self._lift()
-        folded = fold_batch_norms(self.model, self._observed())
-        modules = dict(self.model.named_modules())
-        for norm, layer, before in folded:
-            what = f"folded into {layer} ({type(modules[layer]).__name__}) {'before' if before else 'after'} it"
-            self._changes.append(Change(norm, "BatchNorm", "Identity", what, True, "batch norms"))
+        self._fold()
         if self._changes or self._lifted:
             outputs = self._outputs("after the exact changes")
             self._exact_difference = relative_difference(self._reference, outputs)
             count = len(self._changes) + len(self._lifted)
             self._agreement.append(compare(_EXACT, count, self._reference, outputs))
-        self._flow = self._observed()
+        self._flow = self._examples.observed(self.model)
         self._note_what_did_not_run()
         self._certificate = self._certified()
+
+    def _fold(self) -> None:
+        before = self._outputs("before batch norms are folded")
+        folded = fold_batch_norms(self.model, self._examples.observed(self.model))
+        change = relative_difference(before, self._outputs("after batch norms were folded"))
+        if folded and not change <= _ROUNDING:
+            for each in reversed(folded):
+                each.undo()
+            self._notes.append(
+                f"Batch norms were not folded: that would have changed the outputs by {change:.1g} (relative)."
+            )
+            return
+        modules = dict(self.model.named_modules())
+        for each in folded:
+            side = "before" if each.before else "after"
+            what = f"folded into {each.layer} ({type(modules[each.layer]).__name__}) {side} it"
+            self._changes.append(Change(each.norm, "BatchNorm", "Identity", what, True, "batch norms"))
 
     def _note_what_did_not_run(self) -> None:
         idle: list[str] = []
@@ -217,7 +235,7 @@ class Converter:
         if not planned:
             return
         if stage == "constants" and self._constants_share is None:
-            self._constants_share = self._share_of_constants()
+            self._constants_share = self._examples.share_of_constants(self.model)
         count = 0
         for each in planned:
             kind = each.module.name if isinstance(each.module, FunctionCall) else type(each.module).__name__
@@ -240,8 +258,21 @@ class Converter:
         inner = {p.removeprefix(prefix): rms for p, rms in self._flow.rms.items() if p.startswith(prefix)}
         flow = self._flow
         rms = flow.rms.get(each.path, 1.0)
-        place = Place(each.path, rms if rms > 0 else 1.0, inner, flow.multiplies(each.path), flow.returned(each.path))
+        place = Place(
+            each.path,
+            rms if rms > 0 else 1.0,
+            inner,
+            flow.multiplies(each.path),
+            flow.returned(each.path),
+            flow.overwritten(each.path),
+        )
         result = each.entry.rule(each.module, place)
+        if isinstance(result, Conversion) and not isinstance(result.replacement, nn.Module):
+            rule = each.entry.rule
+            raise ConversionError(
+                f"{WHERE}: the conversion {rule.__module__}.{rule.__qualname__} replaces {each.path} by "
+                f"{result.replacement!r}, which is no module. Wrap it in a torch.nn.Module."
+            )
         if not isinstance(result, (Conversion, Refusal)):
             rule = each.entry.rule
             raise ConversionError(
@@ -256,6 +287,25 @@ class Converter:
         replace_module(self.model, old, new)
         for original, _, _ in self._lifted.values():
             replace_module(original, old, new)
+
+    def _certified(self) -> Certificate:
+        return self._examples.certificate_when_trained(self.model)
+
+    def _outputs(self, when: str) -> Tensor:
+        return self._run(when, self._examples.outputs)
+
+    def _run(self, when: str, run: Callable[[nn.Module], _T]) -> _T:
+        """Return what the model gives, or say which changes came before it failed."""
+        try:
+            return run(self.model)
+        except CaptumXGError:
+            raise
+        except Exception as error:  # whatever the user's code raises on what was changed
+            last = "".join(f"\n    {c.module}: {c.before} → {c.after}" for c in self._changes[-5:])
+            changed = f" The last changes were:{last}" if self._changes else ""
+            raise ConversionError(
+                f"{WHERE}: {self.name} fails {when}: {type(error).__name__}: {error}.{changed}"
+            ) from error
 
     def _unconverted(self) -> tuple[Unconverted, ...]:
         """Return what still breaks homogeneity, what was refused as a whole once."""
@@ -274,56 +324,6 @@ class Converter:
             found[key] = Unconverted(violation.module, violation.type, reason, remedy, violation.location)
         return tuple(found.values())
 
-    def _outputs(self, when: str) -> Tensor:
-        """Return the model's (first) output on the example inputs."""
-        try:
-            with torch.no_grad():
-                result = self._call(*(x.clone() for x in self._inputs))
-            return chosen_outputs(result, self._output, WHERE)[0].detach()
-        except CaptumXGError:
-            raise
-        except Exception as error:
-            last = "".join(f"\n    {c.module}: {c.before} → {c.after}" for c in self._changes[-5:])
-            changed = f" The last changes were:{last}" if self._changes else ""
-            raise ConversionError(
-                f"{WHERE}: {self.name} fails {when}: {type(error).__name__}: {error}.{changed}"
-            ) from error
-
-    def _call(self, *inputs: Tensor) -> Any:
-        return self.model(*inputs, *additional_arguments(self._additional))
-
-    def _observed(self) -> Flow:
-        return observe(self.model, lambda: self._call(*(x.clone() for x in self._inputs)))
-
-    def _certified(self, *, as_it_is: bool = False) -> Certificate:
-        """Return the certificate of the model, by default of what it may become by training.
-
-        A bias that is zero so far, or a mean that has seen no data, breaks nothing, but will once the model is trained.
-        """
-        # Two examples, as some models drop a batch dimension of one.
-        inputs = self._inputs if self._additional is not None else tuple(x[:2] for x in self._inputs)
-        with nullcontext() if as_it_is else _zeros_filled(self.model):
-            return certify(self.model, *inputs, additional_forward_args=self._additional, output=self._output)
-
-    def _share_of_constants(self) -> float | None:
-        """Return the share of the predictions that constants carry, if they are all that breaks homogeneity."""
-        outputs = self._outputs("on the example inputs")
-        target: Any = None
-        if outputs.dim() == 2 and outputs.shape[1] > 1:
-            target = outputs.argmax(1)
-        elif outputs.numel() != len(outputs):
-            return None
-        forward: Callable[..., Any] = lambda *a: chosen_outputs(self.model(*a), self._output, WHERE)[0]  # noqa: E731
-        try:
-            ledger = bias_ledger(forward, self._inputs, target, self._additional)
-        except CaptumXGError:
-            return None
-        if not ledger.exact:
-            return None
-        carried = (ledger.values - ledger.input_part).double().abs().sum()
-        total = carried + ledger.input_part.double().abs().sum()
-        return float(carried / total) if total > 0 else None
-
 
 def _without_circle(remedy: str) -> str:
     """Return a remedy without the advice to do what has just been tried."""
@@ -331,18 +331,5 @@ def _without_circle(remedy: str) -> str:
     return rest[:1].upper() + rest[1:]
 
 
-@contextmanager
-def _zeros_filled(model: nn.Module) -> Iterator[None]:
-    """Put numbers into what is zero so far, of parameters that will be trained and of means, while the body runs."""
-    trainable = [p for p in model.parameters() if p.requires_grad]
-    means = [b for name, b in model.named_buffers() if name.rpartition(".")[2] == "running_mean"]
-    zero = [t for t in (*trainable, *means) if t.is_floating_point() and not bool(t.any())]
-    try:
-        with torch.no_grad():
-            for tensor in zero:
-                tensor.normal_(std=0.1)
-        yield
-    finally:
-        with torch.no_grad():
-            for tensor in zero:
-                tensor.zero_()
+def _below(share: float | None) -> bool:
+    return share is not None and share < _ALIKE

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from captum_xg.errors import ForwardOutputError, InputError, OptionError
-from captum_xg.xdnn.magnitude import Norm, check_norm, magnitude, unit
+from captum_xg.xdnn.magnitude import Norm, check_norm, magnitude, power_of_size, scaled_to
 
 
 class HomogeneousExtension(nn.Module):
@@ -22,7 +22,8 @@ class HomogeneousExtension(nn.Module):
     normalisation layers, sigmoids and biases included. Integrated Gradients of :math:`\hat F` against the zero baseline
     is therefore exactly :math:`x \cdot \nabla \hat F(x) / k`, one forward and one backward pass. ``certify`` proves it
     by the rules for the operations used here; F itself need only be made of operations that have rules, and treat each
-    example by itself.
+    example by itself. F is evaluated on the sphere only: for x = 0 at the point of it whose elements are all equal,
+    times zero, so that value and gradient are zero there.
 
     What is explained is the extension, not F. The two agree on the sphere ‖x‖ = r and in general nowhere else: the
     extension cannot tell an image from the same image at lower contrast, and predicts for both the class that F
@@ -33,7 +34,7 @@ class HomogeneousExtension(nn.Module):
     Args:
         model: A module whose first ``n_inputs`` positional arguments are floating-point tensors of shape ``(N, …)``,
             and which returns a tensor of shape ``(N, …)``, or tuples, lists or dicts of such.
-        degree: k ≥ 1. (0 is for parts of networks: :math:`F(r\,x/\|x\|)`, at zero F(0).)
+        degree: k ≥ 1. (0 is for parts of networks: :math:`F(r\,x/\|x\|)`.)
         norm: p ≥ 1 of the p-norm over all elements of an example, or ``"rms"``: the root of the mean square, which does
             not grow with the number of elements.
         radius: r > 0, in the units of the norm.
@@ -53,8 +54,6 @@ class HomogeneousExtension(nn.Module):
         >>> XGradient(extension).attribute(images, target=labels)
     """
 
-    radius: Tensor
-
     def __init__(
         self, model: nn.Module, degree: float = 1, norm: Norm = 2, *, radius: float = 1.0, n_inputs: int = 1
     ) -> None:
@@ -62,12 +61,12 @@ class HomogeneousExtension(nn.Module):
         where = "HomogeneousExtension"
         if not callable(model):
             raise OptionError(f"{where}: `model` must be a module but is {type(model).__name__}.")
-        if isinstance(degree, bool) or not math.isfinite(degree) or (degree < 1 and degree != 0):
+        if not _finite(degree) or (degree < 1 and degree != 0):
             raise OptionError(
                 f"{where}: `degree` = {degree!r}; it must be 0 or a finite number ≥ 1, since for others the gradient "
                 "at x = 0 is infinite."
             )
-        if not math.isfinite(radius) or radius <= 0:
+        if not _finite(radius) or radius <= 0:
             raise OptionError(f"{where}: `radius` = {radius!r} must be a finite number > 0, such as the typical ‖x‖.")
         if isinstance(n_inputs, bool) or not isinstance(n_inputs, int) or n_inputs < 1:
             raise OptionError(f"{where}: `n_inputs` = {n_inputs!r} must be a whole number ≥ 1.")
@@ -76,23 +75,35 @@ class HomogeneousExtension(nn.Module):
         self.degree = float(degree)
         self.norm = norm
         self.n_inputs = n_inputs
-        self.register_buffer("radius", torch.tensor(float(radius)))
+        self.radius = float(radius)
 
     def forward(self, *arguments: Any, **options: Any) -> Any:
         """Return (‖x‖/r)ᵏ · model(r·x/‖x‖)."""
         inputs, others = arguments[: self.n_inputs], arguments[self.n_inputs :]
         _check_inputs(inputs, self.n_inputs)
-        length = magnitude(inputs, self.norm)
-        radius = self.radius.to(length)
-        on_sphere = [unit(x, length / radius) for x in inputs]
+        size, factor = magnitude(inputs, self.norm)
+        radius = self.radius / factor
+        on_sphere = [scaled_to(x, size, radius) for x in inputs]
         outputs = self.model(*on_sphere, *others, **options)
         if self.degree == 0:
             return outputs
-        return _times(outputs, (length / radius).pow(self.degree))
+        return _times(outputs, power_of_size(size / radius, self.degree))
+
+    def get_extra_state(self) -> Tensor:
+        """Return the radius, for the state dict. It is no buffer, which ``half()`` would round."""
+        return torch.tensor(self.radius, dtype=torch.float64)
+
+    def set_extra_state(self, state: Any) -> None:
+        """Set the radius from a state dict."""
+        self.radius = float(state)
 
     def extra_repr(self) -> str:
         """Return what distinguishes it from others."""
-        return f"degree={self.degree:g}, norm={self.norm!r}, radius={float(self.radius):.4g}"
+        return f"degree={self.degree:g}, norm={self.norm!r}, radius={self.radius:.4g}"
+
+
+def _finite(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def _check_inputs(inputs: tuple[Any, ...], expected: int) -> None:

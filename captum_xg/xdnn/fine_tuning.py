@@ -65,16 +65,17 @@ def fine_tune(
             for inputs, target in bar:
                 optimizer.zero_grad()
                 value = loss(model(_to(inputs, device)), _to(target, device))
-                if not math.isfinite(float(value)):
+                number = float(value.detach())
+                if not math.isfinite(number):
                     raise InputError(
-                        f"fine_tune: the loss is {float(value)} in epoch {epoch + 1} at batch {count}. The model is as "
+                        f"fine_tune: the loss is {number} in epoch {epoch + 1} at batch {count}. The model is as "
                         "it was after the step before. Lower the learning rate, or look at the data."
                     )
                 torch.autograd.backward(value)
                 optimizer.step()
                 if schedule is not None:
                     schedule.step()
-                total, count = total + float(value), count + 1
+                total, count = total + number, count + 1
                 bar.set_postfix(loss=f"{total / count:.3f}")
             if count == 0:
                 raise InputError("fine_tune: there are no batches to train on (an iterator can be used up only once).")

@@ -22,11 +22,17 @@ class Flow:
         rms: For each module that ran, by its path, the root mean square of its first input per example, averaged over
             examples and calls.
         ran: The paths of the modules that ran.
+        dims: For each of these, the numbers of dimensions that its first input had.
+        shapes: The shape of that input, in the first call.
+        exposed: Modules whose parameters or buffers something else than the module itself reads.
     """
 
     def __init__(self) -> None:
         self.rms: dict[str, float] = {}
         self.ran: set[str] = set()
+        self.dims: dict[str, set[int]] = {}
+        self.shapes: dict[str, torch.Size] = {}
+        self.exposed: set[str] = set()
         self._sources: dict[str, set[str | None]] = {}
         self._followers: dict[str, set[str]] = {}
         self._operations: dict[str, set[str]] = {}
@@ -43,6 +49,10 @@ class Flow:
     def multiplies(self, path: str) -> bool:
         """Return whether the result of a module is multiplied with something."""
         return any(name.rstrip("_") in ("aten::mul", "aten::addcmul") for name in self._operations.get(path, ()))
+
+    def overwritten(self, path: str) -> bool:
+        """Return whether something else writes into the result of a module."""
+        return any(name.endswith("_") for name in self._operations.get(path, ()))
 
     def returned(self, path: str) -> bool:
         """Return whether the model returns the result of a module, or a view of it."""
@@ -78,6 +88,7 @@ class _Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self._flow = flow
         self._running: list[str] = []
         self._results: WeakKeyDictionary[torch.UntypedStorage, tuple[str, torch.Size]] = WeakKeyDictionary()
+        self._owners: WeakKeyDictionary[torch.UntypedStorage, set[str]] = WeakKeyDictionary()
         self._measuring = False
 
     def __torch_dispatch__(
@@ -87,6 +98,9 @@ class _Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
         if not self._measuring:
             inside = self._running[-1] if self._running else ""
             for tensor in tree_leaves((args, kwargs)):
+                if isinstance(tensor, Tensor) and has_storage(tensor):
+                    owners = self._owners.get(tensor.untyped_storage(), set())
+                    self._flow.exposed |= owners if owners != {inside} else set()
                 if (source := self.source(tensor)) is not None:
                     self._flow._followers.setdefault(source, set()).add(inside)
                     self._flow._operations.setdefault(source, set()).add(func._schema.name)
@@ -107,6 +121,11 @@ class _Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
         """Listen to every module while the body runs."""
         handles = []
         for path, module in model.named_modules():
+            if isinstance(module, torch.jit.ScriptModule):
+                continue  # takes no hooks
+            for tensor in (*module._parameters.values(), *module._buffers.values()):
+                if tensor is not None and has_storage(tensor):
+                    self._owners.setdefault(tensor.untyped_storage(), set()).add(path)
             handles.append(module.register_forward_pre_hook(self._entering(path), with_kwargs=True))
             handles.append(module.register_forward_hook(self._leaving(path)))
         try:
@@ -123,6 +142,9 @@ class _Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
             known = self._known(first)
             whole = known is not None and first is not None and first.shape == known[1]
             self._flow._sources.setdefault(path, set()).add(known[0] if known is not None and whole else None)
+            if first is not None:
+                self._flow.dims.setdefault(path, set()).add(first.dim())
+                self._flow.shapes.setdefault(path, first.shape)
             if first is not None and first.dtype.is_floating_point and first.dim() > 1 and first.numel():
                 self._measuring = True
                 wide = first.detach().flatten(1).double()
@@ -134,8 +156,11 @@ class _Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
     def _leaving(self, path: str) -> Callable[[nn.Module, Any, Any], None]:
         def leave(module: nn.Module, args: Any, output: Any) -> None:
             self._running.pop()
+            if not isinstance(output, Tensor) or not has_storage(output):
+                return
             # A container's result is that of the last module in it, which is the more telling name.
-            if isinstance(output, Tensor) and has_storage(output) and next(module.children(), None) is None:
+            container = next(module.children(), None) is not None
+            if not (container and self._known(output)):
                 self._results[output.untyped_storage()] = (path, output.shape)
 
         return leave

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -29,7 +32,24 @@ def slope_and_shift(norm: Any) -> tuple[Tensor, Tensor]:
     return slope, shift
 
 
-def fold_batch_norms(model: nn.Module, flow: Flow) -> list[tuple[str, str, bool]]:
+@dataclass(frozen=True)
+class Folded:
+    """One batch norm that was folded.
+
+    Attributes:
+        norm: Its path.
+        layer: The path of the layer it went into.
+        before: Whether that layer came before it.
+        undo: Takes it back.
+    """
+
+    norm: str
+    layer: str
+    before: bool
+    undo: Callable[[], None]
+
+
+def fold_batch_norms(model: nn.Module, flow: Flow) -> list[Folded]:
     """Fold batch norms into linear layers where nothing else sees what flows between them.
 
     Before: y = a·(Wx + c) + b = (aW)x + (ac + b). After, where no zeros are padded to what a and b act on:
@@ -38,35 +58,47 @@ def fold_batch_norms(model: nn.Module, flow: Flow) -> list[tuple[str, str, bool]
     Args:
         model: It is changed.
         flow: What follows what in it.
-
-    Returns:
-        (path of the norm, path of the layer it went into, whether the layer came before it) for each.
     """
     modules = dict(model.named_modules())
     uses = _uses(model)
     folded = []
     for path, norm in list(modules.items()):
-        if not isinstance(norm, NORMS) or (norm.training and isinstance(norm, _BatchNorm)):
+        if not folds(norm) or path in flow.exposed or _touched(norm, uses):
             continue
-        if norm.running_mean is None or norm.running_var is None or _touched(norm, uses):
-            continue
-        before = flow.only_source(path)
-        after = flow.only_follower(path)
-        if before is not None and _foldable(modules.get(before), uses) and flow.only_follower(before) == path:
-            _fold_into_previous(modules[before], norm)
-            folded.append((path, before, True))
+        before, after = flow.only_source(path), flow.only_follower(path)
+        if before is not None and flow.only_follower(before) == path and _foldable(modules, before, path, flow, uses):
+            layer, into = before, _into_previous
         elif (
             after is not None
-            and _foldable(modules.get(after), uses)
-            and not _pads_zeros(modules[after])
             and flow.only_source(after) == path
+            and _foldable(modules, after, path, flow, uses)
+            and not _pads_zeros(modules[after])
         ):
-            _fold_into_next(norm, modules[after])
-            folded.append((path, after, False))
+            layer, into = after, _into_next
         else:
             continue
-        replace_module(model, norm, nn.Identity())
+        parts = (modules[layer], norm) if layer == before else (norm, modules[layer])
+        parts_first = layer if layer == before else path
+        own_forward = type(modules[layer]) not in _LINEAR
+        expected = _tried(nn.Sequential(*parts), flow.shapes.get(parts_first)) if own_forward else None
+        identity = nn.Identity().train(norm.training)
+        undo = partial(_undo, model, norm, identity, modules[layer], _parameters(modules[layer]))
+        _set(modules[layer], *into(modules[layer], norm))
+        replace_module(model, norm, identity)
+        if own_forward and not _same(expected, _tried(modules[layer], flow.shapes.get(layer))):
+            undo()
+            continue
+        folded.append(Folded(path, layer, layer == before, undo))
     return folded
+
+
+def folds(norm: nn.Module) -> bool:
+    """Return whether a module is a batch norm that is y = a·x + b for each channel, and nothing else."""
+    own = (_BatchNorm.forward, nn.SyncBatchNorm.forward, FrozenBatchNorm2d.forward)
+    if not isinstance(norm, NORMS) or type(norm).forward not in own:
+        return False
+    by_batch = isinstance(norm, _BatchNorm) and norm.training
+    return not by_batch and norm.running_mean is not None and norm.running_var is not None
 
 
 def replace_module(model: nn.Module, old: nn.Module, new: nn.Module) -> None:
@@ -94,10 +126,33 @@ def _touched(module: nn.Module, uses: dict[int, int]) -> bool:
     return shared or any(hooks) or is_parametrized(module)
 
 
-def _foldable(module: nn.Module | None, uses: dict[int, int]) -> bool:
-    if module is None or type(module) not in _LINEAR:
+def _foldable(modules: dict[str, nn.Module], layer: str, norm: str, flow: Flow, uses: dict[int, int]) -> bool:
+    module = modules.get(layer)
+    if not isinstance(module, _LINEAR) or layer in flow.exposed:
         return False
+    if isinstance(module, nn.Linear) and (flow.dims.get(layer) != {2} or flow.dims.get(norm) != {2}):
+        return False  # of more dimensions, a linear layer acts on the last and a batch norm on the second
     return module._parameters.get("weight") is not None and not _touched(module, uses)
+
+
+def _tried(module: nn.Module, shape: torch.Size | None) -> Tensor | None:
+    """Return what modules make of random numbers, to see whether a layer with a forward of its own is linear."""
+    parameter = next(module.parameters(), None)
+    if shape is None or parameter is None:
+        return None
+    x = torch.randn(shape, generator=torch.Generator().manual_seed(0)).to(parameter)
+    with torch.no_grad():
+        try:
+            result = module(x)
+        except Exception:  # whatever a forward of the user's own does on random numbers
+            return None
+    return result if isinstance(result, Tensor) else None
+
+
+def _same(expected: Tensor | None, result: Tensor | None) -> bool:
+    if expected is None or result is None or expected.shape != result.shape:
+        return False
+    return torch.allclose(result, expected, rtol=1e-4, atol=1e-4 * float(expected.abs().max()))
 
 
 def _pads_zeros(layer: Any) -> bool:
@@ -109,7 +164,7 @@ def _pads_zeros(layer: Any) -> bool:
     return padding == "same" if isinstance(padding, str) else any(padding) and layer.padding_mode == "zeros"
 
 
-def _fold_into_previous(layer: Any, norm: nn.Module) -> None:
+def _into_previous(layer: Any, norm: nn.Module) -> tuple[Tensor, Tensor]:
     slope, shift = slope_and_shift(norm)
     with torch.no_grad():
         weight = layer.weight
@@ -120,10 +175,10 @@ def _fold_into_previous(layer: Any, norm: nn.Module) -> None:
         else:
             scaled = weight.double() * slope.reshape(-1, *[1] * (weight.dim() - 1))
         bias = shift if layer.bias is None else layer.bias.double() * slope + shift
-    _set(layer, scaled, bias)
+    return scaled, bias
 
 
-def _fold_into_next(norm: nn.Module, layer: Any) -> None:
+def _into_next(layer: Any, norm: nn.Module) -> tuple[Tensor, Tensor]:
     slope, shift = slope_and_shift(norm)
     with torch.no_grad():
         weight = layer.weight.double()
@@ -135,7 +190,7 @@ def _fold_into_next(norm: nn.Module, layer: Any) -> None:
         bias = (parts * per_group[1]).flatten(2).sum(2).reshape(-1)
         if layer.bias is not None:
             bias = bias + layer.bias.double()
-    _set(layer, scaled, bias)
+    return scaled, bias
 
 
 def _set(layer: Any, weight: Tensor, bias: Tensor) -> None:
@@ -146,3 +201,23 @@ def _set(layer: Any, weight: Tensor, bias: Tensor) -> None:
             return
     made = nn.Parameter(bias.to(layer.weight), requires_grad=layer.weight.requires_grad)
     layer.register_parameter("bias", made)
+
+
+def _parameters(layer: Any) -> tuple[Tensor, nn.Parameter | None, Tensor | None]:
+    return layer.weight.detach().clone(), layer.bias, None if layer.bias is None else layer.bias.detach().clone()
+
+
+def _undo(
+    model: nn.Module,
+    norm: nn.Module,
+    identity: nn.Module,
+    layer: Any,
+    before: tuple[Tensor, nn.Parameter | None, Tensor | None],
+) -> None:
+    weight, bias, values = before
+    with torch.no_grad():
+        layer.weight.copy_(weight)
+        if bias is not None and values is not None:
+            bias.copy_(values)
+    layer.bias = bias
+    replace_module(model, identity, norm)

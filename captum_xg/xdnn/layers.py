@@ -5,9 +5,23 @@ from __future__ import annotations
 from collections import OrderedDict
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from captum_xg.xdnn.extension import HomogeneousExtension
+
+
+class Rectifier(nn.ReLU):
+    """max(x, 0), keeping its input for the backward pass where ReLU keeps its result.
+
+    What follows may then write into the result, as it may behind SiLU, GELU or Hardswish.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return max(x, 0)."""
+        if not self.inplace:
+            return F.threshold(x, 0.0, 0.0)
+        return x.copy_(F.threshold(x.clone(), 0.0, 0.0))
 
 
 class ChannelScale(nn.Module):

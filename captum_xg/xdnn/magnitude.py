@@ -1,4 +1,4 @@
-"""The length of each example, and division by it where it may be zero."""
+"""The size of each example, and division by it where it may be zero."""
 
 from __future__ import annotations
 
@@ -28,32 +28,56 @@ def check_norm(norm: Norm, where: str) -> None:
         )
 
 
-def magnitude(inputs: Sequence[Tensor], norm: Norm) -> Tensor:
-    r"""Return the norm of each example, over all inputs together, of shape ``(N,)`` and in double precision.
+def magnitude(inputs: Sequence[Tensor], norm: Norm) -> tuple[Tensor, float]:
+    r"""Return the size of each example, over all inputs together, and the constant that makes the norm of it.
 
-    Double, because the squares of small and large float32 numbers leave the range of float32, where a norm would become
-    0 or ∞ at scales that the inputs themselves can well take. At zero its gradient is zero.
+    The size is the power mean :math:`m = (\tfrac{1}{n} \sum_i |x_i|^p)^{1/p}`, of shape ``(N,)``; it lies within the
+    range of the elements, so no dtype that holds them overflows. The norm is :math:`\|x\|_p = n^{1/p} m`. It is
+    computed in double precision, for the powers of small and large float32 numbers leave the range of float32. At zero
+    its gradient, and the gradient of that, are zero.
     """
+    n = sum(math.prod(x.shape[1:]) for x in inputs)
     order = 2.0 if norm == "rms" else float(norm)
-    parts: list[Tensor] = [torch.linalg.vector_norm(x.flatten(1), ord=order, dim=1, dtype=_wide(x)) for x in inputs]
-    joint: Tensor = (
-        parts[0] if len(parts) == 1 else torch.linalg.vector_norm(torch.stack(parts, dim=1), ord=order, dim=1)
-    )
-    if norm != "rms":
-        return joint
-    return joint / math.sqrt(sum(x[0].numel() for x in inputs))
+    rows = [x.flatten(1).to(_wide(x)) for x in inputs]
+    if math.isinf(order):
+        largest = [row.abs().amax(1) for row in rows]
+        return (largest[0] if len(rows) == 1 else torch.stack(largest).amax(0)), 1.0
+    powers = sum(_power(row, order).sum(1) for row in rows)
+    assert isinstance(powers, Tensor)
+    if order == 1:
+        size = powers / n
+    else:
+        mean = powers / n
+        positive = mean > 0
+        safe = torch.where(positive, mean, 1.0)
+        size = torch.where(positive, safe.sqrt() if order == 2 else safe.pow(1 / order), 0.0)
+    return size, 1.0 if norm == "rms" else n ** (1 / order)
 
 
-def unit(x: Tensor, length: Tensor) -> Tensor:
-    """Return each example of ``x`` divided by its length, and zero where the length is zero, also as gradient.
+def scaled_to(x: Tensor, size: Tensor, target: float) -> Tensor:
+    """Return each example of ``x`` scaled from its size to another; where the size is zero, ``target`` everywhere.
 
-    The length is replaced before the division and the quotient after it, since autograd multiplies the gradient of an
-    unused quotient by zero, and 0 · ∞ is not a number.
+    That is a point of the same size, with gradient zero. The size is replaced before the division and the quotient
+    after it, since autograd multiplies the gradient of an unused quotient by zero, and 0 · ∞ is not a number.
     """
-    length = length.reshape(-1, *[1] * (x.dim() - 1))
-    positive = length > 0
-    quotient = x.to(length.dtype) / torch.where(positive, length, 1.0)
-    return torch.where(positive, quotient, 0.0).to(x.dtype)
+    # Half precision is too coarse for two steps, and double would take twice the memory of what autograd keeps.
+    dtype = torch.promote_types(x.dtype, torch.float32)
+    size = size.to(dtype).reshape(-1, *[1] * (x.dim() - 1))
+    positive = size > 0
+    quotient = x.to(dtype) / torch.where(positive, size, 1.0)
+    return (torch.where(positive, quotient, 1.0) * target).to(x.dtype)
+
+
+def power_of_size(size: Tensor, exponent: float) -> Tensor:
+    """Return a power of the size, and zero where that is zero, also as first and second gradient."""
+    positive = size > 0
+    return torch.where(positive, torch.where(positive, size, 1.0).pow(exponent), 0.0)
+
+
+def _power(x: Tensor, order: float) -> Tensor:
+    if order == 1:
+        return x.abs()
+    return x.square() if order == 2 else x.abs().pow(order)
 
 
 def _wide(x: Tensor) -> torch.dtype:

@@ -30,6 +30,7 @@ class Place:
         inner_rms: The same of the modules inside of it, by their path in it.
         multiplies: Its result is multiplied with something, as that of a gate is.
         returned: Its result is what the model returns.
+        overwritten: Its result is written to in place.
     """
 
     module: str
@@ -37,6 +38,7 @@ class Place:
     inner_rms: dict[str, float]
     multiplies: bool
     returned: bool
+    overwritten: bool
 
 
 @dataclass(frozen=True)
@@ -85,6 +87,7 @@ class Entry:
 
 
 _ENTRIES: dict[Kind, Entry] = {}
+_RULES = "captum_xg.xdnn.rules"
 
 
 def register_conversion(*kinds: Kind, stage: Stage) -> Callable[[Rule], Rule]:
@@ -113,6 +116,8 @@ def register_conversion(*kinds: Kind, stage: Stage) -> Callable[[Rule], Rule]:
         raise ValueError(f"register_conversion: `stage` = {stage!r}; it must be one of {', '.join(map(repr, STAGES))}.")
 
     def register(rule: Rule) -> Rule:
+        if not rule.__module__.startswith(f"{_RULES}."):
+            load_rules()  # so that what has a conversion already is known
         for kind in kinds:
             if not callable(kind) or (isinstance(kind, type) and not issubclass(kind, nn.Module)):
                 raise ValueError(f"register_conversion: {kind!r} is neither a module class nor a function.")
@@ -122,7 +127,7 @@ def register_conversion(*kinds: Kind, stage: Stage) -> Callable[[Rule], Rule]:
                     f"register_conversion: {_named(kind)} has a conversion already ({other.__module__}."
                     f"{other.__qualname__}). Remove it first with forget_conversion({_named(kind)})."
                 )
-            _ENTRIES[kind] = Entry(kind, stage, rule)
+        _ENTRIES.update({kind: Entry(kind, stage, rule) for kind in kinds})
         return rule
 
     return register
@@ -150,7 +155,7 @@ def find_conversion(kind: Kind) -> Entry | None:
 @lru_cache(maxsize=1)
 def load_rules() -> None:
     """Import every file of rules."""
-    package = importlib.import_module("captum_xg.xdnn.rules")
+    package = importlib.import_module(_RULES)
     for file in sorted(pkgutil.iter_modules(package.__path__), key=lambda file: file.name):
         importlib.import_module(f"{package.__name__}.{file.name}")
 

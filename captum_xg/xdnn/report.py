@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -95,8 +96,8 @@ class ConversionReport:
         return all(change.exact for change in self.changes)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the report as plain lists, dicts, numbers and strings."""
-        return {
+        """Return the report as plain lists, dicts, numbers and strings; None for numbers that are not finite."""
+        content: dict[str, Any] = {
             "model": self.model,
             "homogeneous": self.homogeneous,
             "changes": [asdict(change) for change in self.changes],
@@ -107,6 +108,8 @@ class ConversionReport:
             "constants_share": self.constants_share,
             "notes": list(self.notes),
         }
+        finite: dict[str, Any] = _finite(content)
+        return finite
 
     def to_json(self, indent: int | None = 2) -> str:
         """Return the report as JSON."""
@@ -190,3 +193,12 @@ class ConversionReport:
         if len(self.unconverted) > most:
             lines.append(f"    … and {len(self.unconverted) - most} more (all in report.unconverted)")
         return lines
+
+
+def _finite(value: Any) -> Any:
+    """Return plain values with None for infinities and NaN, which JSON does not have."""
+    if isinstance(value, dict):
+        return {key: _finite(part) for key, part in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_finite(part) for part in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

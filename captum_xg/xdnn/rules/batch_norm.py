@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -11,7 +9,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torchvision.ops import FrozenBatchNorm2d
 
 from captum_xg.xdnn.calls import FunctionCall
-from captum_xg.xdnn.folding import slope_and_shift
+from captum_xg.xdnn.folding import folds, slope_and_shift
 from captum_xg.xdnn.layers import ChannelScale
 from captum_xg.xdnn.registry import Conversion, Place, Refusal, register_conversion
 
@@ -26,6 +24,8 @@ def batch_norm(module: _BatchNorm | FrozenBatchNorm2d, place: Place) -> Conversi
     """A batch norm in evaluation mode becomes a number for each channel."""
     if module.running_mean is None or module.running_var is None:
         return _OF_THE_BATCH
+    if not folds(module):
+        return Refusal("is a batch norm with a forward of its own", "Register a conversion for its class")
     slope, shift = slope_and_shift(module)
     scale = ChannelScale(slope.to(module.running_var.dtype))
     trained = module.weight.requires_grad if module.weight is not None else False
@@ -35,20 +35,49 @@ def batch_norm(module: _BatchNorm | FrozenBatchNorm2d, place: Place) -> Conversi
     return Conversion(scale, f"{why}; could not be folded", exact=size == 0)
 
 
-@register_conversion(F.batch_norm, torch.batch_norm, stage="constants")
+@register_conversion(F.batch_norm, stage="constants")
 def batch_norm_function(call: FunctionCall, place: Place) -> Conversion | Refusal:
     """The same for a call with running statistics."""
+    if (
+        call.literal(5, "training", False)
+        or not {1, "running_mean"} & call.constants
+        or call.literal(1, "running_mean", 0) is None
+    ):
+        return _OF_THE_BATCH
     return Conversion(FunctionCall(_without_shift, call.constants), "drops its shift", after="batch_norm, slope only")
 
 
 def _without_shift(
     x: Tensor,
-    mean: Tensor,
-    var: Tensor,
+    running_mean: Tensor,
+    running_var: Tensor,
     weight: Tensor | None = None,
     bias: Tensor | None = None,
-    *rest: Any,
-    **other: Any,
+    training: bool = False,
+    momentum: float = 0.1,
+    eps: float = 1e-5,
 ) -> Tensor:
-    eps = other.get("eps", rest[2] if len(rest) > 2 else 1e-5)
-    return F.batch_norm(x, torch.zeros_like(mean), var, weight, None, False, 0.0, eps)
+    return F.batch_norm(x, torch.zeros_like(running_mean), running_var, weight, None, False, 0.0, eps)
+
+
+@register_conversion(torch.batch_norm, stage="constants")
+def low_level_batch_norm(call: FunctionCall, place: Place) -> Conversion | Refusal:
+    """The same for the function that the former calls, whose arguments have another order."""
+    if call.literal(5, "training", False) or call.literal(3, "running_mean", 0) is None:
+        return _OF_THE_BATCH
+    without = FunctionCall(_without_shift_low_level, call.constants)
+    return Conversion(without, "drops its shift", after="batch_norm, slope only")
+
+
+def _without_shift_low_level(
+    x: Tensor,
+    weight: Tensor | None,
+    bias: Tensor | None,
+    running_mean: Tensor,
+    running_var: Tensor,
+    training: bool,
+    momentum: float,
+    eps: float,
+    cudnn_enabled: bool,
+) -> Tensor:
+    return _without_shift(x, running_mean, running_var, weight, eps=eps)

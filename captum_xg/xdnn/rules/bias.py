@@ -44,7 +44,7 @@ def padding(module: _ConstantPadNd, place: Place) -> Conversion:
 def addition(call: FunctionCall, place: Place) -> Conversion | Refusal:
     """A constant that is added or subtracted is dropped."""
     kept = [position for position in (0, 1) if position not in call.constants]
-    if len(kept) != 1 or "alpha" in call.constants:
+    if len(kept) != 1 or (call.literal(2, "alpha", 1) != 1 and kept != [0]):
         return Refusal("adds two values that scale differently", "Bring the parts to one degree")
     negated = (call.function in (torch.sub, operator.sub)) == (kept[0] == 1)
     if call.function is torch.rsub:

@@ -10,6 +10,7 @@ from torchvision.ops import SqueezeExcitation
 from captum_xg.xdnn.extension import HomogeneousExtension
 from captum_xg.xdnn.layers import HomogeneousGate
 from captum_xg.xdnn.registry import Conversion, Place, Refusal, register_conversion
+from captum_xg.xdnn.rules.activation import rectifier
 
 
 @register_conversion(SqueezeExcitation, stage="normalisation and gates")
@@ -31,4 +32,4 @@ def gate(module: nn.Module, place: Place) -> Conversion | Refusal:
         return Conversion(HomogeneousExtension(module, degree=0, norm="rms", radius=place.rms), why)
     if place.returned:
         return Refusal("turns the output into probabilities", "Leave it out and explain the logit before it")
-    return Conversion(nn.ReLU(), "becomes max(x, 0), as it vanishes far to the left as well")
+    return Conversion(rectifier(place), "becomes max(x, 0), as it vanishes far to the left", after="ReLU")

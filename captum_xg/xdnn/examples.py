@@ -1,0 +1,122 @@
+"""Example inputs, and what can be learned of a model by running it on them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from captum_xg._function import additional_arguments
+from captum_xg.errors import CaptumXGError
+from captum_xg.homogeneity.bias_ledger import bias_ledger
+from captum_xg.homogeneity.certificate import Certificate
+from captum_xg.homogeneity.certify import Output, certify, chosen_outputs, prove
+from captum_xg.xdnn.flow import Flow, observe
+
+WHERE = "to_xdnn"
+
+
+class Examples:
+    """Runs models on example inputs.
+
+    Args:
+        inputs: Tensors of shape ``(N, …)``.
+        additional: What follows them in a call.
+        output: Which part of what the model returns is meant.
+    """
+
+    def __init__(self, inputs: tuple[Tensor, ...], additional: object, output: Output) -> None:
+        self._inputs = tuple(x.detach() for x in inputs)
+        self._additional = additional
+        self._output = output
+
+    def outputs(self, model: nn.Module) -> Tensor:
+        """Return the model's first output."""
+        with torch.no_grad():
+            return self._first_output(model, *self._copies()).detach()
+
+    def observed(self, model: nn.Module) -> Flow:
+        """Return what flows in the model."""
+        return observe(model, lambda: model(*self._copies(), *additional_arguments(self._additional)))
+
+    def certificate(self, model: nn.Module) -> Certificate:
+        """Return the certificate of the model as it is."""
+        return self._of_few(
+            lambda xs: certify(model, *xs, additional_forward_args=self._additional, output=self._output)
+        )
+
+    def certificate_when_trained(self, model: nn.Module) -> Certificate:
+        """Return the certificate of what the model may become by training.
+
+        A bias that is zero so far, or a mean that has seen no data, breaks nothing, but will once the model is trained.
+        """
+        with _zeros_filled(model):
+            return self._of_few(
+                lambda xs: prove(model, xs, self._additional, WHERE, output=self._output).certificate,
+            )
+
+    def check_gradient(self, model: nn.Module) -> None:
+        """Run the backward pass, which fails where a layer's result is overwritten that the new layer wants to keep."""
+        with torch.enable_grad():
+            inputs = tuple(x.clone().requires_grad_() for x in self._inputs)
+            output = self._first_output(model, *(x.clone() for x in inputs))
+            if output.requires_grad:
+                torch.autograd.grad(output.sum(), inputs, allow_unused=True)
+
+    def share_of_constants(self, model: nn.Module) -> float | None:
+        """Return the share of the predictions that constants carry, provided that nothing else breaks homogeneity."""
+        outputs = self.outputs(model)
+        target: Any = None
+        if outputs.dim() == 2 and outputs.shape[1] > 1:
+            target = outputs.argmax(1)
+        elif outputs.numel() != len(outputs):
+            return None
+
+        def forward(*arguments: Any) -> Tensor:
+            return chosen_outputs(model(*arguments), self._output, WHERE)[0]
+
+        try:
+            ledger = bias_ledger(forward, self._inputs, target, self._additional)
+        except (CaptumXGError, RuntimeError):
+            return None
+        # What the inputs do not carry the constants do, by Euler's identity: both together have degree 1.
+        carried = (ledger.values - ledger.input_part).double().abs().sum()
+        total = carried + ledger.input_part.double().abs().sum()
+        return float(carried / total) if total > 0 else None
+
+    def _copies(self) -> tuple[Tensor, ...]:
+        return tuple(x.clone() for x in self._inputs)  # the model may overwrite them
+
+    def _first_output(self, model: nn.Module, *inputs: Tensor) -> Tensor:
+        return chosen_outputs(model(*inputs, *additional_arguments(self._additional)), self._output, WHERE)[0]
+
+    def _of_few(self, verdict: Callable[[tuple[Tensor, ...]], Certificate]) -> Certificate:
+        """Return a verdict from two examples (one may lose its batch dimension), from all if the model takes no two."""
+        if self._additional is not None:
+            return verdict(self._inputs)
+        try:
+            return verdict(tuple(x[:2] for x in self._inputs))
+        except CaptumXGError:
+            raise
+        except Exception:
+            return verdict(self._inputs)
+
+
+@contextmanager
+def _zeros_filled(model: nn.Module) -> Iterator[None]:
+    """Put numbers into what is zero so far, of parameters that will be trained and of means, while the body runs."""
+    trainable = [p for p in model.parameters() if p.requires_grad]
+    means = [b for name, b in model.named_buffers() if name.rpartition(".")[2] == "running_mean"]
+    zero = [t for t in (*trainable, *means) if t.is_floating_point() and not bool(t.any())]
+    try:
+        with torch.no_grad():
+            for tensor in zero:
+                tensor.normal_(std=0.1)
+        yield
+    finally:
+        with torch.no_grad():
+            for tensor in zero:
+                tensor.zero_()

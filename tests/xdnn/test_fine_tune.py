@@ -1,0 +1,186 @@
+"""fine_tune is the plain loop, and nothing is left behind when it stops."""
+
+import math
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import nn
+
+from captum_xg import fine_tune
+from captum_xg.errors import InputError, OptionError
+
+
+def network(seed=0):
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return nn.Sequential(nn.Linear(4, 8), nn.BatchNorm1d(8), nn.ReLU(), nn.Dropout(0.3), nn.Linear(8, 3)).eval()
+
+
+def data(batches=4, seed=0, size=6):
+    generator = torch.Generator().manual_seed(seed)
+    return [
+        (torch.randn(size, 4, generator=generator), torch.randint(3, (size,), generator=generator))
+        for _ in range(batches)
+    ]
+
+
+def plain_loop(model, batches, epochs, lr, loss=nn.functional.cross_entropy):
+    """What a user would write."""
+    optimizer = torch.optim.Adam(model.parameters(), lr=lr)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, epochs * len(batches))
+    model.train()
+    means = []
+    for _ in range(epochs):
+        values = []
+        for inputs, target in batches:
+            optimizer.zero_grad()
+            value = loss(model(inputs), target)
+            value.backward()
+            optimizer.step()
+            schedule.step()
+            values.append(value.item())
+        means.append(sum(values) / len(values))
+    model.eval()
+    return means
+
+
+def same_state(one, other):
+    return all(torch.equal(a, b) for a, b in zip(one.state_dict().values(), other.state_dict().values(), strict=True))
+
+
+@given(st.integers(1, 3), st.sampled_from((1e-3, 0.1)), st.integers(1, 4), st.integers(0, 100))
+@settings(max_examples=15)
+def test_it_is_the_plain_loop_bit_for_bit(epochs, lr, batches, seed):
+    one, other, examples = network(seed), network(seed), data(batches, seed)
+    torch.manual_seed(seed)
+    expected = plain_loop(one, examples, epochs, lr)
+    torch.manual_seed(seed)
+    losses = fine_tune(other, examples, epochs=epochs, lr=lr, progress=False)
+    assert losses == expected
+    assert same_state(one, other)
+
+
+def test_a_data_loader_and_a_list_train_alike():
+    inputs, targets = torch.cat([x for x, _ in data()]), torch.cat([y for _, y in data()])
+    loader = torch.utils.data.DataLoader(torch.utils.data.TensorDataset(inputs, targets), batch_size=6)
+    one, other = network(), network()
+    one[3].p = other[3].p = 0.0  # a loader draws from the generator that dropout draws from
+    fine_tune(one, list(loader), epochs=2, progress=False)
+    fine_tune(other, loader, epochs=2, progress=False)
+    assert same_state(one, other)
+
+
+def test_the_learning_rate_falls_to_zero_along_a_cosine():
+    rates = []
+
+    class Recording(torch.optim.SGD):
+        def step(self, closure=None):
+            rates.append(self.param_groups[0]["lr"])
+            return super().step(closure)
+
+    model = network()
+    optimizer = Recording(model.parameters(), lr=0.5)
+    fine_tune(model, data(), epochs=2, optimizer=optimizer, progress=False)
+    assert rates == pytest.approx([0.25 * (1 + math.cos(math.pi * t / 8)) for t in range(8)])
+    assert optimizer.param_groups[0]["lr"] == pytest.approx(0, abs=1e-12)
+
+
+def test_frozen_parameters_stay_and_every_other_one_moves():
+    model = network()
+    model[0].weight.requires_grad_(False)
+    before = {name: p.detach().clone() for name, p in model.named_parameters()}
+    fine_tune(model, data(), progress=False)
+    for name, p in model.named_parameters():
+        assert torch.equal(p, before[name]) == (name == "0.weight"), name
+
+
+def test_every_module_is_left_in_the_mode_that_it_came_in_also_after_an_error():
+    model = network()
+    model[3].train()
+    modes = [m.training for m in model.modules()]
+    fine_tune(model, data(), progress=False)
+    assert [m.training for m in model.modules()] == modes
+    with pytest.raises(InputError):
+        fine_tune(model, [], progress=False)
+    with pytest.raises(RuntimeError):
+        fine_tune(model, [(torch.ones(2, 5), torch.zeros(2).long())], progress=False)
+    assert [m.training for m in model.modules()] == modes
+
+
+def test_layers_are_in_training_mode_while_it_trains():
+    seen = []
+    model = network()
+    model[3].register_forward_pre_hook(lambda m, a: seen.append(m.training))
+    fine_tune(model, data(2), progress=False)
+    assert seen == [True, True]
+
+
+@pytest.mark.parametrize("bad", [math.nan, math.inf])
+def test_a_loss_that_is_not_finite_is_refused_before_the_step(bad):
+    examples = data()
+    model, reference = network(), network()
+    torch.manual_seed(0)
+    plain = torch.optim.Adam(reference.parameters(), lr=1e-3)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(plain, 4)
+    reference.train()
+    for x, y in examples[:2]:
+        plain.zero_grad()
+        nn.functional.cross_entropy(reference(x), y).backward()
+        plain.step()
+        schedule.step()
+    calls = []
+
+    def loss(y, target):
+        calls.append(1)
+        value = nn.functional.cross_entropy(y, target)
+        return value * bad if len(calls) == 3 else value
+
+    torch.manual_seed(0)
+    with pytest.raises(InputError, match=r"nan|inf") as error:
+        fine_tune(model, examples, loss=loss, progress=False)
+    assert "epoch 1" in str(error.value)
+    assert "batch 2" in str(error.value)
+    for p, q in zip(model.parameters(), reference.parameters(), strict=True):
+        assert torch.equal(p, q)
+
+
+@pytest.mark.parametrize("empty", [[], iter([])], ids=["list", "iterator"])
+def test_nothing_to_train_on_is_an_error(empty):
+    model = network()
+    before = {k: v.clone() for k, v in model.state_dict().items()}
+    with pytest.raises(InputError, match="no batches"):
+        fine_tune(model, empty, progress=False)
+    assert all(torch.equal(before[k], v) for k, v in model.state_dict().items())
+
+
+def test_an_iterator_that_is_used_up_is_an_error_in_the_second_epoch():
+    with pytest.raises(InputError, match="only once"):
+        fine_tune(network(), iter(data()), epochs=2, progress=False)
+
+
+@pytest.mark.parametrize("epochs", [0, -1])
+def test_fewer_than_one_epoch_is_refused(epochs):
+    with pytest.raises(OptionError, match="epochs"):
+        fine_tune(network(), data(), epochs=epochs, progress=False)
+
+
+def test_a_model_with_nothing_to_train_is_refused():
+    with pytest.raises(OptionError, match="requires a gradient"):
+        fine_tune(network().requires_grad_(False), data(), progress=False)
+    with pytest.raises(OptionError, match="parameter"):
+        fine_tune(nn.ReLU(), data(), progress=False)
+
+
+def test_other_losses_are_given_outputs_and_targets():
+    model = nn.Linear(4, 1)
+    seen = []
+
+    def loss(y, target):
+        seen.append((tuple(y.shape), target))
+        return y.square().mean()
+
+    losses = fine_tune(model, [(torch.ones(3, 4), "anything")], loss=loss, progress=False)
+    assert seen == [((3, 1), "anything")]
+    assert len(losses) == 1
