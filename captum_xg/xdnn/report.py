@@ -143,7 +143,7 @@ class ConversionReport:
             times = f"{len(changes)} × " if len(changes) > 1 else ""
             lines.append(f"  {'exact  ' if exact else 'inexact'}  {stage}: {times}{before} → {after}")
             shown = changes[:most] if len(changes) > most + 1 else changes
-            if len({change.why for change in changes}) == 1:
+            if len(changes) > 1 and len({change.why for change in changes}) == 1:
                 paths = ", ".join(change.module or "(the model itself)" for change in shown)
                 lines += [f"      {changes[0].why}", f"      {paths}"]
                 if len(shown) < len(changes):
