@@ -1,5 +1,6 @@
 """The demo: trained networks and real images that come with the package, and what X-Gradient does on them."""
 
 from captum_xg.demo.assets import demo_images, demo_model
+from captum_xg.demo.conventional import conventional_model
 
-__all__ = ["demo_images", "demo_model"]
+__all__ = ["conventional_model", "demo_images", "demo_model"]

@@ -45,7 +45,12 @@ def retrain(
     accuracies = {}
     for name, file in WEIGHT_FILES.items():
         torch.manual_seed(seed)
-        model = _train(fashion_cnn(bias=name == "with biases"), *train, epochs, batch_size, seed, name)
+        model = fashion_cnn(bias=name == "with biases")
+        # Without biases nothing but the scale of the weights keeps the signal alive; He's initialisation keeps it at 1.
+        for module in model.modules():
+            if isinstance(module, nn.Conv2d):
+                nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
+        fit(model, *train, epochs=epochs, batch_size=batch_size, seed=seed, title=f"training the network {name}")
         accuracies[name] = accuracy(model, *test)
         torch.save(model.state_dict(), destination / file)
     images, labels = test
@@ -75,29 +80,47 @@ def accuracy(model: nn.Module, images: Tensor, labels: Tensor) -> float:
     return hits / len(labels)
 
 
-def _train(
-    model: nn.Module, images: Tensor, labels: Tensor, epochs: int, batch_size: int, seed: int, name: str
-) -> nn.Module:
-    # Without biases nothing but the scale of the weights keeps the signal alive: He's initialisation keeps it at one.
-    for module in model.modules():
-        if isinstance(module, nn.Conv2d):
-            nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
+def fit(
+    model: nn.Module,
+    images: Tensor,
+    labels: Tensor,
+    *,
+    epochs: int,
+    batch_size: int,
+    seed: int,
+    title: str,
+    augment: bool = True,
+) -> None:
+    """Train a network in place, from the weights it has, and leave it in evaluation mode.
+
+    Adam with a one-cycle learning rate (peak 3e-3); the last epoch is kept.
+
+    Args:
+        model: From images to logits.
+        images: Shape ``(N, 1, 28, 28)``.
+        labels: Shape ``(N,)``.
+        epochs: Passes over the images.
+        batch_size: Images per step.
+        seed: Of the order of the images and their augmentation.
+        title: For the progress bar.
+        augment: Shift images by up to two pixels and mirror half of them.
+    """
     generator = torch.Generator().manual_seed(seed)
     steps = -(-len(images) // batch_size)
     optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3, weight_decay=0.01)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=3e-3, total_steps=epochs * steps)
     model.train()
-    with tqdm(total=epochs * steps, desc=f"training the network {name}", unit="step") as progress:
+    with tqdm(total=epochs * steps, desc=title, unit="step") as progress:
         for _ in range(epochs):
             for index in torch.split(torch.randperm(len(images), generator=generator), batch_size):
-                batch = _augment(images[index], generator)
+                batch = _augment(images[index], generator) if augment else images[index]
                 loss = F.cross_entropy(model(batch), labels[index])
                 optimizer.zero_grad()
                 torch.autograd.backward(loss)
                 optimizer.step()
                 schedule.step()
                 progress.update()
-    return model.eval()
+    model.eval()
 
 
 def _augment(batch: Tensor, generator: torch.Generator) -> Tensor:

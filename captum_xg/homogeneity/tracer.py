@@ -149,7 +149,7 @@ class Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]
             if type(tensor).__torch_dispatch__ is not Tensor.__torch_dispatch__:
                 what = f"works on {type(tensor).__name__}, a kind of tensor with operations of its own"
                 self.escapes.append(self.located(Reason(what, "Use plain tensors", kind="unknown")))
-            if self.shadows.smuggled(tensor):
+            elif self.shadows.smuggled(tensor):
                 self.escapes.append(self.located(_SMUGGLED))
             if tensor.requires_grad and has_storage(tensor):
                 self._in_graph[tensor.untyped_storage()] = True
