@@ -17,14 +17,25 @@ from captum_xg.homogeneity import (
 )
 
 # X-DNNs
-from captum_xg.xdnn import ConversionReport, HomogeneousExtension, fine_tune, register_conversion, to_xdnn
+from captum_xg.xdnn import (
+    Conversion,
+    ConversionReport,
+    HomogeneousExtension,
+    Refusal,
+    fine_tune,
+    forget_conversion,
+    register_conversion,
+    to_xdnn,
+)
 
 __all__ = [
     "BiasLedger",
     "Certificate",
+    "Conversion",
     "ConversionReport",
     "HomogeneityReport",
     "HomogeneousExtension",
+    "Refusal",
     "Violation",
     "XGradient",
     "__version__",
@@ -32,6 +43,7 @@ __all__ = [
     "certify",
     "check_homogeneity",
     "fine_tune",
+    "forget_conversion",
     "register_conversion",
     "to_xdnn",
 ]

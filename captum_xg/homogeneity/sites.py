@@ -15,6 +15,7 @@ from torch import nn
 
 _TORCH = os.path.dirname(torch.__file__) + os.sep
 _HERE = os.path.dirname(__file__) + os.sep
+_PARENT = os.path.dirname(os.path.dirname(os.path.dirname(__file__)))  # where this package lies, if not among these
 _LIBRARIES = sorted({sysconfig.get_path(kind) for kind in ("purelib", "platlib")}, key=len, reverse=True)
 
 
@@ -88,7 +89,7 @@ def _line(frame: FrameType) -> str:
 
 def short_path(file: str) -> str:
     """Return a file's path as a person would write it: below the libraries or the working directory."""
-    for root in (*_LIBRARIES, os.getcwd()):
+    for root in (*_LIBRARIES, _PARENT, os.getcwd()):
         if file.startswith(root + os.sep):
             return Path(file).relative_to(root).as_posix()
     return file

@@ -78,7 +78,8 @@ class Converter:
             self._lift()  # mending one thing may show another
         self._tidy()
         self._certificate = self._certified()
-        self._run("with gradients", self._examples.check_gradient)
+        if not self._run("with gradients", self._examples.has_finite_gradient):
+            self._notes.append("Its gradient is not finite on the examples, so that X-Gradient will refuse them.")
         last = self._agreement[-1] if self._agreement else None
         if last is not None and (_below(last.top1) or _below(last.correlation)):
             self._notes.append(
@@ -311,6 +312,7 @@ class Converter:
         """Return what still breaks homogeneity, what was refused as a whole once."""
         modules = dict(self.model.named_modules())
         found: dict[str, Unconverted] = {}
+        consequences: dict[str, Unconverted] = {}  # what was converted breaks nothing but for what comes in
         for violation in [*self._certificate.violations, *self._certificate.unsupported]:
             owner = self._owner(violation.module, modules)
             refusal = None if owner is None else self._refused.get(owner.path)
@@ -320,9 +322,10 @@ class Converter:
                 continue
             reason = "; ".join(filter(None, (violation.reason, self._not_lifted.get(violation.module))))
             remedy = _without_circle(violation.remedy)
-            key = f"{violation.module} {len(found)}"
-            found[key] = Unconverted(violation.module, violation.type, reason, remedy, violation.location)
-        return tuple(found.values())
+            list_ = consequences if self._finished(violation.module) else found
+            key = f"{violation.module} {len(list_)}"
+            list_[key] = Unconverted(violation.module, violation.type, reason, remedy, violation.location)
+        return tuple(found.values()) or tuple(consequences.values())
 
 
 def _without_circle(remedy: str) -> str:

@@ -58,13 +58,15 @@ class Examples:
                 lambda xs: prove(model, xs, self._additional, WHERE, output=self._output).certificate,
             )
 
-    def check_gradient(self, model: nn.Module) -> None:
-        """Run the backward pass, which fails where a layer's result is overwritten that the new layer wants to keep."""
+    def has_finite_gradient(self, model: nn.Module) -> bool:
+        """Return whether the gradient is finite; it fails where a layer's result is overwritten that autograd needs."""
         with torch.enable_grad():
             inputs = tuple(x.clone().requires_grad_() for x in self._inputs)
             output = self._first_output(model, *(x.clone() for x in inputs))
-            if output.requires_grad:
-                torch.autograd.grad(output.sum(), inputs, allow_unused=True)
+            if not output.requires_grad:
+                return True
+            gradients = torch.autograd.grad(output.sum(), inputs, allow_unused=True)
+        return all(g is None or bool(torch.isfinite(g).all()) for g in gradients)
 
     def share_of_constants(self, model: nn.Module) -> float | None:
         """Return the share of the predictions that constants carry, provided that nothing else breaks homogeneity."""

@@ -53,30 +53,32 @@ def fine_tune(
         raise OptionError("fine_tune: no parameter of the model requires a gradient. Call model.requires_grad_().")
     device = parameters[0].device
     optimizer = optimizer or torch.optim.Adam(parameters, lr=lr)
-    steps = epochs * len(batches) if isinstance(batches, Sized) else None
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps) if steps else None
+    per_epoch = len(batches) if isinstance(batches, Sized) else None
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, epochs * per_epoch) if per_epoch else None
     modes = [(module, module.training) for module in model.modules()]
     losses = []
     try:
         model.train()
         for epoch in range(epochs):
             total, count = 0.0, 0
-            bar = tqdm(batches, desc=f"fine-tuning {epoch + 1}/{epochs}", disable=not progress)
-            for inputs, target in bar:
-                optimizer.zero_grad()
-                value = loss(model(_to(inputs, device)), _to(target, device))
-                number = float(value.detach())
-                if not math.isfinite(number):
-                    raise InputError(
-                        f"fine_tune: the loss is {number} in epoch {epoch + 1} at batch {count}. The model is as "
-                        "it was after the step before. Lower the learning rate, or look at the data."
-                    )
-                torch.autograd.backward(value)
-                optimizer.step()
-                if schedule is not None:
-                    schedule.step()
-                total, count = total + number, count + 1
-                bar.set_postfix(loss=f"{total / count:.3f}")
+            # The loader is iterated here and not by the bar, which would start its workers, and draw, a second time.
+            with tqdm(total=per_epoch, desc=f"fine-tuning {epoch + 1}/{epochs}", disable=not progress) as bar:
+                for inputs, target in batches:
+                    optimizer.zero_grad()
+                    value = loss(model(_to(inputs, device)), _to(target, device))
+                    number = float(value.detach())
+                    if not math.isfinite(number):
+                        raise InputError(
+                            f"fine_tune: the loss is {number} in epoch {epoch + 1} at batch {count}. The model is as "
+                            "it was after the step before. Lower the learning rate, or look at the data."
+                        )
+                    torch.autograd.backward(value)
+                    optimizer.step()
+                    if schedule is not None:
+                        schedule.step()
+                    total, count = total + number, count + 1
+                    bar.set_postfix(loss=f"{total / count:.3f}")
+                    bar.update()
             if count == 0:
                 raise InputError("fine_tune: there are no batches to train on (an iterator can be used up only once).")
             losses.append(total / count)

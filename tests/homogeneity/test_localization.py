@@ -709,7 +709,8 @@ def test_a_model_that_refuses_hooks_is_seen_by_the_certificate_which_needs_none(
             [("_orig_mod.2", "Linear")],
             [
                 "is compiled, so its operations are not seen one by one",
-                "    _orig_mod.2 (Linear): adds a bias of up to 0.1\n      → Use to_xdnn(model), or train it with bias=False",
+                "    _orig_mod.2 (Linear): adds a bias of up to 0.1\n"
+                "      → Use to_xdnn(model), or train it with bias=False",
             ],
         ),
     ],

@@ -256,7 +256,12 @@ INEXACT = {
         lambda s, x: s.norm(s.a(x)) * s.norm.weight[:, None, None], a=conv(), norm=nn.BatchNorm2d(3)
     ),
 }  # fmt: skip
-REFUSED = {"a norm with a forward of its own", "a hook after the convolution", "a hook before the norm", "a hook after the norm"}
+REFUSED = {
+    "a norm with a forward of its own",
+    "a hook after the convolution",
+    "a hook before the norm",
+    "a hook after the norm",
+}
 
 
 @pytest.mark.parametrize("name", sorted(INEXACT))
