@@ -1,0 +1,71 @@
+"""The models of the paper, regular and as X-DNNs, small variants of them, and their weights.
+
+A name with x is the X-DNN of the name without: the same network without biases. Parameter names and shapes are those of
+the checkpoints that the authors released, which :func:`load_checkpoint` reads.
+"""
+
+# The networks of Hesse et al. 2021
+from captum_xg.models.alexnet import alexnet, xalexnet
+from captum_xg.models.fixup_resnet import (
+    FixupResNet,
+    fixup_resnet18,
+    fixup_resnet34,
+    fixup_resnet50,
+    fixup_resnet101,
+    fixup_resnet152,
+    xfixup_resnet18,
+    xfixup_resnet34,
+    xfixup_resnet50,
+    xfixup_resnet101,
+    xfixup_resnet152,
+)
+
+# Small ones, with weights for Fashion-MNIST
+from captum_xg.models.small import (
+    small_alexnet,
+    small_fixup_resnet,
+    small_vgg,
+    xsmall_alexnet,
+    xsmall_fixup_resnet,
+    xsmall_vgg,
+)
+from captum_xg.models.small_weights import small_record
+from captum_xg.models.vgg import vgg11, vgg13, vgg16, vgg19, xvgg11, xvgg13, xvgg16, xvgg19
+
+# Weights
+from captum_xg.models.weights import RELEASED, LoadedCheckpoint, ReleasedWeights, load_checkpoint
+
+__all__ = [
+    "RELEASED",
+    "FixupResNet",
+    "LoadedCheckpoint",
+    "ReleasedWeights",
+    "alexnet",
+    "fixup_resnet18",
+    "fixup_resnet34",
+    "fixup_resnet50",
+    "fixup_resnet101",
+    "fixup_resnet152",
+    "load_checkpoint",
+    "small_alexnet",
+    "small_fixup_resnet",
+    "small_record",
+    "small_vgg",
+    "vgg11",
+    "vgg13",
+    "vgg16",
+    "vgg19",
+    "xalexnet",
+    "xfixup_resnet18",
+    "xfixup_resnet34",
+    "xfixup_resnet50",
+    "xfixup_resnet101",
+    "xfixup_resnet152",
+    "xsmall_alexnet",
+    "xsmall_fixup_resnet",
+    "xsmall_vgg",
+    "xvgg11",
+    "xvgg13",
+    "xvgg16",
+    "xvgg19",
+]

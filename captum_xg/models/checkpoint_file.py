@@ -1,0 +1,131 @@
+"""Checkpoint files: fetched once, and read without running anything that is in them."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import pickle
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from numbers import Real
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlparse
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from captum_xg.errors import CheckpointError
+from captum_xg.models.wording import first_ten
+
+
+class _NumberKind:
+    """Stands in for numpy.dtype while a file is read: kinds of plain numbers, and nothing that numpy would act on."""
+
+    def __init__(self, code: str, *_: object) -> None:
+        if code not in {"f2", "f4", "f8", "i4", "i8"}:
+            raise ValueError(f"numpy's {code!r} is not a plain number.")
+        self.dtype = np.dtype(code)
+
+    def __setstate__(self, state: tuple[Any, ...]) -> None:
+        self.dtype = self.dtype.newbyteorder(state[1])
+
+
+def _number_from_bytes(kind: _NumberKind, data: bytes) -> float:
+    return float(np.frombuffer(data, kind.dtype, count=1)[0])
+
+
+# A best accuracy is often a numpy number; this is what it is pickled as, under numpy's old name and its new one.
+_NUMPY_NUMBERS: list[Any] = [
+    (_NumberKind, "numpy.dtype"),
+    (_number_from_bytes, "numpy.core.multiarray.scalar"),
+    (_number_from_bytes, "numpy._core.multiarray.scalar"),
+]
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """The contents of a checkpoint file: the weights, and what is noted beside them."""
+
+    state_dict: Mapping[str, Tensor]
+    epoch: int | None
+    best_accuracy: float | None
+
+
+def download(url: str, *, progress: bool) -> Path:
+    """Return the local copy of ``url`` in torch.hub's cache, fetched now if it is not there yet.
+
+    Raises:
+        CheckpointError: If it cannot be fetched, or its SHA-256 is not the one in its name.
+    """
+    name = Path(urlparse(url).path).name
+    # Many people call their file model_best.pth; files from different addresses must not be taken for each other.
+    folder = Path(torch.hub.get_dir()) / "checkpoints" / f"captum_xg-{hashlib.sha256(url.encode()).hexdigest()[:12]}"
+    path = folder / (name or "checkpoint")
+    if not path.exists():
+        expected = torch.hub.HASH_REGEX.search(name)
+        prefix = expected.group(1) if expected and len(expected.group(1)) >= 8 else None
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            torch.hub.download_url_to_file(url, str(path), prefix, progress=progress)
+        except (OSError, RuntimeError, ValueError) as error:
+            raise CheckpointError(
+                f"load_checkpoint: {url} could not be downloaded to {path}: {error}. Check the address and the "
+                "connection, or download it by other means and give the file's path."
+            ) from error
+    return path
+
+
+def read_checkpoint(path: Path, map_location: str | torch.device, *, downloaded: bool) -> Checkpoint:
+    """Return what the file ``path`` holds, tensors and plain values only.
+
+    Raises:
+        CheckpointError: If it is damaged, holds anything else, or no state dict. A downloaded one is then removed from
+            the cache, so that the next call fetches it again.
+    """
+    try:
+        with torch.serialization.safe_globals(_NUMPY_NUMBERS):
+            content = torch.load(path, map_location=map_location, weights_only=True)
+    except Exception as error:  # whatever a damaged or hostile file leads the unpickler to
+        removed = ""
+        if downloaded:
+            path.unlink(missing_ok=True)
+            removed = " The download may be incomplete; it is removed from the cache, so try again."
+        raise CheckpointError(
+            f"load_checkpoint: {path} was not read, and the model is unchanged: {_reason(error)}{removed}"
+        ) from error
+    state_dict = content.get("state_dict", content) if isinstance(content, dict) else content
+    if not isinstance(state_dict, Mapping) or not state_dict:
+        raise CheckpointError(
+            f"load_checkpoint: {path} holds no state dict but {type(state_dict).__name__}. It must hold a dict from "
+            'names to tensors, or a dict with one under "state_dict".'
+        )
+    odd = [f"{name!r}: {type(value).__name__}" for name, value in state_dict.items() if not isinstance(value, Tensor)]
+    if odd or not all(isinstance(name, str) for name in state_dict):
+        raise CheckpointError(
+            f"load_checkpoint: {path} holds values that are not tensors: {', '.join(first_ten(odd))}. It must hold a "
+            'dict from names to tensors, or a dict with one under "state_dict".'
+        )
+    notes = content if state_dict is not content else {}
+    epoch, accuracy = _number(notes.get("epoch")), _number(notes.get("best_acc1"))
+    return Checkpoint(state_dict, None if epoch is None or not math.isfinite(epoch) else int(epoch), accuracy)
+
+
+def _reason(error: Exception) -> str:
+    """Return what torch.load stumbled over and what to do, without its own advice to allow everything."""
+    text = str(error)
+    if foreign := re.search(r"GLOBAL ([\w.]+)", text):
+        return (
+            f"it holds {foreign.group(1)}. Only tensors and plain values are unpickled, since anything else could run "
+            "any code. Save model.state_dict() instead of the model."
+        )
+    first = "" if isinstance(error, pickle.UnpicklingError) else text.strip().split(". ")[0]
+    return "it is damaged or no checkpoint" + (f" ({first})" if first else "") + ". Save or fetch it again."
+
+
+def _number(value: object) -> float | None:
+    if isinstance(value, Tensor):
+        return float(value) if value.numel() == 1 else None
+    return float(value) if isinstance(value, Real) else None

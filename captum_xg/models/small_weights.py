@@ -1,0 +1,42 @@
+"""The weights of the small networks that come with the package, trained on Fashion-MNIST."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from captum_xg.models.weights import load_checkpoint
+
+ASSETS = Path(__file__).resolve().parent.parent / "assets"
+RECORD_FILE = "small_models.json"
+
+
+def load_small(model: nn.Module, name: str, *, folder: str | Path = ASSETS) -> nn.Module:
+    """Set the shipped weights ``name`` in ``model`` and return it in evaluation mode.
+
+    Args:
+        model: The network that the function of that name builds.
+        name: ``"small_alexnet"``, ``"xsmall_vgg"`` and so on.
+        folder: Where the weight files lie.
+
+    Raises:
+        CheckpointError: If the file is not there or does not fit the model.
+    """
+    load_checkpoint(model, Path(folder) / f"{name}.pt")
+    return model.eval()
+
+
+def small_record(folder: str | Path = ASSETS) -> dict[str, Any]:
+    """Return how the shipped weights were trained, and the accuracies of all runs on the 10,000 test images.
+
+    ``["networks"][name]`` has ``mean``, ``standard_error`` and ``seeds`` over the runs, and ``shipped``: the seed whose
+    weights are shipped, chosen by its accuracy on held-out training images, with its test accuracy.
+
+    Args:
+        folder: Where ``small_models.json`` lies.
+    """
+    record: dict[str, Any] = json.loads((Path(folder) / RECORD_FILE).read_text())
+    return record

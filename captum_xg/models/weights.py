@@ -1,0 +1,170 @@
+"""Released weights: what there is, and how a checkpoint file gets into a model."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+
+import torch
+from torch import nn
+
+from captum_xg.errors import CheckpointError, OptionError
+from captum_xg.models.alexnet import alexnet, xalexnet
+from captum_xg.models.checkpoint_file import download, read_checkpoint
+from captum_xg.models.fitting import fit
+from captum_xg.models.fixup_resnet import fixup_resnet50, xfixup_resnet50
+from captum_xg.models.vgg import vgg16, xvgg16
+from captum_xg.models.wording import first_ten
+
+_FOLDER = "https://download.visinf.tu-darmstadt.de/data/2021-neurips-fast-axiomatic-attribution/models/"
+
+
+@dataclass(frozen=True)
+class ReleasedWeights:
+    """Weights that the authors of X-Gradient have published.
+
+    Attributes:
+        name: What :func:`load_checkpoint` knows them by.
+        url: Where the file lies.
+        top5_accuracy: On the validation images of ImageNet, in %, as published.
+        builder: Builds the network they fit, without weights.
+    """
+
+    name: str
+    url: str
+    top5_accuracy: float
+    builder: Callable[[], nn.Module]
+
+    def __str__(self) -> str:
+        return f"{self.name}: top-5 accuracy {self.top5_accuracy:.2f} % on ImageNet, {self.url}"
+
+
+def _released(builder: Callable[..., nn.Module], top5_accuracy: float) -> ReleasedWeights:
+    name = builder.__name__
+    return ReleasedWeights(name, f"{_FOLDER}{name}_model_best.pth.tar", top5_accuracy, builder)
+
+
+RELEASED: Mapping[str, ReleasedWeights] = MappingProxyType(
+    {
+        weights.name: weights
+        for weights in (
+            _released(alexnet, 79.21),
+            _released(xalexnet, 78.54),
+            _released(vgg16, 90.44),
+            _released(xvgg16, 90.25),
+            _released(fixup_resnet50, 92.56),
+            _released(xfixup_resnet50, 91.12),
+        )
+    }
+)
+"""Name → weights. Source: Hesse et al. 2021, Table 2; files: github.com/visinf/fast-axiomatic-attribution."""
+
+
+@dataclass(frozen=True)
+class LoadedCheckpoint:
+    """What :func:`load_checkpoint` has done.
+
+    Attributes:
+        source: The path or the address that the weights came from.
+        names: The parameters and buffers of the model that were set.
+        missing: Those that the file does not have; they keep their values. Empty with ``strict=True``.
+        dropped: Names in the file that the model does not have. Empty with ``strict=True``.
+        epoch: The epoch noted in the file, if any.
+        best_accuracy: The ``best_acc1`` noted in the file, if any: top-1 in % on ImageNet in the released ones.
+        top5_accuracy: In % on ImageNet as published, for weights asked for by their released name.
+    """
+
+    source: str
+    names: tuple[str, ...]
+    missing: tuple[str, ...] = ()
+    dropped: tuple[str, ...] = ()
+    epoch: int | None = None
+    best_accuracy: float | None = None
+    top5_accuracy: float | None = None
+
+    def __str__(self) -> str:
+        lines = [f"{len(self.names)} parameters and buffers set from {self.source}"]
+        if self.epoch is not None:
+            lines.append(f"  epoch {self.epoch}")
+        if self.best_accuracy is not None:
+            lines.append(f"  best accuracy noted in the file: {self.best_accuracy:.2f}")
+        if self.top5_accuracy is not None:
+            lines.append(f"  top-5 accuracy on ImageNet as published: {self.top5_accuracy:.2f} %")
+        if self.missing:
+            lines.append(
+                f"  not in the file, unchanged in the model ({len(self.missing)}): {', '.join(first_ten(self.missing))}"
+            )
+        if self.dropped:
+            lines.append(f"  in the file, not in the model ({len(self.dropped)}): {', '.join(first_ten(self.dropped))}")
+        return "\n".join(lines)
+
+
+def load_checkpoint(
+    model: nn.Module,
+    path_or_url: str | Path,
+    *,
+    strict: bool = True,
+    map_location: str | torch.device = "cpu",
+    progress: bool = True,
+) -> LoadedCheckpoint:
+    """Set the parameters and buffers of ``model`` from a checkpoint file, all of them or, when it raises, none.
+
+    The file holds a state dict, or a dict with one under ``"state_dict"``. Prefixes that ``DataParallel`` and
+    ``torch.compile`` put into names (``module.``, ``_orig_mod.``) are ignored wherever they stand, in the file and in
+    the model. Nothing but tensors and plain values is ever unpickled (``weights_only=True``).
+
+    Args:
+        model: The network that the weights go into; its device and dtype stay.
+        path_or_url: A file; an address (``http``, ``https``, ``file``), whose file is kept in torch.hub's cache; or
+            a name in :data:`RELEASED`, such as ``"xalexnet"``. Where the file's name ends in ``-<sha256>`` as torch.hub
+            has it, the download is checked against it.
+        strict: Whether the names must be the same on both sides. If False, names on one side only are reported and
+            left alone: a checkpoint with biases goes into an X-DNN, which drops the biases. Shapes must fit
+            either way.
+        map_location: Device that the file's tensors are read to.
+        progress: Whether a download shows its progress.
+
+    Returns:
+        What was loaded, from where, and the accuracy that is known of it.
+
+    Raises:
+        CheckpointError: If there is no such file, it cannot be downloaded or read, holds objects that are not weights,
+            or does not fit the model. The model is then as it was.
+        OptionError: If ``map_location`` is no device of this machine.
+
+    Source: Hesse et al. 2021, Section 4.1 and Table 2 (the released weights).
+    """
+    _check_device(map_location)
+    released = RELEASED.get(path_or_url) if isinstance(path_or_url, str) else None
+    address = released.url if released else str(path_or_url)
+    downloaded = "://" in address
+    path = download(address, progress=progress) if downloaded else Path(path_or_url).expanduser()
+    if not downloaded and not path.is_file():
+        raise CheckpointError(
+            f"load_checkpoint: there is no file {str(path_or_url)!r}. Give a path, an address with ://, or a released "
+            f"name: {', '.join(RELEASED)}."
+        )
+    checkpoint = read_checkpoint(path, map_location, downloaded=downloaded)
+    fitted = fit(model, checkpoint.state_dict, strict=strict, source=address)
+    model.load_state_dict(dict(fitted.tensors), strict=False)  # which names are missing is checked by now
+    return LoadedCheckpoint(
+        source=address,
+        names=tuple(fitted.tensors),
+        missing=fitted.missing,
+        dropped=fitted.unexpected,
+        epoch=checkpoint.epoch,
+        best_accuracy=checkpoint.best_accuracy,
+        top5_accuracy=released.top5_accuracy if released else None,
+    )
+
+
+def _check_device(map_location: str | torch.device) -> None:
+    """Raise OptionError if there is no such device, before a download is taken for a damaged one because of it."""
+    try:
+        usable = not torch.empty(0, device=map_location).is_meta
+    except (RuntimeError, AssertionError, TypeError) as error:
+        raise OptionError(f"load_checkpoint: map_location={map_location!r} cannot be used: {error}") from error
+    if not usable:
+        raise OptionError('load_checkpoint: map_location="meta" would read no values. Give a device such as "cpu".')
