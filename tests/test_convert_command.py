@@ -43,7 +43,7 @@ def directory(tmp_path, monkeypatch):
 
 
 def test_the_report_is_printed_and_the_weights_fit_a_conversion_of_ones_own(capsys, directory):
-    assert main(["convert", TARGET, "--input", "2,3,8,8", "--output", "x.pt"]) == 0
+    assert main(["convert", TARGET, "--input", "2,3,8,8", "--to", "x.pt"]) == 0
     out = capsys.readouterr().out
     assert "converted to an X-DNN" in out
     assert "SiLU → ReLU" in out
@@ -55,7 +55,7 @@ def test_the_report_is_printed_and_the_weights_fit_a_conversion_of_ones_own(caps
 
 
 def test_what_cannot_be_converted_is_named_and_nothing_is_written(capsys, directory):
-    assert main(["convert", "models_to_convert:attention", "--input", "2,4,8", "--output", "x.pt"]) == 1
+    assert main(["convert", "models_to_convert:attention", "--input", "2,4,8", "--to", "x.pt"]) == 1
     printed = capsys.readouterr()
     assert "0 (TransformerEncoderLayer)" in printed.out
     assert "HomogeneousExtension" in printed.err
@@ -91,6 +91,7 @@ def test_real_examples_and_weights_are_read_from_files(capsys):
         ([TARGET, "--examples", "models_to_convert.py"], "cannot be read"),
         ([TARGET, "--examples", "nowhere.npy"], "cannot be read"),
         ([TARGET, "--input", "2,3,8,8", "--weights", "nowhere.pt"], "nowhere.pt"),
+        ([TARGET, "--input", "2,3,8,8", "--to", "nowhere/x.pt"], "there is no directory 'nowhere'"),
         (["models_to_convert:nothing", "--input", "2,3"], "nothing"),
     ],
 )
@@ -115,6 +116,6 @@ def test_a_file_that_was_there_is_kept_if_writing_fails(capsys, monkeypatch, dir
         raise OSError("No space left on device")
 
     monkeypatch.setattr(torch, "save", full)
-    assert main(["convert", TARGET, "--input", "2,3,8,8", "--output", "x.pt"]) == 3
+    assert main(["convert", TARGET, "--input", "2,3,8,8", "--to", "x.pt"]) == 3
     assert "No space left" in capsys.readouterr().err
     assert [file.read_bytes() for file in directory.glob("x.pt*")] == [b"good"]

@@ -33,7 +33,7 @@ def add_parser(commands: Any) -> None:
         "model is put in evaluation mode. Exit status: 0 converted and proven, 1 could not be converted (nothing is "
         "written), 2 wrong arguments, 3 could not run.",
         epilog="examples: captum-xg convert torchvision:resnet18 --input 4,3,224,224;  "
-        "captum-xg convert net.py:make --weights net.pt --examples images.npy --output xnet.pt",
+        "captum-xg convert net.py:make --weights net.pt --examples images.npy --to xnet.pt",
     )
     add_target(parser)
     parser.add_argument(
@@ -56,14 +56,14 @@ def add_parser(commands: Any) -> None:
         "--weights", metavar="FILE", help="load these weights into the model first (a state dict or a checkpoint)"
     )
     parser.add_argument(
-        "--output",
+        "--to",
         type=Path,
         default=Path("xdnn.pt"),
         metavar="PT",
         help="where the state dict of the result goes (default: %(default)s)",
     )
     parser.add_argument(
-        "--part",
+        "--output",
         metavar="KEY",
         type=keys,
         help="which part of a tuple or dict that the model returns: a key or index, or a path of them with dots",
@@ -93,7 +93,7 @@ def run(options: argparse.Namespace) -> int:
         return NOT_CONVERTED
     if not options.json:
         print(
-            f"State dict: {options.output.resolve()}\n"
+            f"State dict: {options.to.resolve()}\n"
             "  To load it: xdnn, _ = to_xdnn(model, *inputs); xdnn.load_state_dict(torch.load(PATH))"
         )
     return CONVERTED
@@ -106,6 +106,8 @@ def _converted(options: argparse.Namespace) -> ConversionReport:
     from captum_xg.targets import load_target
     from captum_xg.xdnn import to_xdnn
 
+    if not options.to.parent.is_dir():
+        raise OptionError(f"--to {options.to}: there is no directory {str(options.to.parent)!r}. Make it first.")
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         model = load_target(options.target)
@@ -119,7 +121,7 @@ def _converted(options: argparse.Namespace) -> ConversionReport:
             else tuple(_read(path) for path in options.examples)
         )
         try:
-            xdnn, report = to_xdnn(model.eval(), *inputs, output=options.part, strict=False)
+            xdnn, report = to_xdnn(model.eval(), *inputs, output=options.output, strict=False)
         except CaptumXGError:
             raise
         except Exception as error:
@@ -127,10 +129,12 @@ def _converted(options: argparse.Namespace) -> ConversionReport:
             raise failing(options.target, [x.shape for x in inputs], error, what) from error
     if report.homogeneous:
         # All or nothing: a full disk must not leave half a file where a good one was.
-        partial = options.output.with_name(f"{options.output.name}.partial")
+        partial = options.to.with_name(f"{options.to.name}.partial")
         try:
             torch.save(xdnn.state_dict(), partial)
-            partial.replace(options.output)
+            partial.replace(options.to)
+        except RuntimeError as error:  # so torch calls what goes wrong with files
+            raise OptionError(f"--to {options.to} cannot be written: {error}") from error
         finally:
             partial.unlink(missing_ok=True)
     return report

@@ -111,7 +111,7 @@ class Shadows:
         return any(
             known.data_ptr() < end and start < known.data_ptr() + known.nbytes()
             for known in list(self._shadows)
-            if known.device == storage.device and known.nbytes() and self._whole(self._shadows[known]).depends_on_input
+            if known.device == storage.device and known.nbytes()
         )
 
     def read(self, tensor: Tensor) -> Value:

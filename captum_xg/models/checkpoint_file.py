@@ -90,7 +90,7 @@ def read_checkpoint(path: Path, map_location: str | torch.device, *, downloaded:
             content = torch.load(path, map_location=map_location, weights_only=True)
     except Exception as error:  # whatever a damaged or hostile file leads the unpickler to
         removed = ""
-        if downloaded:
+        if downloaded and not _FOREIGN.search(str(error)):  # what is sound would only be fetched again
             path.unlink(missing_ok=True)
             removed = " The download may be incomplete; it is removed from the cache, so try again."
         raise CheckpointError(
@@ -113,10 +113,13 @@ def read_checkpoint(path: Path, map_location: str | torch.device, *, downloaded:
     return Checkpoint(state_dict, None if epoch is None or not math.isfinite(epoch) else int(epoch), accuracy)
 
 
+_FOREIGN = re.compile(r"GLOBAL ([\w.]+)")
+
+
 def _reason(error: Exception) -> str:
     """Return what torch.load stumbled over and what to do, without its own advice to allow everything."""
     text = str(error)
-    if foreign := re.search(r"GLOBAL ([\w.]+)", text):
+    if foreign := _FOREIGN.search(text):
         return (
             f"it holds {foreign.group(1)}. Only tensors and plain values are unpickled, since anything else could run "
             "any code. Save model.state_dict() instead of the model."

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import inspect
 import operator
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import fx, nn
 
-from captum_xg.xdnn.layers import Clamp
+from captum_xg.xdnn.layers import Clamp, HardGate
 from captum_xg.xdnn.registry import find_conversion
 
 
@@ -107,23 +108,39 @@ class _OneLevel(fx.Tracer):
         return True
 
 
-def lift_calls(module: nn.Module) -> tuple[fx.GraphModule, list[str]] | None:
+def lift_calls(module: nn.Module, passed: Collection[str]) -> tuple[fx.GraphModule, list[str]] | None:
     """Return a copy of a module in which calls of convertible functions are modules, and their names.
 
     Modules inside of it and parameters are the same objects. Returns None if there are no such calls.
 
+    Args:
+        module: A module with a forward of its own.
+        passed: The arguments that it is called with. The others keep their defaults, which branches may ask about.
+
     Raises:
         Exception: Whatever torch.fx raises on what it cannot record, such as branches on values.
     """
-    graph = _OneLevel().trace(module)
+    parameters = inspect.signature(module.forward).parameters.values()
+    kept = {p.name: p.default for p in parameters if p.default is not p.empty and p.name not in passed}
+    graph = _OneLevel().trace(module, concrete_args=kept or None)
     root = fx.GraphModule(module, graph, class_name=type(module).__name__)
     root.train(module.training)
+    for name, value in vars(module).items():  # which code outside of it may read: sizes, names, scales
+        if not name.startswith("_"):
+            vars(root).setdefault(name, value)
     dependent: set[fx.Node] = set()
     lifted = []
     for node in list(root.graph.nodes):
         inputs = [argument for argument in node.all_input_nodes if argument in dependent]
-        if node.op == "placeholder" or (inputs and not _about_shape(node)):
+        given = node.op == "placeholder" and node.target not in kept
+        if given or (inputs and not _about_shape(node)):
             dependent.add(node)
+        if inputs and (gated := _hard_gate(node, root)) is not None:
+            name = _free_name(root, gated[0])
+            root.add_submodule(name, gated[0].train(module.training))
+            node.op, node.target, node.args, node.kwargs = "call_module", name, (gated[1],), {}
+            lifted.append(name)
+            continue
         if node.op not in ("call_function", "call_method") or not inputs:
             continue
         made = _as_module(node, dependent)
@@ -137,6 +154,13 @@ def lift_calls(module: nn.Module) -> tuple[fx.GraphModule, list[str]] | None:
         lifted.append(name)
     if not lifted:
         return None
+    for node in reversed(root.graph.nodes):  # additions that went into hard gates
+        if (
+            node.op == "call_module"
+            and not node.users
+            and isinstance(root.get_submodule(str(node.target)), FunctionCall)
+        ):
+            root.graph.erase_node(node)
     root.graph.lint()
     root.recompile()
     return root, lifted
@@ -172,6 +196,27 @@ def _as_module(node: fx.Node, dependent: set[fx.Node]) -> tuple[nn.Module, tuple
     constants = frozenset(key for key, value in pairs if not any(n in dependent for n in _nodes_in(value)))
     literals = {key: value for key, value in pairs if not _nodes_in(value)}
     return FunctionCall(written, constants, literals), node.args, dict(node.kwargs)
+
+
+def _hard_gate(node: fx.Node, root: nn.Module) -> tuple[nn.Module, fx.Node] | None:
+    """Return what computes relu6(x + 3), and x, if that is what a node does: a hard sigmoid written by hand."""
+    module = root.get_submodule(str(node.target)) if node.op == "call_module" else None
+    written = getattr(torch.Tensor, str(node.target), None) if node.op == "call_method" else node.target
+    bounds = (*node.args[1:], *(value for name, value in node.kwargs.items() if name != "inplace"))
+    six = (
+        type(module) is nn.ReLU6
+        or (node.op != "call_module" and written is F.relu6)
+        or (node.op != "call_module" and _SAME.get(written, written) in (torch.clamp, F.hardtanh) and bounds == (0, 6))
+    )
+    added = node.args[0] if six and node.args else None
+    if not isinstance(added, fx.Node):
+        return None
+    call = root.get_submodule(str(added.target)) if added.op == "call_module" else None
+    is_sum = isinstance(call, FunctionCall) and call.function in (torch.add, operator.add)
+    if not is_sum or 3 not in added.args or len(added.args) != 2 or added.kwargs:
+        return None
+    x = added.args[0] if added.args[1] == 3 else added.args[1]
+    return (HardGate(), x) if isinstance(x, fx.Node) else None
 
 
 def _about_shape(node: fx.Node) -> bool:

@@ -3,27 +3,31 @@
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeVar
 
-import torch
-from torch import Tensor, fx, nn
+from torch import Tensor, nn
 
 from captum_xg.errors import CaptumXGError, ConversionError
 from captum_xg.homogeneity.certificate import Certificate
 from captum_xg.homogeneity.certify import Output
 from captum_xg.xdnn.agreement import Agreement, compare, relative_difference
-from captum_xg.xdnn.calls import FunctionCall, inline_calls, lift_calls
+from captum_xg.xdnn.calls import FunctionCall
 from captum_xg.xdnn.examples import WHERE, Examples
 from captum_xg.xdnn.flow import Flow
-from captum_xg.xdnn.folding import fold_batch_norms, replace_module
+from captum_xg.xdnn.folding import fold_batch_norms
+from captum_xg.xdnn.recordings import Recordings
 from captum_xg.xdnn.registry import STAGES, Conversion, Entry, Place, Refusal, Stage, find_conversion
 from captum_xg.xdnn.report import Change, ConversionReport, Unconverted
+from captum_xg.xdnn.surgery import has_hooks, replace_module
 
 _T = TypeVar("_T")
 _ROUNDS = 12
 _EXACT = "exact changes"
+_SAME = 1e-6
+"""What a recorded forward may differ by, relative: it runs the same operations."""
 _ALIKE = 0.9
 """Below this share of the same predictions, or correlation, a result is said to be a starting point only."""
 _ROUNDING = 1e-3
@@ -46,8 +50,11 @@ class Converter:
         except Exception as error:
             raise ConversionError(
                 f"{WHERE}: {type(model).__name__} cannot be copied (copy.deepcopy): {type(error).__name__}: {error}. "
-                "Tensors with a gradient history that are stored in the model are one cause: detach them."
+                "Tensors with a gradient history that are stored in the model are one cause, also those of old "
+                "weight_norm and spectral_norm: remove these, or use torch.nn.utils.parametrizations. "
+                "HomogeneousExtension(model) needs no copy."
             ) from error
+        self._original = model
         self.name = type(model).__name__
         self._examples = Examples(inputs, additional, output)
         self._changes: list[Change] = []
@@ -56,10 +63,10 @@ class Converter:
         self._constants_share: float | None = None
         self._notes: list[str] = []
         self._flow = Flow()
-        self._lifted: dict[str, tuple[nn.Module, fx.GraphModule, list[str]]] = {}
-        self._not_lifted: dict[str, str] = {}
+        self._recordings = Recordings()
         self._done: set[str] = set()
         self._refused: dict[str, Refusal] = {}
+        self._left: tuple[Unconverted, ...] = ()
         self._reference = self._outputs("on the example inputs")
         self._certificate = self._certified()
 
@@ -76,10 +83,16 @@ class Converter:
                 self._apply(stage, [each for each in planned if each.entry.stage == stage])
             self._certificate = self._certified()
             self._lift()  # mending one thing may show another
-        self._tidy()
-        self._certificate = self._certified()
+        self._left = self._unconverted()
+        changes, notes = self._recordings.tidy(self._done, self._replace)
+        self._changes += changes
+        self._notes += notes
         if not self._run("with gradients", self._examples.has_finite_gradient):
             self._notes.append("Its gradient is not finite on the examples, so that X-Gradient will refuse them.")
+        self._left += tuple(
+            Unconverted("", self.name, what, remedy)
+            for what, remedy in self._examples.faults(self.model, self._original)
+        )
         last = self._agreement[-1] if self._agreement else None
         if last is not None and (_below(last.top1) or _below(last.correlation)):
             self._notes.append(
@@ -90,32 +103,39 @@ class Converter:
     def report(self) -> ConversionReport:
         """Return what was done."""
         certificate = self._examples.certificate(self.model)
-        report = ConversionReport(
+        return ConversionReport(
             model=self.name,
             changes=tuple(sorted(self._changes, key=lambda change: not change.exact)),
-            unconverted=self._unconverted(),
+            unconverted=(*self._left, *self._wrong_degree(certificate)),
             certificate=certificate,
             exact_difference=self._exact_difference,
             agreement=tuple(self._agreement),
             constants_share=self._constants_share if certificate.homogeneous and certificate.degree == 1 else None,
             notes=tuple(self._notes),
         )
-        if report.unconverted or report.homogeneous:
-            return report
-        k = "?" if certificate.degree is None else f"{certificate.degree:g}"
-        what = f"has degree {k}, below 1, so that its output does not grow with the input"
-        remedy = (
-            "Explain what comes before the output is normalised (logits, not probabilities or embeddings of length 1)"
-        )
-        return ConversionReport(**{**vars(report), "unconverted": (Unconverted("", self.name, what, remedy),)})
+
+    def _wrong_degree(self, certificate: Certificate) -> tuple[Unconverted, ...]:
+        k = certificate.degree
+        if not certificate.homogeneous or k is None or k == 1 or (k > 1 and not self._done):
+            return ()
+        if k < 1:
+            what = f"has degree {k:g}, below 1, so that its output does not grow with the input"
+            remedy = (
+                "Look for what divides by the size of its own input (a norm, a cosine, a standard deviation), and "
+                "explain what comes before it"
+            )
+        else:
+            what = f"has degree {k:g}: values that both scale with the input are multiplied, where one was a gate"
+            remedy = "Register a conversion for the module with that gate (register_conversion), of degree 0"
+        return (Unconverted("", self.name, what, remedy),)
 
     def _convert_exactly(self) -> None:
         self._lift()
         self._fold()
-        if self._changes or self._lifted:
+        if self._changes or len(self._recordings):
             outputs = self._outputs("after the exact changes")
             self._exact_difference = relative_difference(self._reference, outputs)
-            count = len(self._changes) + len(self._lifted)
+            count = len(self._changes) + len(self._recordings)
             self._agreement.append(compare(_EXACT, count, self._reference, outputs))
         self._flow = self._examples.observed(self.model)
         self._note_what_did_not_run()
@@ -158,51 +178,33 @@ class Converter:
                 path, module = violation.module, modules.get(violation.module)
                 if module is None or self._owner(path, modules) is not None:
                     continue
-                if path in self._lifted or path in self._not_lifted or self._finished(path):
+                if self._recordings.tried(path) or self._finished(path):
                     continue
                 found = self._lift_one(path, module) or found
             if not found:
                 return
             self._certificate = self._certified()
+            flow = self._examples.observed(self.model)
+            flow.rms.update(self._flow.rms)  # the sizes of the original, where there are any
+            self._flow = flow
 
     def _lift_one(self, path: str, module: nn.Module) -> bool:
-        if type(module).__module__.startswith("torch.nn.") or isinstance(
-            module, (fx.GraphModule, torch.jit.ScriptModule)
-        ):
-            self._not_lifted[path] = ""
+        before = self._outputs("before a forward is recorded")
+        passed = self._examples.observed(self.model).passed.get(path, ())
+        graph = self._recordings.record(path, module, passed)
+        if graph is None:
             return False
-        try:
-            lifted = lift_calls(module)
-        except Exception as error:  # torch.fx raises whatever the forward does on symbols
-            self._not_lifted[path] = f"its forward cannot be recorded by torch.fx ({type(error).__name__})"
-            return False
-        if lifted is None:
-            self._not_lifted[path] = ""
-            return False
-        graph, names = lifted
-        self._lifted[path] = (module, graph, names)
         self._replace(module, graph)
-        return True
-
-    def _tidy(self) -> None:
-        """Put back calls that nothing was put in the place of, and forwards that did not change at all."""
-        for path, (original, graph, names) in self._lifted.items():
-            converted = [name for name in names if f"{path}.{name}".lstrip(".") in self._done]
-            if not converted:
-                self._replace(graph, original)
-                continue
-            lost = [name for name, _ in original.named_children() if not hasattr(graph, name)]
-            inline_calls(graph, names)
-            listed = ", ".join(converted[:6]) + ", …" * (len(converted) > 6)
-            what = f"{len(converted)} functional calls became modules ({listed})"
-            self._changes.insert(
-                0, Change(path, type(original).__name__, "recorded graph", what, True, "functional calls")
-            )
-            if lost:
-                self._notes.append(
-                    f"{path or 'The model'} is now a recorded forward, of evaluation mode: {', '.join(lost)}, which "
-                    "did not run in it, are left out."
-                )
+        try:
+            change = relative_difference(before, self._examples.outputs(self.model))
+        except Exception:  # whatever the recording does where the forward did something else
+            change = math.inf
+        if change <= _SAME:
+            return True
+        self._replace(
+            graph, self._recordings.forget(path, "a recording of its forward by torch.fx does something else")
+        )
+        return False
 
     def _plan(self) -> list[_Planned]:
         modules = dict(self.model.named_modules())
@@ -266,19 +268,29 @@ class Converter:
             flow.multiplies(each.path),
             flow.returned(each.path),
             flow.overwritten(each.path),
+            flow.divides(each.path),
+            frozenset(flow.dims.get(each.path, ())),
         )
-        result = each.entry.rule(each.module, place)
-        if isinstance(result, Conversion) and not isinstance(result.replacement, nn.Module):
-            rule = each.entry.rule
-            raise ConversionError(
-                f"{WHERE}: the conversion {rule.__module__}.{rule.__qualname__} replaces {each.path} by "
-                f"{result.replacement!r}, which is no module. Wrap it in a torch.nn.Module."
-            )
+        rule = each.entry.rule
+        named = f"{WHERE}: the conversion {rule.__module__}.{rule.__qualname__}"
+        try:
+            result = rule(each.module, place)
+        except Exception as error:
+            raise ConversionError(f"{named} fails for {each.path}: {type(error).__name__}: {error}.") from error
         if not isinstance(result, (Conversion, Refusal)):
-            rule = each.entry.rule
             raise ConversionError(
-                f"{WHERE}: the conversion {rule.__module__}.{rule.__qualname__} returned {type(result).__name__} for "
-                f"{each.path}. Return a Conversion or a Refusal."
+                f"{named} returned {type(result).__name__} for {each.path}. Return a Conversion or a Refusal."
+            )
+        if isinstance(result, Refusal):
+            return result
+        if not isinstance(result.replacement, nn.Module):
+            raise ConversionError(
+                f"{named} replaces {each.path} by {result.replacement!r}, which is no module. Wrap it in a "
+                "torch.nn.Module."
+            )
+        if result.replacement is not each.module and has_hooks(each.module):
+            return Refusal(
+                "has hooks, which a replacement would lose", "Remove them, or put what they do into a module"
             )
         return result
 
@@ -286,11 +298,10 @@ class Converter:
         if self.model is old:
             self.model = new
         replace_module(self.model, old, new)
-        for original, _, _ in self._lifted.values():
-            replace_module(original, old, new)
+        self._recordings.replaced(old, new)
 
     def _certified(self) -> Certificate:
-        return self._examples.certificate_when_trained(self.model)
+        return self._run("when it is certified", self._examples.certificate_when_trained)
 
     def _outputs(self, when: str) -> Tensor:
         return self._run(when, self._examples.outputs)
@@ -320,7 +331,7 @@ class Converter:
                 named = Unconverted(owner.path, type(owner.module).__name__, refusal.reason, refusal.remedy)
                 found.setdefault(f"{owner.path} as a whole", named)
                 continue
-            reason = "; ".join(filter(None, (violation.reason, self._not_lifted.get(violation.module))))
+            reason = "; ".join(filter(None, (violation.reason, self._recordings.obstacles.get(violation.module))))
             remedy = _without_circle(violation.remedy)
             list_ = consequences if self._finished(violation.module) else found
             key = f"{violation.module} {len(list_)}"

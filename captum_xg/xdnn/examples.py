@@ -14,9 +14,11 @@ from captum_xg.errors import CaptumXGError
 from captum_xg.homogeneity.bias_ledger import bias_ledger
 from captum_xg.homogeneity.certificate import Certificate
 from captum_xg.homogeneity.certify import Output, certify, chosen_outputs, prove
+from captum_xg.xdnn.agreement import relative_difference
 from captum_xg.xdnn.flow import Flow, observe
 
 WHERE = "to_xdnn"
+_ROUNDING = 1e-3
 
 
 class Examples:
@@ -40,7 +42,8 @@ class Examples:
 
     def observed(self, model: nn.Module) -> Flow:
         """Return what flows in the model."""
-        return observe(model, lambda: model(*self._copies(), *additional_arguments(self._additional)))
+        inputs = self._copies()
+        return observe(model, inputs, lambda: model(*inputs, *additional_arguments(self._additional)))
 
     def certificate(self, model: nn.Module) -> Certificate:
         """Return the certificate of the model as it is."""
@@ -67,6 +70,45 @@ class Examples:
                 return True
             gradients = torch.autograd.grad(output.sum(), inputs, allow_unused=True)
         return all(g is None or bool(torch.isfinite(g).all()) for g in gradients)
+
+    def faults(self, model: nn.Module, original: nn.Module) -> list[tuple[str, str]]:
+        """Return what a converted model does that the original does not do: (what, remedy)."""
+        found = []
+        with torch.no_grad():
+            for where, inputs in (("on the examples", self._copies()), ("where its input is zero", self._zeros())):
+                if not self._finite(model, inputs) and self._finite(original, inputs):
+                    found.append(
+                        (
+                            f"is not finite {where}, where the original is",
+                            "Look for divisions by, and logarithms of, what was kept from being zero by a constant",
+                        )
+                    )
+            if self._mixes(model) and not self._mixes(original):
+                found.append(
+                    (
+                        "lets examples of a batch influence each other: norms and gates take dimension 0 for the batch",
+                        "Put the batch first before norms and gates, or use HomogeneousExtension(model)",
+                    )
+                )
+        return found
+
+    def _zeros(self) -> tuple[Tensor, ...]:
+        return tuple(torch.zeros_like(x) for x in self._inputs)
+
+    def _finite(self, model: nn.Module, inputs: tuple[Tensor, ...]) -> bool:
+        try:
+            return bool(torch.isfinite(self._first_output(model, *inputs)).all())
+        except Exception:  # whatever a model raises at zero; what it raises on the examples was raised before
+            return False
+
+    def _mixes(self, model: nn.Module) -> bool:
+        """Return whether the first example's output changes with another example in the batch."""
+        try:
+            alone = self._first_output(model, *(torch.cat([x[:1], x[:1]]) for x in self._inputs))[:1]
+            beside = self._first_output(model, *(torch.cat([x[:1], 3 * x[:1]]) for x in self._inputs))[:1]
+        except Exception:  # models that take one batch size only, or have further arguments of another size
+            return False
+        return not relative_difference(alone, beside) <= _ROUNDING
 
     def share_of_constants(self, model: nn.Module) -> float | None:
         """Return the share of the predictions that constants carry, provided that nothing else breaks homogeneity."""
@@ -109,10 +151,9 @@ class Examples:
 
 @contextmanager
 def _zeros_filled(model: nn.Module) -> Iterator[None]:
-    """Put numbers into what is zero so far, of parameters that will be trained and of means, while the body runs."""
-    trainable = [p for p in model.parameters() if p.requires_grad]
+    """Put numbers into parameters and running means that are zero so far, while the body runs."""
     means = [b for name, b in model.named_buffers() if name.rpartition(".")[2] == "running_mean"]
-    zero = [t for t in (*trainable, *means) if t.is_floating_point() and not bool(t.any())]
+    zero = [t for t in (*model.parameters(), *means) if t.is_floating_point() and not bool(t.any())]
     try:
         with torch.no_grad():
             for tensor in zero:

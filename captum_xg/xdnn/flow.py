@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+import inspect
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
-from weakref import WeakKeyDictionary
+from weakref import WeakKeyDictionary, WeakSet
 
 import torch
 from torch import Tensor, nn
@@ -24,6 +25,7 @@ class Flow:
         ran: The paths of the modules that ran.
         dims: For each of these, the numbers of dimensions that its first input had.
         shapes: The shape of that input, in the first call.
+        passed: The names of the arguments that they were ever called with.
         exposed: Modules whose parameters or buffers something else than the module itself reads.
     """
 
@@ -32,6 +34,7 @@ class Flow:
         self.ran: set[str] = set()
         self.dims: dict[str, set[int]] = {}
         self.shapes: dict[str, torch.Size] = {}
+        self.passed: dict[str, set[str]] = {}
         self.exposed: set[str] = set()
         self._sources: dict[str, set[str | None]] = {}
         self._followers: dict[str, set[str]] = {}
@@ -47,64 +50,124 @@ class Flow:
         return None if path in self._returned else _single(self._followers.get(path, set()))
 
     def multiplies(self, path: str) -> bool:
-        """Return whether the result of a module is multiplied with something."""
-        return any(name.rstrip("_") in ("aten::mul", "aten::addcmul") for name in self._operations.get(path, ()))
+        """Return whether the result of a module is multiplied with something that depends on the input."""
+        return "multiplies" in self._operations.get(path, ())
+
+    def divides(self, path: str) -> bool:
+        """Return whether something is divided by the result of a module, or by its root."""
+        return "divides" in self._operations.get(path, ())
 
     def overwritten(self, path: str) -> bool:
         """Return whether something else writes into the result of a module."""
         return any(name.endswith("_") for name in self._operations.get(path, ()))
 
     def returned(self, path: str) -> bool:
-        """Return whether the model returns the result of a module, or a view of it."""
+        """Return whether the model returns the result of a module, as it is or after operations on single numbers."""
         return path in self._returned
 
 
-def observe(model: nn.Module, run: Callable[[], Any]) -> Flow:
+def observe(model: nn.Module, inputs: Sequence[Tensor], run: Callable[[], Any]) -> Flow:
     """Return what flows in one forward pass.
 
     Args:
         model: The model.
+        inputs: What ``run`` passes to it.
         run: Runs it.
     """
     flow = Flow()
-    watch = _Watch(flow)
+    watch = _Watch(flow, inputs)
     with torch.no_grad(), watch.hooked(model), watch:
         output = run()
-    for tensor in tree_leaves(output):
-        source = watch.source(tensor)
-        if source is not None:
-            flow._returned.add(source)
+    for tensor in _tensors_in(output):
+        flow._returned |= watch.origins(tensor)
     for path, sizes in watch.sizes.items():
         flow.rms[path] = sum(sizes) / len(sizes)
     return flow
 
 
+_PRODUCTS = ("mul", "addcmul", "bmm", "mm", "matmul", "baddbmm", "addmm")
+_QUOTIENTS = ("div", "true_divide")
+_ROOTS = ("sqrt", "pow", "clone", "_to_copy")
+_ON_NUMBERS = (
+    *("add", "sub", "rsub", "mul", "div", "neg", "clamp", "clamp_min", "clamp_max", "log", "exp", "pow", "sqrt"),
+    *("cat", "stack", "clone", "_to_copy", "logit"),
+)
+"""Operations that bring the output from what a layer returned to what the model does, number by number."""
+
+
 class _Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Notes for each memory which module's result it is, and which operations in which modules read it."""
 
-    def __init__(self, flow: Flow) -> None:
+    def __init__(self, flow: Flow, inputs: Sequence[Tensor]) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.sizes: dict[str, list[float]] = {}
         self._flow = flow
         self._running: list[str] = []
         self._results: WeakKeyDictionary[torch.UntypedStorage, tuple[str, torch.Size]] = WeakKeyDictionary()
         self._owners: WeakKeyDictionary[torch.UntypedStorage, set[str]] = WeakKeyDictionary()
+        self._dependent: WeakSet[torch.UntypedStorage] = WeakSet(x.untyped_storage() for x in inputs if has_storage(x))
+        # What came from the result of a module through operations on single numbers, and what is a root of it.
+        self._origins: WeakKeyDictionary[torch.UntypedStorage, frozenset[str]] = WeakKeyDictionary()
+        self._roots: WeakKeyDictionary[torch.UntypedStorage, str] = WeakKeyDictionary()
         self._measuring = False
 
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
         kwargs = kwargs or {}
-        if not self._measuring:
-            inside = self._running[-1] if self._running else ""
-            for tensor in tree_leaves((args, kwargs)):
-                if isinstance(tensor, Tensor) and has_storage(tensor):
-                    owners = self._owners.get(tensor.untyped_storage(), set())
-                    self._flow.exposed |= owners if owners != {inside} else set()
-                if (source := self.source(tensor)) is not None:
-                    self._flow._followers.setdefault(source, set()).add(inside)
-                    self._flow._operations.setdefault(source, set()).add(func._schema.name)
-        return func(*args, **kwargs)
+        if self._measuring:
+            return func(*args, **kwargs)
+        inside = self._running[-1] if self._running else ""
+        tensors = [t for t in tree_leaves((args, kwargs)) if isinstance(t, Tensor) and has_storage(t)]
+        name = func._schema.name.removeprefix("aten::").rstrip("_")
+        for tensor in tensors:
+            owners = self._owners.get(tensor.untyped_storage(), set())
+            self._flow.exposed |= owners if owners != {inside} else set()
+            if (source := self.source(tensor)) is not None:
+                self._flow._followers.setdefault(source, set()).add(inside)
+                self._operation(source).add(func._schema.name)
+        self._note_role(name, args, tensors)
+        origins = frozenset().union(*map(self.origins, tensors)) if name in _ON_NUMBERS else frozenset()
+        carried = all(self.origins(t) for t in tensors if self._depends(t))
+        root = self.source(tensors[0]) if name in _ROOTS and tensors else None
+        dependent = any(map(self._depends, tensors))
+        out = func(*args, **kwargs)
+        for tensor in _tensors_in(out):
+            if not has_storage(tensor):
+                continue
+            if dependent:
+                self._dependent.add(tensor.untyped_storage())
+            if origins and carried and tensor.untyped_storage() not in self._results:
+                self._origins[tensor.untyped_storage()] = origins
+            if root is not None:
+                self._roots[tensor.untyped_storage()] = root
+        return out
+
+    def _note_role(self, name: str, args: tuple[Any, ...], tensors: list[Tensor]) -> None:
+        """Note whose result is a factor beside something that depends on the input, or a denominator."""
+        dependent = [t for t in tensors if self._depends(t)]
+        for tensor in dependent if name in _PRODUCTS and len(dependent) > 1 else []:
+            for source in self.origins(tensor):
+                self._operation(source).add("multiplies")
+        below = args[1] if name in _QUOTIENTS else args[0] if name in ("reciprocal", "rsqrt") else None
+        if isinstance(below, Tensor) and has_storage(below):
+            root = self._roots.get(below.untyped_storage())
+            for source in self.origins(below) | (frozenset() if root is None else {root}):
+                self._operation(source).add("divides")
+
+    def _operation(self, source: str) -> set[str]:
+        return self._flow._operations.setdefault(source, set())
+
+    def _depends(self, tensor: Tensor) -> bool:
+        return tensor.untyped_storage() in self._dependent
+
+    def origins(self, tensor: Tensor) -> frozenset[str]:
+        """Return the modules whose result a tensor is, as it is or after operations on single numbers."""
+        if not has_storage(tensor):
+            return frozenset()
+        source = self.source(tensor)
+        known = self._origins.get(tensor.untyped_storage(), frozenset())
+        return known if source is None else known | {source}
 
     def source(self, tensor: Any) -> str | None:
         """Return the module whose result lies in the memory of a tensor."""
@@ -145,6 +208,7 @@ class _Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
             if first is not None:
                 self._flow.dims.setdefault(path, set()).add(first.dim())
                 self._flow.shapes.setdefault(path, first.shape)
+            self._flow.passed.setdefault(path, set()).update(_names(module, args, kwargs))
             if first is not None and first.dtype.is_floating_point and first.dim() > 1 and first.numel():
                 self._measuring = True
                 wide = first.detach().flatten(1).double()
@@ -169,3 +233,23 @@ class _Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
 def _single(values: set[Any]) -> str | None:
     value = next(iter(values), None)
     return value if len(values) == 1 and isinstance(value, str) else None
+
+
+def _names(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> set[str]:
+    """Return the names of the arguments that a module is called with, but for those that are as by default."""
+    try:
+        signature = inspect.signature(module.forward)
+        passed = signature.bind(*args, **kwargs).arguments
+        defaults = {name: parameter.default for name, parameter in signature.parameters.items()}
+        return {n for n, value in passed.items() if isinstance(value, Tensor) or value is not defaults[n]}
+    except (TypeError, ValueError):  # no signature to be had, as of compiled code
+        return set(kwargs)
+
+
+def _tensors_in(value: Any, depth: int = 4) -> Iterator[Tensor]:
+    """Yield the tensors in what a model returns, also those in dataclasses and other objects."""
+    for leaf in tree_leaves(value):
+        if isinstance(leaf, Tensor):
+            yield leaf
+        elif depth and hasattr(leaf, "__dict__") and not isinstance(leaf, (type, nn.Module)):
+            yield from _tensors_in(dict(vars(leaf)), depth - 1)

@@ -14,6 +14,7 @@ from torch.nn.utils.parametrize import is_parametrized
 from torchvision.ops import FrozenBatchNorm2d
 
 from captum_xg.xdnn.flow import Flow
+from captum_xg.xdnn.surgery import has_hooks, replace_module
 
 _LINEAR = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
 _TRANSPOSED = _LINEAR[-3:]
@@ -77,10 +78,10 @@ def fold_batch_norms(model: nn.Module, flow: Flow) -> list[Folded]:
             layer, into = after, _into_next
         else:
             continue
-        parts = (modules[layer], norm) if layer == before else (norm, modules[layer])
-        parts_first = layer if layer == before else path
         own_forward = type(modules[layer]) not in _LINEAR
-        expected = _tried(nn.Sequential(*parts), flow.shapes.get(parts_first)) if own_forward else None
+        first, second = (layer, path) if layer == before else (path, layer)
+        both = nn.Sequential(modules[first], modules[second])
+        expected = _tried(both, flow.shapes.get(first)) if own_forward else None
         identity = nn.Identity().train(norm.training)
         undo = partial(_undo, model, norm, identity, modules[layer], _parameters(modules[layer]))
         _set(modules[layer], *into(modules[layer], norm))
@@ -101,14 +102,6 @@ def folds(norm: nn.Module) -> bool:
     return not by_batch and norm.running_mean is not None and norm.running_var is not None
 
 
-def replace_module(model: nn.Module, old: nn.Module, new: nn.Module) -> None:
-    """Put a module in the place of another wherever that stands."""
-    for parent in list(model.modules()):
-        for name, child in list(parent._modules.items()):
-            if child is old:
-                setattr(parent, name, new)
-
-
 def _uses(model: nn.Module) -> dict[int, int]:
     """Return in how many modules each parameter occurs."""
     uses: dict[int, int] = {}
@@ -121,9 +114,8 @@ def _uses(model: nn.Module) -> dict[int, int]:
 
 def _touched(module: nn.Module, uses: dict[int, int]) -> bool:
     """Return whether there is more to a module than its class and its own parameters."""
-    hooks = (module._forward_hooks, module._forward_pre_hooks, module._backward_hooks, module._backward_pre_hooks)
     shared = any(p is not None and uses[id(p)] > 1 for p in module._parameters.values())
-    return shared or any(hooks) or is_parametrized(module)
+    return shared or has_hooks(module) or is_parametrized(module)
 
 
 def _foldable(modules: dict[str, nn.Module], layer: str, norm: str, flow: Flow, uses: dict[int, int]) -> bool:

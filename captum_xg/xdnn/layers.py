@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -22,6 +23,19 @@ class Rectifier(nn.ReLU):
         if not self.inplace:
             return F.threshold(x, 0.0, 0.0)
         return x.copy_(F.threshold(x.clone(), 0.0, 0.0))
+
+
+def rectifier(*, overwritten: bool, inplace: bool = False) -> nn.Module:
+    """Return max(x, 0) as a layer, one whose result may be overwritten where that happens."""
+    return Rectifier(inplace) if overwritten else nn.ReLU(inplace)
+
+
+class HardGate(nn.Module):
+    """min(max(x + 3, 0), 6), which people who write a hard sigmoid by hand divide by 6 afterwards."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return six times the hard sigmoid of x."""
+        return 6 * F.hardsigmoid(x)
 
 
 class ChannelScale(nn.Module):
@@ -107,3 +121,22 @@ class Clamp(nn.Module):
     def extra_repr(self) -> str:
         """Return the bounds."""
         return f"{self.min}, {self.max}"
+
+
+class WithoutArgument(nn.Module):
+    """Call a function with None for one of its arguments."""
+
+    def __init__(self, function: Any, position: int, name: str) -> None:
+        super().__init__()
+        self.function = function
+        self.position = position
+        self.name = name
+
+    def forward(self, *arguments: Any, **named: Any) -> Any:
+        """Return what the function returns without the argument."""
+        passed = [None if i == self.position else value for i, value in enumerate(arguments)]
+        return self.function(*passed, **{key: value for key, value in named.items() if key != self.name})
+
+    def extra_repr(self) -> str:
+        """Return the function and the argument."""
+        return f"{getattr(self.function, '__name__', self.function)}, {self.name}"

@@ -60,7 +60,7 @@ def scaled_to(x: Tensor, size: Tensor, target: float) -> Tensor:
     That is a point of the same size, with gradient zero. The size is replaced before the division and the quotient
     after it, since autograd multiplies the gradient of an unused quotient by zero, and 0 · ∞ is not a number.
     """
-    # Half precision is too coarse for two steps, and double would take twice the memory of what autograd keeps.
+    # Half precision is too coarse for two steps, and double would add to the memory that autograd keeps.
     dtype = torch.promote_types(x.dtype, torch.float32)
     size = size.to(dtype).reshape(-1, *[1] * (x.dim() - 1))
     positive = size > 0

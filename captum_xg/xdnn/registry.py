@@ -31,6 +31,8 @@ class Place:
         multiplies: Its result is multiplied with something, as that of a gate is.
         returned: Its result is what the model returns.
         overwritten: Its result is written to in place.
+        divides: Something is divided by its result, or by the root of it.
+        dims: Numbers of dimensions that its first input had.
     """
 
     module: str
@@ -39,6 +41,8 @@ class Place:
     multiplies: bool
     returned: bool
     overwritten: bool
+    divides: bool
+    dims: frozenset[int]
 
 
 @dataclass(frozen=True)

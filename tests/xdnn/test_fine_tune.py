@@ -84,7 +84,30 @@ def test_the_learning_rate_falls_to_zero_along_a_cosine():
     optimizer = Recording(model.parameters(), lr=0.5)
     fine_tune(model, data(), epochs=2, optimizer=optimizer, progress=False)
     assert rates == pytest.approx([0.25 * (1 + math.cos(math.pi * t / 8)) for t in range(8)])
-    assert optimizer.param_groups[0]["lr"] == pytest.approx(0, abs=1e-12)
+    assert optimizer.param_groups[0]["lr"] == 0.5  # so that the same optimizer can go on
+
+
+def test_inputs_may_be_tuples_and_loaders_need_no_length():
+    class Two(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.a = nn.Linear(3, 2)
+
+        def forward(self, x, y):
+            return self.a(x) + self.a(y)
+
+    model = Two()
+    before = model.a.weight.detach().clone()
+    x, target = torch.randn(5, 3), torch.tensor([0, 1, 0, 1, 0])
+    losses = fine_tune(model, [((x, -2 * x), target)], epochs=2, progress=False)
+    assert len(losses) == 2
+    assert not torch.equal(model.a.weight, before)
+
+    class Stream(torch.utils.data.IterableDataset):
+        def __iter__(self):
+            return iter([(x[0], target[0]), (x[1], target[1])])
+
+    assert len(fine_tune(nn.Linear(3, 2), torch.utils.data.DataLoader(Stream(), batch_size=2), progress=False)) == 1
 
 
 def test_frozen_parameters_stay_and_every_other_one_moves():

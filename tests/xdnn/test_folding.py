@@ -41,7 +41,7 @@ def folded(model, x):
     """Fold in a model, and return outputs before and after, and what was folded."""
     with torch.no_grad():
         before = model(x.clone())
-        result = fold_batch_norms(model, observe(model, lambda: model(x.clone())))
+        result = fold_batch_norms(model, observe(model, (x,), lambda: model(x.clone())))
         return before, model(x.clone()), result
 
 
@@ -283,7 +283,7 @@ def test_a_convolution_whose_output_is_returned_keeps_it():
     model, x = trained(Returns()), normal(2, 3, 6, 6)
     with torch.no_grad():
         before = model(x)
-        assert fold_batch_norms(model, observe(model, lambda: model(x))) == []
+        assert fold_batch_norms(model, observe(model, (x,), lambda: model(x))) == []
         assert torch.equal(model(x)["before"], before["before"])
     _, report = to_xdnn(model, x)
     assert report.homogeneous
@@ -329,7 +329,7 @@ def test_norms_with_statistics_of_the_batch_or_in_training_are_never_folded():
     assert_left_alone(model, normal(2, 3, 6, 6), convertible=False)
     model = trained(nn.Sequential(conv(), nn.BatchNorm2d(3)))
     model[1].train()
-    flow = observe(model, lambda: model(normal(2, 3, 6, 6)))
+    flow = observe(model, (), lambda: model(normal(2, 3, 6, 6)))
     assert fold_batch_norms(model, flow) == []
 
 

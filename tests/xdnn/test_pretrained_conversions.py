@@ -72,7 +72,7 @@ def test_the_pretrained_network_sees_what_it_was_trained_to_see(lite0, photograp
 def test_folding_changes_no_prediction_on_any_photograph(lite0, photographs):
     x, _ = photographs
     model = copy.deepcopy(lite0)
-    folded = fold_batch_norms(model, observe(model, lambda: model(x[:1])))
+    folded = fold_batch_norms(model, observe(model, (x,), lambda: model(x[:1])))
     assert {each.norm for each in folded} == {p for p, m in lite0.named_modules() if isinstance(m, _BatchNorm)}
     with torch.no_grad():
         before, after = lite0(x), model(x)

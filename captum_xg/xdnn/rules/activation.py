@@ -13,7 +13,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from captum_xg.xdnn.layers import Clamp, HomogeneousGLU, Rectifier
+from captum_xg.xdnn.layers import Clamp, HomogeneousGLU, rectifier
 from captum_xg.xdnn.registry import Conversion, Place, Refusal, register_conversion
 
 SLOPE = 0.25
@@ -33,14 +33,10 @@ def activation(module: nn.Module, place: Place) -> Conversion | Refusal:
         left = float(module(torch.tensor([_FAR], dtype=torch.float64)))
     inplace = bool(getattr(module, "inplace", False))
     if abs(left) < 1e-2:
-        return Conversion(rectifier(place, inplace), "becomes max(x, 0), as it vanishes far to the left", after="ReLU")
+        relu = rectifier(overwritten=place.overwritten, inplace=inplace)
+        return Conversion(relu, "becomes max(x, 0), as it vanishes far to the left", after="ReLU")
     why = f"becomes x or x/4, whichever is larger, as it passes negative values on (down to {left:.3g})"
     return Conversion(nn.LeakyReLU(SLOPE, inplace), why, after=f"LeakyReLU({SLOPE})")
-
-
-def rectifier(place: Place, inplace: bool = False) -> nn.Module:
-    """Return max(x, 0) as a layer, one whose result may be overwritten where that happens."""
-    return Rectifier(inplace) if place.overwritten else nn.ReLU(inplace)
 
 
 @register_conversion(nn.Softshrink, nn.Hardshrink, nn.Tanhshrink, stage="activations")

@@ -8,9 +8,8 @@ from torch import nn
 from torchvision.ops import SqueezeExcitation
 
 from captum_xg.xdnn.extension import HomogeneousExtension
-from captum_xg.xdnn.layers import HomogeneousGate
+from captum_xg.xdnn.layers import HardGate, HomogeneousGate, rectifier
 from captum_xg.xdnn.registry import Conversion, Place, Refusal, register_conversion
-from captum_xg.xdnn.rules.activation import rectifier
 
 
 @register_conversion(SqueezeExcitation, stage="normalisation and gates")
@@ -24,12 +23,18 @@ def squeeze_and_excitation(module: SqueezeExcitation, place: Place) -> Conversio
     return Conversion(HomogeneousGate(module.avgpool, parts, radius), why)
 
 
-@register_conversion(nn.Sigmoid, nn.Hardsigmoid, stage="normalisation and gates")
+@register_conversion(nn.Sigmoid, nn.Hardsigmoid, HardGate, stage="normalisation and gates")
 def gate(module: nn.Module, place: Place) -> Conversion | Refusal:
     """A gate sees values scaled to their typical size; a sigmoid that is an activation becomes ReLU."""
+    if place.multiplies and 1 in place.dims:
+        return Refusal(
+            "is a gate of one number per example, which has no size apart from itself",
+            "Use a gate of several numbers, or HomogeneousExtension(model)",
+        )
     if place.multiplies:
         why = f"sees values scaled to root mean square {place.rms:.3g}, so that α does not move the gates"
         return Conversion(HomogeneousExtension(module, degree=0, norm="rms", radius=place.rms), why)
     if place.returned:
         return Refusal("turns the output into probabilities", "Leave it out and explain the logit before it")
-    return Conversion(rectifier(place), "becomes max(x, 0), as it vanishes far to the left", after="ReLU")
+    relu = rectifier(overwritten=place.overwritten)
+    return Conversion(relu, "becomes max(x, 0), as it vanishes far to the left", after="ReLU")

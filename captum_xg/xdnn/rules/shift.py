@@ -1,0 +1,72 @@
+"""Constants that are added in a forward, and normalisation of the input by fixed statistics."""
+
+from __future__ import annotations
+
+import math
+import operator
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torchvision.transforms import Normalize
+
+from captum_xg.xdnn.calls import FunctionCall
+from captum_xg.xdnn.layers import ChannelScale
+from captum_xg.xdnn.registry import Conversion, Place, Refusal, register_conversion
+
+
+@register_conversion(Normalize, stage="constants")
+def normalize(module: Normalize, place: Place) -> Conversion:
+    """The division by the standard deviation stays, the mean is not subtracted."""
+    scale = ChannelScale(1 / torch.as_tensor(module.std, dtype=torch.float32))
+    scale.weight.requires_grad_(False)
+    return Conversion(scale, "no longer subtracts the mean, and still divides by the standard deviation")
+
+
+@register_conversion(torch.add, torch.sub, torch.rsub, operator.add, operator.sub, stage="constants")
+def addition(call: FunctionCall, place: Place) -> Conversion | Refusal:
+    """A constant that is added or subtracted is dropped."""
+    kept = [position for position in (0, 1) if position not in call.constants]
+    if len(kept) != 1 or (call.literal(2, "alpha", 1) != 1 and kept != [0]):
+        return Refusal("adds two values that scale differently", "Bring the parts to one degree")
+    if place.divides:
+        return Conversion(Denominator(kept[0]), "drops a constant from a denominator; a quotient by zero is zero")
+    negated = (call.function in (torch.sub, operator.sub)) == (kept[0] == 1)
+    if call.function is torch.rsub:
+        negated = kept[0] == 0
+    elif call.function in (torch.add, operator.add):
+        negated = False
+    return Conversion(Kept(kept[0], negated), "drops a constant", after="the other operand")
+
+
+class Kept(nn.Module):
+    """Return one of the arguments, or its negative."""
+
+    def __init__(self, position: int, negated: bool) -> None:
+        super().__init__()
+        self.position = position
+        self.negated = negated
+
+    def forward(self, *arguments: Any) -> Any:
+        """Return the argument."""
+        return -arguments[self.position] if self.negated else arguments[self.position]
+
+    def extra_repr(self) -> str:
+        """Return which argument."""
+        return f"{self.position}, negated={self.negated}"
+
+
+class Denominator(nn.Module):
+    """Return one of the arguments, with infinity for zero: what is divided by it is then zero, and not 0/0.
+
+    It takes the place of x + eps, where eps was there to keep the quotient finite.
+    """
+
+    def __init__(self, position: int) -> None:
+        super().__init__()
+        self.position = position
+
+    def forward(self, *arguments: Any) -> Tensor:
+        """Return the argument."""
+        kept: Tensor = arguments[self.position]
+        return kept.masked_fill(kept == 0, math.inf)

@@ -1,0 +1,283 @@
+"""Forwards as they are found in the wild: converted rightly, or refused with a reason; never certified wrongly."""
+
+import dataclasses
+
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional as F
+from torchvision.transforms import Normalize
+
+from captum_xg import HomogeneousExtension, XGradient, certify, to_xdnn
+from captum_xg.errors import CaptumXGError, ConversionError
+
+
+class Net(nn.Module):
+    """Modules by name, and a forward as a function of self and input."""
+
+    def __init__(self, forward, **modules):
+        super().__init__()
+        self._run = forward
+        for name, module in modules.items():
+            setattr(self, name, module)
+
+    def forward(self, x):
+        return self._run(self, x)
+
+
+@pytest.fixture(autouse=True)
+def seed():
+    torch.manual_seed(0)
+
+
+def vectors(n=6, width=12):
+    return torch.randn(n, width)
+
+
+def images():
+    return torch.randn(4, 3, 16, 16)
+
+
+def assert_converted(model, x):
+    """Convert, and compare exact steps, homogeneity, independence of examples, and the value at zero with numbers."""
+    model = model.eval()
+    xdnn, report = to_xdnn(model, x)
+    assert report.homogeneous
+    assert report.certificate.degree == 1
+    assert report.exact_difference <= 1e-5
+    with torch.no_grad():
+        y = xdnn(x)
+        assert torch.isfinite(y).all()
+        for scale in (2.0**-10, 2.0**10):
+            torch.testing.assert_close(xdnn(scale * x), scale * y, rtol=1e-4, atol=1e-4 * scale * float(y.abs().max()))
+        torch.testing.assert_close(xdnn(x[:1]), y[:1], rtol=1e-4, atol=1e-5 * float(y.abs().max()) + 1e-7)
+        assert not xdnn(torch.zeros_like(x)).any()
+    return xdnn, report
+
+
+def refusal(model, x, *words, **options):
+    with pytest.raises(ConversionError) as error:
+        to_xdnn(model.eval(), x, **options)
+    for word in ("HomogeneousExtension", *words):
+        assert word in str(error.value)
+    return error.value.report
+
+
+class Optional(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.l, self.o = nn.Linear(12, 12), nn.Linear(12, 3)
+
+    def forward(self, x, bias=None, mask=None, features=False):
+        h = F.silu(self.l(x))
+        if bias is None:
+            h = h * 2
+        if mask is not None:
+            h = h * mask
+        if features:
+            return h
+        return F.linear(h, self.o.weight, bias)
+
+
+def test_arguments_that_are_not_passed_keep_their_defaults_in_a_recorded_forward():
+    _, report = assert_converted(Optional(), vectors())
+    assert any("recording" in note for note in report.notes)
+
+
+def test_arguments_that_are_passed_are_arguments_of_the_recorded_forward():
+    inner = Optional()
+    model = Net(lambda s, x: s.inner(x, None, (x > 0).to(x.dtype)), inner=inner)
+    assert_converted(model, vectors())
+
+
+class HardSwish(nn.Module):
+    def __init__(self, gate):
+        super().__init__()
+        self.gate, self.relu6 = gate, nn.ReLU6(inplace=True)
+
+    def forward(self, x):
+        return self.gate(self, x)
+
+
+BY_HAND = {
+    "relu6 function": lambda s, x: x * F.relu6(x + 3) / 6,
+    "relu6 function first": lambda s, x: F.relu6(3 + x) / 6 * x,
+    "relu6 module": lambda s, x: x * (s.relu6(x + 3) / 6),
+    "clamp": lambda s, x: x * torch.clamp(x + 3, 0, 6) / 6,
+    "clamp method": lambda s, x: x * (x + 3.0).clamp(0, 6) * (1 / 6),
+    "hardtanh": lambda s, x: x * F.hardtanh(x + 3, 0.0, 6.0) / 6,
+    "hardsigmoid": lambda s, x: x * F.hardsigmoid(x),
+    "sigmoid": lambda s, x: x * torch.sigmoid(1.702 * x),
+}
+
+
+@pytest.mark.parametrize("name", BY_HAND)
+def test_hand_written_gates_become_gates_of_degree_zero(name):
+    layers = [nn.Linear(12, 8), HardSwish(BY_HAND[name]), nn.Linear(8, 8), HardSwish(BY_HAND[name]), nn.Linear(8, 3)]
+    assert_converted(nn.Sequential(*layers), vectors())
+
+
+def test_gates_that_are_not_recognised_are_refused_and_not_certified_with_another_degree():
+    gated = Net(
+        lambda s, x: s.o((1 + torch.tanh(s.g(x))) * s.l(x)), g=nn.Linear(12, 8), l=nn.Linear(12, 8), o=nn.Linear(8, 3)
+    )
+    refusal(gated, vectors(), "degree 2", "register_conversion")
+
+
+def test_gates_that_are_used_by_a_matrix_product_are_gates():
+    attention = Net(
+        lambda s, x: torch.bmm(torch.sigmoid(s.g(x)).reshape(-1, 1, 4), s.l(x).reshape(-1, 4, 3)).flatten(1),
+        g=nn.Linear(12, 4), l=nn.Linear(12, 12),
+    )  # fmt: skip
+    assert_converted(attention, vectors())
+
+
+class GlobalResponseNorm(nn.Module):
+    def __init__(self, channels):
+        super().__init__()
+        self.g, self.b = nn.Parameter(torch.ones(1, channels, 1, 1)), nn.Parameter(torch.zeros(1, channels, 1, 1))
+
+    def forward(self, x):
+        size = torch.norm(x, p=2, dim=(2, 3), keepdim=True)
+        return self.g * (x * (size / (size.mean(1, keepdim=True) + 1e-6))) + self.b + x
+
+
+class PixelNorm(nn.Module):
+    def forward(self, x):
+        return x * torch.rsqrt(x.pow(2).mean((1, 2, 3), keepdim=True) + 1e-8) * x.abs().mean((1, 2, 3), keepdim=True)
+
+
+class RootNorm(nn.Module):
+    def forward(self, x):
+        return x / torch.sqrt(x.pow(2).mean(1, keepdim=True) + 1e-8) * x.abs().mean((1, 2, 3), keepdim=True)
+
+
+@pytest.mark.parametrize("norm", [GlobalResponseNorm(8), PixelNorm(), RootNorm()], ids=lambda n: type(n).__name__)
+def test_an_eps_that_is_dropped_from_a_denominator_leaves_no_division_by_zero(norm):
+    model = nn.Sequential(nn.Conv2d(3, 8, 3), norm, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 2))
+    x = images()
+    xdnn, _ = assert_converted(model, x)
+    x[1] = 0
+    x[2, :, :8] = 0
+    x.requires_grad_()
+    y = xdnn(x)
+    (gradient,) = torch.autograd.grad(y.sum(), x)
+    assert torch.isfinite(y).all()
+    assert torch.isfinite(gradient).all()
+
+
+def test_a_result_that_is_not_finite_where_the_original_is_is_refused():
+    logarithm = Net(lambda s, x: s.o(torch.exp(torch.log(s.l(x).abs() + 1e-3))), l=nn.Linear(12, 8), o=nn.Linear(8, 3))
+    with pytest.raises(CaptumXGError):
+        to_xdnn(logarithm.eval(), vectors())
+    cosine = Net(lambda s, x: s.l(x) * s.l(x) / s.l(x).abs().sum(1, keepdim=True), l=nn.Linear(12, 8))
+    refusal(cosine, vectors(), "not finite where its input is zero")
+
+
+@pytest.mark.parametrize("where", ["root", "activation"])
+def test_hooks_are_not_lost_without_a_word(where):
+    model = Net(lambda s, x: s.o(F.silu(s.l(x))), l=nn.Linear(12, 12, bias=False), o=nn.Linear(12, 3, bias=False))
+    if where == "activation":
+        model = nn.Sequential(nn.Linear(12, 8), nn.SiLU(), nn.Linear(8, 3))
+        model[1].register_forward_hook(lambda module, inputs, output: 3.0 * output)
+    else:
+        model.register_forward_hook(lambda module, inputs, output: 3.0 * output)
+    refusal(model, vectors(), "hooks")
+
+
+@pytest.mark.parametrize("part", [nn.LayerNorm(12), nn.Sigmoid()], ids=str)
+def test_norms_and_gates_that_take_another_dimension_for_the_batch_are_refused(part):
+    def forward(s, x):
+        h = s.l(x.transpose(0, 1))
+        h = s.part(h) if isinstance(part, nn.LayerNorm) else h * s.part(h)
+        return s.o(h.mean(0))
+
+    model = Net(forward, l=nn.Linear(12, 12), part=part, o=nn.Linear(12, 3))
+    refusal(model, torch.randn(4, 6, 12), "influence each other")
+
+
+def test_a_result_that_is_returned_in_an_object_is_not_folded_into():
+    @dataclasses.dataclass
+    class Output:
+        features: torch.Tensor
+
+    def forward(s, x):
+        h = s.conv(x)
+        return {"logits": s.o(F.relu(s.norm(h)).mean((2, 3))), "other": Output(h)}
+
+    model = Net(forward, conv=nn.Conv2d(3, 8, 3), norm=nn.BatchNorm2d(8), o=nn.Linear(8, 2)).eval()
+    nn.init.normal_(model.norm.running_mean)
+    nn.init.normal_(model.norm.weight)
+    xdnn, _ = to_xdnn(model, images(), output="logits")
+    bias = model.conv.bias[:, None, None]
+    with torch.no_grad():
+        torch.testing.assert_close(
+            xdnn(images() * 0 + 1)["other"].features, model(images() * 0 + 1)["other"].features - bias
+        )
+
+
+OUTPUTS = {
+    "two probabilities": lambda s, x: torch.cat([1 - torch.sigmoid(s.l(x)), torch.sigmoid(s.l(x))], 1),
+    "clamped": lambda s, x: torch.sigmoid(s.l(x)).clamp(1e-6, 1 - 1e-6),
+    "scaled": lambda s, x: torch.sigmoid(s.l(x)) * 255,
+    "as they are": lambda s, x: torch.sigmoid(s.l(x)),
+}
+
+
+@pytest.mark.parametrize("name", OUTPUTS)
+def test_probabilities_in_the_output_are_not_rewritten(name):
+    refusal(Net(OUTPUTS[name], l=nn.Linear(12, 2)), vectors(), "probabilities")
+
+
+def test_attributes_of_a_recorded_module_can_still_be_read():
+    class Child(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.scale, self.l = 2.5, nn.Linear(12, 12)
+
+        def forward(self, x):
+            return F.gelu(self.l(x))
+
+    assert_converted(Net(lambda s, x: s.o(s.child(x) * s.child.scale), child=Child(), o=nn.Linear(12, 3)), vectors())
+
+
+def test_a_linear_layer_with_a_forward_that_computes_with_its_bias_is_converted():
+    class Halved(nn.Linear):
+        def forward(self, x):
+            return F.linear(x, self.weight * 0.5, self.bias * 0.5)
+
+    assert_converted(nn.Sequential(Halved(12, 8), nn.ReLU(), nn.Linear(8, 3)), vectors())
+
+
+def test_normalisation_of_the_input_keeps_its_scale():
+    model = nn.Sequential(
+        Normalize([0.5, 0.4, 0.3], [0.2, 0.3, 0.4]), nn.Conv2d(3, 4, 3), nn.Flatten(), nn.Linear(784, 2)
+    )
+    assert_converted(model, images())
+
+
+def test_a_gate_of_one_number_per_example_is_refused_as_such():
+    model = Net(lambda s, x: torch.sigmoid(s.g(x).squeeze(1))[:, None] * s.l(x), g=nn.Linear(12, 1), l=nn.Linear(12, 3))
+    refusal(model, vectors(), "one number per example")
+
+
+def test_what_is_overwritten_behind_an_activation_has_a_gradient():
+    class Block(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.c, self.a = nn.Conv2d(3, 3, 3, padding=1), nn.SiLU()
+
+        def forward(self, x):
+            y = self.a(self.c(x))
+            y += x
+            return y.mean((2, 3))
+
+    xdnn, _ = assert_converted(Block(), images())
+    assert XGradient(xdnn).attribute(images(), target=0).isfinite().all()
+
+
+def test_a_refused_model_has_an_extension_that_is_certified():
+    model = nn.Sequential(nn.TransformerEncoderLayer(12, 2, batch_first=True), nn.Linear(12, 3)).eval()
+    x = torch.randn(4, 5, 12)
+    refusal(model, x, "0 (TransformerEncoderLayer)")
+    assert certify(HomogeneousExtension(model), x).degree == 1
