@@ -48,8 +48,9 @@ def to_xdnn(
             ``report.homogeneous`` says what it is.
 
     Returns:
-        The converted copy, in evaluation mode, and the :class:`~captum_xg.xdnn.report.ConversionReport`. Changed
-        forwards are :class:`torch.fx.GraphModule`; all other modules keep class, path and names of parameters.
+        The converted copy, in evaluation mode, and the :class:`~captum_xg.xdnn.report.ConversionReport`. Forwards in
+        which functional calls were replaced are recordings (:class:`torch.fx.GraphModule`). The parameters of extended
+        norms and gates lie under ``….model``; all other modules keep class, path and names of parameters.
 
     Raises:
         ConversionError: If the result could not be certified (with ``.report``), the model cannot be copied, or does
@@ -72,6 +73,13 @@ def to_xdnn(
     if not example_inputs:
         raise InputError(f"{WHERE}: no example inputs. Pass one tensor of shape (N, …) for each input of the model.")
     first = example_inputs[0] if len(example_inputs) == 1 and isinstance(example_inputs[0], tuple) else example_inputs
+    for i, x in enumerate(first):
+        if isinstance(x, Tensor) and not x.dtype.is_floating_point:
+            raise InputError(
+                f"{WHERE}: example input {i} is {x.dtype}. Whole numbers, such as indices of embeddings, cannot be "
+                "scaled. Pass what can be (the embedded vectors, to the part of the model that follows), and indices "
+                "and masks as additional_forward_args."
+            )
     inputs = format_inputs(first, WHERE)
     require_evaluation_mode(model, WHERE)
     with torch.inference_mode(False), nothing_left_behind(model, inputs[0].device):

@@ -276,6 +276,12 @@ def test_what_is_overwritten_behind_an_activation_has_a_gradient():
     assert XGradient(xdnn).attribute(images(), target=0).isfinite().all()
 
 
+def test_whole_numbers_are_refused_as_inputs_with_a_way_out():
+    model = nn.Sequential(nn.Embedding(9, 12), nn.Flatten(), nn.Linear(36, 3)).eval()
+    with pytest.raises(CaptumXGError, match="additional_forward_args"):
+        to_xdnn(model, torch.zeros(2, 3, dtype=torch.long))
+
+
 def test_a_refused_model_has_an_extension_that_is_certified():
     model = nn.Sequential(nn.TransformerEncoderLayer(12, 2, batch_first=True), nn.Linear(12, 3)).eval()
     x = torch.randn(4, 5, 12)
