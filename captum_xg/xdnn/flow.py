@@ -109,6 +109,7 @@ class _Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
         # What came from the result of a module through operations on single numbers, and what is a root of it.
         self._origins: WeakKeyDictionary[torch.UntypedStorage, frozenset[str]] = WeakKeyDictionary()
         self._roots: WeakKeyDictionary[torch.UntypedStorage, str] = WeakKeyDictionary()
+        self._written_by: WeakKeyDictionary[torch.UntypedStorage, str] = WeakKeyDictionary()
         self._measuring = False
 
     def __torch_dispatch__(
@@ -127,6 +128,8 @@ class _Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
                 self._flow._followers.setdefault(source, set()).add(inside)
                 self._operation(source).add(func._schema.name)
         self._note_role(name, args, tensors)
+        if func._schema.name.endswith("_") and tensors:
+            self._written_by[tensors[0].untyped_storage()] = inside
         origins = frozenset().union(*map(self.origins, tensors)) if name in _ON_NUMBERS else frozenset()
         carried = all(self.origins(t) for t in tensors if self._depends(t))
         root = self.source(tensors[0]) if name in _ROOTS and tensors else None
@@ -224,7 +227,12 @@ class _Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
                 return
             # A container's result is that of the last module in it, which is the more telling name.
             container = next(module.children(), None) is not None
-            if not (container and self._known(output)):
+            # What a layer hands on as it came in, as dropout does here, is still the result of the one before.
+            handed_on = self._written_by.get(output.untyped_storage()) != path and any(
+                isinstance(t, Tensor) and has_storage(t) and t.untyped_storage() is output.untyped_storage()
+                for t in args
+            )
+            if not ((container or handed_on) and self._known(output)):
                 self._results[output.untyped_storage()] = (path, output.shape)
 
         return leave

@@ -114,7 +114,7 @@ def _uses(model: nn.Module) -> dict[int, int]:
 
 def _touched(module: nn.Module, uses: dict[int, int]) -> bool:
     """Return whether there is more to a module than its class and its own parameters."""
-    shared = any(p is not None and uses[id(p)] > 1 for p in module._parameters.values())
+    shared = any(p is not None and uses.get(id(p), 1) > 1 for p in module._parameters.values())
     return shared or has_hooks(module) or is_parametrized(module)
 
 

@@ -347,3 +347,8 @@ def test_a_conversion_of_any_convolution_and_norm_is_certified_and_folds_what_it
     assert report.exact_difference <= 1e-12
     with torch.no_grad():
         assert torch.equal(xdnn(4 * x), 4 * xdnn(x))
+
+
+def test_a_layer_takes_in_the_norm_before_it_and_the_norm_after_it():
+    model = trained(nn.Sequential(nn.BatchNorm2d(2), nn.Conv2d(2, 4, 3, bias=False), nn.BatchNorm2d(4), nn.ReLU()))
+    assert_exactly_folded(model, normal(3, 2, 6, 6), ["0", "2"])

@@ -59,14 +59,15 @@ def build(name, seed=0, **options):
             nn.init.normal_(parameter, std=spread)
         if isinstance(module, (_BatchNorm, nn.LayerNorm)):
             nn.init.uniform_(module.weight, 0.5, 1.5)
-    for (
-        module
-    ) in model.modules():  # otherwise deep networks with gates are chaotic: rounding alone changes their outputs
+    # Otherwise deep networks with gates are chaotic: rounding alone changes their outputs.
+    blocks = sum(isinstance(module, (MBConv, FusedMBConv)) for module in model.modules())
+    for module in model.modules():
         if isinstance(module, SqueezeExcitation):
             for layer in (module.fc1, module.fc2):
                 nn.init.normal_(layer.weight, std=0.3 * layer.in_channels**-0.5)
         if isinstance(module, (MBConv, FusedMBConv)):
-            module.block[-1][1].weight.data /= 20
+            for parameter in (module.block[-1][1].weight, *([module.block[-1][1].bias] if blocks >= 50 else [])):
+                parameter.data /= 20 if blocks < 50 else 1000
     run_in(model, images(name, seed + 100, 4))
     return model
 
