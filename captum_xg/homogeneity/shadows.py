@@ -13,6 +13,7 @@ from weakref import WeakKeyDictionary, WeakSet
 
 import torch
 from torch import Tensor
+from torch.multiprocessing.reductions import StorageWeakRef
 from torch.utils.weak import WeakIdKeyDictionary
 
 from captum_xg.homogeneity.degree import CONSTANT, ZERO, Reason, Scaling, sum_of
@@ -89,6 +90,7 @@ class Shadows:
         self._without_storage: WeakIdKeyDictionary = WeakIdKeyDictionary()  # sparse and the like: no views to follow
         self._writes: WeakKeyDictionary[torch.UntypedStorage, int] = WeakKeyDictionary()
         self._foreign: WeakSet[torch.UntypedStorage] = WeakSet()
+        self._places: dict[int, tuple[int, torch.device, StorageWeakRef]] = {}
 
     def writes(self, tensor: Tensor) -> int:
         """Return how often the memory that a tensor lies in has been written to."""
@@ -109,10 +111,17 @@ class Shadows:
         self._foreign.add(storage)  # asked once for each parameter
         start, end = storage.data_ptr(), storage.data_ptr() + storage.nbytes()
         return any(
-            known.data_ptr() < end and start < known.data_ptr() + known.nbytes()
-            for known in list(self._shadows)
-            if known.device == storage.device and known.nbytes()
+            place < end and start < place + size and device == storage.device and not alive.expired()  # type: ignore[no-untyped-call]
+            for place, (size, device, alive) in self._places.items()
         )
+
+    def _note_place(self, storage: torch.UntypedStorage) -> None:
+        try:
+            place = storage.data_ptr()
+        except RuntimeError:  # of tensors that only wrap others
+            return
+        # Not by Python's weak references: what these give back may be a storage that is gone already.
+        self._places[place] = (storage.nbytes(), storage.device, StorageWeakRef(storage))  # type: ignore[no-untyped-call]
 
     def read(self, tensor: Tensor) -> Value:
         """Return the scaling of a tensor; memory that nothing is known of holds constants."""
@@ -145,7 +154,9 @@ class Shadows:
         """Set the scaling of a new tensor and of all of its memory."""
         if not has_storage(tensor):
             self._without_storage[tensor] = self.palette.together(value)
-        elif isinstance(value, Scaling):
+            return
+        self._note_place(tensor.untyped_storage())
+        if isinstance(value, Scaling):
             self._shadows[tensor.untyped_storage()] = _Shadow(value)
         else:
             self._shadows[tensor.untyped_storage()] = _Shadow(ZERO)

@@ -50,8 +50,9 @@ class Flow:
         return None if path in self._returned else _single(self._followers.get(path, set()))
 
     def multiplies(self, path: str) -> bool:
-        """Return whether the result of a module is multiplied with something that depends on the input."""
-        return "multiplies" in self._operations.get(path, ())
+        """Return whether all that is done with a module's result is to multiply with it what depends on the input."""
+        operations = self._operations.get(path, set())
+        return "multiplies" in operations and "serves otherwise" not in operations
 
     def divides(self, path: str) -> bool:
         """Return whether something is divided by the result of a module, or by its root."""
@@ -93,6 +94,11 @@ _ON_NUMBERS = (
     *("cat", "stack", "clone", "_to_copy", "logit"),
 )
 """Operations that bring the output from what a layer returned to what the model does, number by number."""
+
+_VIEWS = (
+    *("view", "_unsafe_view", "expand", "unsqueeze", "squeeze", "permute", "transpose", "t", "alias", "detach"),
+    *("slice", "select", "split", "split_with_sizes", "unbind", "as_strided", "_reshape_alias", "native_dropout"),
+)
 
 
 class _Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
@@ -149,7 +155,11 @@ class _Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
     def _note_role(self, name: str, args: tuple[Any, ...], tensors: list[Tensor]) -> None:
         """Note whose result is a factor beside something that depends on the input, or a denominator."""
         dependent = [t for t in tensors if self._depends(t)]
-        for tensor in dependent if name in _PRODUCTS and len(dependent) > 1 else []:
+        multiplied = name in _PRODUCTS and len(dependent) > 1
+        for tensor in [] if multiplied or name in _ON_NUMBERS or name in _VIEWS else tensors:
+            if (source := self.source(tensor)) is not None:
+                self._operation(source).add("serves otherwise")
+        for tensor in dependent if multiplied else []:
             for source in self.origins(tensor):
                 self._operation(source).add("multiplies")
         below = args[1] if name in _QUOTIENTS else args[0] if name in ("reciprocal", "rsqrt") else None

@@ -28,7 +28,7 @@ class Place:
         module: Its path in the model.
         rms: Root mean square of its first input, per example, averaged over the examples; 1 if it did not run.
         inner_rms: The same of the modules inside of it, by their path in it.
-        multiplies: Its result is multiplied with something, as that of a gate is.
+        multiplies: All that is done with its result is to multiply what depends on the input, as with that of a gate.
         returned: Its result is what the model returns.
         overwritten: Its result is written to in place.
         divides: Something is divided by its result, or by the root of it.

@@ -287,3 +287,8 @@ def test_a_refused_model_has_an_extension_that_is_certified():
     x = torch.randn(4, 5, 12)
     refusal(model, x, "0 (TransformerEncoderLayer)")
     assert certify(HomogeneousExtension(model), x).degree == 1
+
+
+def test_a_sigmoid_that_feeds_layers_as_well_is_an_activation_and_no_gate():
+    gate = Net(lambda s, x: x * torch.sigmoid(s.up(F.relu(s.down(x)))), down=nn.Linear(8, 2), up=nn.Linear(2, 8))
+    assert_converted(nn.Sequential(nn.Linear(12, 8), nn.Sigmoid(), gate, nn.Linear(8, 3)), vectors())
