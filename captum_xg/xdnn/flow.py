@@ -14,6 +14,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from captum_xg.homogeneity.shadows import has_storage
+from captum_xg.xdnn.layers import HardGate
 
 
 class Flow:
@@ -95,6 +96,7 @@ _ON_NUMBERS = (
 )
 """Operations that bring the output from what a layer returned to what the model does, number by number."""
 
+_GATES = (nn.Sigmoid, nn.Hardsigmoid, HardGate)
 _VIEWS = (
     *("view", "_unsafe_view", "expand", "unsqueeze", "squeeze", "permute", "transpose", "t", "alias", "detach"),
     *("slice", "select", "split", "split_with_sizes", "unbind", "as_strided", "_reshape_alias", "native_dropout"),
@@ -115,6 +117,8 @@ class _Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
         # What came from the result of a module through operations on single numbers, and what is a root of it.
         self._origins: WeakKeyDictionary[torch.UntypedStorage, frozenset[str]] = WeakKeyDictionary()
         self._roots: WeakKeyDictionary[torch.UntypedStorage, str] = WeakKeyDictionary()
+        self._chains: WeakKeyDictionary[torch.UntypedStorage, str] = WeakKeyDictionary()
+        self._descent: WeakKeyDictionary[torch.UntypedStorage, frozenset[str]] = WeakKeyDictionary()
         self._written_by: WeakKeyDictionary[torch.UntypedStorage, str] = WeakKeyDictionary()
         self._measuring = False
 
@@ -139,13 +143,19 @@ class _Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
         origins = frozenset().union(*map(self.origins, tensors)) if name in _ON_NUMBERS else frozenset()
         carried = all(self.origins(t) for t in tensors if self._depends(t))
         root = self.source(tensors[0]) if name in _ROOTS and tensors else None
-        dependent = any(map(self._depends, tensors))
+        dependent = [t for t in tensors if self._depends(t)]
+        chain = self._chained(dependent[0]) if name in _ON_NUMBERS and len(dependent) == 1 else None
+        descent = frozenset().union(*map(self._descends, dependent))
         out = func(*args, **kwargs)
         for tensor in _tensors_in(out):
             if not has_storage(tensor):
                 continue
             if dependent:
                 self._dependent.add(tensor.untyped_storage())
+            if descent:
+                self._descent[tensor.untyped_storage()] = descent | self._descends(tensor)
+            if chain is not None:
+                self._chains[tensor.untyped_storage()] = chain
             if origins and carried and tensor.untyped_storage() not in self._results:
                 self._origins[tensor.untyped_storage()] = origins
             if root is not None:
@@ -160,8 +170,10 @@ class _Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
             if (source := self.source(tensor)) is not None:
                 self._operation(source).add("serves otherwise")
         for tensor in dependent if multiplied else []:
-            for source in self.origins(tensor):
-                self._operation(source).add("multiplies")
+            if (source := self._chained(tensor)) is not None:
+                # What is multiplied by something that it has gone into itself is no gate of it.
+                by_own = any(source in self._descends(other) for other in dependent if other is not tensor)
+                self._operation(source).add("serves otherwise" if by_own else "multiplies")
         below = args[1] if name in _QUOTIENTS else args[0] if name in ("reciprocal", "rsqrt") else None
         if isinstance(below, Tensor) and has_storage(below):
             root = self._roots.get(below.untyped_storage())
@@ -173,6 +185,14 @@ class _Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
     def _depends(self, tensor: Tensor) -> bool:
         return tensor.untyped_storage() in self._dependent
+
+    def _descends(self, tensor: Tensor) -> frozenset[str]:
+        """Return the gates whose result has gone into a tensor."""
+        return self._descent.get(tensor.untyped_storage(), frozenset())
+
+    def _chained(self, tensor: Tensor) -> str | None:
+        """Return the module whose result a tensor is, but for operations with constants."""
+        return self.source(tensor) or self._chains.get(tensor.untyped_storage())
 
     def origins(self, tensor: Tensor) -> frozenset[str]:
         """Return the modules whose result a tensor is, as it is or after operations on single numbers."""
@@ -244,6 +264,8 @@ class _Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
             )
             if not ((container or handed_on) and self._known(output)):
                 self._results[output.untyped_storage()] = (path, output.shape)
+            if isinstance(module, _GATES):
+                self._descent[output.untyped_storage()] = self._descends(output) | {path}
 
         return leave
 

@@ -292,3 +292,11 @@ def test_a_refused_model_has_an_extension_that_is_certified():
 def test_a_sigmoid_that_feeds_layers_as_well_is_an_activation_and_no_gate():
     gate = Net(lambda s, x: x * torch.sigmoid(s.up(F.relu(s.down(x)))), down=nn.Linear(8, 2), up=nn.Linear(2, 8))
     assert_converted(nn.Sequential(nn.Linear(12, 8), nn.Sigmoid(), gate, nn.Linear(8, 3)), vectors())
+
+
+@pytest.mark.parametrize("after", [nn.RMSNorm(8), nn.SiLU(), nn.Identity()], ids=str)
+def test_a_sigmoid_that_is_multiplied_with_what_came_from_it_is_an_activation(after):
+    residual = Net(lambda s, x: x + s.inner(x), inner=nn.Sequential(nn.Linear(8, 8), nn.Sigmoid()))
+    gate = Net(lambda s, x: x * torch.sigmoid(s.up(F.relu(s.down(x)))), down=nn.Linear(8, 2), up=nn.Linear(2, 8))
+    assert_converted(nn.Sequential(nn.Linear(12, 8), nn.Sigmoid(), after, nn.Linear(8, 3)), vectors())
+    assert_converted(nn.Sequential(nn.Linear(12, 8), residual, gate, nn.Linear(8, 3)), vectors())
