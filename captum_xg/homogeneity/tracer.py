@@ -292,7 +292,8 @@ class Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]
             self._notice_detours(tensor, self.shadows.palette.together(value))
         if not (recorded and tensor.requires_grad) and _differentiable(tensor):
             together = self.shadows.palette.together(before)
-            if together.depends_on_input and not together.stepwise and not _gradient_doubted(together):
+            wrong_already = any(reason.kind == "gradient" for reason in together.reasons)  # which stays, below
+            if together.depends_on_input and not together.stepwise and not wrong_already:
                 value = self._with(value, _OVERWRITTEN)
             elif has_storage(tensor) and tensor.untyped_storage() in self._in_graph:
                 # What was done behind autograd's back is not undone by doing it again.
