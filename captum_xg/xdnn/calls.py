@@ -15,11 +15,15 @@ from captum_xg.xdnn.layers import Clamp, HardGate
 from captum_xg.xdnn.registry import find_conversion
 
 
-def _dropout(p: float = 0.5, training: bool = True, inplace: bool = False) -> nn.Module:
-    """Return a layer that drops in training mode; the flag is what ``self.training`` was when it was recorded."""
-    if training:
-        raise TypeError("drops in evaluation mode as well")
-    return nn.Dropout(p, inplace)
+def _dropping(layer: Callable[..., nn.Module]) -> Callable[..., nn.Module]:
+    """Return what makes a layer that drops in training mode of the arguments of the function."""
+
+    def make(p: float = 0.5, training: bool = True, inplace: bool = False) -> nn.Module:
+        if training:  # the flag is what ``self.training`` was when it was recorded
+            raise TypeError("drops in evaluation mode as well")
+        return layer(p, inplace)
+
+    return make
 
 
 _AS_LAYER: dict[Any, Callable[..., nn.Module]] = {
@@ -43,7 +47,10 @@ _AS_LAYER: dict[Any, Callable[..., nn.Module]] = {
     torch.celu: nn.CELU,
     torch.sigmoid: nn.Sigmoid,
     torch.tanh: nn.Tanh,
-    F.dropout: _dropout,
+    F.dropout: _dropping(nn.Dropout),
+    F.dropout1d: _dropping(nn.Dropout1d),
+    F.dropout2d: _dropping(nn.Dropout2d),
+    F.dropout3d: _dropping(nn.Dropout3d),
     torch.clamp: Clamp,
     torch.clip: Clamp,
 }

@@ -103,12 +103,16 @@ class Examples:
 
     def _mixes(self, model: nn.Module) -> bool:
         """Return whether the first example's output changes with another example in the batch."""
-        try:
-            alone = self._first_output(model, *(torch.cat([x[:1], x[:1]]) for x in self._inputs))[:1]
-            beside = self._first_output(model, *(torch.cat([x[:1], 3 * x[:1]]) for x in self._inputs))[:1]
-        except Exception:  # models that take one batch size only, or have further arguments of another size
-            return False
-        return not relative_difference(alone, beside) <= _ROUNDING
+        # As many examples as were given, where the model takes no two: it may have arguments or views of that size.
+        for count in (2, max(2, len(self._inputs[0]))):
+            try:
+                same = tuple(x[:1].expand(count, *x.shape[1:]).clone() for x in self._inputs)
+                other = tuple(torch.cat([x[:1], 3 * x[1:]]) for x in same)
+                alone, beside = (self._first_output(model, *xs)[:1] for xs in (same, other))
+            except Exception:  # models that take another batch size only
+                continue
+            return not relative_difference(alone, beside) <= _ROUNDING
+        return False
 
     def share_of_constants(self, model: nn.Module) -> float | None:
         """Return the share of the predictions that constants carry, provided that nothing else breaks homogeneity."""

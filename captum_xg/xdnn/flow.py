@@ -111,14 +111,15 @@ class _Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self.sizes: dict[str, list[float]] = {}
         self._flow = flow
         self._running: list[str] = []
-        self._results: WeakKeyDictionary[torch.UntypedStorage, tuple[str, torch.Size]] = WeakKeyDictionary()
+        self._results: WeakKeyDictionary[torch.UntypedStorage, tuple[str, torch.Size, int]] = WeakKeyDictionary()
+        self._calls = 0
         self._owners: WeakKeyDictionary[torch.UntypedStorage, set[str]] = WeakKeyDictionary()
         self._dependent: WeakSet[torch.UntypedStorage] = WeakSet(x.untyped_storage() for x in inputs if has_storage(x))
         # What came from the result of a module through operations on single numbers, and what is a root of it.
         self._origins: WeakKeyDictionary[torch.UntypedStorage, frozenset[str]] = WeakKeyDictionary()
         self._roots: WeakKeyDictionary[torch.UntypedStorage, str] = WeakKeyDictionary()
-        self._chains: WeakKeyDictionary[torch.UntypedStorage, str] = WeakKeyDictionary()
-        self._descent: WeakKeyDictionary[torch.UntypedStorage, frozenset[str]] = WeakKeyDictionary()
+        self._chains: WeakKeyDictionary[torch.UntypedStorage, tuple[str, int]] = WeakKeyDictionary()
+        self._descent: WeakKeyDictionary[torch.UntypedStorage, frozenset[tuple[str, int]]] = WeakKeyDictionary()
         self._written_by: WeakKeyDictionary[torch.UntypedStorage, str] = WeakKeyDictionary()
         self._measuring = False
 
@@ -170,10 +171,10 @@ class _Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
             if (source := self.source(tensor)) is not None:
                 self._operation(source).add("serves otherwise")
         for tensor in dependent if multiplied else []:
-            if (source := self._chained(tensor)) is not None:
+            if (call := self._chained(tensor)) is not None:
                 # What is multiplied by something that it has gone into itself is no gate of it.
-                by_own = any(source in self._descends(other) for other in dependent if other is not tensor)
-                self._operation(source).add("serves otherwise" if by_own else "multiplies")
+                by_own = any(call in self._descends(other) for other in dependent if other is not tensor)
+                self._operation(call[0]).add("serves otherwise" if by_own else "multiplies")
         below = args[1] if name in _QUOTIENTS else args[0] if name in ("reciprocal", "rsqrt") else None
         if isinstance(below, Tensor) and has_storage(below):
             root = self._roots.get(below.untyped_storage())
@@ -186,13 +187,15 @@ class _Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
     def _depends(self, tensor: Tensor) -> bool:
         return tensor.untyped_storage() in self._dependent
 
-    def _descends(self, tensor: Tensor) -> frozenset[str]:
-        """Return the gates whose result has gone into a tensor."""
+    def _descends(self, tensor: Tensor) -> frozenset[tuple[str, int]]:
+        """Return the calls of gates whose result has gone into a tensor."""
         return self._descent.get(tensor.untyped_storage(), frozenset())
 
-    def _chained(self, tensor: Tensor) -> str | None:
-        """Return the module whose result a tensor is, but for operations with constants."""
-        return self.source(tensor) or self._chains.get(tensor.untyped_storage())
+    def _chained(self, tensor: Tensor) -> tuple[str, int] | None:
+        """Return the call of a module whose result a tensor is, but for operations with constants."""
+        chain = self._chains.get(tensor.untyped_storage())  # before the source: a lifted 1 - g is a module as well
+        known = self._known(tensor)
+        return chain if chain is not None or known is None else (known[0], known[2])
 
     def origins(self, tensor: Tensor) -> frozenset[str]:
         """Return the modules whose result a tensor is, as it is or after operations on single numbers."""
@@ -207,7 +210,7 @@ class _Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
         known = self._known(tensor)
         return None if known is None else known[0]
 
-    def _known(self, tensor: Any) -> tuple[str, torch.Size] | None:
+    def _known(self, tensor: Any) -> tuple[str, torch.Size, int] | None:
         if not isinstance(tensor, Tensor) or not has_storage(tensor):
             return None
         return self._results.get(tensor.untyped_storage())
@@ -262,10 +265,11 @@ class _Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
                 isinstance(t, Tensor) and has_storage(t) and t.untyped_storage() is output.untyped_storage()
                 for t in args
             )
+            self._calls += 1
             if not ((container or handed_on) and self._known(output)):
-                self._results[output.untyped_storage()] = (path, output.shape)
+                self._results[output.untyped_storage()] = (path, output.shape, self._calls)
             if isinstance(module, _GATES):
-                self._descent[output.untyped_storage()] = self._descends(output) | {path}
+                self._descent[output.untyped_storage()] = self._descends(output) | {(path, self._calls)}
 
         return leave
 

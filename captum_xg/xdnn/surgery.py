@@ -6,8 +6,11 @@ from torch import nn
 
 
 def replace_module(model: nn.Module, old: nn.Module, new: nn.Module) -> None:
-    """Put a module in the place of another wherever that stands."""
+    """Put a module in the place of another wherever that stands, but inside of the new one, which may hold the old."""
+    inside = set(new.modules())
     for parent in list(model.modules()):
+        if parent in inside:
+            continue
         for name, child in list(parent._modules.items()):
             if child is old:
                 setattr(parent, name, new)

@@ -300,3 +300,88 @@ def test_a_sigmoid_that_is_multiplied_with_what_came_from_it_is_an_activation(af
     gate = Net(lambda s, x: x * torch.sigmoid(s.up(F.relu(s.down(x)))), down=nn.Linear(8, 2), up=nn.Linear(2, 8))
     assert_converted(nn.Sequential(nn.Linear(12, 8), nn.Sigmoid(), after, nn.Linear(8, 3)), vectors())
     assert_converted(nn.Sequential(nn.Linear(12, 8), residual, gate, nn.Linear(8, 3)), vectors())
+
+
+class Highway(nn.Module):
+    def __init__(self, sigmoid=None):
+        super().__init__()
+        self.g, self.h, self.sigmoid = nn.Linear(12, 12), nn.Linear(12, 12), sigmoid
+
+    def forward(self, x):
+        g = torch.sigmoid(self.g(x)) if self.sigmoid is None else self.sigmoid(self.g(x))
+        return g * F.relu(self.h(x)) + (1 - g) * x
+
+
+def test_the_carry_gate_of_a_highway_stays_one_minus_the_gate():
+    highway = Highway()
+    nn.init.zeros_(highway.g.bias)
+    nn.init.zeros_(highway.h.bias)
+    x = vectors(64)
+    _, report = assert_converted(nn.Sequential(highway, nn.Linear(12, 3, bias=False)), x)
+    assert not any("sub" in change.module for change in report.changes)
+    assert report.agreement[-1].correlation > 0.9
+
+
+def test_a_sigmoid_in_two_places_is_a_gate_in_both():
+    shared = nn.Sigmoid()
+    assert_converted(nn.Sequential(Highway(shared), Highway(shared), nn.Linear(12, 3)), vectors())
+
+
+@pytest.mark.parametrize("by", ["1 + g", "1 - g", "1 - g, negated", "clamped"])
+def test_gates_that_constants_were_added_to_are_gates(by):
+    def forward(s, x):
+        h, g = s.l(x), torch.sigmoid(s.g(x))
+        return s.o(h * {"1 + g": 1 + g, "1 - g": 1 - g, "1 - g, negated": -g + 1, "clamped": g.clamp(0.1, 0.9)}[by])
+
+    assert_converted(Net(forward, l=nn.Linear(12, 8), g=nn.Linear(12, 8), o=nn.Linear(8, 3)), vectors())
+
+
+def test_a_recorded_forward_may_contain_a_recorded_one():
+    inner = Net(lambda s, x: x * torch.sigmoid(x) + 0.1)
+    outer = Net(
+        lambda s, x: s.o(s.h(s.l(x)) * torch.sigmoid(s.l(x)) + 1), l=nn.Linear(12, 8), h=inner, o=nn.Linear(8, 3)
+    )
+    to_xdnn(outer.eval(), vectors(), strict=False)
+    gated = Net(lambda s, x: s.o(s.h(s.l(x)) + 1), l=nn.Linear(12, 8), h=inner, o=nn.Linear(8, 3))
+    assert_converted(gated, vectors())
+
+
+def test_examples_that_influence_each_other_are_noticed_with_further_arguments_too():
+    class Masked(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.i, self.n, self.o = nn.Linear(6, 8, bias=False), nn.LayerNorm(8), nn.Linear(8, 5, bias=False)
+
+        def forward(self, x, mask):
+            return self.o((self.n(self.i(x).transpose(0, 1)) * mask.T[:, :, None]).sum(0))
+
+    with pytest.raises(ConversionError, match="influence each other"):
+        to_xdnn(Masked().eval(), torch.randn(6, 4, 6), additional_forward_args=torch.ones(6, 4))
+
+
+def test_a_constant_that_is_dropped_keeps_the_shape_of_the_sum():
+    c = torch.randn(4, 8)
+    model = Net(
+        lambda s, x: s.o((s.l(x)[:, None] + c).sum(1)), l=nn.Linear(12, 8, bias=False), o=nn.Linear(8, 3, bias=False)
+    )
+    xdnn, _ = assert_converted(model, vectors())
+    x = vectors()
+    with torch.no_grad():
+        torch.testing.assert_close(xdnn(x), model.o(4 * model.l(x)))
+    scaled = Net(lambda s, x: s.o(torch.add(s.l(x), 1, alpha=2)), l=nn.Linear(12, 8), o=nn.Linear(8, 3))
+    assert_converted(scaled, vectors())
+
+
+def test_dropout_by_a_function_still_drops_in_training():
+    class Dropping(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.l, self.o = nn.Linear(12, 64), nn.Linear(64, 3)
+
+        def forward(self, x):
+            h = F.dropout1d(F.gelu(self.l(x))[:, :, None], 0.5, self.training)
+            return self.o(h[:, :, 0])
+
+    xdnn, _ = assert_converted(Dropping(), vectors())
+    xdnn.train()
+    assert not torch.equal(xdnn(torch.ones(1, 12)), xdnn(torch.ones(1, 12)))

@@ -27,7 +27,8 @@ def normalize(module: Normalize, place: Place) -> Conversion:
 def addition(call: FunctionCall, place: Place) -> Conversion | Refusal:
     """A constant that is added or subtracted is dropped."""
     kept = [position for position in (0, 1) if position not in call.constants]
-    if len(kept) != 1 or (call.literal(2, "alpha", 1) != 1 and kept != [0]):
+    multiplied = 0 if call.function is torch.rsub else 1  # by alpha
+    if len(kept) != 1 or (call.literal(2, "alpha", 1) != 1 and kept == [multiplied]):
         return Refusal("adds two values that scale differently", "Bring the parts to one degree")
     if place.divides:
         return Conversion(Denominator(kept[0]), "drops a constant from a denominator; a quotient by zero is zero")
@@ -47,9 +48,10 @@ class Kept(nn.Module):
         self.position = position
         self.negated = negated
 
-    def forward(self, *arguments: Any) -> Any:
-        """Return the argument."""
-        return -arguments[self.position] if self.negated else arguments[self.position]
+    def forward(self, *arguments: Any, alpha: float = 1) -> Any:
+        """Return the argument, in the shape that the sum had."""
+        kept = _in_shape_of_sum(arguments, self.position)
+        return -kept if self.negated else kept
 
     def extra_repr(self) -> str:
         """Return which argument."""
@@ -66,7 +68,15 @@ class Denominator(nn.Module):
         super().__init__()
         self.position = position
 
-    def forward(self, *arguments: Any) -> Tensor:
+    def forward(self, *arguments: Any, alpha: float = 1) -> Tensor:
         """Return the argument."""
-        kept: Tensor = arguments[self.position]
+        kept: Tensor = _in_shape_of_sum(arguments, self.position)
         return kept.masked_fill(kept == 0, math.inf)
+
+
+def _in_shape_of_sum(arguments: tuple[Any, ...], position: int) -> Any:
+    kept, constant = arguments[position], arguments[1 - position]
+    if not isinstance(kept, Tensor) or not isinstance(constant, Tensor):
+        return kept
+    shape = torch.broadcast_shapes(kept.shape, constant.shape)  # type: ignore[no-untyped-call]
+    return kept if kept.shape == shape else kept.expand(shape).clone()
