@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import importlib
-import pkgutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, TypeAlias
 
+from captum_xg._loading import import_files
 from captum_xg.homogeneity.degree import Scaling
 
 if TYPE_CHECKING:
@@ -117,6 +116,4 @@ def rules() -> dict[str, Entry]:
 @lru_cache(maxsize=1)
 def load_rules() -> None:
     """Import every file of rules."""
-    package = importlib.import_module("captum_xg.homogeneity.rules")
-    for file in sorted(pkgutil.iter_modules(package.__path__), key=lambda file: file.name):
-        importlib.import_module(f"{package.__name__}.{file.name}")
+    import_files("captum_xg.homogeneity.rules")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import operator
 from collections.abc import Callable, Collection, Mapping
-from typing import Any
+from typing import Any, TypeAlias
 
 import torch
 import torch.nn.functional as F
@@ -142,15 +142,11 @@ def lift_calls(module: nn.Module, passed: Collection[str]) -> tuple[fx.GraphModu
         given = node.op == "placeholder" and node.target not in kept
         if given or (inputs and not _about_shape(node)):
             dependent.add(node)
-        if inputs and (gated := _hard_gate(node, root)) is not None:
-            name = _free_name(root, gated[0])
-            root.add_submodule(name, gated[0].train(module.training))
-            node.op, node.target, node.args, node.kwargs = "call_module", name, (gated[1],), {}
-            lifted.append(name)
+        if not inputs:
             continue
-        if node.op not in ("call_function", "call_method") or not inputs:
-            continue
-        made = _as_module(node, dependent)
+        made = _hard_gate(node, root)
+        if made is None and node.op in ("call_function", "call_method"):
+            made = _as_module(node, dependent)
         if made is None:
             continue
         call, arguments, named = made
@@ -183,7 +179,10 @@ def inline_calls(root: fx.GraphModule, names: list[str]) -> None:
     root.recompile()
 
 
-def _as_module(node: fx.Node, dependent: set[fx.Node]) -> tuple[nn.Module, tuple[Any, ...], dict[str, Any]] | None:
+_Made: TypeAlias = "tuple[nn.Module, tuple[Any, ...], dict[str, Any]]"
+
+
+def _as_module(node: fx.Node, dependent: set[fx.Node]) -> _Made | None:
     """Return a module that does what a node does, and what it is called with; None if no conversion could want it."""
     written = getattr(torch.Tensor, node.target, None) if isinstance(node.target, str) else node.target
     function = _SAME.get(written, written)
@@ -205,8 +204,8 @@ def _as_module(node: fx.Node, dependent: set[fx.Node]) -> tuple[nn.Module, tuple
     return FunctionCall(written, constants, literals), node.args, dict(node.kwargs)
 
 
-def _hard_gate(node: fx.Node, root: nn.Module) -> tuple[nn.Module, fx.Node] | None:
-    """Return what computes relu6(x + 3), and x, if that is what a node does: a hard sigmoid written by hand."""
+def _hard_gate(node: fx.Node, root: nn.Module) -> _Made | None:
+    """Return a module for relu6(x + 3), and x, if that is what a node does: a hard sigmoid written by hand."""
     module = root.get_submodule(str(node.target)) if node.op == "call_module" else None
     written = getattr(torch.Tensor, str(node.target), None) if node.op == "call_method" else node.target
     bounds = (*node.args[1:], *(value for name, value in node.kwargs.items() if name != "inplace"))
@@ -223,7 +222,7 @@ def _hard_gate(node: fx.Node, root: nn.Module) -> tuple[nn.Module, fx.Node] | No
     if not is_sum or 3 not in added.args or len(added.args) != 2 or added.kwargs:
         return None
     x = added.args[0] if added.args[1] == 3 else added.args[1]
-    return (HardGate(), x) if isinstance(x, fx.Node) else None
+    return (HardGate(), (x,), {}) if isinstance(x, fx.Node) else None
 
 
 def _about_shape(node: fx.Node) -> bool:

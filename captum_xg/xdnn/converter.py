@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import TypeVar
 
 from torch import Tensor, nn
 
 from captum_xg.errors import CaptumXGError, ConversionError
-from captum_xg.homogeneity.certificate import Certificate
+from captum_xg.homogeneity.certificate import Certificate, Violation
 from captum_xg.homogeneity.certify import Output
 from captum_xg.xdnn.agreement import Agreement, compare, relative_difference
 from captum_xg.xdnn.calls import FunctionCall
@@ -143,10 +143,11 @@ class Converter:
         self._certificate = self._certified()
 
     def _fold(self) -> None:
-        before = self._outputs("before batch norms are folded")
         folded = fold_batch_norms(self.model, self._examples.observed(self.model))
-        change = relative_difference(before, self._outputs("after batch norms were folded"))
-        if folded and not change <= _ROUNDING:
+        if not folded:
+            return
+        change = relative_difference(self._reference, self._outputs("after batch norms were folded"))
+        if not change <= _ROUNDING:
             for each in reversed(folded):
                 each.undo()
             self._notes.append(
@@ -174,24 +175,25 @@ class Converter:
         """Turn functional calls into modules wherever a forward of the user's own breaks homogeneity."""
         while True:
             modules = dict(self.model.named_modules())
-            found = False
-            for violation in [*self._certificate.violations, *self._certificate.unsupported]:
-                path, module = violation.module, modules.get(violation.module)
-                if module is None or self._owner(path, modules) is not None:
-                    continue
-                if self._recordings.tried(path) or self._finished(path):
-                    continue
-                found = self._lift_one(path, module) or found
-            if not found:
+            paths = [
+                path
+                for path in dict.fromkeys(violation.module for violation in self._findings())
+                if path in modules and self._owner(path, modules) is None
+                if not (self._recordings.tried(path) or self._finished(path))
+            ]
+            if not paths:
+                return
+            before = self._outputs("before forwards are recorded")
+            passed = self._examples.observed(self.model).passed
+            recorded = [self._lift_one(path, modules[path], passed.get(path, ()), before) for path in paths]
+            if not any(recorded):
                 return
             self._certificate = self._certified()
             flow = self._examples.observed(self.model)
             flow.rms.update(self._flow.rms)  # the sizes of the original, where there are any
             self._flow = flow
 
-    def _lift_one(self, path: str, module: nn.Module) -> bool:
-        before = self._outputs("before a forward is recorded")
-        passed = self._examples.observed(self.model).passed.get(path, ())
+    def _lift_one(self, path: str, module: nn.Module, passed: Collection[str], before: Tensor) -> bool:
         graph = self._recordings.record(path, module, passed)
         if graph is None:
             return False
@@ -210,7 +212,7 @@ class Converter:
     def _plan(self) -> list[_Planned]:
         modules = dict(self.model.named_modules())
         planned: dict[str, _Planned] = {}
-        for violation in [*self._certificate.violations, *self._certificate.unsupported]:
+        for violation in self._findings():
             owner = self._owner(violation.module, modules)
             if owner is None or owner.path in self._refused or self._finished(owner.path):
                 continue
@@ -236,8 +238,6 @@ class Converter:
         return any(path == done or path.startswith(f"{done}.") for done in self._done)
 
     def _apply(self, stage: Stage, planned: list[_Planned]) -> None:
-        if not planned:
-            return
         if stage == "constants" and self._constants_share is None:
             self._constants_share = self._examples.share_of_constants(self.model)
         count = 0
@@ -301,6 +301,9 @@ class Converter:
         replace_module(self.model, old, new)
         self._recordings.replaced(old, new)
 
+    def _findings(self) -> list[Violation]:
+        return [*self._certificate.violations, *self._certificate.unsupported]
+
     def _certified(self) -> Certificate:
         return self._run("when it is certified", self._examples.certificate_when_trained)
 
@@ -325,7 +328,7 @@ class Converter:
         modules = dict(self.model.named_modules())
         found: dict[str, Unconverted] = {}
         consequences: dict[str, Unconverted] = {}  # what was converted breaks nothing but for what comes in
-        for violation in [*self._certificate.violations, *self._certificate.unsupported]:
+        for violation in self._findings():
             owner = self._owner(violation.module, modules)
             refusal = None if owner is None else self._refused.get(owner.path)
             if owner is not None and refusal is not None:

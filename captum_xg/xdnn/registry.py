@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import importlib
-import pkgutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Literal, TypeAlias, get_args
 
 from torch import nn
+
+from captum_xg._loading import import_files
 
 Stage: TypeAlias = Literal["activations", "normalisation and gates", "constants"]
 """Conversions happen in this order, and the agreement with the original is measured after each."""
@@ -159,9 +159,7 @@ def find_conversion(kind: Kind) -> Entry | None:
 @lru_cache(maxsize=1)
 def load_rules() -> None:
     """Import every file of rules."""
-    package = importlib.import_module(_RULES)
-    for file in sorted(pkgutil.iter_modules(package.__path__), key=lambda file: file.name):
-        importlib.import_module(f"{package.__name__}.{file.name}")
+    import_files(_RULES)
 
 
 def _named(kind: Kind) -> str:
