@@ -385,3 +385,37 @@ def test_dropout_by_a_function_still_drops_in_training():
     xdnn, _ = assert_converted(Dropping(), vectors())
     xdnn.train()
     assert not torch.equal(xdnn(torch.ones(1, 12)), xdnn(torch.ones(1, 12)))
+
+
+def test_a_recording_that_does_something_else_is_not_used():
+    class Asking(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.l = nn.Linear(12, 3)
+
+        def forward(self, x):
+            h = F.gelu(self.l(x))
+            return 2 * h if isinstance(x, torch.Tensor) else h  # which no symbol of torch.fx is
+
+    refusal(Asking(), vectors(), "a recording of its forward by torch.fx does something else")
+
+
+def test_norms_whose_folding_would_change_the_outputs_are_left_and_everything_is_put_back(monkeypatch):
+    model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Flatten(), nn.Linear(784, 2)).eval()
+    nn.init.normal_(model[1].running_mean)
+    nn.init.normal_(model[1].weight)
+    monkeypatch.setattr("captum_xg.xdnn.converter._ROUNDING", -1.0)
+    xdnn, report = to_xdnn(model, images())
+    assert any("were not folded" in note for note in report.notes)
+    assert torch.equal(xdnn[0].weight, model[0].weight)
+    assert not any(change.stage == "batch norms" for change in report.changes)
+
+
+def test_a_gradient_that_is_not_finite_on_the_examples_is_said():
+    smooth = Net(
+        lambda s, x: s.o((s.l(x) + torch.sqrt(s.l(x) * s.l(x) + 0.1)) / 2), l=nn.Linear(12, 8), o=nn.Linear(8, 3)
+    )
+    x = vectors()
+    x[2] = 0
+    _, report = to_xdnn(smooth.eval(), x)
+    assert any("gradient is not finite" in note for note in report.notes)
