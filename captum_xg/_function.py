@@ -55,7 +55,7 @@ class ScalarFunction:
             raise TypeError(f"{where}: forward_func must be callable but is {type(forward_func).__name__}.")
         self.forward_func = forward_func
         self.additional = additional_arguments(additional_forward_args)
-        self.target: Target = _recordable(target)
+        self.target: Target = recordable(target)
         self.where = where
         self.first = first
         self._checked: torch.Size | None = None
@@ -174,7 +174,7 @@ def additional_arguments(additional_forward_args: object) -> tuple[Any, ...]:
     if additional_forward_args is None:
         return ()
     several = additional_forward_args if isinstance(additional_forward_args, tuple) else (additional_forward_args,)
-    return tuple(map(_recordable, several))
+    return tuple(map(recordable, several))
 
 
 def _handle(x: Tensor, connected: bool) -> Tensor:
@@ -190,7 +190,7 @@ def _handle(x: Tensor, connected: bool) -> Tensor:
     return x.detach().requires_grad_()
 
 
-def _recordable(value: Any) -> Any:
+def recordable(value: Any) -> Any:
     """Return tensors made in inference mode as copies that autograd may save, and anything else as it is."""
     if isinstance(value, Tensor) and value.is_inference():
         with torch.inference_mode(False):

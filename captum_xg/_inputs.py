@@ -12,10 +12,11 @@ from captum_xg.errors import BaselineError, InputError
 _FLOATING = (torch.float64, torch.float32, torch.bfloat16, torch.float16)
 
 
-def format_inputs(inputs: Any, where: str) -> tuple[Tensor, ...]:
+def format_inputs(inputs: Any, where: str, *, finite: bool = True) -> tuple[Tensor, ...]:
     """Return the inputs as a tuple of finite floating-point tensors with one common, positive number of examples.
 
-    Integers become the default floating dtype, as Integrated Gradients' interpolation makes them.
+    Integers become the default floating dtype, as Integrated Gradients' interpolation makes them. ``finite=False`` leaves
+    out the look at the numbers, for which an accelerator would be waited for.
 
     Raises:
         InputError: For anything that has no gradient or no Integrated Gradients: not a tensor, no batch dimension, an
@@ -25,7 +26,7 @@ def format_inputs(inputs: Any, where: str) -> tuple[Tensor, ...]:
     if not tensors:
         raise InputError(f"{where}: `inputs` is an empty tuple, so there is nothing to attribute to. Pass a tensor.")
     names = [f"inputs[{i}]" if isinstance(inputs, tuple) else "inputs" for i in range(len(tensors))]
-    formatted = tuple(_format_input(x, name, where) for x, name in zip(tensors, names, strict=True))
+    formatted = tuple(_format_input(x, name, where, finite) for x, name in zip(tensors, names, strict=True))
     for x, name in zip(formatted, names, strict=True):
         if x.shape[0] != formatted[0].shape[0]:
             raise InputError(
@@ -35,7 +36,7 @@ def format_inputs(inputs: Any, where: str) -> tuple[Tensor, ...]:
     return formatted
 
 
-def _format_input(x: Any, name: str, where: str) -> Tensor:
+def _format_input(x: Any, name: str, where: str, finite: bool) -> Tensor:
     if not isinstance(x, Tensor):
         raise InputError(
             f"{where}: `{name}` must be a torch.Tensor but is {type(x).__name__}. Convert it to a tensor, or pass "
@@ -50,7 +51,7 @@ def _format_input(x: Any, name: str, where: str) -> Tensor:
     if x.numel() == 0:
         raise InputError(f"{where}: `{name}` is empty (shape {tuple(x.shape)}), so there is nothing to explain.")
     if x.dtype in _FLOATING:
-        if not all_finite(x):
+        if finite and not all_finite(x):
             raise InputError(
                 f"{where}: `{name}` has NaN or infinity, first in example {first_not_finite(x)}; no attribution of it "
                 "is meaningful. Clean the data, for example with torch.nan_to_num."

@@ -58,6 +58,18 @@ class CrossExampleError(CaptumXGError, RuntimeError):
     """The value for one example depends on the other examples of the batch."""
 
 
+class PriorError(CaptumXGError, ValueError):
+    """A prior has no meaning for these attributions or arguments: wrong number of dimensions, a mask that does not fit."""
+
+
+class DisconnectedAttributionError(CaptumXGError, RuntimeError):
+    """An attribution has no path to the parameters of the model, so that a prior on it would train nothing."""
+
+
+class NonFinitePriorError(CaptumXGError, RuntimeError):
+    """A prior is NaN or infinite; the message says at which step, and where that began."""
+
+
 class CheckpointError(CaptumXGError, ValueError):
     """A checkpoint cannot be had or read, holds something other than weights, or does not fit the model."""
 

@@ -28,6 +28,8 @@ class Precision:
             smaller and more.
         inexact_rtol: The same for what is rounded in unknown ways: α that are no powers of two, gradients, repeated
             runs.
+        tf32: Whether float32 products may be rounded to the 10 bits of TF32, as CUDA's convolutions are by default.
+            That commutes with powers of two as any rounding does, but sums differ by it.
     """
 
     dtype: torch.dtype
@@ -35,6 +37,7 @@ class Precision:
     rtol: float
     euler_rtol: float
     inexact_rtol: float
+    tf32: bool = False
 
     @classmethod
     def of(cls, *tensors: Tensor, inner: Iterable[torch.dtype] = ()) -> Precision:
@@ -48,7 +51,9 @@ class Precision:
         exponent = min(_EXPONENT[d] for d in dtypes if d in _EXPONENT)
         eps = torch.finfo(coarsest).eps
         rtol = eps if eps > 1e-4 else 8 * eps
-        return cls(coarsest, exponent, rtol, euler_rtol=eps ** (2 / 3), inexact_rtol=eps**0.5)
+        tf32 = coarsest == torch.float32 and any(t.is_cuda for t in tensors) and _tf32_allowed()
+        of_sums = 2.0**-10 if tf32 else eps
+        return cls(coarsest, exponent, rtol, euler_rtol=of_sums ** (2 / 3), inexact_rtol=of_sums**0.5, tf32=tf32)
 
     def with_rtol(self, rtol: float) -> Precision:
         """Return the same with another tolerance for powers of two, and none of the others tighter than that."""
@@ -69,3 +74,10 @@ class Precision:
         """
         m = max(1, int(self.exponent / max(1.0, degree)))
         return m - m % 2 if m > 1 else m
+
+
+def _tf32_allowed() -> bool:
+    try:
+        return bool(torch.backends.cudnn.allow_tf32 or torch.backends.cuda.matmul.allow_tf32)
+    except RuntimeError:  # set by the newer of two interfaces, which the older one then does not answer for
+        return True

@@ -72,7 +72,7 @@ class StandingProofs:
         if known is not None and known.facts.hold() and known.fits(additional):
             self._proofs.move_to_end(key)
             return known.certificate
-        require_evaluation_mode(forward_func, where)
+        self._require_modes(forward_func, where)
         self.n_proofs += 1
         proof = prove(forward_func, inputs, additional, where)
         if proof.certificate.homogeneous:
@@ -83,6 +83,10 @@ class StandingProofs:
             while len(self._proofs) > _MOST:
                 self._proofs.popitem(last=False)
         return proof.certificate
+
+    def _require_modes(self, forward_func: Callable[..., Any], where: str) -> None:
+        """Refuse modes in which F is no fixed function of x."""
+        require_evaluation_mode(forward_func, where)
 
 
 def _asked_about(facts: Facts, additional: tuple[Any, ...]) -> list[tuple[int, Tensor]]:

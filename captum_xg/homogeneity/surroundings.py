@@ -147,8 +147,11 @@ class _Describer:
             return self.value(value.__func__, depth), self.value(value.__self__, depth)
         if isinstance(value, functools.partial):
             return self.value(value.func, depth), self.value(value.args, depth), self.value(value.keywords, depth)
-        if isinstance(value, (type, types.ModuleType, types.BuiltinFunctionType)) or _theirs(type(value)):
+        if isinstance(value, (type, types.ModuleType, types.BuiltinFunctionType)):
             return None
+        if _theirs(type(value)):
+            # Wrappers of ours say which callables of the user's they hold.
+            return tuple(self.value(part, depth - 1) for part in getattr(value, "rests_on", ()))
         own = [(name, self.value(part, depth)) for name, part in getattr(value, "__dict__", {}).items()]
         for slot in (name for c in type(value).__mro__ for name in _slots(c)):
             own.append((slot, self.value(getattr(value, slot, None), depth)))

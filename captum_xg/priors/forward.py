@@ -1,0 +1,255 @@
+"""The model as an attribution prior sees it: one recorded forward pass, and others with a layer's value replaced."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from captum_xg._target import check_output
+from captum_xg.errors import ForwardOutputError, GradientError, OptionError
+from captum_xg.homogeneity.certify import Output, chosen_outputs
+from captum_xg.priors.first_layer import FirstLayers
+from captum_xg.priors.parallel import unwrapped
+
+_WHERE = "AttributionPriorLoss"
+
+
+@dataclass(frozen=True)
+class Pass:
+    """One forward pass with its graph.
+
+    Attributes:
+        points: What attributions are given to: the inputs, or the outputs of the layer.
+        single: Whether that is one tensor and no tuple.
+        outputs: All that the model returned.
+        explained: The tensor in it that is explained, float32 or wider.
+    """
+
+    points: tuple[Tensor, ...]
+    single: bool
+    outputs: Any
+    explained: Tensor
+
+
+class Forward:
+    """A model, the place in it that is attributed to, and the part of its output that is explained.
+
+    Args:
+        model: A module or any callable.
+        layer: Name of a module in it, or the module; None for the inputs.
+        output: Which part of a tuple or dict that the model returns is explained, as for :func:`captum_xg.certify`.
+
+    Raises:
+        OptionError: If there is no such layer.
+    """
+
+    def __init__(self, model: Callable[..., Any], layer: str | nn.Module | None, output: Output) -> None:
+        self.model = model
+        self.output = output
+        self.layer = None if layer is None else _find(model, layer)
+        self.first_layers = FirstLayers(model)
+
+    def bare(self) -> Forward:
+        """Return the same for the model without DistributedDataParallel around it.
+
+        The wrapper takes every forward pass for one that a backward pass of the step follows, and changes in it.
+        """
+        model = unwrapped(self.model)
+        if model is self.model:
+            return self
+        bare = Forward(model, self.layer, self.output)
+        bare.first_layers = self.first_layers
+        return bare
+
+    def __call__(self, *arguments: Any) -> Tensor:
+        """Return the part of the output that is explained, as the model gives it."""
+        return self._explained(self.model(*arguments), arguments[0])
+
+    def recorded(self, inputs: tuple[Tensor, ...], additional: tuple[Any, ...], *, at_points: bool) -> Pass:
+        """Run the model with a graph to the parameters and, if asked for, to the points that are attributed to."""
+        if self.layer is not None:
+            with _captured(self.layer) as captured:
+                outputs = self.model(*map(Tensor.clone, inputs), *additional)
+            points, single = _layer_points(captured)
+        else:
+            # Handles of our own, as a caller's tensors are not to be marked; clones of them, as a first layer may work
+            # in place. Whatever the inputs were computed from stays connected.
+            points, single = tuple(map(_handle, inputs)) if at_points else inputs, len(inputs) == 1
+            outputs = (
+                self._run(points, additional) if at_points else self.model(*map(Tensor.clone, inputs), *additional)
+            )
+        return Pass(points, single, outputs, self._wide(outputs, inputs[0]))
+
+    def points_of(self, inputs: tuple[Tensor, ...], additional: tuple[Any, ...]) -> tuple[Tensor, ...]:
+        """Return what would be attributed to at these inputs: themselves, or what the layer gives for them."""
+        if self.layer is None:
+            return inputs
+        with _captured(self.layer) as captured:
+            self.model(*map(Tensor.clone, inputs), *additional)
+        return _layer_points(captured)[0]
+
+    def at(self, points: tuple[Tensor, ...], inputs: tuple[Tensor, ...], additional: tuple[Any, ...]) -> Tensor:
+        """Return the explained output where the inputs, or the layer's outputs, are replaced by the points."""
+        if self.layer is None:
+            return self._wide(self._run(points, additional), points[0])
+        with _replaced(self.layer, points):
+            outputs = self.model(*map(Tensor.clone, inputs), *additional)
+        return self._wide(outputs, inputs[0])
+
+    def with_points(self, points: tuple[Tensor, ...], *arguments: Any) -> Tensor:
+        """Return the explained output, as the model gives it, with the layer's outputs replaced by the points."""
+        assert self.layer is not None
+        copies = (a.clone() if isinstance(a, Tensor) else a for a in arguments)
+        with _replaced(self.layer, points):
+            return self(*copies)
+
+    def _run(self, points: tuple[Tensor, ...], additional: tuple[Any, ...]) -> Any:
+        """Run the model at copies of the points, whose gradients are for attributions alone if they are leaves."""
+        copies = tuple(x.clone() for x in points)
+        with self.first_layers.taken_over(tuple(c for c, x in zip(copies, points, strict=True) if x.is_leaf)):
+            return self.model(*copies, *additional)
+
+    def _explained(self, outputs: Any, first: Tensor) -> Tensor:
+        chosen = chosen_outputs(outputs, self.output, _WHERE)
+        if len(chosen) != 1:
+            raise ForwardOutputError(
+                f"{_WHERE}: the model returns {len(chosen)} tensors, and nothing says which to explain. Pass output=…, "
+                "a key, a path of keys, or a function of what the model returns."
+            )
+        return check_output(chosen[0], first.shape[0], _WHERE)
+
+    def _wide(self, outputs: Any, first: Tensor) -> Tensor:
+        explained = self._explained(outputs, first)
+        return explained.to(torch.promote_types(explained.dtype, torch.float32))
+
+
+def gradients(
+    scores: Tensor, points: tuple[Tensor, ...], *, create_graph: bool, scale: float = 1.0
+) -> tuple[Tensor, ...]:
+    """Return ∂Σscores/∂points, one tensor per point, in float32 or wider.
+
+    Args:
+        scores: Shape ``(N,)``.
+        points: Tensors in the graph of the scores.
+        create_graph: Keep the graph of the gradients.
+        scale: The backward pass is multiplied by it, and its result divided, against underflow in float16.
+
+    Raises:
+        GradientError: If the scores do not depend on a point through autograd.
+    """
+    if not scores.requires_grad:
+        raise GradientError(_no_dependence("them"))
+    with torch.autocast(scores.device.type, enabled=False):
+        try:
+            found = torch.autograd.grad(
+                scores,
+                points,
+                torch.full_like(scores, scale),
+                create_graph=create_graph,
+                retain_graph=True,
+                allow_unused=True,
+            )
+        except RuntimeError as error:
+            if "use_reentrant" not in str(error):
+                raise
+            raise GradientError(
+                f"{_WHERE}: the model uses activation checkpointing with use_reentrant=True, which cannot be "
+                "differentiated by its inputs inside the loss. Pass use_reentrant=False to torch.utils.checkpoint."
+            ) from error
+    for i, gradient in enumerate(found):
+        if gradient is None:
+            raise GradientError(_no_dependence(f"input {i}"))
+    wide = (g.to(torch.promote_types(g.dtype, torch.float32)) for g in found)
+    return tuple(g if scale == 1 else g / scale for g in wide)
+
+
+def _no_dependence(what: str) -> str:
+    return (
+        f"{_WHERE}: the scores do not depend on {what} through autograd, so there is no gradient. Look for no_grad, "
+        "detach, .item(), numpy or integer casts in the model; pass what has no influence as additional_forward_args."
+    )
+
+
+def _handle(x: Tensor) -> Tensor:
+    return x.view_as(x) if x.requires_grad else x.detach().requires_grad_()
+
+
+def _find(model: Callable[..., Any], layer: str | nn.Module) -> nn.Module:
+    modules = dict(model.named_modules()) if isinstance(model, nn.Module) else {}
+    if isinstance(layer, nn.Module):
+        if modules and not any(layer is module for module in modules.values()):
+            raise OptionError(f"{_WHERE}: `layer` is a {type(layer).__name__} that is not part of the model.")
+        return layer
+    # DistributedDataParallel puts the model one level down; names are those of the model itself.
+    found: nn.Module | None = modules.get(layer, modules.get(f"module.{layer}"))
+    if not layer or found is None:
+        names = [name for name in modules if name]
+        listed = ", ".join(names[:20]) + (", …" if len(names) > 20 else "")
+        raise OptionError(f"{_WHERE}: the model has no layer {layer!r}. It has: {listed or 'none'}.")
+    return found
+
+
+@contextmanager
+def _captured(layer: nn.Module) -> Iterator[list[Any]]:
+    """Collect what a layer returns; what follows gets copies, as it may work in place."""
+    captured: list[Any] = []
+
+    def keep(module: nn.Module, arguments: Any, result: Any) -> Any:
+        single = isinstance(result, Tensor)
+        points = (
+            [_point(r) for r in ([result] if single else result)] if single or isinstance(result, tuple) else result
+        )
+        captured.append(points[0] if single else points)
+        copies = [p.clone() if isinstance(p, Tensor) else p for p in points] if isinstance(points, list) else points
+        return copies[0] if single else _like(result, copies) if isinstance(result, tuple) else result
+
+    handle = layer.register_forward_hook(keep)
+    try:
+        yield captured
+    finally:
+        handle.remove()
+
+
+@contextmanager
+def _replaced(layer: nn.Module, points: tuple[Tensor, ...]) -> Iterator[None]:
+    """Let a layer return the points."""
+
+    def replace(module: nn.Module, arguments: Any, result: Any) -> Any:
+        copies = tuple(x.clone() for x in points)
+        return _like(result, copies) if isinstance(result, tuple) else copies[0]
+
+    handle = layer.register_forward_hook(replace)
+    try:
+        yield
+    finally:
+        handle.remove()
+
+
+def _layer_points(captured: list[Any]) -> tuple[tuple[Tensor, ...], bool]:
+    if len(captured) != 1:
+        raise OptionError(
+            f"{_WHERE}: the layer given as `layer` ran {len(captured)} times in one forward pass; attributions need "
+            "one that runs exactly once."
+        )
+    points = tuple(captured[0]) if isinstance(captured[0], list) else (captured[0],)
+    if not points or not all(isinstance(p, Tensor) and p.dtype.is_floating_point for p in points):
+        raise OptionError(
+            f"{_WHERE}: the layer given as `layer` must return a floating-point tensor, or a tuple of such, but "
+            f"returns {[str(p.dtype) if isinstance(p, Tensor) else type(p).__name__ for p in points]}."
+        )
+    return points, not isinstance(captured[0], list)
+
+
+def _like(result: tuple[Any, ...], values: Sequence[Any]) -> tuple[Any, ...]:
+    return type(result)(*values) if hasattr(result, "_fields") else tuple(values)
+
+
+def _point(value: Any) -> Any:
+    """Return what a layer gives as something to differentiate by, also where everything before it is frozen."""
+    differentiable = isinstance(value, Tensor) and value.dtype.is_floating_point and torch.is_grad_enabled()
+    return value.detach().requires_grad_() if differentiable and not value.requires_grad else value

@@ -1,0 +1,286 @@
+"""AttributionPriorLoss: task loss plus a prior on attributions, from one forward pass where possible."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from contextlib import nullcontext
+from inspect import signature
+from typing import Any, NamedTuple, TypeAlias
+
+import torch
+from torch import Tensor, nn
+from torch.utils._pytree import tree_map, tree_map_only
+
+from captum_xg._function import additional_arguments, recordable
+from captum_xg._inputs import format_inputs
+from captum_xg.errors import InputError, OptionError
+from captum_xg.homogeneity.certify import Output
+from captum_xg.priors.attributions import ATTRIBUTIONS, Attribution, Batch, Foreign
+from captum_xg.priors.forward import Forward
+from captum_xg.priors.guards import (
+    raise_not_finite,
+    require_gradient_mode,
+    require_path_to_parameters,
+    require_twice_differentiable,
+)
+from captum_xg.priors.parallel import require_reduction_in_step
+from captum_xg.priors.scores import Chosen, ScoreRule
+from captum_xg.priors.task import TaskLoss, checked_number, default_task_loss, weighted_sum
+
+Weight: TypeAlias = "float | Callable[[int], float]"
+
+_WHERE = "AttributionPriorLoss"
+
+
+class PriorLoss(NamedTuple):
+    """What one step of training with an attribution prior is made of.
+
+    Attributes:
+        total: task + weight · prior, the number to call ``backward()`` on.
+        task: The task loss.
+        prior: Ω(A), without its weight.
+        outputs: All that the model returned.
+        attributions: A, in the form and shapes of the inputs (or of the layer's outputs); with ``target="all"`` with
+            the classes as dimension 1.
+    """
+
+    total: Tensor
+    task: Tensor
+    prior: Tensor
+    outputs: Any
+    attributions: Tensor | tuple[Tensor, ...]
+
+
+class AttributionPriorLoss(nn.Module):
+    r"""The objective of training with an attribution prior, with gradients for every parameter.
+
+    .. math:: \mathcal{L}(F(x), y) + \lambda\, \Omega(\mathcal{A}(F, x))
+
+    It replaces the task loss in a training loop: ``loss(inputs, target).total.backward()``. Where the attribution is
+    made of one gradient, the forward pass is shared, and a step costs about twice the arithmetic of a plain one.
+
+    Args:
+        model: A module or any callable; it is not registered here, so that parameters have one owner.
+        prior: Ω, one of :mod:`captum_xg.priors`, a sum of them, or any function from attributions to one number.
+        weight: λ, a number or a function of the step. At 0 the prior is measured but no graph is kept for it.
+        task_loss: A function of what the model returns and the target. By default cross entropy for class indices,
+            binary with logits for one logit.
+        attribution: ``"xgradient"`` (x·∇F, where F is proven to be homogeneous), ``"input_x_gradient"`` (x·∇F of any
+            model), ``"gradient"``, ``"rrr"`` (gradient of the summed log-probabilities), ``"expected_gradients"``,
+            ``"integrated_gradients"``, or a function ``(inputs, target=…)`` that returns attributions.
+        target: Which scores are explained: ``"true"`` class, ``"predicted"`` class, ``"all"`` classes (one attribution
+            for each, and the mean of their priors), or a function of outputs and target that gives one score per
+            example. Models with one output have one score.
+        reduction: ``"mean"`` or ``"sum"`` of scores over positions, for outputs ``(N, C, positions…)``.
+        ignore_index: Label of positions, or examples, without a class.
+        layer: Attribute to what this layer (a name, or the module) returns in place of the inputs.
+        output: Which part of a tuple or dict that the model returns is explained: a key, a path, or a function.
+        options: Of the attribution: ``validate``, ``degree`` for ``"xgradient"``; ``n_samples``, ``references``,
+            ``generator`` for ``"expected_gradients"``; ``n_steps``, ``baselines`` for ``"integrated_gradients"``.
+
+    Under ``loss.eval()`` everything is computed, also within ``no_grad``, and returned detached; steps are not counted.
+
+    Raises:
+        OptionError: If an option has no such value, or the attribution does not know it.
+
+    Source: Hesse et al. 2021, Eq. 1; Erion et al. 2021.
+
+    Example:
+        >>> model = nn.Sequential(nn.Linear(4, 8, bias=False), nn.ReLU(), nn.Linear(8, 3, bias=False))
+        >>> loss = AttributionPriorLoss(model, lambda a: a.abs().mean(), weight=0.1)
+        >>> loss(torch.rand(5, 4), torch.randint(3, (5,))).total.backward()
+    """
+
+    def __init__(
+        self,
+        model: Callable[..., Any],
+        prior: Callable[..., Tensor],
+        *,
+        weight: Weight = 1.0,
+        task_loss: TaskLoss | None = None,
+        attribution: str | Callable[..., Any] = "xgradient",
+        target: Chosen = "true",
+        reduction: str = "mean",
+        ignore_index: int = -100,
+        layer: str | nn.Module | None = None,
+        output: Output = None,
+        **options: Any,
+    ) -> None:
+        super().__init__()
+        for name, value in (("model", model), ("prior", prior)):
+            if not callable(value):
+                raise OptionError(f"{_WHERE}: `{name}` must be callable but is {type(value).__name__}.")
+        if task_loss is not None and not callable(task_loss):
+            raise OptionError(f"{_WHERE}: `task_loss` must be a function of outputs and target but is {task_loss!r}.")
+        self.prior = prior
+        self.weight = weight if callable(weight) else _checked_weight(weight)
+        self.task_loss = task_loss
+        self.step = 0
+        """How many losses were made to train with; the argument of a weight that is a function."""
+        self._rule = ScoreRule(target, reduction, ignore_index)  # type: ignore[arg-type]
+        # Not a submodule: its parameters belong to the caller's optimiser and checkpoint, once.
+        forward = Forward(model, layer, output)
+        self._forward = forward, forward.bare()
+        # Nor is what it is attributed by: a module would bring the model's parameters along.
+        object.__setattr__(self, "attribution", attribution)
+        self._attribution = _attribution(attribution, options, self._rule)
+
+    @property
+    def model(self) -> Callable[..., Any]:
+        """The model."""
+        return self._forward[0].model
+
+    def forward(
+        self,
+        inputs: Tensor | tuple[Tensor, ...],
+        target: Any,
+        additional_forward_args: object = None,
+        *,
+        step: int | None = None,
+        **prior_arguments: Any,
+    ) -> PriorLoss:
+        """Return the loss of one batch.
+
+        Args:
+            inputs: Tensor ``(N, …)``, or a tuple of tensors. With ``layer`` of any dtype, else floating-point.
+            target: What the task loss takes: class indices ``(N,)`` or ``(N, positions…)``, or anything.
+            additional_forward_args: What follows the inputs in a call of the model.
+            step: For the weight and messages; by default calls are counted.
+            prior_arguments: Handed to the prior, such as ``mask``.
+
+        Raises:
+            InputError: Inputs that nothing can be attributed to.
+            TargetError: A target that does not say what is explained.
+            HomogeneityError: ``"xgradient"`` and a model that is not proven to be homogeneous.
+            DisconnectedAttributionError: If the prior would train nothing.
+            NonFinitePriorError: If it is NaN or infinite.
+        """
+        formatted = self._formatted(inputs)
+        additional = additional_arguments(additional_forward_args)
+        target, prior_arguments = tree_map(recordable, (target, prior_arguments))
+        now = self.step if step is None else step
+        weight = self.weight if isinstance(self.weight, float) else _checked_weight(self.weight(now), now)
+        if not self.training:
+            with torch.inference_mode(False), torch.enable_grad():
+                return _detached(self._loss(formatted, target, additional, now, weight, prior_arguments, False))
+        require_gradient_mode()
+        require_reduction_in_step(self.model)
+        result = self._loss(formatted, target, additional, now, weight, prior_arguments, weight != 0)
+        self.step = now + 1
+        return result
+
+    def extra_repr(self) -> str:
+        """Return the options."""
+        return f"attribution={self.attribution!r}, weight={self.weight!r}, step={self.step}"
+
+    def get_extra_state(self) -> dict[str, int]:
+        """Return the step, so that a schedule goes on where it was."""
+        return {"step": self.step}
+
+    def set_extra_state(self, state: dict[str, int]) -> None:
+        """Take over the step."""
+        self.step = state["step"]
+
+    def _loss(
+        self,
+        inputs: tuple[Tensor, ...],
+        target: Any,
+        additional: tuple[Any, ...],
+        step: int,
+        weight: float,
+        arguments: dict[str, Any],
+        train: bool,
+    ) -> PriorLoss:
+        wrapped, forward = self._forward
+        attribution = self._attribution
+        attribution.prepare(forward, self._rule, inputs, additional, target)
+        at_points = attribution.one_pass or forward.layer is not None
+        passed = (wrapped if self.training else forward).recorded(inputs, additional, at_points=at_points)
+        if train:
+            require_twice_differentiable(forward.model, passed.explained)
+        rule = self._rule if attribution.explains else ScoreRule("all", self._rule.reduction)
+        choice = rule.choice(passed.explained, target)
+        batch = Batch(forward, inputs, additional, passed, rule, choice, create_graph=train)
+        found = attribution(batch)
+        if train:
+            foreign = isinstance(attribution, Foreign)
+            for each in found:
+                require_path_to_parameters(
+                    each,
+                    forward.model,
+                    passed.points,
+                    explained=passed.explained,
+                    given=(*inputs, *additional),
+                    foreign=foreign,
+                )
+        else:
+            found = [tuple(a.detach() for a in each) for each in found]
+        single = len(found[0]) == 1 and passed.single
+        with nullcontext() if train else torch.no_grad():
+            priors = [checked_number(self.prior(a[0] if single else a, **arguments), "the prior") for a in found]
+            prior = priors[0] if len(priors) == 1 else torch.stack(priors).mean()
+        if not math.isfinite(float(prior.detach())):
+            flat = tuple(a for each in found for a in each)
+            raise_not_finite(step, prior.detach(), flat, passed.explained, inputs)
+        if self.task_loss is None:
+            task = default_task_loss(passed.explained, target, self._rule.ignore_index)
+        else:
+            task = checked_number(self.task_loss(passed.outputs, target), "task_loss")
+        together = tuple(
+            torch.stack(each, 1) if self._rule.chosen == "all" and len(found) > 1 else each[0]
+            for each in zip(*found, strict=True)
+        )
+        return PriorLoss(
+            weighted_sum(task, prior, weight), task, prior, passed.outputs, together[0] if single else together
+        )
+
+    def _formatted(self, inputs: Any) -> tuple[Tensor, ...]:
+        if self._forward[0].layer is None:
+            return tuple(map(recordable, format_inputs(inputs, _WHERE, finite=False)))
+        tensors = inputs if isinstance(inputs, tuple) else (inputs,)
+        if not tensors or not all(isinstance(x, Tensor) and x.dim() > 0 and len(x) == len(tensors[0]) for x in tensors):
+            raise InputError(f"{_WHERE}: `inputs` must be tensors (N, …) with the same number of examples.")
+        return tuple(map(recordable, tensors))
+
+
+def _attribution(attribution: Any, options: dict[str, Any], rule: ScoreRule) -> Attribution:
+    if callable(attribution) and not isinstance(attribution, str):
+        if options:
+            raise OptionError(f"{_WHERE}: options {sorted(options)} are for no attribution that is a function.")
+        if rule.chosen not in ("true", "predicted"):
+            raise OptionError(
+                f"{_WHERE}: `target` must be 'true' or 'predicted' where `attribution` is a function, which is called "
+                "with the class of each example."
+            )
+        return Foreign(attribution)
+    if not isinstance(attribution, str) or attribution not in ATTRIBUTIONS:
+        raise OptionError(
+            f"{_WHERE}: `attribution` must be one of {', '.join(map(repr, ATTRIBUTIONS))} or a function but is "
+            f"{attribution!r}."
+        )
+    kind = ATTRIBUTIONS[attribution]
+    known = list(signature(kind).parameters)
+    if unknown := sorted(set(options) - set(known)):
+        raise OptionError(
+            f"{_WHERE}: attribution={attribution!r} takes no option {', '.join(map(repr, unknown))}; it takes "
+            f"{', '.join(known) or 'none'}, besides task_loss, weight, target, reduction, ignore_index, layer, output."
+        )
+    return kind(**options)
+
+
+def _checked_weight(weight: Any, step: int | None = None) -> float:
+    number = float(weight) if isinstance(weight, (int, float, Tensor)) and not isinstance(weight, bool) else math.nan
+    if not math.isfinite(number):
+        at = "" if step is None else f" at step {step}"
+        raise OptionError(
+            f"{_WHERE}: `weight` must be a finite number, or a function of the step to one, but is {weight!r}{at}."
+        )
+    return number
+
+
+def _detached(result: PriorLoss) -> PriorLoss:
+    def detached(value: Any) -> Any:
+        return tree_map_only(Tensor, Tensor.detach, value)
+
+    return PriorLoss(*map(detached, result))

@@ -1,0 +1,159 @@
+"""Which numbers of the output an attribution prior explains: one score per example, or one for each class."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal, TypeAlias
+
+import torch
+from torch import Tensor
+from torch.utils._pytree import tree_map
+
+from captum_xg.errors import ForwardOutputError, OptionError, TargetError
+
+ScoreFunction: TypeAlias = Callable[[Tensor, Any], Tensor]
+Chosen: TypeAlias = "Literal['true', 'predicted', 'all'] | ScoreFunction"
+
+_WHERE = "AttributionPriorLoss"
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What is explained of the outputs for one batch; ``scores`` applies it to outputs at other inputs, too.
+
+    Attributes:
+        rule: The choice of scores that it was made by.
+        index: Class of each example (and position), ``(N, …)``; None for all classes, one logit, and functions.
+        target: What the loss was called with; functions of outputs and target want it.
+    """
+
+    rule: ScoreRule
+    index: Tensor | None
+    target: Any
+
+    def repeated(self, n: int) -> Choice:
+        """Return the choice for a batch in which each example stands ``n`` times in a row."""
+
+        def rows(value: Any) -> Any:
+            return value.repeat_interleave(n, 0) if isinstance(value, Tensor) and value.dim() > 0 else value
+
+        return Choice(self.rule, rows(self.index), tree_map(rows, self.target))
+
+    def scores(self, outputs: Tensor) -> list[Tensor]:
+        """Return one score per example, ``(N,)``, for each attribution that is wanted: one, or one for each class."""
+        rule = self.rule
+        if callable(rule.chosen):
+            return [_checked_scores(rule.chosen(outputs, self.target), outputs)]
+        if one_number(outputs):
+            return [rule.reduced(outputs.reshape(len(outputs), -1))]
+        if self.index is None:
+            return [rule.reduced(outputs[:, c].reshape(len(outputs), -1)) for c in range(outputs.shape[1])]
+        if rule.chosen == "predicted":
+            return [rule.reduced(outputs.gather(1, self.index.unsqueeze(1)).reshape(len(outputs), -1))]
+        counted = self.index != rule.ignore_index
+        index = torch.where(counted, self.index, 0)
+        picked = outputs.gather(1, index.unsqueeze(1)).squeeze(1)
+        return [rule.reduced(picked.reshape(len(outputs), -1), counted.reshape(len(outputs), -1))]
+
+
+@dataclass(frozen=True)
+class ScoreRule:
+    """How scores are chosen from outputs ``(N,)``, ``(N, C)`` or ``(N, C, positions…)``.
+
+    Attributes:
+        chosen: ``"true"``, ``"predicted"``, ``"all"``, or a function of outputs and target.
+        reduction: ``"mean"`` or ``"sum"`` over positions.
+        ignore_index: Label of positions that do not count.
+    """
+
+    chosen: Chosen = "true"
+    reduction: Literal["mean", "sum"] = "mean"
+    ignore_index: int = -100
+
+    def __post_init__(self) -> None:
+        """Refuse options that do not exist.
+
+        Raises:
+            OptionError: If there is no such choice or reduction.
+        """
+        if self.chosen not in ("true", "predicted", "all") and not callable(self.chosen):
+            raise OptionError(
+                f"{_WHERE}: `target` must be 'true', 'predicted', 'all' or a function of outputs and target but is "
+                f"{self.chosen!r}."
+            )
+        if self.reduction not in ("mean", "sum"):
+            raise OptionError(f"{_WHERE}: `reduction` must be 'mean' or 'sum' but is {self.reduction!r}.")
+
+    def choice(self, outputs: Tensor, target: Any) -> Choice:
+        """Return what is explained of these outputs.
+
+        Raises:
+            TargetError: If there is no true class: the target is no tensor of class indices that fits the outputs.
+        """
+        if callable(self.chosen) or self.chosen == "all" or one_number(outputs):
+            return Choice(self, None, target)
+        if self.chosen == "predicted":
+            return Choice(self, outputs.detach().argmax(1), target)
+        return Choice(self, self._true_classes(outputs, target), target)
+
+    def reduced(self, values: Tensor, counted: Tensor | None = None) -> Tensor:
+        """Return the mean or the sum over positions, ``(N, P)`` to ``(N,)``, of those that count."""
+        if values.shape[1] == 1 and counted is None:
+            return values.squeeze(1)
+        if counted is None:
+            return values.sum(1) if self.reduction == "sum" else values.mean(1)
+        total = torch.where(counted, values, 0).sum(1)
+        return total if self.reduction == "sum" else total / counted.sum(1).clamp(min=1)
+
+    def _true_classes(self, outputs: Tensor, target: Any) -> Tensor:
+        shape = tuple(outputs.shape)
+        expected = (shape[0], *shape[2:])
+        hint = "Pass target='predicted', 'all', or a function of outputs and target that returns one score per example."
+        if not isinstance(target, Tensor) or target.dtype.is_floating_point or target.dtype.is_complex:
+            kind = f"has dtype {target.dtype}" if isinstance(target, Tensor) else f"is {type(target).__name__}"
+            raise TargetError(
+                f"{_WHERE}: the attribution explains the true class, but `target` {kind} and not a tensor of class "
+                f"indices, while the outputs have shape {shape}. {hint}"
+            )
+        if tuple(target.shape) != expected:
+            raise TargetError(
+                f"{_WHERE}: `target` has shape {tuple(target.shape)}, but outputs of shape {shape} (N, C, positions …) "
+                f"need class indices of shape {expected}. {hint}"
+            )
+        index = target.to(device=outputs.device, dtype=torch.int64)
+        if index.device.type == "cpu":  # elsewhere looking would wait for the device, which complains itself
+            classes = index[index != self.ignore_index]
+            if classes.numel() and (int(classes.min()) < 0 or int(classes.max()) >= shape[1]):
+                raise TargetError(
+                    f"{_WHERE}: `target` goes from {int(classes.min())} to {int(classes.max())}, but the outputs have "
+                    f"{shape[1]} classes, so it must lie in [0, {shape[1]})."
+                )
+        return index
+
+
+def one_number(outputs: Tensor) -> bool:
+    """Return whether outputs have one number per example or position: a binary logit or a regression."""
+    return outputs.dim() == 1 or outputs.shape[1] == 1
+
+
+def log_probability_scores(outputs: Tensor, rule: ScoreRule) -> Tensor:
+    r"""Return the sum of the log-probabilities of all classes, ``(N,)``: Σ_c log softmax(z)_c.
+
+    For one logit log σ(z) + log σ(−z) = 2 log σ(z) − z. Over positions it is reduced as the rule says.
+    """
+    wide = outputs.to(torch.promote_types(outputs.dtype, torch.float32))
+    if one_number(outputs):
+        logits = wide.reshape(len(outputs), -1)
+        return rule.reduced(2 * torch.nn.functional.logsigmoid(logits) - logits)
+    return rule.reduced(torch.log_softmax(wide, 1).sum(1).reshape(len(outputs), -1))
+
+
+def _checked_scores(scores: Any, outputs: Tensor) -> Tensor:
+    if not isinstance(scores, Tensor) or tuple(scores.shape) != (len(outputs),) or not scores.dtype.is_floating_point:
+        found = f"shape {tuple(scores.shape)}, {scores.dtype}" if isinstance(scores, Tensor) else type(scores).__name__
+        raise ForwardOutputError(
+            f"{_WHERE}: the function given as `target` must return one floating-point score per example, shape "
+            f"({len(outputs)},), but returned {found}."
+        )
+    return scores

@@ -1,0 +1,165 @@
+"""A first layer's gradient by its input: the same numbers as autograd's, and no arithmetic for nobody."""
+
+from contextlib import contextmanager
+
+import pytest
+import torch
+from torch import nn
+from torch.nn.utils import parametrizations
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.checkpoint import checkpoint
+from torch.utils.flop_counter import flop_registry
+
+from captum_xg.priors import AttributionPriorLoss, LpNorm
+from captum_xg.priors import first_layer as module_under_test
+
+X = torch.rand(4, 3, 8, 8, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+Y = torch.tensor([0, 1, 2, 0])
+
+
+class Counter(TorchDispatchMode):
+    total = 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        out = func(*args, **(kwargs or {}))
+        if func._overloadpacket in flop_registry:
+            self.total += flop_registry[func._overloadpacket](*args, **(kwargs or {}), out_val=out)
+        return out
+
+
+def head(channels, side):
+    return [nn.ReLU(inplace=True), nn.Flatten(), nn.Linear(channels * side * side, 3, bias=False)]
+
+
+class UsedTwice(nn.Module):
+    """Uses its input in its first layer, twice, and beside it."""
+
+    def __init__(self):
+        super().__init__()
+        self.first = nn.Conv2d(3, 3, 3, padding=1, bias=False)
+        self.last = nn.Sequential(*head(3, 8))
+
+    def forward(self, x):
+        return self.last(self.first(x) + self.first(x).abs() + x)
+
+
+class Checkpointed(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.first = nn.Conv2d(3, 4, 3, bias=False)
+        self.last = nn.Sequential(*head(4, 6))
+
+    def forward(self, x):
+        return self.last(checkpoint(lambda z: torch.relu(self.first(z)), x, use_reentrant=False))
+
+
+class OverwritesItsInput(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.first = nn.Conv2d(3, 4, 3, bias=False)
+        self.last = nn.Sequential(*head(4, 6))
+
+    def forward(self, x):
+        x.mul_(2)
+        return self.last(self.first(x))
+
+
+def hooked():
+    net = nn.Sequential(nn.Conv2d(3, 4, 3, bias=False), *head(4, 6))
+    net[0].register_forward_pre_hook(lambda m, a: (2 * a[0],))
+    return net
+
+
+def circular():
+    return nn.Sequential(nn.Conv2d(3, 4, 3, padding=1, padding_mode="circular", bias=False), *head(4, 8))
+
+
+NETS = {
+    "convolution": lambda: nn.Sequential(nn.Conv2d(3, 4, 3, stride=2, padding=1, bias=False), *head(4, 4)),
+    "grouped, dilated": lambda: nn.Sequential(nn.Conv2d(3, 6, 2, dilation=2, groups=3, bias=False), *head(6, 6)),
+    "linear": lambda: nn.Sequential(
+        nn.Linear(8, 5, bias=False), nn.ReLU(), nn.Flatten(), nn.Linear(120, 3, bias=False)
+    ),
+    "used twice": UsedTwice,
+    "checkpointed": Checkpointed,
+    "overwrites its input": OverwritesItsInput,
+    "with a hook": hooked,
+    "circular padding": circular,
+    "padding='same'": lambda: nn.Sequential(nn.Conv2d(3, 4, 3, padding="same", bias=False), *head(4, 8)),
+    "weight norm": lambda: nn.Sequential(parametrizations.weight_norm(nn.Conv2d(3, 4, 3, bias=False)), *head(4, 6)),
+    "frozen": lambda: nn.Sequential(nn.Conv2d(3, 4, 3, bias=False).requires_grad_(False), *head(4, 6)),
+}
+ATTRIBUTIONS = {
+    "gradient": {},
+    "input_x_gradient": {},
+    "rrr": {},
+    "integrated_gradients": {"n_steps": 3},
+}
+
+
+@contextmanager
+def without_links():
+    plain, module_under_test._plain = module_under_test._plain, lambda *_: False
+    try:
+        yield
+    finally:
+        module_under_test._plain = plain
+
+
+def step(net, attribution, options, inputs=lambda: X):
+    loss = AttributionPriorLoss(net, LpNorm(2), attribution=attribution, **options)
+    for _ in range(2):  # the second call knows which layers come first
+        net.zero_grad(set_to_none=True)
+        result = loss(inputs(), Y)
+        result.total.backward()
+    return result.attributions.detach(), {n: p.grad for n, p in net.named_parameters() if p.requires_grad}, loss
+
+
+@pytest.mark.parametrize("attribution", ATTRIBUTIONS)
+@pytest.mark.parametrize("name", NETS)
+def test_attributions_and_parameter_gradients_are_those_of_autograd(name, attribution):
+    torch.manual_seed(0)
+    net = NETS[name]().double()
+    options = ATTRIBUTIONS[attribution]
+    found, gradients, _ = step(net, attribution, options)
+    with without_links():
+        expected, expected_gradients, _ = step(net, attribution, options)
+    torch.testing.assert_close(found, expected, rtol=1e-12, atol=1e-14)
+    assert gradients.keys() == expected_gradients.keys()
+    for key, gradient in gradients.items():
+        torch.testing.assert_close(gradient, expected_gradients[key], rtol=1e-12, atol=1e-14)
+    assert not any(m._forward_hooks for m in net.modules())
+
+
+@pytest.mark.parametrize("first", [nn.Conv2d(3, 4, 3, padding=1, bias=False), nn.Linear(8, 6, bias=False)])
+def test_a_step_takes_six_passes_without_what_the_first_and_the_last_layer_need_not(first):
+    width = first(X.float()).flatten(1).shape[1]
+    net = nn.Sequential(first, nn.ReLU(), nn.Flatten(), nn.Linear(width, 3, bias=False)).double()
+    with Counter() as forward:
+        net(X)
+    with Counter() as of_first:
+        net[0](X)
+    with Counter() as plain:
+        nn.functional.cross_entropy(net(X), Y).backward()
+    loss = AttributionPriorLoss(net, LpNorm(2))
+    loss(X, Y)
+    with Counter() as prior:
+        loss(X, Y).total.backward()
+    of_last = forward.total - of_first.total
+    # Twice forward, gradient by weights, gradient by activations. Before the first layer nothing is handed on but once,
+    # for the attribution; and the attribution starts from a constant after the last one.
+    assert plain.total == 3 * forward.total - of_first.total
+    assert prior.total == 6 * forward.total - of_first.total - of_last
+
+
+def test_inputs_that_require_a_gradient_get_it():
+    torch.manual_seed(0)
+    net = NETS["convolution"]().double()
+    found = []
+    for links in (True, False):
+        x = X.clone().requires_grad_()
+        with without_links() if not links else torch.enable_grad():
+            step(net, "input_x_gradient", {}, lambda x=x: 2 * x)
+        found.append(x.grad)
+    assert found[0].abs().max() > 0
+    torch.testing.assert_close(*found, rtol=1e-12, atol=1e-14)
