@@ -16,6 +16,9 @@ from captum_xg.homogeneity import (
     check_homogeneity,
 )
 
+# Attribution priors
+from captum_xg.priors import AttributionPriorLoss, PriorLoss
+
 # X-DNNs
 from captum_xg.xdnn import (
     Conversion,
@@ -29,12 +32,14 @@ from captum_xg.xdnn import (
 )
 
 __all__ = [
+    "AttributionPriorLoss",
     "BiasLedger",
     "Certificate",
     "Conversion",
     "ConversionReport",
     "HomogeneityReport",
     "HomogeneousExtension",
+    "PriorLoss",
     "Refusal",
     "Violation",
     "XGradient",

@@ -15,8 +15,8 @@ _FLOATING = (torch.float64, torch.float32, torch.bfloat16, torch.float16)
 def format_inputs(inputs: Any, where: str, *, finite: bool = True) -> tuple[Tensor, ...]:
     """Return the inputs as a tuple of finite floating-point tensors with one common, positive number of examples.
 
-    Integers become the default floating dtype, as Integrated Gradients' interpolation makes them. ``finite=False`` leaves
-    out the look at the numbers, for which an accelerator would be waited for.
+    Integers become the default floating dtype, as Integrated Gradients' interpolation makes them. ``finite=False``
+    leaves out the look at the numbers, for which an accelerator would be waited for.
 
     Raises:
         InputError: For anything that has no gradient or no Integrated Gradients: not a tensor, no batch dimension, an

@@ -59,7 +59,7 @@ class CrossExampleError(CaptumXGError, RuntimeError):
 
 
 class PriorError(CaptumXGError, ValueError):
-    """A prior has no meaning for these attributions or arguments: wrong number of dimensions, a mask that does not fit."""
+    """A prior has no meaning for these attributions or arguments: a wrong number of dimensions, a mask that misfits."""
 
 
 class DisconnectedAttributionError(CaptumXGError, RuntimeError):

@@ -61,8 +61,8 @@ def require_path_to_parameters(
 ) -> None:
     """Refuse attributions that no parameter gets a gradient from.
 
-    Parameters are the model's, and whatever else the outputs are computed from that requires a gradient and was not given
-    as an argument: with ``torch.func.functional_call`` they may be any tensors.
+    Parameters are the model's, and whatever else the outputs are computed from that requires a gradient and was not
+    given as an argument: with ``torch.func.functional_call`` they may be any tensors.
 
     Raises:
         DisconnectedAttributionError: If a prior on them would train nothing.
@@ -72,12 +72,7 @@ def require_path_to_parameters(
     known = any(True for root in modules_of(model) for _ in root.parameters())
     for node in _nodes(attributions):
         leaf = getattr(node, "variable", None)
-        # A function's parameters may be any tensors.
-        if (
-            leaf is not None
-            and leaf.data_ptr() not in own
-            and (id(leaf) in trained or isinstance(leaf, nn.Parameter) or not known)
-        ):
+        if leaf is not None and leaf.data_ptr() not in own and (id(leaf) in trained or isinstance(leaf, nn.Parameter)):
             return
     reached = {id(leaf) for leaf in _leaves(attributions)}
     own |= {value.data_ptr() for value in given if isinstance(value, Tensor)}

@@ -81,6 +81,12 @@ class AttributionPriorLoss(nn.Module):
 
     Under ``loss.eval()`` everything is computed, also within ``no_grad``, and returned detached; steps are not counted.
 
+    With ``DistributedDataParallel`` pass the wrapped model, not its ``module``, from which no gradient would reach the
+    other processes; or wrap a module that holds model and loss, as Lightning does. Gradients are then the mean over
+    processes, as for any loss. Where gradients are accumulated, a prior of the batch mean (:class:`GiniSparsity`) is
+    that of each micro-batch. Parameters sharded by ``fully_shard`` need ``validate="off"``, and a certificate from
+    before.
+
     Raises:
         OptionError: If an option has no such value, or the attribution does not know it.
 

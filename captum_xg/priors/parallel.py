@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
+import torch.distributed as dist
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
@@ -21,17 +22,22 @@ def unwrapped(model: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def require_reduction_in_step(model: Callable[..., Any]) -> None:
-    """Refuse DistributedDataParallel with a static graph, which takes the first backward pass for that of the step.
+    """Refuse wrappers that take the first backward pass for that of the step.
 
     Raises:
-        OptionError: If the model is such.
+        OptionError: If the model is DistributedDataParallel with a static graph, or FullyShardedDataParallel.
     """
     if isinstance(model, DistributedDataParallel) and model.static_graph:
         raise OptionError(
             f"{_WHERE}: the model is DistributedDataParallel with static_graph=True, which averages gradients over "
             "processes in the first backward pass after a forward pass. Here that is the attribution's own, so that "
             "each process would silently keep its own gradients. Leave static_graph out "
-            "(find_unused_parameters=True works)."
+            "(find_unused_parameters=True works), or wrap the module that holds this loss and not the model alone."
+        )
+    if _modules_of_kind(model, "FullyShardedDataParallel"):
+        raise OptionError(
+            f"{_WHERE}: the model is FullyShardedDataParallel, which frees parameters in the attribution's backward "
+            "pass that the step's own still needs. Use torch.distributed.fsdp.fully_shard, or DistributedDataParallel."
         )
 
 
@@ -41,11 +47,11 @@ def require_whole_parameters(model: Callable[..., Any]) -> None:
     Raises:
         OptionError: If they are.
     """
-    if _sharded(model):
+    if _modules_of_kind(model, "FSDPModule"):
         raise OptionError(
             f"{_WHERE}: the model's parameters are sharded (fully_shard), and a proof that it is homogeneous has to "
-            "read them whole. Before fully_shard, call captum_xg.certify(model, inputs) and see that it is homogeneous; "
-            "then pass validate='off' (and degree=…, if that is not 1)."
+            "read them whole. Before fully_shard, see that captum_xg.certify(model, inputs) is homogeneous; then "
+            "pass validate='off' (and degree=…, if that is not 1)."
         )
 
 
@@ -54,13 +60,15 @@ def keep_whole(model: Callable[..., Any]) -> None:
 
     The step's own backward pass differentiates that pass, and so needs them; it frees them itself.
     """
-    for module in _sharded(model):
+    for module in _modules_of_kind(model, "FSDPModule"):
         module.unshard()
 
 
-def _sharded(model: Callable[..., Any]) -> list[Any]:
+def _modules_of_kind(model: Callable[..., Any], name: str) -> list[Any]:
+    if not (dist.is_available() and dist.is_initialized()):
+        return []
     fsdp = sys.modules.get("torch.distributed.fsdp")  # who has not loaded it does not use it
-    kind: type[nn.Module] | None = getattr(fsdp, "FSDPModule", None)
+    kind: type[nn.Module] | None = getattr(fsdp, name, None)
     if kind is None:
         return []
     return [module for root in modules_of(model) for module in root.modules() if isinstance(module, kind)]

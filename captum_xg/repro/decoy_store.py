@@ -1,0 +1,129 @@
+"""Results on disk: one file per training, so that an interrupted experiment goes on where it stopped."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from captum_xg.errors import OptionError
+from captum_xg.repro.decoy_protocol import Method
+
+SCORES = frozenset({"validation", "confounded", "test", "test_decoy", "test_clean", "patch_share"})
+
+
+@dataclass(frozen=True)
+class Run:
+    """One training.
+
+    Attributes:
+        method: Its key.
+        weight: λ; 0 without a prior.
+        seed: Of the training.
+        scores: What :func:`captum_xg.repro.decoy_training.evaluate` returns; None if training diverged.
+    """
+
+    method: str
+    weight: float
+    seed: int
+    scores: dict[str, float] | None
+
+    def __post_init__(self) -> None:
+        if self.scores is not None and (
+            set(self.scores) != SCORES or not all(0 <= float(v) <= 1 for v in self.scores.values())
+        ):
+            raise ValueError(f"scores must be {', '.join(sorted(SCORES))} from 0 to 1 but are {self.scores}")
+
+    @property
+    def validation(self) -> float:
+        """Accuracy on validation images with random decoys; −∞ if training diverged, so that it is never chosen."""
+        return -math.inf if self.scores is None else self.scores["validation"]
+
+    @property
+    def confounded(self) -> float:
+        """The same with decoys as in training."""
+        return -math.inf if self.scores is None else self.scores["confounded"]
+
+
+class Store:
+    """The trainings of one experiment, in a folder.
+
+    Args:
+        folder: Made if it is missing.
+        settings: What trainings depend on besides method, λ and seed. Written to the folder the first time.
+
+    Raises:
+        OptionError: If the folder has trainings with other settings, or what is in it cannot be read.
+    """
+
+    def __init__(self, folder: Path, settings: Mapping[str, Any]) -> None:
+        self.folder = folder / "runs"
+        self.folder.mkdir(parents=True, exist_ok=True)
+        path = self.folder / "settings.json"
+        if not path.exists():
+            _write(path, settings)
+        found, own = _read(path), json.loads(json.dumps(dict(settings)))
+        if found != own:
+            names = sorted(name for name in {*found, *own} if found.get(name) != own.get(name))
+            listed = ", ".join(f"{name} {found.get(name)!r} there and {own.get(name)!r} now" for name in names)
+            raise OptionError(
+                f"{folder} has trainings with other settings ({listed}). Give another --output, or delete it."
+            )
+
+    def run(self, method: Method, weight: float, seed: int) -> Run | None:
+        """Return what is there of a training; None if it is yet to be done."""
+        path = self._path(method, weight, seed)
+        if not path.exists():
+            return None
+        try:
+            run = Run(**_read(path))
+        except (TypeError, ValueError, AttributeError) as error:
+            raise OptionError(
+                f"{path} holds something other than a training: {error}. Delete it to have it done anew."
+            ) from error
+        if (run.method, run.weight, run.seed) != (method.key, weight, seed):
+            raise OptionError(f"{path} holds another training than its name says. Delete it to have it done anew.")
+        return run
+
+    def add(self, method: Method, run: Run, weights: Mapping[str, Tensor] | None = None) -> None:
+        """Add a training, and the weights of its network if they are given."""
+        path = self._path(method, run.weight, run.seed)
+        if weights is not None:
+            unfinished = path.with_suffix(".part")
+            torch.save({name: tensor.cpu() for name, tensor in weights.items()}, unfinished)
+            unfinished.replace(path.with_suffix(".pt"))
+        _write(path, asdict(run))  # last, for it says that the training is done
+
+    def weights(self, method: Method, weight: float, seed: int) -> dict[str, Tensor] | None:
+        """Return the weights of a network, on the CPU; None if there are none."""
+        path = self._path(method, weight, seed).with_suffix(".pt")
+        if not path.exists():
+            return None
+        found: dict[str, Tensor] = torch.load(path, weights_only=True, map_location="cpu")
+        return found
+
+    def _path(self, method: Method, weight: float, seed: int) -> Path:
+        strength = f"_{weight:g}" if method.attribution else ""
+        return self.folder / f"{method.key}{strength}_seed{seed}.json"
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        raise OptionError(f"{path} cannot be read: {error}. Delete it to have it done anew.") from error
+    if not isinstance(content, dict):
+        raise OptionError(f"{path} holds something other than a training. Delete it to have it done anew.")
+    return content
+
+
+def _write(path: Path, content: Mapping[str, Any]) -> None:
+    unfinished = path.with_suffix(".part")
+    unfinished.write_text(json.dumps(dict(content), indent=1) + "\n")
+    unfinished.replace(path)
