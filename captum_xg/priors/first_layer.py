@@ -1,4 +1,4 @@
-"""The gradient by a first layer's input: computed when an attribution asks for it, and not again for the parameters.
+"""The gradient by a first layer's input: computed while the loss is made, and not again for the parameters.
 
 The final backward pass ends at the parameters, but autograd would also compute what it hands to the input of the first
 layer, for nobody: 4 % of a step of AlexNet, 15 % of one of a small MLP.
@@ -38,7 +38,7 @@ class FirstLayers:
         self._model = model
         self._known: list[nn.Module] | None = None
         self.wanted = False
-        """Whether the backward pass that runs now is one by the inputs."""
+        """Whether a backward pass that runs now may be one by the inputs: the attribution's, or one of the model's."""
 
     @contextmanager
     def taken_over(self, inputs: tuple[Tensor, ...]) -> Iterator[None]:
@@ -80,8 +80,8 @@ class FirstLayers:
         self._known = list(dict.fromkeys(met)) if self._known is None else self._known
 
     @contextmanager
-    def asked(self) -> Iterator[None]:
-        """Run a backward pass by the inputs in here."""
+    def differentiable(self) -> Iterator[None]:
+        """Make the loss in here: inputs get gradients. The step's backward pass runs outside, and for parameters."""
         self.wanted = True
         try:
             yield

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import attribution_references as reference
 import pytest
 import torch
 from torch import Tensor, nn
@@ -13,7 +14,6 @@ from torch.utils.data import TensorDataset
 from captum_xg import XGradient
 from captum_xg.errors import BaselineError, DegreeError, HomogeneityError, OptionError
 from captum_xg.priors import AttributionPriorLoss
-from tests import attribution_references as reference
 
 N, WEIGHT = 4, 0.7
 LABELS = torch.tensor([0, 2, 1, 2])

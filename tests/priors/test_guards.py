@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import attribution_references as reference
 import pytest
 import torch
 from captum.attr import InputXGradient, IntegratedGradients, Saliency
@@ -25,7 +26,6 @@ from captum_xg.errors import (
     TrainingModeError,
 )
 from captum_xg.priors import AttributionPriorLoss, GiniSparsity, LpNorm, TotalVariation
-from tests import attribution_references as reference
 
 ATTRIBUTIONS = ["xgradient", "input_x_gradient", "gradient", "rrr", "expected_gradients", "integrated_gradients"]
 LABELS = torch.tensor([0, 2, 1, 2])

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
+import attribution_references as reference
 import pytest
 import torch
 from torch import Tensor, nn
@@ -20,7 +21,6 @@ from torch.nn.modules.module import register_module_forward_pre_hook
 
 from captum_xg.errors import ForwardOutputError, InputError, OptionError, TargetError
 from captum_xg.priors import AttributionPriorLoss, GiniSparsity, LpNorm, RightForRightReasons
-from tests import attribution_references as reference
 
 ATTRIBUTIONS = ["xgradient", "input_x_gradient", "gradient", "rrr", "expected_gradients", "integrated_gradients"]
 ONE_PASS = ATTRIBUTIONS[:4]

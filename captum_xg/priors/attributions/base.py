@@ -41,10 +41,6 @@ class Batch:
 
     def gradients(self, scores: Tensor, points: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
         """Return ∂Σscores/∂points, with a graph if one is wanted."""
-        with self.forward.first_layers.asked():
-            return self._gradients(scores, points)
-
-    def _gradients(self, scores: Tensor, points: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
         found = self._scaled(scores, points)
         if self.create_graph:
             keep_whole(self.forward.model)
