@@ -37,7 +37,9 @@ def named_modules_of(forward_func: Callable[..., Any]) -> dict[int, tuple[str, n
     return named
 
 
-def require_evaluation_mode(forward_func: Callable[..., Any], where: str) -> None:
+def require_evaluation_mode(
+    forward_func: Callable[..., Any], where: str, remedy: str = "Call model.eval() first."
+) -> None:
     """Refuse modules that are random, mix examples or change themselves while they train, before anything runs.
 
     Raises:
@@ -53,7 +55,7 @@ def require_evaluation_mode(forward_func: Callable[..., Any], where: str) -> Non
         more = f"\n    … and {len(offenders) - 10} more" if len(offenders) > 10 else ""
         raise TrainingModeError(
             f"{where}: layers of the model are in training mode, so F(x) is not one fixed function of x:{listed}"
-            f"{more}\n  Call model.eval() first. Nothing was run."
+            f"{more}\n  {remedy} Nothing was run."
         )
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.utils._pytree import tree_leaves
 
 from captum_xg.homogeneity.certificate import Certificate
 from captum_xg.homogeneity.certify import prove
@@ -28,7 +29,7 @@ class _Standing:
     Attributes:
         certificate: What is proven.
         facts: What it asked about constants.
-        arguments: Which additional arguments it asked about, and what they were.
+        arguments: Which tensors among the additional arguments it asked about, and what they were.
         anchors: What its key names by address.
     """
 
@@ -39,7 +40,8 @@ class _Standing:
 
     def fits(self, additional: tuple[Any, ...]) -> bool:
         """Return whether the additional arguments that the proof asked about have the same values."""
-        return all(torch.equal(additional[i], value) for i, value in self.arguments)
+        leaves = tree_leaves(additional) if self.arguments else ()
+        return all(torch.equal(leaves[i], value) for i, value in self.arguments)
 
 
 class StandingProofs:
@@ -93,6 +95,6 @@ def _asked_about(facts: Facts, additional: tuple[Any, ...]) -> list[tuple[int, T
     asked = facts.tensors()
     return [
         (i, value.detach().clone())
-        for i, value in enumerate(additional)
+        for i, value in enumerate(tree_leaves(additional))
         if isinstance(value, Tensor) and shares_memory(value, asked)
     ]

@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.modules import module as torch_module
+from torch.utils._pytree import tree_flatten
 
 from captum_xg.homogeneity.modules import closed_over, modules_of, names_in
 
@@ -39,15 +40,20 @@ _DEPTH = 6
 def describe(
     forward_func: Callable[..., Any], inputs: tuple[Tensor, ...], additional: tuple[Any, ...]
 ) -> tuple[Hashable, list[Any]]:
-    """Return what a proof rests on besides values, as a key, and the objects that the key names by address."""
+    """Return what a proof rests on besides values, as a key, and the objects that the key names by address.
+
+    Additional arguments are new objects in every call: tensors, also in lists and dicts, count by their form alone.
+    """
     anchors: list[Any] = []
     seen: set[int] = set()
+    leaves, structure = tree_flatten(additional)
     parts: list[Hashable] = [
         tuple(map(_form, inputs)),
         torch.get_default_dtype(),
         tuple((d, torch.is_autocast_enabled(d), torch.get_autocast_dtype(d)) for d in {x.device.type for x in inputs}),
         tuple(tuple(hooks) for hooks in _GLOBAL_HOOKS),
-        tuple(_form(x) if isinstance(x, Tensor) else _named(x, anchors, seen) for x in additional),
+        repr(structure),
+        tuple(_form(x) if isinstance(x, Tensor) else _named(x, anchors, seen) for x in leaves),
         _named(forward_func, anchors, seen),
     ]
     for root in modules_of(forward_func):

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 from abc import abstractmethod
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, cast
 
 import torch
@@ -55,7 +56,7 @@ class AttributionPrior(nn.Module):
 
     def argument_names(self) -> frozenset[str]:
         """Return the names of what :meth:`penalty` takes besides the attributions."""
-        return frozenset(list(inspect.signature(self.penalty).parameters)[1:])
+        return _taken_by(type(self).penalty)
 
     def of(self, index: int) -> AttributionPrior:
         """Return this prior for the input with that index alone, where the model has several."""
@@ -181,6 +182,12 @@ class _OfOne(AttributionPrior):
     def argument_names(self) -> frozenset[str]:
         """Return what the prior takes."""
         return self.prior.argument_names()
+
+
+@functools.lru_cache(maxsize=128)
+def _taken_by(penalty: Callable[..., Tensor]) -> frozenset[str]:
+    """Return the names of what it takes besides self and the attributions; a signature takes long to read."""
+    return frozenset(list(inspect.signature(penalty).parameters)[2:])
 
 
 def _flattened(terms: tuple[Any, ...]) -> Iterator[tuple[float, AttributionPrior]]:

@@ -65,7 +65,7 @@ class FirstLayers:
             own = pending.pop(module, None)
             if own is None:
                 return None
-            linked: Tensor = _Link.apply(own, result, module.weight, module, self)
+            linked: Tensor = _Link.apply(result, own, module.weight, module, self)
             return linked
 
         # Modules with hooks of their own, or parametrised ones, are left alone.
@@ -93,10 +93,12 @@ class _Link(torch.autograd.Function):
     """Passes a layer's result on and connects it with the layer's input."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, result: Tensor, weight: Tensor, module: nn.Module, owner: FirstLayers) -> Tensor:
+    def forward(ctx: Any, result: Tensor, x: Tensor, weight: Tensor, module: nn.Module, owner: FirstLayers) -> Tensor:
         ctx.save_for_backward(weight)
         ctx.shape, ctx.module, ctx.owner = x.shape, module, owner
-        ctx.mark_dirty(result)  # a view could not be worked on in place by what follows
+        # A new view could not be worked on in place by what follows. Where the result is a view already, as of a linear
+        # layer with a bias for (N, T, F), autograd takes the first argument, and no other, for what was worked on.
+        ctx.mark_dirty(result)
         return result
 
     @staticmethod
@@ -111,7 +113,7 @@ class _Link(torch.autograd.Function):
             else:
                 options = module.stride, module.padding, module.dilation, module.groups
                 own = _CONVOLUTIONS[type(module)](ctx.shape, weight, gradient, *options)
-        return own, gradient, None, None, None
+        return gradient, own, None, None, None
 
 
 def _plain(module: nn.Module, x: Tensor) -> bool:

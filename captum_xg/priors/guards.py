@@ -14,6 +14,14 @@ from captum_xg.errors import DisconnectedAttributionError, NonFinitePriorError
 from captum_xg.homogeneity.modules import modules_of
 
 _WHERE = "AttributionPriorLoss"
+_ONCE_DIFFERENTIABLE = {
+    "ScaledDotProduct": (
+        "attention by a fused kernel",
+        "with torch.nn.attention.sdpa_kernel(torch.nn.attention.SDPBackend.MATH):",
+    ),
+    "CudnnRnn": ("recurrent layers by cuDNN", "with torch.backends.cudnn.flags(enabled=False):"),
+}
+"""By what the names of their nodes begin with: kernels of PyTorch whose backward pass has no derivative."""
 
 
 def require_gradient_mode() -> None:
@@ -38,7 +46,7 @@ def require_twice_differentiable(model: Callable[..., Any], scores: Tensor) -> N
         DisconnectedAttributionError: If a compiled function lies between the scores and the inputs.
     """
     compiled = hasattr(model, "_torchdynamo_orig_callable") or any(
-        hasattr(module, "_orig_mod") or getattr(module, "_compiled_call_impl", None) is not None
+        "_orig_mod" in module._modules or getattr(module, "_compiled_call_impl", None) is not None
         for root in modules_of(model)
         for module in root.modules()
     )
@@ -48,6 +56,21 @@ def require_twice_differentiable(model: Callable[..., Any], scores: Tensor) -> N
             "again, which a prior on attributions needs. Pass the model as it was before torch.compile (for a module "
             "that torch.compile returned: model._orig_mod; it shares all parameters)."
         )
+
+
+def require_no_fused_kernels(scores: Tensor) -> None:
+    """Refuse layers that PyTorch computes by kernels whose backward pass cannot be differentiated.
+
+    Raises:
+        DisconnectedAttributionError: If one lies behind the scores; it says how to have them computed otherwise.
+    """
+    for node in _nodes([scores]):
+        for name, (what, remedy) in _ONCE_DIFFERENTIABLE.items():
+            if node.name().startswith(name):
+                raise DisconnectedAttributionError(
+                    f"{_WHERE}: the model computes {what} ({node.name()}), whose backward pass PyTorch cannot "
+                    f"differentiate again, which a prior on attributions needs. Make the loss under `{remedy}`."
+                )
 
 
 def require_path_to_parameters(
@@ -69,7 +92,6 @@ def require_path_to_parameters(
     """
     trained = {id(p) for root in modules_of(model) for p in root.parameters() if p.requires_grad}
     own = {p.data_ptr() for p in points}
-    known = any(True for root in modules_of(model) for _ in root.parameters())
     for node in _nodes(attributions):
         leaf = getattr(node, "variable", None)
         if leaf is not None and leaf.data_ptr() not in own and (id(leaf) in trained or isinstance(leaf, nn.Parameter)):
@@ -78,7 +100,7 @@ def require_path_to_parameters(
     own |= {value.data_ptr() for value in given if isinstance(value, Tensor)}
     if any(id(leaf) in reached and leaf.data_ptr() not in own for leaf in _leaves([explained])):
         return
-    if known and not trained:
+    if not trained and any(True for root in modules_of(model) for _ in root.parameters()):
         why = "no parameter of the model requires a gradient. Call model.requires_grad_() on what is to be trained"
     elif foreign:
         why = (

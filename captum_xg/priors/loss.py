@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable
 from contextlib import nullcontext
 from inspect import signature
+from numbers import Real
 from typing import Any, NamedTuple, TypeAlias
 
 import torch
@@ -21,6 +22,7 @@ from captum_xg.priors.forward import Forward
 from captum_xg.priors.guards import (
     raise_not_finite,
     require_gradient_mode,
+    require_no_fused_kernels,
     require_path_to_parameters,
     require_twice_differentiable,
 )
@@ -71,7 +73,7 @@ class AttributionPriorLoss(nn.Module):
             ``"integrated_gradients"``, or a function ``(inputs, target=…)`` that returns attributions.
         target: Which scores are explained: ``"true"`` class, ``"predicted"`` class, ``"all"`` classes (one attribution
             for each, and the mean of their priors), or a function of outputs and target that gives one score per
-            example. Models with one output have one score.
+            example. Models with one output have one score, and ``"rrr"`` always takes all classes together.
         reduction: ``"mean"`` or ``"sum"`` of scores over positions, for outputs ``(N, C, positions…)``.
         ignore_index: Label of positions, or examples, without a class.
         layer: Attribute to what this layer (a name, or the module) returns in place of the inputs.
@@ -80,6 +82,7 @@ class AttributionPriorLoss(nn.Module):
             ``generator`` for ``"expected_gradients"``; ``n_steps``, ``baselines`` for ``"integrated_gradients"``.
 
     Under ``loss.eval()`` everything is computed, also within ``no_grad``, and returned detached; steps are not counted.
+    The model's own mode is yours to set. Batch norm in training mode mixes examples, and gradients run through that.
 
     With ``DistributedDataParallel`` pass the wrapped model, not its ``module``, from which no gradient would reach the
     other processes; or wrap a module that holds model and loss, as Lightning does. Gradients are then the mean over
@@ -117,6 +120,8 @@ class AttributionPriorLoss(nn.Module):
         for name, value in (("model", model), ("prior", prior)):
             if not callable(value):
                 raise OptionError(f"{_WHERE}: `{name}` must be callable but is {type(value).__name__}.")
+            if isinstance(value, type):
+                raise OptionError(f"{_WHERE}: `{name}` is the class {value.__name__}. Make one: {value.__name__}(…).")
         if task_loss is not None and not callable(task_loss):
             raise OptionError(f"{_WHERE}: `task_loss` must be a function of outputs and target but is {task_loss!r}.")
         self.prior = prior
@@ -124,6 +129,7 @@ class AttributionPriorLoss(nn.Module):
         self.task_loss = task_loss
         self.step = 0
         """How many losses were made to train with; the argument of a weight that is a function."""
+        self._looked = False
         self._rule = ScoreRule(target, reduction, ignore_index)  # type: ignore[arg-type]
         # Not a submodule: its parameters belong to the caller's optimiser and checkpoint, once.
         forward = Forward(model, layer, output)
@@ -168,13 +174,15 @@ class AttributionPriorLoss(nn.Module):
         now = self.step if step is None else step
         weight = self.weight if isinstance(self.weight, float) else _checked_weight(self.weight(now), now)
         if not self.training:
-            with torch.inference_mode(False), torch.enable_grad():
-                return _detached(self._loss(formatted, target, additional, now, weight, prior_arguments, False))
+            with torch.inference_mode(False), torch.enable_grad(), self._forward[0].first_layers.differentiable():
+                measured = self._loss(formatted, target, additional, now, weight, prior_arguments, False)
+                return self._in_form_of(inputs, _detached(measured))
         require_gradient_mode()
         require_reduction_in_step(self.model)
-        result = self._loss(formatted, target, additional, now, weight, prior_arguments, weight != 0)
+        with self._forward[0].first_layers.differentiable():
+            result = self._loss(formatted, target, additional, now, weight, prior_arguments, weight != 0)
         self.step = now + 1
-        return result
+        return self._in_form_of(inputs, result)
 
     def extra_repr(self) -> str:
         """Return the options."""
@@ -205,6 +213,9 @@ class AttributionPriorLoss(nn.Module):
         passed = (wrapped if self.training else forward).recorded(inputs, additional, at_points=at_points)
         if train:
             require_twice_differentiable(forward.model, passed.explained)
+            if not self._looked:  # once, for it is a walk through the whole graph
+                require_no_fused_kernels(passed.explained)
+                self._looked = True
         rule = self._rule if attribution.explains else ScoreRule("all", self._rule.reduction)
         choice = rule.choice(passed.explained, target)
         batch = Batch(forward, inputs, additional, passed, rule, choice, create_graph=train)
@@ -241,6 +252,12 @@ class AttributionPriorLoss(nn.Module):
             weighted_sum(task, prior, weight), task, prior, passed.outputs, together[0] if single else together
         )
 
+    def _in_form_of(self, inputs: Any, result: PriorLoss) -> PriorLoss:
+        """Return the attributions as a tuple where the inputs were one, of one tensor too."""
+        found = result.attributions
+        several = self._forward[0].layer is None and isinstance(inputs, tuple)
+        return result._replace(attributions=(found,)) if several and isinstance(found, Tensor) else result
+
     def _formatted(self, inputs: Any) -> tuple[Tensor, ...]:
         if self._forward[0].layer is None:
             return tuple(map(recordable, format_inputs(inputs, _WHERE, finite=False)))
@@ -276,7 +293,8 @@ def _attribution(attribution: Any, options: dict[str, Any], rule: ScoreRule) -> 
 
 
 def _checked_weight(weight: Any, step: int | None = None) -> float:
-    number = float(weight) if isinstance(weight, (int, float, Tensor)) and not isinstance(weight, bool) else math.nan
+    one = weight.numel() == 1 if isinstance(weight, Tensor) else isinstance(weight, Real)
+    number = float(weight) if one and not isinstance(weight, bool) else math.nan
     if not math.isfinite(number):
         at = "" if step is None else f" at step {step}"
         raise OptionError(

@@ -82,9 +82,10 @@ def fitted_mask(mask: Tensor, attributions: Tensor, name: str, where: str, *, sh
     if shape in per_example and not (shared and shape[0] != 1):
         return mask
     allowed = ", ".join(map(str, [*shared_shapes, *([] if shared else per_example)]))
+    hint = " For one mask per example and all channels write mask.unsqueeze(1)." if shape == (n, *space) else ""
     raise PriorError(
         f"{where}: `{name}` has shape {shape}, which does not fit attributions of shape {target}. It may have the "
-        f"shapes {allowed}."
+        f"shapes {allowed}.{hint if not shared else ''}"
     )
 
 

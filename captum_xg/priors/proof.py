@@ -16,6 +16,10 @@ from captum_xg.priors.forward import Forward
 from captum_xg.priors.scores import ScoreRule
 
 _WHERE = "AttributionPriorLoss"
+_REMEDY = (
+    "Train a model without them (to_xdnn(model.eval(), x) folds batch norm into other layers), put these layers alone "
+    "in evaluation mode, or choose another attribution, which needs no fixed function."
+)
 _DROPPING = (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d)
 
 
@@ -125,7 +129,7 @@ class TrainingProofs(StandingProofs):
         for module in stood_in_for:
             module.training = False
         try:
-            require_evaluation_mode(forward_func, where)
+            require_evaluation_mode(forward_func, where, _REMEDY)
         finally:
             for module in stood_in_for:
                 module.training = True

@@ -32,13 +32,9 @@ class Choice:
     index: Tensor | None
     target: Any
 
-    def repeated(self, n: int) -> Choice:
-        """Return the choice for a batch in which each example stands ``n`` times in a row."""
-
-        def rows(value: Any) -> Any:
-            return value.repeat_interleave(n, 0) if isinstance(value, Tensor) and value.dim() > 0 else value
-
-        return Choice(self.rule, rows(self.index), tree_map(rows, self.target))
+    def repeated(self, n: int, k: int) -> Choice:
+        """Return the choice for a batch of n examples in which each stands ``k`` times in a row."""
+        return Choice(self.rule, repeated_rows(self.index, n, k), repeated_rows(self.target, n, k))
 
     def scores(self, outputs: Tensor) -> list[Tensor]:
         """Return one score per example, ``(N,)``, for each attribution that is wanted: one, or one for each class."""
@@ -99,17 +95,20 @@ class ScoreRule:
 
     def reduced(self, values: Tensor, counted: Tensor | None = None) -> Tensor:
         """Return the mean or the sum over positions, ``(N, P)`` to ``(N,)``, of those that count."""
-        if values.shape[1] == 1 and counted is None:
+        values = values if counted is None else torch.where(counted, values, 0)
+        if values.shape[1] == 1:
             return values.squeeze(1)
-        if counted is None:
-            return values.sum(1) if self.reduction == "sum" else values.mean(1)
-        total = torch.where(counted, values, 0).sum(1)
-        return total if self.reduction == "sum" else total / counted.sum(1).clamp(min=1)
+        if self.reduction == "sum":
+            return values.sum(1)
+        return values.mean(1) if counted is None else values.sum(1) / counted.sum(1).clamp(min=1)
 
     def _true_classes(self, outputs: Tensor, target: Any) -> Tensor:
         shape = tuple(outputs.shape)
         expected = (shape[0], *shape[2:])
-        hint = "Pass target='predicted', 'all', or a function of outputs and target that returns one score per example."
+        hint = (
+            "Pass class indices, or make the loss with target='predicted', 'all', or a function of outputs and target "
+            "that returns one score per example."
+        )
         if not isinstance(target, Tensor) or target.dtype.is_floating_point or target.dtype.is_complex:
             kind = f"has dtype {target.dtype}" if isinstance(target, Tensor) else f"is {type(target).__name__}"
             raise TargetError(
@@ -123,13 +122,25 @@ class ScoreRule:
             )
         index = target.to(device=outputs.device, dtype=torch.int64)
         if index.device.type == "cpu":  # elsewhere looking would wait for the device, which complains itself
-            classes = index[index != self.ignore_index]
-            if classes.numel() and (int(classes.min()) < 0 or int(classes.max()) >= shape[1]):
+            wrong = ((index < 0) | (index >= shape[1])).logical_and_(index != self.ignore_index)
+            if bool(wrong.any()):
+                classes = index[index != self.ignore_index]
                 raise TargetError(
                     f"{_WHERE}: `target` goes from {int(classes.min())} to {int(classes.max())}, but the outputs have "
-                    f"{shape[1]} classes, so it must lie in [0, {shape[1]})."
+                    f"{shape[1]} classes, so it must lie in [0, {shape[1]}). If positions without a class have a label "
+                    f"of their own, pass ignore_index=… (it is {self.ignore_index})."
                 )
         return index
+
+
+def repeated_rows(values: Any, n: int, k: int) -> Any:
+    """Return values for a batch in which each of n examples stands k times in a row, as do rows of tensors with n."""
+
+    def rows(value: Any) -> Any:
+        per_example = isinstance(value, Tensor) and value.dim() > 0 and len(value) == n
+        return value.repeat_interleave(k, 0) if per_example else value
+
+    return tree_map(rows, values)
 
 
 def one_number(outputs: Tensor) -> bool:

@@ -38,7 +38,7 @@ def default_task_loss(outputs: Tensor, target: Any, ignore_index: int) -> Tensor
             f"{_WHERE}: `target` has shape {tuple(target.shape)} and the outputs have {tuple(outputs.shape)}; one "
             "logit per example needs one label each."
         )
-    if target.device.type == "cpu" and not bool(((target == 0) | (target == 1)).all()):
+    if not bool(((target == 0) | (target == 1)).all()):
         raise TargetError(
             f"{_WHERE}: the outputs have one logit, so labels must be 0 or 1, but go from {int(target.min())} to "
             f"{int(target.max())}. Pass task_loss if this is no binary classification."

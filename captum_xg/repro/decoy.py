@@ -69,8 +69,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Do what is missing, print the tables, write the numbers and pictures, and return 0."""
     from captum_xg.datasets.fashion_mnist import load_fashion_mnist
-    from captum_xg.repro.decoy_protocol import WEIGHTS, split
+    from captum_xg.repro.decoy_protocol import SELECTION_SEED, WEIGHTS, split
     from captum_xg.repro.decoy_store import Store
+    from captum_xg.repro.device import usable_device
 
     settings = _settings(options)
     weights = tuple(sorted(set(options.weights or WEIGHTS)))
@@ -80,7 +81,9 @@ def run(options: argparse.Namespace) -> int:
             "There must be at least 2 --seeds for an interval and 1 of --selection-seeds, and --weights must be above "
             f"0 and finite, but these are {options.seeds}, {selection} and {weights}."
         )
-    device = _device(options.device)
+    if options.seeds > SELECTION_SEED:
+        raise OptionError(f"--seeds {options.seeds}: from {SELECTION_SEED} on they are those that choose λ.")
+    device = usable_device(options.device)
     train, test = (
         tuple(tensor.to(device) for tensor in load_fashion_mnist(options.data, train=part)) for part in (True, False)
     )
@@ -231,15 +234,3 @@ def _report(
         draw_examples(folder / "decoy_examples.png", models, shown)
     for file in ("decoy.json", "decoy.md", "decoy.png", "decoy_examples.png"):
         print(f"{file}: {(folder / file).resolve()}")
-
-
-def _device(name: str) -> torch.device:
-    import torch
-
-    try:
-        device = torch.device(name)
-        torch.empty(1, device=device)
-    except (RuntimeError, AssertionError) as error:
-        reason = str(error).strip().splitlines()[0]
-        raise OptionError(f"--device {name}: cannot be used here: {reason}") from error
-    return device

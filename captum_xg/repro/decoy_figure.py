@@ -12,8 +12,9 @@ from torch import Tensor, nn
 from captum_xg.datasets.fashion_mnist import CLASSES
 from captum_xg.repro.decoy_protocol import CLEAN, CLEAN_XDNN, Labelled, Method, without_prior
 from captum_xg.repro.decoy_report import Outcomes
-from captum_xg.repro.decoy_results import Outcome, estimate
+from captum_xg.repro.decoy_results import Outcome
 from captum_xg.repro.decoy_training import explain
+from captum_xg.repro.estimate import estimate
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

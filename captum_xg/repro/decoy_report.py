@@ -8,7 +8,8 @@ from dataclasses import asdict
 from typing import Any
 
 from captum_xg.repro.decoy_protocol import X_GRADIENT, Method, on_clean_images, without_prior
-from captum_xg.repro.decoy_results import Estimate, Outcome, choose, difference, estimate, recovered, scores
+from captum_xg.repro.decoy_results import Outcome, choose, recovered, scores
+from captum_xg.repro.estimate import Estimate, difference, estimate
 
 Outcomes = dict[Method, Outcome]
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -14,6 +13,7 @@ from torch import Tensor
 
 from captum_xg.errors import OptionError
 from captum_xg.repro.decoy_protocol import Method
+from captum_xg.repro.files import read_json, settle, write_json
 
 SCORES = frozenset({"validation", "confounded", "test", "test_decoy", "test_clean", "patch_share"})
 
@@ -64,17 +64,7 @@ class Store:
 
     def __init__(self, folder: Path, settings: Mapping[str, Any]) -> None:
         self.folder = folder / "runs"
-        self.folder.mkdir(parents=True, exist_ok=True)
-        path = self.folder / "settings.json"
-        if not path.exists():
-            _write(path, settings)
-        found, own = _read(path), json.loads(json.dumps(dict(settings)))
-        if found != own:
-            names = sorted(name for name in {*found, *own} if found.get(name) != own.get(name))
-            listed = ", ".join(f"{name} {found.get(name)!r} there and {own.get(name)!r} now" for name in names)
-            raise OptionError(
-                f"{folder} has trainings with other settings ({listed}). Give another --output, or delete it."
-            )
+        settle(self.folder, settings)
 
     def run(self, method: Method, weight: float, seed: int) -> Run | None:
         """Return what is there of a training; None if it is yet to be done."""
@@ -82,7 +72,7 @@ class Store:
         if not path.exists():
             return None
         try:
-            run = Run(**_read(path))
+            run = Run(**read_json(path))
         except (TypeError, ValueError, AttributeError) as error:
             raise OptionError(
                 f"{path} holds something other than a training: {error}. Delete it to have it done anew."
@@ -98,7 +88,7 @@ class Store:
             unfinished = path.with_suffix(".part")
             torch.save({name: tensor.cpu() for name, tensor in weights.items()}, unfinished)
             unfinished.replace(path.with_suffix(".pt"))
-        _write(path, asdict(run))  # last, for it says that the training is done
+        write_json(path, asdict(run))  # last, for it says that the training is done
 
     def weights(self, method: Method, weight: float, seed: int) -> dict[str, Tensor] | None:
         """Return the weights of a network, on the CPU; None if there are none."""
@@ -111,19 +101,3 @@ class Store:
     def _path(self, method: Method, weight: float, seed: int) -> Path:
         strength = f"_{weight:g}" if method.attribution else ""
         return self.folder / f"{method.key}{strength}_seed{seed}.json"
-
-
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        content = json.loads(path.read_text())
-    except (OSError, ValueError) as error:
-        raise OptionError(f"{path} cannot be read: {error}. Delete it to have it done anew.") from error
-    if not isinstance(content, dict):
-        raise OptionError(f"{path} holds something other than a training. Delete it to have it done anew.")
-    return content
-
-
-def _write(path: Path, content: Mapping[str, Any]) -> None:
-    unfinished = path.with_suffix(".part")
-    unfinished.write_text(json.dumps(dict(content), indent=1) + "\n")
-    unfinished.replace(path)

@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING
 from captum_xg.errors import OptionError
 
 if TYPE_CHECKING:
-    import torch
     from tqdm import tqdm
 
     from captum_xg.datasets.nhanes import MortalityTable
@@ -65,6 +64,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Do what is missing, print the tables, write the numbers and the figure, and return 0."""
     from captum_xg.datasets.nhanes import load_mortality
+    from captum_xg.repro.device import usable_device
     from captum_xg.repro.sparsity_protocol import Experiment, split
     from captum_xg.repro.sparsity_store import Store
 
@@ -74,7 +74,7 @@ def run(options: argparse.Namespace) -> int:
             "There must be at least 2 repetitions for an uncertainty, 1 epoch, and a seed ≥ 0, but these are "
             f"{repetitions}, {options.epochs} and {options.seed}."
         )
-    device = _device(options.device)
+    device = usable_device(options.device)
     data = load_mortality(options.data)
     print(data, flush=True)
     settings = {"data": data.fingerprint(), "seed": options.seed, "epochs": options.epochs}
@@ -136,9 +136,10 @@ def _results(experiment: Experiment, store: Store, method: Method, strength: flo
 
 
 def _report(experiment: Experiment, left: list[Outcome], right: list[Outcome], folder: Path) -> None:
+    from captum_xg.repro.estimate import estimate
     from captum_xg.repro.sparsity_figure import draw
     from captum_xg.repro.sparsity_protocol import LEFT_PANEL, UNREGULARISED_WITHOUT_BIAS, X_GRADIENT
-    from captum_xg.repro.sparsity_results import as_json, estimate, strengths_table, table
+    from captum_xg.repro.sparsity_results import as_json, strengths_table, table
 
     data, n = experiment.table, len(experiment.splits)
     by_method = {each.method: each for each in left}
@@ -175,7 +176,8 @@ def _report(experiment: Experiment, left: list[Outcome], right: list[Outcome], f
 
 
 def _right_table(right: list[Outcome], xgradient: Outcome, data: MortalityTable) -> str:
-    from captum_xg.repro.sparsity_results import estimate, table
+    from captum_xg.repro.estimate import estimate
+    from captum_xg.repro.sparsity_results import table
 
     ours = estimate(xgradient.test).mean
     enough = [each.method.n_references for each in right if estimate(each.test).mean >= ours]
@@ -185,20 +187,6 @@ def _right_table(right: list[Outcome], xgradient: Outcome, data: MortalityTable)
         else f"The mean of X-Gradient is not reached with up to {right[-1].method.n_references} references."
     )
     return f"{table([*right, xgradient], xgradient, paper=data.is_the_papers)}\n{said}"
-
-
-def _device(name: str) -> torch.device:
-    import torch
-
-    try:
-        device = torch.device(name)
-        torch.empty(1, device=device)
-    except (RuntimeError, AssertionError) as error:
-        reason = str(error).strip().splitlines()[0]
-        raise OptionError(f"--device {name}: cannot be used here: {reason}") from error
-    if device.type not in ("cpu", "cuda"):
-        raise OptionError(f"--device {name}: the experiment runs on cpu and cuda only.")
-    return device
 
 
 def _chunks(items: Sequence[int], size: int) -> Iterator[Sequence[int]]:

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from captum_xg.repro.sparsity_results import PAPER, Outcome, estimate
+from captum_xg.repro.estimate import estimate
+from captum_xg.repro.sparsity_results import PAPER, Outcome
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from captum_xg.datasets.nhanes import optional
+from captum_xg.repro.estimate import difference, estimate
 from captum_xg.repro.sparsity_protocol import Method, Result
 
 # Mean test ROC-AUC over 200 repetitions on the paper's data, from the result files released with it, where they were.
@@ -26,39 +26,6 @@ PAPER = {
     "eg128": 0.7722,
 }
 PAPER_STRENGTHS = {"rrr": 0.1, "gradient": 0.1, "xgradient_nobias": 1.0, "eg1": 1.0}
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """A mean over repetitions.
-
-    Attributes:
-        mean: The mean.
-        standard_error: Of the mean.
-        low: Lower end of the 95 % interval of the mean, by Student's t.
-        high: Upper end.
-    """
-
-    mean: float
-    standard_error: float
-    low: float
-    high: float
-
-    def __str__(self) -> str:
-        """Return mean, standard error and interval."""
-        return f"{self.mean:.4f} ± {self.standard_error:.4f}  [{self.low:.4f}, {self.high:.4f}]"
-
-    def signed(self) -> str:
-        """Return mean and interval of a difference, with signs."""
-        return f"{self.mean:+.4f} [{self.low:+.4f}, {self.high:+.4f}]"
-
-
-def estimate(values: Sequence[float]) -> Estimate:
-    """Return mean, standard error and 95 % interval of at least two values."""
-    error = float(np.std(values, ddof=1) / np.sqrt(len(values)))
-    reach = float(optional("scipy.stats").t.ppf(0.975, len(values) - 1)) * error
-    mean = float(np.mean(values))
-    return Estimate(mean, error, mean - reach, mean + reach)
 
 
 @dataclass(frozen=True)
@@ -106,11 +73,6 @@ def chosen(method: Method, runs: Mapping[float, Sequence[Result]]) -> Outcome:
     return Outcome(method, best, runs, "mean validation ROC-AUC")
 
 
-def paired(these: Sequence[float], others: Sequence[float]) -> Estimate:
-    """Return the mean difference on the same splits."""
-    return estimate([a - b for a, b in zip(these, others, strict=True)])
-
-
 def table(outcomes: Sequence[Outcome], baseline: Outcome, *, paper: bool) -> str:
     """Return test results as text, one line per method, with paired differences to a baseline.
 
@@ -124,8 +86,8 @@ def table(outcomes: Sequence[Outcome], baseline: Outcome, *, paper: bool) -> str
     for each in outcomes:
         strength = "" if each.method.attribution == "none" else f"{each.strength:g}"
         same = each.method == baseline.method
-        difference = "" if same else paired(each.test, baseline.test).signed()
-        line = f"{each.method.label:<15} {strength:>7}  {estimate(each.test)!s:<34}  {difference:<27}"
+        gain = "" if same else difference(each.test, baseline.test).signed()
+        line = f"{each.method.label:<15} {strength:>7}  {estimate(each.test)!s:<34}  {gain:<27}"
         if paper:
             number = PAPER.get(each.method.key)
             line += f"   {number:.4f}" if number is not None else "        –"
@@ -159,7 +121,7 @@ def as_json(outcomes: Sequence[Outcome], baseline: Outcome) -> dict[str, Any]:
             "strength_chosen_by": each.chosen_by,
             "note": each.note,
             "test_auc": vars(estimate(each.test)),
-            "difference_to_" + baseline.method.key: vars(paired(each.test, baseline.test)),
+            "difference_to_" + baseline.method.key: vars(difference(each.test, baseline.test)),
             "seconds_per_network": each.seconds_per_network,
             "paper_test_auc": PAPER.get(each.method.key),
             "paper_strength": PAPER_STRENGTHS.get(each.method.key),

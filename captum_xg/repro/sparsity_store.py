@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from captum_xg.errors import OptionError
+from captum_xg.repro.files import read_json, settle, write_json
 from captum_xg.repro.sparsity_protocol import Method, Result
 
 
@@ -25,17 +25,7 @@ class Store:
 
     def __init__(self, folder: Path, settings: Mapping[str, Any]) -> None:
         self.folder = folder
-        folder.mkdir(parents=True, exist_ok=True)
-        path = folder / "settings.json"
-        if not path.exists():
-            _write(path, dict(settings))
-        found, own = _read(path), json.loads(json.dumps(dict(settings)))
-        if found != own:
-            names = sorted(name for name in {*found, *own} if found.get(name) != own.get(name))
-            listed = ", ".join(f"{name} {found.get(name)!r} there and {own.get(name)!r} now" for name in names)
-            raise OptionError(
-                f"{folder} has results of other settings ({listed}). Give another --output, or delete it."
-            )
+        settle(self.folder, settings)
 
     def results(self, method: Method, strength: float) -> dict[int, Result]:
         """Return the results there are, by repetition."""
@@ -43,7 +33,7 @@ class Store:
         if not path.exists():
             return {}
         try:
-            return {int(repetition): Result(**values) for repetition, values in _read(path).items()}
+            return {int(repetition): Result(**values) for repetition, values in read_json(path).items()}
         except (TypeError, ValueError, AttributeError) as error:
             raise OptionError(
                 f"{path} holds something other than results: {error}. Delete it to have it done anew."
@@ -52,25 +42,9 @@ class Store:
     def add(self, method: Method, strength: float, results: Mapping[int, Result]) -> None:
         """Add results; the file is whole at any time."""
         everything = {**self.results(method, strength), **results}
-        _write(self._path(method, strength), {str(i): asdict(everything[i]) for i in sorted(everything)})
+        write_json(self._path(method, strength), {str(i): asdict(everything[i]) for i in sorted(everything)})
 
     def _path(self, method: Method, strength: float) -> Path:
         return self.folder / (
             f"{method.key}.json" if method.attribution == "none" else f"{method.key}_{strength:g}.json"
         )
-
-
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        content = json.loads(path.read_text())
-    except (OSError, ValueError) as error:
-        raise OptionError(f"{path} cannot be read: {error}. Delete it to have it done anew.") from error
-    if not isinstance(content, dict):
-        raise OptionError(f"{path} holds something other than results. Delete it to have it done anew.")
-    return content
-
-
-def _write(path: Path, content: Mapping[str, Any]) -> None:
-    unfinished = path.with_suffix(".part")
-    unfinished.write_text(json.dumps(content, indent=1) + "\n")
-    unfinished.replace(path)

@@ -134,6 +134,7 @@ def test_an_interrupted_run_goes_on_to_the_same_numbers(finished, data_root, tmp
     [
         (["--seeds", "1"], "at least 2 --seeds"),
         (["--selection-seeds", "0"], "1 of --selection-seeds"),
+        (["--seeds", "1001"], "those that choose λ"),
         (["--weights", "0"], "above 0"),
         (["--weights", "inf"], "finite"),
         (["--epochs", "0"], "--epochs 0"),

@@ -18,9 +18,10 @@ from captum_xg.repro.decoy_protocol import (
     X_GRADIENT,
 )
 from captum_xg.repro.decoy_report import as_markdown, as_text
-from captum_xg.repro.decoy_results import Outcome, choose, difference, estimate, recovered, t_quantile
+from captum_xg.repro.decoy_results import Outcome, choose, recovered
 from captum_xg.repro.decoy_store import SCORES, Run, Store
 from captum_xg.repro.decoy_training import network
+from captum_xg.repro.estimate import difference, estimate, t_quantile
 
 # Statistics
 

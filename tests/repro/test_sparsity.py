@@ -13,6 +13,7 @@ from captum_xg.datasets.nhanes import MortalityTable
 from captum_xg.errors import InputError
 from captum_xg.priors import AttributionPriorLoss, GiniSparsity
 from captum_xg.repro import sparsity_protocol
+from captum_xg.repro.estimate import estimate
 from captum_xg.repro.roc_auc import roc_auc
 from captum_xg.repro.sparsity_networks import network, stacked
 from captum_xg.repro.sparsity_protocol import (
@@ -24,7 +25,7 @@ from captum_xg.repro.sparsity_protocol import (
     expected_gradients_with,
     split,
 )
-from captum_xg.repro.sparsity_results import chosen, estimate
+from captum_xg.repro.sparsity_results import chosen
 from captum_xg.repro.sparsity_store import Store
 from captum_xg.repro.sparsity_training import LEARNING_RATE, References, Samples, train
 

@@ -15,6 +15,7 @@ from torch.utils.data import Dataset, default_collate
 from captum_xg.errors import BaselineError, OptionError
 from captum_xg.homogeneity.modules import named_modules_of
 from captum_xg.priors.attributions.base import Attribution, Batch
+from captum_xg.priors.scores import repeated_rows
 
 _WHERE = "AttributionPriorLoss"
 
@@ -41,7 +42,7 @@ class ExpectedGradients(Attribution):
         self, *, n_samples: int = 1, references: References = None, generator: torch.Generator | None = None
     ) -> None:
         self._n_samples = _positive(n_samples, "n_samples")
-        if not (references is None or callable(references) or hasattr(references, "__getitem__")):
+        if not (references is None or callable(references) or _has_items(references)):
             raise OptionError(
                 f"{_WHERE}: `references` must be a tensor, a tuple of tensors, a dataset or a function of their "
                 f"number but is {type(references).__name__}."
@@ -58,7 +59,7 @@ class ExpectedGradients(Attribution):
             starts = references
         else:
             with _no_statistics(batch):
-                starts = batch.forward.points_of(references, _rows(batch.additional, n, k))
+                starts = batch.forward.points_of(references, repeated_rows(batch.additional, n, k))
         ends = tuple(p.repeat_interleave(k, 0) for p in batch.passed.points)
         steps = tuple(end - start for end, start in zip(ends, starts, strict=True))
         points = tuple(
@@ -74,22 +75,24 @@ class ExpectedGradients(Attribution):
         return torch.rand(n, generator=self._generator, device=device, dtype=dtype).to(like.device)
 
     def _drawn(self, batch: Batch, count: int) -> tuple[Tensor, ...]:
-        source = batch.inputs if self._references is None else self._references
+        source: Any = batch.inputs if self._references is None else self._references
         if isinstance(source, Tensor):
             source = (source,)
         rows: Any
         if isinstance(source, tuple):
             index = self._indices(len(source[0]), count, source[0].device)  # inputs that belong together are drawn so
             rows = tuple(x[index.to(x.device)] for x in source)
-        elif hasattr(source, "__getitem__") and hasattr(source, "__len__"):
+        elif _has_items(source):
             items = [source[int(i)] for i in self._indices(len(source), count, torch.device("cpu"))]
             rows = default_collate([item if isinstance(item, (tuple, list)) else (item,) for item in items])
         else:
-            rows = source(count)  # type: ignore[operator]
+            rows = source(count)
         rows = (rows,) if isinstance(rows, Tensor) else tuple(rows)[: len(batch.inputs)]
         return _fitting(rows, batch.inputs, count)
 
     def _indices(self, n: int, count: int, device: torch.device) -> Tensor:
+        if n == 0:
+            raise OptionError(f"{_WHERE}: `references` is empty. Give at least one.")
         on = device if self._generator is None else self._generator.device
         return torch.randint(n, (count,), generator=self._generator, device=on).to(device)
 
@@ -150,9 +153,9 @@ def _averaged(
         points = tuple(p if p.requires_grad else p.requires_grad_() for p in points)
     inputs = tuple(x.repeat_interleave(k, 0) for x in batch.inputs)
     with _no_statistics(batch):
-        explained = batch.forward.at(points, inputs, _rows(batch.additional, n, k))
+        explained = batch.forward.at(points, inputs, repeated_rows(batch.additional, n, k))
     results = []
-    for scores in batch.choice.repeated(k).scores(explained):
+    for scores in batch.choice.repeated(n, k).scores(explained):
         terms = (step * g for step, g in zip(steps, batch.gradients(scores, points), strict=True))
         with torch.autocast(explained.device.type, enabled=False):  # it would average in its coarse dtype
             results.append(
@@ -181,16 +184,6 @@ def _no_statistics(batch: Batch) -> Iterator[None]:
             module.training = True
 
 
-def _rows(additional: tuple[Any, ...], n: int, k: int) -> tuple[Any, ...]:
-    """Return additional arguments for a batch in which each example stands k times in a row."""
-
-    def repeated(value: Any) -> Any:
-        per_example = isinstance(value, Tensor) and value.dim() > 0 and value.shape[0] == n
-        return value.repeat_interleave(k, 0) if per_example else value
-
-    return tuple(map(repeated, additional))
-
-
 def _fitting(rows: tuple[Any, ...], inputs: tuple[Tensor, ...], count: int) -> tuple[Tensor, ...]:
     shapes = [tuple(r.shape) if isinstance(r, Tensor) else type(r).__name__ for r in rows]
     expected = [(count, *x.shape[1:]) for x in inputs]
@@ -199,6 +192,10 @@ def _fitting(rows: tuple[Any, ...], inputs: tuple[Tensor, ...], count: int) -> t
             f"{_WHERE}: references have shapes {shapes}, but {count} of them for these inputs need {expected}."
         )
     return tuple(r.detach().to(x.device, x.dtype) for r, x in zip(rows, inputs, strict=True))
+
+
+def _has_items(source: Any) -> bool:
+    return hasattr(source, "__getitem__") and hasattr(source, "__len__")
 
 
 def _positive(value: Any, name: str) -> int:
