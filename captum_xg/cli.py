@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from captum_xg._version import __version__
-from captum_xg.commands import certify, convert, repro
+from captum_xg.commands import certify, convert, evaluate, repro
 from captum_xg.errors import CaptumXGError
 
 
@@ -91,6 +91,7 @@ def _parser() -> argparse.ArgumentParser:
     demo.set_defaults(run=_demo, parser=demo)
     certify.add_parser(commands)
     convert.add_parser(commands)
+    evaluate.add_parser(commands)
     repro.add_parser(commands)
     return parser
 

@@ -43,7 +43,8 @@ def test_the_paths_that_the_readme_links_to_exist():
 
 
 @pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda path: path.stem)
-def test_a_tutorial_runs_from_a_clean_kernel_and_its_claims_hold(notebook, tmp_path):
+def test_a_tutorial_runs_from_a_clean_kernel_and_its_claims_hold(notebook, tmp_path, monkeypatch):
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")  # as in all tests; two threads on a busy core wait for each other
     import nbformat
     from nbclient import NotebookClient
 

@@ -1,0 +1,298 @@
+"""Attribution methods side by side: how good by several metrics, how sure that is, and what each method costs."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Sized
+from numbers import Integral
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+from tqdm import tqdm
+
+from captum_xg._version import __version__
+from captum_xg.errors import (
+    CrossExampleError,
+    DegreeError,
+    GradientError,
+    HomogeneityError,
+    InputError,
+    NondeterministicForwardError,
+    OptionError,
+)
+from captum_xg.homogeneity.modules import modules_of, require_evaluation_mode
+from captum_xg.metrics.benchmark_cost import CostMeter
+from captum_xg.metrics.benchmark_data import (
+    TARGETS,
+    WHERE,
+    Batch,
+    batches,
+    digest_of_tensors,
+    first_examples,
+    require_same_batches_every_time,
+)
+from captum_xg.metrics.benchmark_methods import Method, Surroundings, method_of, methods_of
+from captum_xg.metrics.benchmark_metrics import BenchmarkMetric, metrics_of
+from captum_xg.metrics.benchmark_result import BenchmarkResult, result_of
+from captum_xg.metrics.benchmark_settings import described, of_model
+from captum_xg.metrics.benchmark_store import Part, Store
+from captum_xg.metrics.draws import seeded
+
+REFUSALS = (HomogeneityError, DegreeError, GradientError, NondeterministicForwardError, CrossExampleError)
+N_REFERENCE_EXAMPLES = 128
+
+Parts = dict[tuple[int, str], Part]
+
+
+class AttributionBenchmark:
+    """Attribution methods × metrics over a data loader, with bootstrap intervals, costs and two controls.
+
+    The controls ``random`` (noise) and ``blurred_input`` (the input itself, blurred) know nothing of the model and are
+    always among the methods: what does not beat them has shown nothing.
+
+    Args:
+        forward_func: A module in evaluation mode, or any callable, as Captum takes it.
+        methods: Names: ``"gradient"`` (signed), ``"input_x_gradient"``, ``"integrated_gradients"`` (Captum's, 128
+            Gauss–Legendre steps, zero baseline; ``integrated_gradients_K`` for K), ``"expected_gradients_K"`` (Captum's
+            GradientShap without noise, K references per example; 32 without a number), ``"xgradient"``; or a dict from
+            names of your own to one of these, an instance of a Captum method, a pair of an instance and a dict of
+            options for its ``attribute``, or a callable from (inputs, target) to attributions. By default gradient,
+            expected_gradients_1, integrated_gradients and xgradient.
+        metrics: Instances of the metrics of :mod:`captum_xg.metrics` or their names, in a list or in a dict with names
+            of your own; by default the four of the paper's Table 3. Only their ``scores`` and ``aggregate`` are used,
+            so they accumulate nothing, and what ``protocol="released"`` makes of batches is left out.
+        target: What is explained: ``"label"`` (from the loader), ``"predicted"`` (the class with the largest output)
+            or ``"none"`` (the output is one number per example).
+        reference: The method, one of ``methods`` or a known name, that metrics which compare attributions compare with.
+        references: Inputs that Expected Gradients draws its references from; by default the first 128 of the loader.
+        resamples: Of the bootstrap.
+        seed: Of random attributions, references and the bootstrap. Each method and batch has a seed of its own, so that
+            neither other methods nor an interruption change a number.
+        internal_batch_size: The most examples that methods known by name put through the model at once.
+        device: Where batches are moved; by default to the first parameter of the model, if it has one.
+
+    Raises:
+        OptionError: If an option has no such value.
+
+    Source: Hesse et al. 2021, Table 3 and Appendix B.2.
+
+    Example:
+        >>> model = torch.nn.Linear(4, 3, bias=False).eval()
+        >>> benchmark = AttributionBenchmark(model, ["xgradient", "integrated_gradients"], ["CompletenessGap"])
+        >>> result = benchmark.run([(torch.rand(8, 4), torch.arange(8) % 3)], progress=False)
+        >>> result.methods["integrated_gradients"].cost.gradient_evaluations
+        128.0
+    """
+
+    def __init__(
+        self,
+        forward_func: Callable[..., Any],
+        methods: Mapping[str, Any] | Sequence[Any] | None = None,
+        metrics: Mapping[str, Any] | Sequence[Any] | None = None,
+        *,
+        target: str = "label",
+        reference: str = "integrated_gradients",
+        references: Any = None,
+        resamples: int = 1000,
+        seed: int = 0,
+        internal_batch_size: int = 1024,
+        device: torch.device | str | None = None,
+    ) -> None:
+        where = "AttributionBenchmark"
+        if not callable(forward_func):
+            raise OptionError(f"{where}: forward_func must be callable but is {type(forward_func).__name__}.")
+        if target not in TARGETS:
+            raise OptionError(f"{where}: `target` must be one of {', '.join(map(repr, TARGETS))} but is {target!r}.")
+        for name, value, least in (
+            ("resamples", resamples, 100),  # fewer have no 2.5 % quantile to speak of
+            ("seed", seed, 0),
+            ("internal_batch_size", internal_batch_size, 1),
+        ):
+            if not isinstance(value, Integral) or isinstance(value, bool) or value < least:
+                raise OptionError(f"{where}: `{name}` must be an integer of at least {least} but is {value!r}.")
+        self.forward_func = forward_func
+        self.target, self.resamples, self.seed = target, int(resamples), int(seed)
+        self.device = _device_of(forward_func) if device is None else torch.device(device)
+        self._references = references
+        self._meter = CostMeter(forward_func)
+        around = Surroundings(self._meter.forward_func, self._given_references, int(internal_batch_size))
+        hooked = self._meter.counts_everything
+        self.methods: list[Method] = methods_of(methods, around, hooked)
+        self.metrics: list[BenchmarkMetric] = metrics_of(metrics, forward_func)
+        among = {method.name: method for method in self.methods}
+        self.reference = among[reference] if reference in among else method_of(reference, reference, around, hooked)
+
+    def run(self, loader: Iterable[Any], resume: str | Path | None = None, *, progress: bool = True) -> BenchmarkResult:
+        """Evaluate every method by every metric on all batches.
+
+        Under ``torchrun`` each process evaluates every so-manieth batch of the same loader and all processes return the
+        result of all batches: no example is left out or counted twice.
+
+        Args:
+            loader: Of batches ``(inputs, target)`` or ``(inputs, target, additional_forward_args)``; several inputs are
+                a tuple. It must give the same batches each time it is gone through if ``resume`` is used.
+            resume: A folder for partial results, written after each method and batch. Called again with it, the
+                benchmark goes on where it was interrupted, also with more methods, metrics or batches.
+            progress: Show a progress bar.
+
+        Returns:
+            The result; ``print`` it.
+
+        Raises:
+            OptionError: If ``resume`` has results of another model, configuration or other data, or references would
+                have to come from a loader that can be gone through only once.
+            InputError: If there are no batches, or they have another form.
+            TrainingModeError: If the model is in training mode.
+        """
+        require_evaluation_mode(self.forward_func, WHERE)
+        rank, processes = _processes()
+        require_same_batches_every_time(loader, processes)
+        if self._references is None and any(m.needs_references for m in (*self.methods, self.reference)):
+            self._references_found = first_examples(loader, N_REFERENCE_EXAMPLES)
+        store = None if resume is None else self._store(resume)
+        parts: Parts = {}
+        length = len(loader) if isinstance(loader, Sized) else None
+        total = None if length is None else len(range(rank, length, processes)) * len(self.methods)
+        bar = tqdm(total=total, desc="benchmark", unit="method·batch", disable=not progress or rank > 0)
+        with bar, self._meter.attached():
+            for batch in batches(loader, self._meter.forward_func, self.target, self.device):
+                if batch.index % processes == rank:
+                    for name, part in self._evaluated(batch, store):
+                        parts[batch.index, name] = part
+                        bar.update()
+        parts = _gathered(parts, processes)
+        if not parts:
+            raise InputError(f"{WHERE}: the loader has no batches, so there is nothing to evaluate.")
+        return result_of(
+            parts, self.methods, self.metrics, resamples=self.resamples, seed=self.seed, reference=self.reference.name
+        )
+
+    def _evaluated(self, batch: Batch, store: Store | None) -> Iterator[tuple[str, Part]]:
+        """Yield what each method gives on a batch, from the store where it is there."""
+        wanted = [metric.name for metric in self.metrics]
+        made: dict[str, Any] = {}
+
+        def reference() -> Any:
+            name = self.reference.name
+            if name not in made:
+                try:
+                    made[name] = self._attributions(self.reference, batch)
+                except REFUSALS as error:
+                    raise OptionError(
+                        f"{WHERE}: the reference method {name!r} refuses, so nothing can be compared with it: {error}"
+                    ) from error
+            return made[name]
+
+        for method in self.methods:
+            part = None if store is None else store.part(batch.index, method.name, batch.digest, wanted)
+            if part is None:
+                part = self._part(method, batch, reference, made)
+                if store is not None:
+                    store.add(batch.index, method.name, part)
+            yield method.name, part
+
+    def _part(self, method: Method, batch: Batch, reference: Callable[[], Any], made: dict[str, Any]) -> Part:
+        device = batch.tensors[0].device
+        refusal, refused_in, scores = None, None, {}
+        countable = method.countable and not (method.by_hooks and self._meter.blind)
+        with self._meter.measure(device, countable=countable) as usage:
+            try:
+                attributions = self._attributions(method, batch)
+            except REFUSALS as error:
+                refusal = f"{type(error).__name__}: {error}"
+        if refusal is None:
+            refusal = _flaw(attributions, batch, method.name)
+        if refusal is None:
+            if method.name == self.reference.name:
+                made[method.name] = attributions
+            try:
+                for metric in self.metrics:
+                    # The same draws for every method, so that differences between methods are paired.
+                    with seeded(self._seed(batch, "metric"), device):
+                        scores[metric.name] = metric.scores(batch, attributions, method, reference)
+            except REFUSALS as error:  # of a metric that attributes itself
+                refusal, scores = f"in {metric.name}, {type(error).__name__}: {error}", {}
+                refused_in = metric.name
+        return Part(
+            n=len(batch),
+            digest=batch.digest,
+            scores=scores,
+            forward_passes=usage.forward_passes,
+            gradient_evaluations=usage.gradient_evaluations,
+            seconds=usage.seconds,
+            peak_memory=usage.peak_memory,
+            refusal=refusal,
+            refused_in=refused_in,
+        )
+
+    def _attributions(self, method: Method, batch: Batch) -> Any:
+        with seeded(self._seed(batch, method.name), batch.tensors[0].device):
+            found = method.attribute(batch)
+        return tuple(a.detach() for a in found) if isinstance(found, tuple) else _detached(found)
+
+    def _seed(self, batch: Batch, purpose: str) -> int:
+        text = f"{self.seed}|{batch.index}|{purpose}"
+        return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "little") >> 1
+
+    def _given_references(self) -> Any:
+        return self._references_found if self._references is None else self._references
+
+    def _store(self, folder: str | Path) -> Store:
+        expected = any(method.needs_references for method in (*self.methods, self.reference))
+        settings = {
+            "captum_xg": __version__,
+            "model": of_model(self.forward_func),
+            "target": self.target,
+            "seed": self.seed,
+            # Absent where they play no part, so that methods which need them may be added later.
+            **({"references": digest_of_tensors(self._given_references())} if expected else {}),
+            **({"reference": described(self.reference.settings)} if any(m.compares for m in self.metrics) else {}),
+        }
+        methods = {method.name: described(method.settings) for method in self.methods}
+        return Store(folder, settings, methods, {metric.name: described(metric.metric) for metric in self.metrics})
+
+
+def _flaw(attributions: Any, batch: Batch, name: str) -> str | None:
+    """Return what makes attributions useless for any metric; None if nothing.
+
+    Raises:
+        InputError: If they are not of the form of the inputs, which is a mistake in the call and no finding.
+    """
+    several = attributions if isinstance(attributions, tuple) else (attributions,)
+    shapes = [tuple(a.shape) if isinstance(a, Tensor) else type(a).__name__ for a in several]
+    if len(several) != len(batch.tensors) or any(
+        shape != tuple(x.shape) for shape, x in zip(shapes, batch.tensors, strict=True)
+    ):
+        raise InputError(
+            f"{WHERE}: the method {name!r} returns {shapes} for inputs of shapes "
+            f"{[tuple(x.shape) for x in batch.tensors]}. Attributions must have the shapes of the inputs."
+        )
+    for a in several:
+        bad = (~torch.isfinite(a)).reshape(len(a), -1).any(1)
+        if bool(bad.any()):
+            return f"it returns NaN or infinity, first in example {int(bad.nonzero()[0])} of batch {batch.index}"
+    return None
+
+
+def _detached(value: Any) -> Any:
+    return value.detach() if isinstance(value, Tensor) else value
+
+
+def _device_of(forward_func: Callable[..., Any]) -> torch.device | None:
+    return next((p.device for module in modules_of(forward_func) for p in module.parameters()), None)
+
+
+def _processes() -> tuple[int, int]:
+    running = dist.is_available() and dist.is_initialized()
+    return (dist.get_rank(), dist.get_world_size()) if running else (0, 1)
+
+
+def _gathered(parts: Parts, processes: int) -> Parts:
+    if processes == 1:
+        return parts
+    everything: list[Parts | None] = [None] * processes
+    dist.all_gather_object(everything, parts)
+    return {key: part for each in everything if each is not None for key, part in each.items()}

@@ -1,0 +1,243 @@
+"""Captum's infidelity and maximum sensitivity as metrics that accumulate over a loader and over processes."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from captum.metrics import infidelity, sensitivity_max
+from torch import Tensor
+
+from captum_xg._function import ScalarFunction
+from captum_xg._inputs import all_finite, first_not_finite, format_inputs
+from captum_xg._types import Target
+from captum_xg.errors import GradientError, OptionError
+from captum_xg.homogeneity.modules import require_evaluation_mode
+from captum_xg.metrics.draws import checked_seed, example_seed, seeded
+from captum_xg.metrics.formatting import format_attributions, require_same_shapes
+from captum_xg.metrics.model_metric import ModelMetric, positive_integer, repeated
+from captum_xg.metrics.perturbations import RandomRemoval, UniformNoise
+
+
+class Infidelity(ModelMetric):
+    r"""The mean squared error of attributions as a prediction of what a random perturbation does to the output.
+
+    .. math:: \operatorname{INFD}(x) = \mathbb{E}_I \Big[ \big( I^\top A(x) - (F(x) - F(x_I)) \big)^2 \Big]
+
+    In squared units of the output; 0 is perfect. Captum's :func:`captum.metrics.infidelity`, called for each example
+    with a seed made of ``seed`` and the example's values, so that batches and processes leave the numbers as they are
+    and all methods meet the same perturbations. The global random generators of torch and NumPy are put back.
+
+    Args:
+        forward_func: A module or any callable that gives one number per example once a target is chosen.
+        perturb_func: From inputs to (I, perturbed inputs), as Captum takes it. By default
+            :class:`~captum_xg.metrics.RandomRemoval`, which sets each entry to zero with probability ½: right for
+            attributions that contain the factor x. For gradients pass :class:`~captum_xg.metrics.GaussianNoise`.
+        n_samples: Perturbations of each example.
+        normalize: Scale the attributions by the factor that fits best, so that only their proportions are judged.
+        seed: Integer that decides which perturbations are drawn.
+        internal_batch_size: The most examples in one forward pass; all perturbations of an example at once if None.
+        options: Options of :class:`torchmetrics.Metric`.
+
+    Raises:
+        OptionError: If an option has no such value.
+
+    Source: Yeh et al. 2019, *On the (In)fidelity and Sensitivity of Explanations*, Definition 2.1.
+    """
+
+    higher_is_better = False
+
+    def __init__(
+        self,
+        forward_func: Callable[..., Any],
+        perturb_func: Callable[..., Any] | None = None,
+        *,
+        n_samples: int = 100,
+        normalize: bool = False,
+        seed: int = 0,
+        internal_batch_size: int | None = None,
+        **options: Any,
+    ) -> None:
+        super().__init__(forward_func, internal_batch_size=internal_batch_size, **options)
+        self.perturb_func = RandomRemoval() if perturb_func is None else _checked(perturb_func, self._where)
+        self.n_samples = positive_integer(n_samples, "n_samples", self._where)
+        self.normalize = normalize
+        self.seed = checked_seed(seed, self._where)
+
+    @torch.no_grad()
+    def scores(
+        self, inputs: Any, attributions: Any, target: Target = None, additional_forward_args: object = None
+    ) -> Tensor:
+        """Return the infidelity of each example, shape ``(N,)``, float64; arguments as for :meth:`update`."""
+        formatted = format_inputs(inputs, self._where)
+        given = format_attributions(attributions, self._where)
+        require_same_shapes(given, formatted, "attributions and inputs", self._where)
+        function = self._function(target, additional_forward_args)
+        n = len(formatted[0])
+        found = []
+        for i in range(n):
+            x = tuple(t[i : i + 1] for t in formatted)
+            own = function.examples(i, i + 1, n)
+
+            def values(*tensors: Tensor, own: ScalarFunction = own) -> Tensor:
+                return self._values(repeated(own, len(tensors[0])), tensors).double()
+
+            with seeded(example_seed(x, self.seed), x[0].device):
+                found.append(
+                    infidelity(
+                        values,
+                        self.perturb_func,
+                        x,
+                        tuple(a[i : i + 1].double().to(t.device) for a, t in zip(given, x, strict=True)),
+                        n_perturb_samples=self.n_samples,
+                        max_examples_per_batch=_at_most(self.internal_batch_size, self.n_samples),
+                        normalize=self.normalize,
+                    )
+                )
+        # Captum expands the square in order to normalize, and a perfect fit may come out as less than zero.
+        return torch.cat(found).double().clamp(min=0)
+
+
+class MaxSensitivity(ModelMetric):
+    r"""The largest relative change of the attributions that small random changes of the input bring about.
+
+    .. math:: \operatorname{SENS}(x) = \max_\delta \frac{\lVert A(x + \delta) - A(x) \rVert}{\lVert A(x) \rVert}
+
+    over ``n_samples`` random δ; lower is steadier. Where A(x) = 0 Captum divides by 1, so the change is absolute there.
+    Captum's :func:`captum.metrics.sensitivity_max`, called for each example with a seed made of ``seed`` and the
+    example's values, so that batches and processes leave the numbers as they are. The global random generators of torch
+    and NumPy are put back.
+
+    This is the one metric that attributes itself. ``attributions`` are taken as A(x); with None, the function is asked
+    for them.
+
+    Args:
+        attribution_func: ``attribute`` of an attribution method, or any callable that takes inputs and the keywords
+            ``target`` and ``additional_forward_args`` where they are given. Fix further ones by
+            :func:`functools.partial`.
+        perturb_func: From inputs to perturbed inputs, as Captum takes it; by default
+            :class:`~captum_xg.metrics.UniformNoise` of radius 0.02.
+        n_samples: Perturbations of each example.
+        norm_ord: Order of the norm, as in :func:`torch.norm`.
+        seed: Integer that decides which perturbations are drawn.
+        internal_batch_size: The most examples in one call of ``attribution_func``; all perturbations of an example at
+            once if None.
+        options: Options of :class:`torchmetrics.Metric`.
+
+    Raises:
+        OptionError: If an option has no such value.
+
+    Source: Yeh et al. 2019, *On the (In)fidelity and Sensitivity of Explanations*, Definition 4.1.
+    """
+
+    higher_is_better = False
+
+    def __init__(
+        self,
+        attribution_func: Callable[..., Any],
+        perturb_func: Callable[..., Any] | None = None,
+        *,
+        n_samples: int = 10,
+        norm_ord: float | str = "fro",
+        seed: int = 0,
+        internal_batch_size: int | None = None,
+        **options: Any,
+    ) -> None:
+        super().__init__(attribution_func, internal_batch_size=internal_batch_size, **options)
+        self.perturb_func = UniformNoise() if perturb_func is None else _checked(perturb_func, self._where)
+        self.n_samples = positive_integer(n_samples, "n_samples", self._where)
+        self.norm_ord = norm_ord
+        self.seed = checked_seed(seed, self._where)
+
+    @torch.no_grad()
+    def scores(
+        self, inputs: Any, attributions: Any = None, target: Target = None, additional_forward_args: object = None
+    ) -> Tensor:
+        """Return the sensitivity of each example, shape ``(N,)``, float64; arguments as for :meth:`update`.
+
+        Raises:
+            GradientError: If attributions of a perturbed input are NaN or infinite.
+        """
+        formatted = format_inputs(inputs, self._where)
+        given = None if attributions is None else format_attributions(attributions, self._where)
+        if given is not None:
+            require_same_shapes(given, formatted, "attributions and inputs", self._where)
+        if (model := _model_behind(self.forward_func)) is not None:
+            require_evaluation_mode(model, self._where)
+        # Not called, but cut to single examples as a forward function is.
+        arguments = self._function(target, additional_forward_args)
+        n = len(formatted[0])
+        found = []
+        for i in range(n):
+            x = tuple(t[i : i + 1] for t in formatted)
+            own = arguments.examples(i, i + 1, n)
+            options: dict[str, Any] = {} if own.target is None else {"target": own.target}
+            if own.additional:
+                options["additional_forward_args"] = own.additional
+            with seeded(example_seed(x, self.seed), x[0].device):
+                found.append(
+                    sensitivity_max(
+                        self._explanation(x, given and tuple(a[i : i + 1] for a in given)),
+                        x,
+                        self.perturb_func,
+                        n_perturb_samples=self.n_samples,
+                        norm_ord=self.norm_ord,
+                        max_examples_per_batch=_at_most(self.internal_batch_size, self.n_samples),
+                        **options,
+                    )
+                )
+        scores = torch.cat(found).double()
+        if not all_finite(scores):
+            raise GradientError(
+                f"{self._where}: attributions near example {first_not_finite(scores)} are NaN or infinite. The "
+                "attribution method is not defined at a perturbed input; try a smaller perturbation."
+            )
+        return scores
+
+    def update(
+        self, inputs: Any, attributions: Any = None, target: Target = None, additional_forward_args: object = None
+    ) -> None:
+        """Add examples; ``attributions`` may be None, otherwise as for every metric that runs the model."""
+        self._add(self.scores(inputs, attributions, target, additional_forward_args))
+
+    def _explanation(self, x: tuple[Tensor, ...], known: tuple[Tensor, ...] | None) -> Callable[..., Any]:
+        def explain(inputs: Any, **options: Any) -> Any:
+            # Captum asks for A(x) with the very tuple that it was given.
+            if inputs is x and known is not None:
+                return known
+            tensors = inputs if isinstance(inputs, tuple) else (inputs,)
+            options = {**options, **_for_each(options.get("target"), len(tensors[0]))}
+            with torch.enable_grad():  # Captum calls without, and not every method turns them on itself
+                result = self.forward_func(tensors if len(tensors) > 1 else tensors[0], **options)
+            # Captum flattens by `view`, which only contiguous tensors have.
+            return tuple(a.detach().contiguous() for a in (result if isinstance(result, tuple) else (result,)))
+
+        return explain
+
+
+def _for_each(target: Any, rows: int) -> dict[str, Any]:
+    """Return one target as one for each row, as callables need it that choose by row; Captum leaves a single one."""
+    if isinstance(target, Tensor) and target.dim() == 1 and len(target) == 1:
+        return {"target": target.expand(rows)}
+    return {"target": target * rows} if isinstance(target, list) and len(target) == 1 else {}
+
+
+def _checked(perturb_func: Any, where: str) -> Callable[..., Any]:
+    if not callable(perturb_func):
+        raise OptionError(f"{where}: `perturb_func` must be callable but is {type(perturb_func).__name__}.")
+    function: Callable[..., Any] = perturb_func
+    return function
+
+
+def _model_behind(attribution_func: Callable[..., Any]) -> Any:
+    """Return the forward function of the Captum method whose ``attribute`` this is, or None."""
+    while isinstance(attribution_func, functools.partial):
+        attribution_func = attribution_func.func
+    return getattr(getattr(attribution_func, "__self__", None), "forward_func", None)
+
+
+def _at_most(size: int | None, n_samples: int) -> int | None:
+    """Return the batch size for Captum, which warns of one that is larger than needed."""
+    return None if size is None else min(size, n_samples)

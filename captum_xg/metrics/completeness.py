@@ -1,0 +1,82 @@
+"""By how much attributions miss the change of the output that they should add up to."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from captum_xg._inputs import format_inputs
+from captum_xg._types import Target
+from captum_xg.errors import OptionError
+from captum_xg.metrics.formatting import format_attributions, format_baselines, require_as_many
+from captum_xg.metrics.model_metric import ModelMetric
+
+
+class CompletenessGap(ModelMetric):
+    r"""The mean over examples of \|Σ attributions − (F(x) − F(b))\|; 0 for complete attributions.
+
+    .. math:: g(x) = \Big| \sum_i A_i(x) - \big(F(x) - F(b)\big) \Big|
+              \qquad \text{relative:}\quad \frac{g(x)}{|F(x) - F(b)|}
+
+    In units of the output, or with ``relative=True`` as a fraction of the change that was to be distributed. Where
+    F(x) = F(b), the relative gap is 0 if the attributions sum to exactly 0, and infinite if they do not, and so is
+    then the mean. Sums are taken in float64, the outputs as the model gives them: attributions in float32 leave a gap
+    of some 10⁻⁷ of Σ\|A\|.
+
+    Args:
+        forward_func: A module or any callable that gives one number per example once a target is chosen.
+        baselines: The b that the attributions refer to: None for zeros, a number, a tensor of the input's shape or
+            with 1 in place of N, a callable from an input to such a tensor, or a tuple of these for several inputs.
+        relative: Divide by \|F(x) − F(b)\|, example by example.
+        internal_batch_size: The most examples in one forward pass. All at once if None.
+        options: Options of :class:`torchmetrics.Metric`.
+
+    Raises:
+        OptionError: If an option has no such value.
+
+    Source: Sundararajan et al. 2017, Proposition 1 (completeness).
+
+    Example:
+        >>> metric = CompletenessGap(lambda x: x.sum(1))
+        >>> metric.update(torch.ones(4, 3), torch.full((4, 3), 0.5))
+        >>> metric.compute()
+        tensor(1.5000, dtype=torch.float64)
+    """
+
+    higher_is_better = False
+
+    def __init__(
+        self,
+        forward_func: Callable[..., Any],
+        baselines: Any = None,
+        relative: bool = False,
+        *,
+        internal_batch_size: int | None = None,
+        **options: Any,
+    ) -> None:
+        super().__init__(forward_func, internal_batch_size=internal_batch_size, **options)
+        if not isinstance(relative, bool):
+            raise OptionError(f"{self._where}: `relative` must be True or False but is {relative!r}.")
+        self.baselines = baselines
+        self.relative = relative
+
+    @torch.no_grad()
+    def scores(
+        self, inputs: Any, attributions: Any, target: Target = None, additional_forward_args: object = None
+    ) -> Tensor:
+        """Return the gap of each example, shape ``(N,)``, float64.
+
+        Arguments and errors as for :meth:`update`; attributions may have any shape ``(N, …)``, those of a layer too.
+        """
+        formatted = format_inputs(inputs, self._where)
+        given = format_attributions(attributions, self._where)
+        require_as_many(given, len(formatted[0]), self._where)
+        function = self._function(target, additional_forward_args)
+        baselines = format_baselines(self.baselines, formatted, self._where)
+        change = self._values(function, formatted).double() - self._values(function, baselines).double()
+        total = torch.stack([a.to(change).reshape(len(a), -1).sum(1) for a in given]).sum(0)
+        gap = (total - change).abs()
+        return torch.where(gap == 0, 0.0, gap / change.abs()) if self.relative else gap

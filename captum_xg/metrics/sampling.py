@@ -1,0 +1,59 @@
+"""Parts of a dataset for evaluation by several processes: every example in one of them, and in one only."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sized
+from numbers import Integral
+from typing import Any
+
+import torch.distributed as dist
+from torch.utils.data import Sampler
+
+from captum_xg.errors import OptionError
+
+
+class UnpaddedDistributedSampler(Sampler[int]):
+    """Deals the examples out to the processes in turn and repeats none to make the parts equal.
+
+    :class:`torch.utils.data.DistributedSampler` repeats examples until all processes have as many, so a sum over
+    processes counts these twice; ``drop_last`` leaves some out instead. Here process r of R has the examples r, r + R,
+    r + 2R, …: parts differ by at most one example and may be empty.
+
+    Processes therefore may have different numbers of batches. Evaluate ``model.module`` and not the model inside
+    DistributedDataParallel, whose forward pass waits for all processes when there are buffers; the metrics of
+    ``captum_xg.metrics`` communicate in ``compute`` and ``curve`` only. In Lightning set
+    ``Trainer(use_distributed_sampler=False)``, which keeps the sampler as it is.
+
+    Args:
+        dataset: Anything with a length.
+        num_replicas: Number of processes; by default that of the default process group, 1 without one.
+        rank: Which of them this is; by default from the default process group, 0 without one.
+
+    Raises:
+        OptionError: If ``rank`` does not lie in [0, num_replicas).
+
+    Example:
+        >>> list(UnpaddedDistributedSampler(range(7), num_replicas=2, rank=1))
+        [1, 3, 5]
+    """
+
+    def __init__(self, dataset: Sized, num_replicas: int | None = None, rank: int | None = None) -> None:
+        working = dist.is_available() and dist.is_initialized()
+        replicas: Any = (dist.get_world_size() if working else 1) if num_replicas is None else num_replicas
+        own: Any = (dist.get_rank() if working else 0) if rank is None else rank
+        if not all(isinstance(v, Integral) and not isinstance(v, bool) for v in (replicas, own)) or not (
+            0 <= own < replicas
+        ):
+            raise OptionError(
+                "UnpaddedDistributedSampler: `rank` must be an integer in [0, num_replicas) but they are "
+                f"{own!r} and {replicas!r}."
+            )
+        self.dataset = dataset
+        self.num_replicas = int(replicas)
+        self.rank = int(own)
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(range(self.rank, len(self.dataset), self.num_replicas))
+
+    def __len__(self) -> int:
+        return len(range(self.rank, len(self.dataset), self.num_replicas))

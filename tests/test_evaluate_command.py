@@ -1,0 +1,230 @@
+"""``captum-xg evaluate``: from a model and data on the command line to a table, numbers and figures."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torchvision.transforms.functional import to_pil_image
+
+from captum_xg.cli import main
+from captum_xg.datasets.evaluation import labelled_examples
+from captum_xg.demo import demo_images, demo_model
+from captum_xg.errors import OptionError
+from captum_xg.metrics import AttributionBenchmark
+
+MODEL = """
+import torch
+from torch import nn
+
+
+def net():
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Flatten(), nn.Linear(36, 3, bias=False))
+
+
+def biased():
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Flatten(), nn.Linear(36, 3))
+
+
+def colours():
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Conv2d(3, 3, 3, bias=False), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+
+
+def function():
+    return lambda x: x.flatten(1)[:, :3]
+"""
+
+
+@pytest.fixture(autouse=True)
+def directory(tmp_path, monkeypatch):
+    (tmp_path / "net.py").write_text(MODEL)
+    monkeypatch.chdir(tmp_path)
+    generator = np.random.default_rng(0)
+    images, labels = generator.random((12, 1, 6, 6), dtype=np.float32), generator.integers(0, 3, 12)
+    np.savez("data.npz", images=images, labels=labels)
+    return tmp_path
+
+
+def _evaluate(*arguments, metrics=("CompletenessGap",)):
+    return main(["evaluate", "--metrics", *metrics, "--device", "cpu", *arguments])
+
+
+def test_a_bare_call_on_the_shipped_network_and_images_works(capsys, directory):
+    assert main(["evaluate", "captum_xg.demo:demo_model", "--images", "4", "--device", "cpu"]) == 0
+    printed = capsys.readouterr().out
+    assert "4 examples, cpu" in printed
+    content = json.loads((directory / "captum-xg-evaluate" / "results.json").read_text())
+    four = ["KeepPositiveMask", "KeepNegativeMask", "KeepAbsoluteMask", "RemoveAbsoluteMask"]
+    assert list(content["metrics"]) == four
+    assert list(content["methods"]) == [
+        "gradient", "expected_gradients_1", "integrated_gradients", "xgradient", "random", "blurred_input"
+    ]  # fmt: skip
+    costs = {name: method["cost"]["gradient_evaluations"] for name, method in content["methods"].items()}
+    assert (costs["integrated_gradients"], costs["xgradient"]) == (128, 1)
+    images, labels = demo_images(4)
+    result = AttributionBenchmark(demo_model(), device="cpu").run([(images, labels)], progress=False)
+    for name, method in content["methods"].items():
+        for metric in four:
+            value = result.methods[name].estimates[metric].value
+            assert method["estimates"][metric]["value"] == pytest.approx(value, rel=1e-4, abs=1e-4)
+    for file in ("curves.png", "cost_quality.png"):
+        assert (directory / "captum-xg-evaluate" / file).read_bytes().startswith(b"\x89PNG")
+
+
+def test_what_is_printed_and_written_agree(capsys, directory):
+    assert _evaluate("net.py:net", "--data", "data.npz", "--methods", "xgradient", "--output", "out") == 0
+    printed = capsys.readouterr().out
+    content = json.loads((directory / "out" / "results.json").read_text())
+    value = content["methods"]["xgradient"]["estimates"]["CompletenessGap"]["value"]
+    for text in (printed, (directory / "out" / "table.md").read_text(), (directory / "out" / "table.tex").read_text()):
+        assert f"{value:.4g}" in text
+    assert {path.name for path in (directory / "out").iterdir()} == {
+        "table.md", "table.tex", "results.json", "cost_quality.png", "partial"
+    }  # fmt: skip
+    for path in ("table.md", "results.json", "cost_quality.png"):
+        assert str(directory / "out" / path) in printed
+    data = np.load("data.npz")
+    torch.manual_seed(0)
+    weight = torch.nn.Linear(36, 3, bias=False).weight
+    hits = (torch.from_numpy(data["images"]).flatten(1) @ weight.T).argmax(1).numpy() == data["labels"]
+    assert content["accuracy"] == hits.mean()
+    assert f"{hits.mean():.1%} recognised" in printed
+
+
+def test_called_again_it_goes_on_and_another_model_is_refused(capsys, monkeypatch):
+    arguments = ("--data", "data.npz", "--methods", "gradient", "--batch-size", "5")
+    assert _evaluate("net.py:net", *arguments, "--resume", "kept") == 0
+    with monkeypatch.context() as patched:
+        patched.setattr(AttributionBenchmark, "_part", lambda *_: pytest.fail("done again"))
+        assert _evaluate("net.py:net", *arguments, "--resume", "kept") == 0
+    capsys.readouterr()
+    assert _evaluate("net.py:biased", *arguments, "--resume", "kept") == 3
+    assert "changed: model, metric CompletenessGap" in capsys.readouterr().err
+
+
+def test_a_network_with_biases_gets_a_row_that_says_refused(capsys):
+    assert _evaluate("net.py:biased", "--data", "data.npz", "--methods", "gradient", "xgradient") == 0
+    printed = capsys.readouterr().out
+    assert "xgradient refused: HomogeneityError" in printed
+    assert "1 (Linear): adds a bias" in printed
+
+
+def test_the_shipped_weights_of_a_small_network_can_be_asked_for(capsys):
+    target = "captum_xg.models:xsmall_vgg"
+    arguments = ("--images", "40", "--methods", "gradient")
+    assert _evaluate(target, *arguments, "--output", "random") == 0
+    assert _evaluate(target, *arguments, "--weights", "shipped", "--output", "trained") == 0
+    shares = [json.loads(Path(name, "results.json").read_text())["accuracy"] for name in ("random", "trained")]
+    assert shares[1] > 0.8 > shares[0]
+    assert _evaluate("net.py:net", "--data", "data.npz", "--weights", "shipped") == 3
+    assert "xsmall_vgg" in capsys.readouterr().err
+
+
+def test_weights_are_read_from_a_file():
+    torch.save({"1.weight": torch.zeros(3, 36)}, "zero.pt")
+    assert _evaluate("net.py:net", "--data", "data.npz", "--weights", "zero.pt", "--methods", "gradient") == 0
+    labels = np.load("data.npz")["labels"]
+    content = json.loads(Path("captum-xg-evaluate", "results.json").read_text())
+    assert content["accuracy"] == (labels == 0).mean()
+
+
+def test_the_predicted_class_can_be_explained():
+    assert _evaluate("net.py:net", "--data", "data.npz", "--methods", "gradient", "--target", "predicted") == 0
+    assert json.loads(Path("captum-xg-evaluate", "results.json").read_text())["explained"] == "predicted"
+
+
+def test_a_folder_of_images_is_read_scaled_and_normalised():
+    for label in range(3):
+        folder = Path("photos", f"class{label}")
+        folder.mkdir(parents=True)
+        for i in range(4):
+            image = torch.full((3, 10, 12), 0.2 * label + 0.1)
+            to_pil_image(image).save(folder / f"{i}.png")
+    data = labelled_examples("photos", 100, size=8, mean=[0.1] * 3, std=[0.5] * 3)
+    assert len(data) == 12
+    for x, y in data:
+        assert x.shape == (3, 8, 8)
+        torch.testing.assert_close(x, torch.full((3, 8, 8), 0.4 * y), atol=0.01, rtol=0)
+    few = labelled_examples("photos", 6, size=8)
+    assert len(few) == 6
+    assert len({y for _, y in few}) > 1  # not the first class only
+    assert [y for _, y in few] == [y for _, y in labelled_examples("photos", 6, size=8)]
+    arguments = ("--data", "photos", "--size", "8", "--methods", "gradient", "--mean", ".5", ".5", ".5")
+    assert _evaluate("net.py:colours", *arguments, "--std", "1", "1", "1") == 0
+
+
+@pytest.mark.parametrize(
+    ("shape", "dtype", "expected"),
+    [
+        ((5, 7, 7), np.uint8, (5, 1, 7, 7)),
+        ((5, 7, 6, 3), np.uint8, (5, 3, 7, 6)),
+        ((5, 3, 7, 6), np.uint8, (5, 3, 7, 6)),
+        ((5, 9), np.float64, (5, 9)),
+        ((5, 9), np.int64, (5, 9)),
+    ],
+)
+def test_eight_bit_images_are_scaled_and_other_numbers_are_taken_as_they_are(shape, dtype, expected):
+    values = np.random.default_rng(0).integers(0, 255, shape).astype(dtype)
+    np.savez("numbers.npz", images=values, labels=np.arange(5))
+    data = labelled_examples("numbers.npz", 3)
+    assert len(data) == 3
+    x = torch.stack([x for x, _ in data])
+    assert x.shape == (3, *expected[1:])
+    assert x.dtype == torch.float32
+    scale = 255 if dtype == np.uint8 else 1
+    assert x.double().sum() == pytest.approx(values[:3].astype(float).sum() / scale, rel=1e-5)
+
+
+def test_the_demo_images_are_the_default_and_equal_those_of_the_package():
+    images, labels = demo_images(20)
+    data = labelled_examples("demo", 20)
+    assert torch.equal(torch.stack([x for x, _ in data]), images)
+    assert [int(y) for _, y in data] == labels.tolist()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--data", "nowhere"], "there is no such folder"),
+        (["--data", "nowhere.npz"], "cannot be read"),
+        (["--data", "other.npz"], "images and labels"),
+        (["--data", "float_labels.npz"], "one integer per example"),
+        (["--data", "many_classes.npz"], "has 3 classes, but a label is 7"),
+        (["--data", "demo"], "Does --data fit"),
+        (["--data", "data.npz", "--size", "3"], "--size"),
+        (["--data", "data.npz", "--mean", "0.5"], "go together"),
+        (["--data", "data.npz", "--mean", "1", "2", "--std", "1", "1"], "1 numbers each"),
+        (["--data", "data.npz", "--methods", "gradints"], "Did you mean gradient"),
+        (["--data", "data.npz", "--device", "nonsense"], "--device nonsense"),
+    ],
+)
+def test_what_cannot_be_run_is_said_with_exit_status_3(arguments, said, capsys):
+    np.savez("other.npz", x=np.zeros(3))
+    np.savez("float_labels.npz", images=np.zeros((3, 1, 6, 6), np.float32), labels=np.zeros(3))
+    np.savez("many_classes.npz", images=np.zeros((3, 1, 6, 6), np.float32), labels=np.array([0, 7, 1]))
+    assert main(["evaluate", "net.py:net", "--metrics", "CompletenessGap", *arguments]) == 3
+    assert said in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "arguments", [["--images", "0"], ["--images", "x"], ["--target", "none"], ["--batch-size", "-1"]]
+)
+def test_wrong_arguments_leave_with_2(arguments, capsys):
+    with pytest.raises(SystemExit) as left:
+        main(["evaluate", "net.py:net", *arguments])
+    assert left.value.code == 2
+
+
+def test_an_unknown_metric_is_refused_with_the_known_ones(capsys):
+    assert _evaluate("net.py:net", "--data", "data.npz", metrics=["Completenes"]) == 3
+    assert "CompletenessGap" in capsys.readouterr().err
+
+
+def test_a_file_with_pickled_objects_is_not_opened():
+    np.savez("pickled.npz", images=np.array([{}, {}], dtype=object), labels=np.arange(2))
+    with pytest.raises(OptionError, match=r"pickled\.npz"):
+        labelled_examples("pickled.npz", 2)
