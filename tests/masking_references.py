@@ -17,7 +17,7 @@ FRACTIONS = [float(f) for f in np.geomspace(0.01, 1, 16)]
 KINDS = ("KeepPositiveMask", "KeepNegativeMask", "KeepAbsoluteMask", "RemoveAbsoluteMask")
 
 
-def kept_features(attribution: list[float], fraction: float, kind: str, protocol: str) -> set[int]:
+def kept_features(attribution: list[float], fraction: float, kind: str) -> set[int]:
     """Return which features of one example keep their value."""
     n = len(attribution)
     if kind == "KeepPositiveMask":
@@ -31,11 +31,9 @@ def kept_features(attribution: list[float], fraction: float, kind: str, protocol
     candidates = [i for i in ranking if importance[i] > 0]
     if kind != "RemoveAbsoluteMask":
         return set(candidates[: int(min(fraction * n, len(candidates)))])
-    if protocol == "released":  # zeros are masked at every fraction, and of the others the least important are kept
-        k = int(min(fraction * n, len(candidates)))
-        return set(candidates[len(candidates) - k :])
-    k = int(fraction * n)
-    return set(ranking[n - k :])
+    # Zeros are masked at every fraction, and of the others the least important are kept.
+    k = int(min(fraction * n, len(candidates)))
+    return set(candidates[len(candidates) - k :])
 
 
 def curve_of_example(
@@ -45,7 +43,6 @@ def curve_of_example(
     target: int,
     values: Tensor,
     kind: str,
-    protocol: str = "paper",
     fractions: list[float] = FRACTIONS,
     channel_dim: int | None = 0,
 ) -> list[float]:
@@ -53,7 +50,7 @@ def curve_of_example(
     one = attribution if channel_dim is None else attribution.mean(channel_dim)
     curve = []
     for fraction in fractions:
-        kept = kept_features(one.flatten().tolist(), fraction, kind, protocol)
+        kept = kept_features(one.flatten().tolist(), fraction, kind)
         mask = torch.tensor([i in kept for i in range(one.numel())]).reshape(one.shape)
         if channel_dim is not None:
             mask = mask.unsqueeze(channel_dim)
@@ -84,7 +81,7 @@ def curve_of_images(
     for images, attributions, targets in batches:
         for x, a, y in zip(images, attributions, targets, strict=True):
             values = blur(x, protocol) if blurred is None else blurred(x)
-            curve = curve_of_example(model, x, a, int(y), values, kind, protocol, fractions)
+            curve = curve_of_example(model, x, a, int(y), values, kind, fractions)
             total = [t + c for t, c in zip(total, curve, strict=True)]
             examples += 1
         sizes.append(len(images))

@@ -55,11 +55,10 @@ class KeepAbsoluteMask(AccuracyMaskingMetric):
 class RemoveAbsoluteMask(AccuracyMaskingMetric):
     """RAM: top-1 accuracy in percent while the features of largest absolute attribution are masked; lower is better.
 
-    The fraction is again that of the features that are *kept*, as for the other three: at f the int(f·n) least
-    important are, so that the curve begins with nearly everything masked, and random attributions have the same RAM as
-    KAM (Table 3). Features of zero attribution are the last to be masked. With ``protocol="released"`` they are always
-    masked, and the int(min(f·n, m)) least important of the m others are kept. Everything else is as in
-    :class:`~captum_xg.metrics.masking_metric.MaskingMetric`.
+    The fraction is again that of the features that are *kept*, as for the other three: at f the
+    int(min(f·n, m)) least important of the m features of nonzero attribution are, so that the curve begins with nearly
+    everything masked, and random attributions have the same RAM as KAM (Table 3). Features of zero attribution are
+    masked at every fraction. Everything else is as in :class:`~captum_xg.metrics.masking_metric.MaskingMetric`.
 
     Source: Hesse et al. 2021, Section B.2 and Table 3.
     """

@@ -46,8 +46,8 @@ class MaskingMetric(ModelMetric):
             :mod:`captum_xg.metrics.maskers`), or a tuple of one for each input. By default the paper's Gaussian blur
             for inputs of four dimensions or more, and zeros otherwise.
         protocol: ``"paper"``, or ``"released"`` for what the published numbers were made with: the kernel of the
-            default masker, the treatment of zeros by :class:`RemoveAbsoluteMask`, and an average that divides by the
-            number of batches times the size of the largest, which is wrong where the last batch is short.
+            default masker, and an average that divides by the number of batches times the size of the largest, which
+            is wrong where the last batch is short.
         channel_dim: The dimension that is averaged over and masked as one: ``"auto"`` (1 for inputs of four dimensions
             or more, the last one for ``(N, L, D)``, none for ``(N, D)``), a dimension, or None for none.
         internal_batch_size: The most masked inputs in one forward pass. If None, 32 on a CPU, and on an accelerator as
@@ -185,7 +185,7 @@ class MaskingMetric(ModelMetric):
         return mean if self.protocol == "paper" else self.total / (self.batches * self.largest_batch)
 
     def _ranges(self, attributions: Tensor) -> KeptRanges:
-        return kept_ranges(attributions, self.fractions, self.sign, remove=self.remove, protocol=self.protocol)
+        return kept_ranges(attributions, self.fractions, self.sign, remove=self.remove)
 
     def _maskers_for(self, inputs: tuple[Tensor, ...], channels: tuple[int | None, ...]) -> tuple[Masking, ...]:
         chosen = self._maskers * len(inputs) if len(self._maskers) == 1 else self._maskers

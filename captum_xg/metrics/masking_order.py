@@ -48,22 +48,18 @@ class KeptRanges:
         return sums.gather(1, self.last) - sums.gather(1, self.first)
 
 
-def kept_ranges(
-    attributions: Tensor, fractions: tuple[float, ...], sign: Sign, *, remove: bool, protocol: Protocol
-) -> KeptRanges:
+def kept_ranges(attributions: Tensor, fractions: tuple[float, ...], sign: Sign, *, remove: bool) -> KeptRanges:
     """Return what is kept at each fraction f of n features.
 
     Candidates are the features with a positive, negative, or nonzero attribution. *Keep* keeps the
-    int(min(f·n, candidates)) most important of them. *Remove* keeps the int(f·n) least important features, among which
-    those of zero attribution come first; with ``protocol="released"`` it keeps the int(min(f·n, candidates)) least
-    important candidates, and never a feature of zero attribution.
+    int(min(f·n, candidates)) most important of them, *remove* as many of the least important. No feature that is no
+    candidate is ever kept.
 
     Args:
         attributions: One per feature, ``(N, n)``.
         fractions: In [0, 1].
         sign: Which attributions count, and which way.
         remove: Whether the most important features are masked first, else they are kept longest.
-        protocol: Which treatment of zeros in *remove*.
     """
     if sign == "absolute":
         importance = attributions.abs()
@@ -73,8 +69,6 @@ def kept_ranges(
     n = attributions.shape[1]
     candidates = torch.count_nonzero(importance, dim=1)[:, None]
     asked = torch.tensor([int(f * n) for f in fractions], device=order.device).expand(len(order), -1)
-    if remove and protocol == "paper":
-        return KeptRanges(order, n - asked, torch.full_like(asked, n))
     number = torch.minimum(asked, candidates)
     last = candidates.expand_as(number) if remove else number
     return KeptRanges(order, last - number, last)
