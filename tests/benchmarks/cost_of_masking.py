@@ -70,7 +70,9 @@ def loop(model: nn.Module, images: Tensor, attributions: Tensor, targets: Tensor
         curve = []
         for fraction in FRACTIONS:
             k = int(fraction * n)
-            kept = ranks >= n - k if metric is RemoveAbsoluteMask else ranks < candidates.clamp_max(k)
+            number = candidates.clamp_max(k)
+            first = candidates - number if metric is RemoveAbsoluteMask else torch.zeros_like(number)
+            kept = (ranks >= first) & (ranks < first + number)
             mask = kept.reshape(len(images), 1, *images.shape[2:])
             output = model(torch.where(mask, images, blurred))
             if metric in METRICS[:2]:
