@@ -21,7 +21,7 @@ def saved_tensors_are_changed() -> bool:
 
 def reaches(tensor: Tensor, starts: Collection[Node | None]) -> bool:
     """Return whether the recorded graph leads from a tensor back to one of the nodes that it starts from."""
-    return any(node in starts for node in _ancestors([tensor.grad_fn]))
+    return any(node in starts for node in ancestors([tensor.grad_fn]))
 
 
 def custom_functions(outputs: Iterable[Tensor], starts: Collection[Node | None]) -> list[type]:
@@ -31,7 +31,7 @@ def custom_functions(outputs: Iterable[Tensor], starts: Collection[Node | None])
         outputs: Tensors with their graph.
         starts: The nodes of the inputs.
     """
-    order = list(_ancestors([y.grad_fn for y in outputs]))
+    order = list(ancestors([y.grad_fn for y in outputs]))
     # A node is on a path if one of its ancestors is an input; ancestors come after it in depth-first order, not
     # necessarily next to it, so the marks are passed on until nothing changes.
     users: dict[Node, list[Node]] = {}
@@ -50,7 +50,8 @@ def custom_functions(outputs: Iterable[Tensor], starts: Collection[Node | None])
     return [getattr(kind, "_forward_cls", kind) for kind in found]
 
 
-def _ancestors(nodes: Iterable[Node | None]) -> Iterable[Node]:
+def ancestors(nodes: Iterable[Node | None]) -> Iterable[Node]:
+    """Yield the nodes of the graphs that lead to these, and themselves, depth first and each once."""
     seen: set[Node] = set()
     stack = [node for node in nodes if node is not None]
     while stack:

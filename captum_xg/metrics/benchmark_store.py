@@ -13,6 +13,7 @@ from urllib.parse import quote
 import torch
 from torch import Tensor
 
+from captum_xg._files import write_json
 from captum_xg.errors import OptionError
 
 _SETTINGS = "settings.json"
@@ -78,7 +79,7 @@ class Store:
                 f"AttributionBenchmark.run: {self.folder} has results of another configuration; changed: "
                 f"{', '.join(changed)}. Give another folder, or delete this one to begin anew."
             )
-        _write(path, {group: {**found[group], **entries} for group, entries in own.items()})
+        write_json(path, {group: {**found[group], **entries} for group, entries in own.items()})
 
     def part(self, index: int, method: str, digest: str, metrics: list[str]) -> Part | None:
         """Return what is there of a batch; None if it is yet to be done, for all of these metrics.
@@ -123,9 +124,3 @@ def _read(path: Path) -> dict[str, Any]:
     except (OSError, ValueError, TypeError) as error:
         reason = str(error)
     raise OptionError(f"{path} cannot be read as the settings of a benchmark: {reason}. Give another folder.")
-
-
-def _write(path: Path, content: Mapping[str, Any]) -> None:
-    unfinished = path.with_suffix(f".{os.getpid()}.part")
-    unfinished.write_text(json.dumps(content, indent=1) + "\n")
-    unfinished.replace(path)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import types
 from collections.abc import Callable
-from numbers import Integral
 from typing import Any
 
 import torch
@@ -13,6 +12,7 @@ from torch import Tensor
 
 from captum_xg._function import ScalarFunction
 from captum_xg._inputs import all_finite, first_not_finite
+from captum_xg._options import positive_integer
 from captum_xg._types import Target
 from captum_xg.errors import ForwardOutputError, OptionError
 from captum_xg.homogeneity.modules import require_evaluation_mode
@@ -136,14 +136,3 @@ def repeated(function: ScalarFunction, rows: int) -> ScalarFunction:
     target = function.target * rows if isinstance(function.target, list) else function.target
     additional = tuple(map(copies, function.additional))
     return ScalarFunction(function.forward_func, additional, target, function.where, first=function.first)
-
-
-def positive_integer(value: Any, name: str, where: str) -> int:
-    """Return an option that must be a positive integer.
-
-    Raises:
-        OptionError: If it is something else.
-    """
-    if isinstance(value, bool) or not isinstance(value, Integral) or value < 1:
-        raise OptionError(f"{where}: `{name}` must be a positive integer but is {value!r}.")
-    return int(value)

@@ -10,11 +10,12 @@ from torch import Tensor
 
 from captum_xg._function import ScalarFunction
 from captum_xg._inputs import format_inputs
+from captum_xg._options import positive_integer
 from captum_xg._types import Target
 from captum_xg.errors import InputError, OptionError
 from captum_xg.metrics.draws import checked_seed, example_seed
 from captum_xg.metrics.formatting import format_attributions, format_baselines, require_same_shapes
-from captum_xg.metrics.model_metric import ModelMetric, positive_integer, repeated
+from captum_xg.metrics.model_metric import ModelMetric, repeated
 
 N_POINTS = 10
 LARGEST_FRACTION = 0.8

@@ -7,10 +7,10 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.autograd.graph import Node
 
 from captum_xg._inputs import first_not_finite
 from captum_xg.errors import DisconnectedAttributionError, NonFinitePriorError
+from captum_xg.homogeneity.autograd_graph import ancestors
 from captum_xg.homogeneity.modules import modules_of
 
 _WHERE = "AttributionPriorLoss"
@@ -50,7 +50,7 @@ def require_twice_differentiable(model: Callable[..., Any], scores: Tensor) -> N
         for root in modules_of(model)
         for module in root.modules()
     )
-    if compiled and any("CompiledFunction" in node.name() for node in _nodes([scores])):
+    if compiled and any("CompiledFunction" in node.name() for node in ancestors([scores.grad_fn])):
         raise DisconnectedAttributionError(
             f"{_WHERE}: the model is compiled (torch.compile), and a compiled backward pass cannot be differentiated "
             "again, which a prior on attributions needs. Pass the model as it was before torch.compile (for a module "
@@ -64,7 +64,7 @@ def require_no_fused_kernels(scores: Tensor) -> None:
     Raises:
         DisconnectedAttributionError: If one lies behind the scores; it says how to have them computed otherwise.
     """
-    for node in _nodes([scores]):
+    for node in ancestors([scores.grad_fn]):
         for name, (what, remedy) in _ONCE_DIFFERENTIABLE.items():
             if node.name().startswith(name):
                 raise DisconnectedAttributionError(
@@ -92,7 +92,7 @@ def require_path_to_parameters(
     """
     trained = {id(p) for root in modules_of(model) for p in root.parameters() if p.requires_grad}
     own = {p.data_ptr() for p in points}
-    for node in _nodes(attributions):
+    for node in ancestors([a.grad_fn for a in attributions]):
         leaf = getattr(node, "variable", None)
         if leaf is not None and leaf.data_ptr() not in own and (id(leaf) in trained or isinstance(leaf, nn.Parameter)):
             return
@@ -155,18 +155,4 @@ _ADVICE = {
 
 
 def _leaves(tensors: tuple[Tensor, ...] | list[Tensor]) -> Iterator[Tensor]:
-    yield from (node.variable for node in _nodes(tensors) if hasattr(node, "variable"))
-
-
-def _nodes(tensors: tuple[Tensor, ...] | list[Tensor]) -> Iterator[Node]:
-    """Yield the nodes of the graphs behind tensors, depth first."""
-    # Leaves are their own end; what is no leaf has a node.
-    stack = [t.grad_fn for t in tensors if t.grad_fn is not None]
-    seen: set[Node] = set()
-    while stack:
-        node = stack.pop()
-        if node in seen:
-            continue
-        seen.add(node)
-        yield node
-        stack += [following for following, _ in node.next_functions if following is not None]
+    yield from (node.variable for node in ancestors([t.grad_fn for t in tensors]) if hasattr(node, "variable"))

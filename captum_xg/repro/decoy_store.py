@@ -11,9 +11,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from captum_xg._files import write_json
 from captum_xg.errors import OptionError
 from captum_xg.repro.decoy_protocol import Method
-from captum_xg.repro.files import read_json, settle, write_json
+from captum_xg.repro.files import read_json, settle
 
 SCORES = frozenset({"validation", "confounded", "test", "test_decoy", "test_clean", "patch_share"})
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from captum_xg._files import write_json
 from captum_xg.errors import OptionError
 
 
@@ -23,13 +24,6 @@ def read_json(path: Path) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise OptionError(f"{path} holds something other than results. Delete it to have it done anew.")
     return content
-
-
-def write_json(path: Path, content: Mapping[str, Any]) -> None:
-    """Write a file, or replace it by a whole one."""
-    unfinished = path.with_suffix(".part")
-    unfinished.write_text(json.dumps(dict(content), indent=1) + "\n")
-    unfinished.replace(path)
 
 
 def settle(folder: Path, settings: Mapping[str, Any]) -> None:

@@ -7,8 +7,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from captum_xg._files import write_json
 from captum_xg.errors import OptionError
-from captum_xg.repro.files import read_json, settle, write_json
+from captum_xg.repro.files import read_json, settle
 from captum_xg.repro.sparsity_protocol import Method, Result
 
 

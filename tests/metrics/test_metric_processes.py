@@ -1,14 +1,12 @@
 """Two processes under torchrun with parts of the data get the numbers of one process with all of it."""
 
-import os
 import pathlib
-import subprocess
-import sys
 
 import pytest
 import torch
 from metric_cases import N, data, exported, feed, make, results
 from metric_worker import PARTS, whole_numbers
+from two_processes import results_of
 
 from captum_xg.errors import OptionError
 from captum_xg.metrics import CompletenessGap, MeanAbsoluteRelativeDifference, UnpaddedDistributedSampler
@@ -20,20 +18,7 @@ CLOSE = {"rtol": 1e-12, "atol": 1e-13}
 @pytest.fixture(scope="module")
 def processes(tmp_path_factory):
     folder = tmp_path_factory.mktemp("processes")
-    worker = pathlib.Path(__file__).parent / "metric_worker.py"
-    done = subprocess.run(
-        [
-            *(sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"),
-            *(str(worker), str(folder)),
-        ],
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr[-4000:]
-    return [torch.load(folder / f"{rank}.pt") for rank in (0, 1)]
+    return results_of(pathlib.Path(__file__).parent / "metric_worker.py", folder)
 
 
 @pytest.mark.parametrize("parts", [*PARTS, "sampler", "sampler, again"])

@@ -1,14 +1,12 @@
 """Two processes under torchrun train with a prior as one process with the whole batch does."""
 
-import os
 import pathlib
-import subprocess
-import sys
 
 import pytest
 import torch
 from distributed_worker import ATTRIBUTIONS, EQUAL, PRIORS, UNEQUAL, WRAPPERS, batch, network, options_of
 from torch.nn import functional as F
+from two_processes import results_of
 
 from captum_xg.priors import AttributionPriorLoss, GiniSparsity, TotalVariation
 
@@ -25,20 +23,7 @@ SHARDED = [
 @pytest.fixture(scope="module")
 def results(tmp_path_factory):
     folder = tmp_path_factory.mktemp("processes")
-    here = pathlib.Path(__file__).parent
-    done = subprocess.run(
-        [
-            *(sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"),
-            *(str(here / "distributed_worker.py"), str(folder)),
-        ],
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr[-4000:]
-    return [torch.load(folder / f"{rank}.pt") for rank in (0, 1)]
+    return results_of(pathlib.Path(__file__).parent / "distributed_worker.py", folder)
 
 
 def assert_same(found, expected):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -12,6 +11,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset, default_collate
 
+from captum_xg._options import positive_integer
 from captum_xg.errors import BaselineError, OptionError
 from captum_xg.homogeneity.modules import named_modules_of
 from captum_xg.priors.attributions.base import Attribution, Batch
@@ -41,7 +41,7 @@ class ExpectedGradients(Attribution):
     def __init__(
         self, *, n_samples: int = 1, references: References = None, generator: torch.Generator | None = None
     ) -> None:
-        self._n_samples = _positive(n_samples, "n_samples")
+        self._n_samples = positive_integer(n_samples, "n_samples", _WHERE)
         if not (references is None or callable(references) or _has_items(references)):
             raise OptionError(
                 f"{_WHERE}: `references` must be a tensor, a tuple of tensors, a dataset or a function of their "
@@ -110,7 +110,7 @@ class IntegratedGradients(Attribution):
     one_pass = False
 
     def __init__(self, *, n_steps: int = 20, baselines: float | Tensor | tuple[float | Tensor, ...] = 0) -> None:
-        self._n_steps = _positive(n_steps, "n_steps")
+        self._n_steps = positive_integer(n_steps, "n_steps", _WHERE)
         self._baselines = baselines
         nodes, weights = np.polynomial.legendre.leggauss(self._n_steps)
         self._alphas, self._weights = torch.from_numpy((nodes + 1) / 2), torch.from_numpy(weights / 2)
@@ -196,9 +196,3 @@ def _fitting(rows: tuple[Any, ...], inputs: tuple[Tensor, ...], count: int) -> t
 
 def _has_items(source: Any) -> bool:
     return hasattr(source, "__getitem__") and hasattr(source, "__len__")
-
-
-def _positive(value: Any, name: str) -> int:
-    if isinstance(value, bool) or not isinstance(value, Integral) or value < 1:
-        raise OptionError(f"{_WHERE}: `{name}` must be a positive integer but is {value!r}.")
-    return int(value)
