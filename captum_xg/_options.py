@@ -1,11 +1,52 @@
-"""Checks of options that several parts of the package take."""
+"""Checks of arguments that several parts of the package take: forward functions, switches, numbers, choices."""
 
 from __future__ import annotations
 
-from numbers import Integral
+import math
+from collections.abc import Iterable
+from numbers import Integral, Real
 from typing import Any
 
-from captum_xg.errors import OptionError
+from torch import nn
+
+from captum_xg.errors import OptionError, OptionTypeError
+
+
+def forward_function(value: Any, name: str, where: str) -> Any:
+    """Return a model if it is something that can be called with inputs.
+
+    Raises:
+        OptionTypeError: If it is not callable, a class in place of an instance, or the pair that ``to_xdnn`` returns.
+    """
+    if isinstance(value, type):
+        raise OptionTypeError(f"{where}: `{name}` is the class {value.__name__}. Pass an instance: {value.__name__}(…).")
+    if isinstance(value, tuple) and any(isinstance(part, nn.Module) for part in value):
+        raise OptionTypeError(
+            f"{where}: `{name}` is a tuple with a model in it, as to_xdnn returns. Unpack it first: "
+            "`model, report = to_xdnn(…)`, and pass the model."
+        )
+    if not callable(value):
+        raise OptionTypeError(f"{where}: `{name}` must be callable but is {type(value).__name__}.")
+    return value
+
+
+def switch(value: Any, name: str, where: str) -> bool:
+    """Return an option that is on or off, NumPy's booleans and 0 and 1 among them.
+
+    Raises:
+        OptionTypeError: If it is something else, such as a layer in the place where Captum's layer methods take one.
+    """
+    if isinstance(value, nn.Module):
+        raise OptionTypeError(
+            f"{where}: `{name}` must be True or False but is a module ({type(value).__name__}). Captum's layer methods "
+            "take a layer in this place; this one explains the inputs of the forward function. Use "
+            "captum.attr.LayerIntegratedGradients, or pass the part of the model behind the layer as forward function "
+            "and what the layer gives as inputs."
+        )
+    plain = value.item() if type(value).__module__ == "numpy" and getattr(value, "shape", None) == () else value
+    if not isinstance(plain, bool) and not (isinstance(plain, int) and plain in (0, 1)):
+        raise OptionTypeError(f"{where}: `{name}` must be True or False but is {_shown(value)}.")
+    return bool(plain)
 
 
 def positive_integer(value: Any, name: str, where: str) -> int:
@@ -14,6 +55,61 @@ def positive_integer(value: Any, name: str, where: str) -> int:
     Raises:
         OptionError: If it is something else.
     """
-    if isinstance(value, bool) or not isinstance(value, Integral) or value < 1:
-        raise OptionError(f"{where}: `{name}` must be a positive integer but is {value!r}.")
+    return integer(value, name, where, least=1)
+
+
+def integer(value: Any, name: str, where: str, *, least: int | None = None) -> int:
+    """Return an option that must be an integer, and not below ``least``.
+
+    Raises:
+        OptionTypeError: If it is no integer.
+        OptionError: If it is too small.
+    """
+    kind = {None: "an integer", 0: "an integer ≥ 0", 1: "a positive integer"}.get(least, f"an integer ≥ {least}")
+    if isinstance(value, bool) or not isinstance(value, Integral):
+        raise OptionTypeError(f"{where}: `{name}` must be {kind} but is {_shown(value)}.")
+    if least is not None and value < least:
+        raise OptionError(f"{where}: `{name}` must be {kind} but is {_shown(value)}.")
     return int(value)
+
+
+def finite_number(value: Any, name: str, where: str) -> float:
+    """Return an option that must be a finite real number; tensors and arrays of one number are taken, too.
+
+    Raises:
+        OptionTypeError: If it is no number.
+        OptionError: If it is NaN or infinite.
+    """
+    number = single_number(value)
+    if number is None:
+        raise OptionTypeError(f"{where}: `{name}` must be a number but is {_shown(value)}.")
+    if not math.isfinite(number):
+        raise OptionError(f"{where}: `{name}` must be a finite number but is {number}.")
+    return number
+
+
+def single_number(value: Any) -> float | None:
+    """Return the real number that a value is, in Python, NumPy or a tensor without dimensions; None if it is none."""
+    if getattr(value, "shape", None) == () and hasattr(value, "item"):
+        value = value.item()
+    return float(value) if isinstance(value, Real) and not isinstance(value, bool) else None
+
+
+def one_of(value: Any, choices: Iterable[Any], name: str, where: str) -> Any:
+    """Return an option that must be one of some values.
+
+    Raises:
+        OptionError: If it is not; the message lists them.
+    """
+    listed = list(choices)
+    if not any(type(value) is type(choice) and value == choice for choice in listed):
+        shown = list(map(repr, listed))
+        known = f"{', '.join(shown[:-1])} or {shown[-1]}" if len(shown) > 1 else shown[0]
+        raise OptionError(f"{where}: `{name}` must be {known} but is {_shown(value)}.")
+    return value
+
+
+def _shown(value: Any) -> str:
+    """Return a value as messages show it: short ones as they are, others by their type."""
+    text = repr(value)
+    return text if len(text) <= 60 and "\n" not in text else f"of type {type(value).__name__}"

@@ -38,6 +38,10 @@ class OptionError(CaptumXGError, ValueError):
     """An option has no such value."""
 
 
+class OptionTypeError(OptionError, TypeError):
+    """An option is of the wrong type, such as a layer in the place of a switch or a class in that of a model."""
+
+
 class GradientError(CaptumXGError, RuntimeError):
     """The output has no finite gradient with respect to an input."""
 
