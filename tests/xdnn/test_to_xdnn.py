@@ -285,7 +285,11 @@ def test_every_functional_call_is_converted(name):
     assert type(xdnn.a) is nn.Linear
 
 
-@pytest.mark.parametrize("call", [lambda h: h.clamp_(0.0, 6.0), torch.sigmoid_, torch.tanh_, F.relu6], ids=str)
+@pytest.mark.parametrize(
+    "call",
+    [lambda h: h.clamp_(0.0, 6.0), torch.sigmoid_, torch.tanh_, F.relu6],
+    ids=["clamp_", "sigmoid_", "tanh_", "relu6"],
+)
 def test_activations_in_place_are_converted_or_refused_by_name(call):
     model = made(lambda: Module(lambda s, x: s.b(call(s.a(x))), a=nn.Linear(4, 6), b=nn.Linear(6, 3)))
     try:
