@@ -1,1 +1,13 @@
 """Data sets that the experiments are run on."""
+
+from typing import TYPE_CHECKING
+
+from captum_xg._loading import on_demand
+
+if TYPE_CHECKING:
+    from captum_xg.datasets import decoy as decoy
+    from captum_xg.datasets import evaluation as evaluation
+    from captum_xg.datasets import fashion_mnist as fashion_mnist
+    from captum_xg.datasets import nhanes as nhanes
+else:
+    __getattr__, __dir__ = on_demand(__name__)

@@ -30,7 +30,7 @@ from captum_xg.homogeneity.state import nothing_left_behind
 from captum_xg.homogeneity.tracer import Located, Tracer, custom_function
 from captum_xg.homogeneity.untraceable import hooked_parts, untraceable_parts
 
-Output: TypeAlias = "int | str | tuple[int | str, ...] | Callable[[Any], Any] | None"
+Output: TypeAlias = int | str | tuple[int | str, ...] | Callable[[Any], Any] | None
 
 
 def certify(

@@ -50,6 +50,7 @@ class MeanAbsoluteRelativeDifference(MeanOfScores):
     """
 
     higher_is_better = False
+    plot_lower_bound = 0.0
 
     infinite: Tensor
 

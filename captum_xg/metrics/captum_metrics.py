@@ -49,6 +49,7 @@ class Infidelity(ModelMetric):
     """
 
     higher_is_better = False
+    plot_lower_bound = 0.0
 
     def __init__(
         self,
@@ -134,6 +135,7 @@ class MaxSensitivity(ModelMetric):
     """
 
     higher_is_better = False
+    plot_lower_bound = 0.0
 
     def __init__(
         self,

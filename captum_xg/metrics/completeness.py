@@ -47,6 +47,7 @@ class CompletenessGap(ModelMetric):
     """
 
     higher_is_better = False
+    plot_lower_bound = 0.0
 
     def __init__(
         self,

@@ -147,18 +147,11 @@ class MaskingMetric(ModelMetric):
         ):
             return self._points(), self._mean()
 
-    def plot(self, ax: Any = None) -> tuple[Any, Any]:
-        """Draw the curve of :meth:`curve` and its area; return the figure and the axes."""
-        import matplotlib.pyplot as plt
-
-        figure, axes = plt.subplots() if ax is None else (ax.get_figure(), ax)
-        fractions, values = (t.cpu() for t in self.curve())
-        area = float(torch.trapezoid(values, fractions))
-        axes.plot(fractions.numpy(), values.numpy(), marker=".", label=f"{self._where}: area {area:.4g}")
+    def _draw(self, axes: Any, value: float, points: Tensor, curve: Tensor) -> None:
+        axes.plot(points.numpy(), curve.numpy(), marker=".", label=f"{self._where}: area {value:.4g}")
         axes.set_xlabel("fraction of features kept")
         axes.set_ylabel(self.unit)
         axes.legend()
-        return figure, axes
 
     def extra_repr(self) -> str:
         """Return the options that are not the default."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -10,7 +11,8 @@ import torch
 from torch import Tensor
 from torchmetrics import Metric
 
-from captum_xg.errors import InputError
+from captum_xg._options import single_number
+from captum_xg.errors import InputError, OptionTypeError
 from captum_xg.metrics.identity import add_identity
 
 
@@ -32,6 +34,9 @@ class MeanOfScores(Metric):
     total: Tensor
     count: Tensor
     identity: Tensor
+
+    _curve_behind: tuple[float, Tensor, Tensor] | None = None
+    """The value that was computed last, and the points of the curve it is of."""
 
     def __init__(self, n_points: int | None = None, **options: Any) -> None:
         super().__init__(**options)
@@ -60,11 +65,62 @@ class MeanOfScores(Metric):
         Raises:
             InputError: If there was no example at all.
         """
-        return self.aggregate(self._mean()[None])
+        mean = self._mean()
+        value = self.aggregate(mean[None])
+        if mean.dim():  # for `plot`, which may be called with the value, and by one process alone
+            self._curve_behind = float(value), self._points().cpu(), mean.cpu()
+        return value
 
-    def plot(self, ax: Any = None) -> tuple[Any, Any]:
-        """Plot the value and return the figure and the axes."""
-        return self._plot(self.compute(), ax)
+    def plot(self, val: Any = None, ax: Any = None) -> tuple[Any, Any]:
+        """Plot the metric, as metrics of torchmetrics do, and return the figure and the axes.
+
+        A metric with a curve draws it where the value is its own; other values are drawn as points, a list of them as
+        a series of steps.
+
+        Args:
+            val: A result of ``compute`` or of calling the metric, or a list of them; by default ``compute()``, which
+                all processes must call. The axes alone may stand in this place, too.
+            ax: Matplotlib's axes to draw on; new ones by default.
+
+        Raises:
+            OptionTypeError: If a value is no number.
+            InputError: If there was no example, and no value is given.
+        """
+        from matplotlib.axes import Axes
+
+        if isinstance(val, Axes) and ax is None:
+            val, ax = None, val
+        value = self._plottable(self.compute() if val is None else val)
+        if self._curve_behind is not None and not isinstance(value, list) and float(value) == self._curve_behind[0]:
+            import matplotlib.pyplot as plt
+
+            axes = plt.subplots()[1] if ax is None else ax
+            self._draw(axes, *self._curve_behind)
+        else:
+            _, axes = self._plot(value, ax)
+            if not all(map(math.isfinite, value if isinstance(value, list) else [value])):
+                axes.set_title("values that are not finite cannot be drawn", fontsize="small")
+        return axes.figure, axes
+
+    def _points(self) -> Tensor:
+        """Return the places of the points of the curve, if there is one."""
+        raise NotImplementedError
+
+    def _draw(self, axes: Any, value: float, points: Tensor, curve: Tensor) -> None:
+        """Draw the curve, if there is one."""
+        raise NotImplementedError
+
+    def _plottable(self, val: Any) -> Tensor | list[Tensor]:
+        """Return one value, or a list of them, as tensors of one dtype on the CPU."""
+        values = list(val) if isinstance(val, (list, tuple)) else [val]
+        numbers = [single_number(v.reshape(()) if isinstance(v, Tensor) and v.numel() == 1 else v) for v in values]
+        if not numbers or None in numbers:
+            raise OptionTypeError(
+                f"{self._where}.plot: `val` must be what compute() or a call of the metric returned, or a list of such "
+                f"numbers, but is {val!r:.80}."
+            )
+        tensors = [torch.tensor(number, dtype=torch.float64) for number in numbers]
+        return tensors if isinstance(val, (list, tuple)) else tensors[0]
 
     @contextmanager
     def _synchronised(self) -> Iterator[None]:

@@ -162,20 +162,18 @@ class SensitivityN(ModelMetric):
             InputError: If there was no example at all.
         """
         with self._synchronised():
-            values, features = self._mean(), int(self.n_features)
-        return torch.tensor(self.sizes(features)).to(values) / features, values
+            return self._points(), self._mean()
 
-    def plot(self, ax: Any = None) -> tuple[Any, Any]:
-        """Plot the curve and return the figure and the axes."""
-        import matplotlib.pyplot as plt
+    def _points(self) -> Tensor:
+        features = int(self.n_features)
+        return torch.tensor(self.sizes(features)).to(self.total) / features
 
-        fractions, values = (t.cpu() for t in self.curve())
-        figure, ax = plt.subplots() if ax is None else (ax.figure, ax)
-        ax.plot(fractions, values, marker="o", markersize=3)
-        ax.set_xscale("log")
-        ax.set_xlabel("share of the features removed")
-        ax.set_ylabel("correlation with the drop of the output")
-        return figure, ax
+    def _draw(self, axes: Any, value: float, points: Tensor, curve: Tensor) -> None:
+        axes.plot(points, curve, marker="o", markersize=3, label=f"{self._where}: mean {value:.4g}")
+        axes.set_xscale("log")
+        axes.set_xlabel("share of the features removed")
+        axes.set_ylabel("correlation with the drop of the output")
+        axes.legend()
 
     def _feature_shapes(self, inputs: tuple[Tensor, ...]) -> list[Tensor]:
         """Return for each input a view of the shape that a mask of its features has."""

@@ -30,7 +30,7 @@ from captum_xg.priors.parallel import require_reduction_in_step
 from captum_xg.priors.scores import Chosen, ScoreRule
 from captum_xg.priors.task import TaskLoss, checked_number, default_task_loss, weighted_sum
 
-Weight: TypeAlias = "float | Callable[[int], float]"
+Weight: TypeAlias = float | Callable[[int], float]
 
 _WHERE = "AttributionPriorLoss"
 

@@ -13,7 +13,7 @@ from torch.utils._pytree import tree_map
 from captum_xg.errors import ForwardOutputError, OptionError, TargetError
 
 ScoreFunction: TypeAlias = Callable[[Tensor, Any], Tensor]
-Chosen: TypeAlias = "Literal['true', 'predicted', 'all'] | ScoreFunction"
+Chosen: TypeAlias = Literal["true", "predicted", "all"] | ScoreFunction
 
 _WHERE = "AttributionPriorLoss"
 

@@ -11,14 +11,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.utils.parametrize import is_parametrized
-from torchvision.ops import FrozenBatchNorm2d
 
 from captum_xg.xdnn.flow import Flow
 from captum_xg.xdnn.surgery import has_hooks, replace_module
 
 _LINEAR = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
 _TRANSPOSED = _LINEAR[-3:]
-NORMS = (_BatchNorm, FrozenBatchNorm2d)
 
 
 def slope_and_shift(norm: Any) -> tuple[Tensor, Tensor]:
@@ -95,8 +93,10 @@ def fold_batch_norms(model: nn.Module, flow: Flow) -> list[Folded]:
 
 def folds(norm: nn.Module) -> bool:
     """Return whether a module is a batch norm that is y = a·x + b for each channel, and nothing else."""
+    from torchvision.ops import FrozenBatchNorm2d  # here, as torchvision takes as long to import as captum
+
     own = (_BatchNorm.forward, nn.SyncBatchNorm.forward, FrozenBatchNorm2d.forward)
-    if not isinstance(norm, NORMS) or type(norm).forward not in own:
+    if not isinstance(norm, (_BatchNorm, FrozenBatchNorm2d)) or type(norm).forward not in own:
         return False
     by_batch = isinstance(norm, _BatchNorm) and norm.training
     return not by_batch and norm.running_mean is not None and norm.running_var is not None

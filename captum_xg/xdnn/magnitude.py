@@ -11,7 +11,7 @@ from torch import Tensor
 
 from captum_xg.errors import OptionError
 
-Norm: TypeAlias = "float | Literal['rms']"
+Norm: TypeAlias = float | Literal["rms"]
 
 
 def check_norm(norm: Norm, where: str) -> None:

@@ -16,7 +16,7 @@ Stage: TypeAlias = Literal["activations", "normalisation and gates", "constants"
 
 STAGES: tuple[Stage, ...] = get_args(Stage)
 
-Kind: TypeAlias = "type[nn.Module] | Callable[..., Any]"
+Kind: TypeAlias = type[nn.Module] | Callable[..., Any]
 """What a rule is for: a class of modules (and its subclasses), or a function that is called in a forward."""
 
 
