@@ -20,7 +20,7 @@ def network():
 
 
 def test_a_prior_that_was_not_made_yet_is_refused_by_name():
-    with pytest.raises(OptionError, match=r"`prior` is the class GiniSparsity. Make one"):
+    with pytest.raises(OptionError, match=r"`prior` is the class GiniSparsity. Pass an instance"):
         AttributionPriorLoss(network(), GiniSparsity)
 
 
