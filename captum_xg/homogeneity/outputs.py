@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import Tensor
 
-from captum_xg.errors import ForwardOutputError
+from captum_xg.errors import ForwardOutputError, OptionTypeError
 from captum_xg.homogeneity.certify import Output, chosen_outputs
 
 
@@ -31,6 +31,22 @@ def one_output(result: Any, output: Output, where: str) -> Tensor:
             "key, a path of keys, or a function of what the model returns."
         )
     return chosen[0]
+
+
+def checked_output(output: Any, where: str) -> Output:
+    """Return the choice of a part of the outputs if it may be one: a key, a path of keys, a function, or None.
+
+    Raises:
+        OptionTypeError: If it is something else.
+    """
+    keys = output if isinstance(output, tuple) and output else (output,)
+    key = all(isinstance(k, (int, str)) and not isinstance(k, bool) for k in keys)
+    if output is not None and not key and (isinstance(output, type) or not callable(output)):
+        raise OptionTypeError(
+            f"{where}: `output` must be a key, a path of keys, or a function of what the model returns, but is "
+            f"{output!r}."
+        )
+    return output  # type: ignore[no-any-return]
 
 
 def _plain(result: Any) -> Any:
