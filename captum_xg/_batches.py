@@ -79,6 +79,16 @@ def taken_apart(batch: Any, where: str, *, accepts: Callable[[str], bool] | None
     return Parts(_as_tuple(inputs), target, _as_tuple(additional), labelled=len(batch) > 1)
 
 
+def inputs_of_example(example: Any, n: int, where: str) -> tuple[Any, ...]:
+    """Return the ``n`` inputs of one example of a dataset, which begins with them, has them in a tuple, or by names."""
+    if _entries(example) is not None:
+        found = taken_apart(example, where).inputs
+        return found if isinstance(found, tuple) else (found,)
+    if not isinstance(example, (tuple, list)) or not example:
+        return (example,)
+    return tuple(example[0]) if isinstance(example[0], (tuple, list)) else tuple(example[:n])
+
+
 def moved(value: Any, device: torch.device | None) -> Any:  # noqa: PLR0911  one return for each kind of container
     """Return a batch, or a part of one, with its tensors on a device and in the containers they were in."""
     if device is None:
@@ -225,7 +235,8 @@ def _as_tuple(value: Any) -> Any:
 
 def _name_batch(error: Exception, name: str, where: str) -> None:
     text = str(error)
-    if name in text:
+    notes: list[str] = getattr(error, "__notes__", [])
+    if name in text or name in notes:
         return
     before = error.args
     said = text.removeprefix(f"{where}: ").removeprefix(f"{where.partition(',')[0]}: ") or type(error).__name__

@@ -261,6 +261,7 @@ class AttributionPriorLoss(nn.Module):
 
 def _attribution(attribution: Any, options: dict[str, Any], rule: ScoreRule) -> Attribution:
     if callable(attribution) and not isinstance(attribution, str):
+        forward_function(attribution, "attribution", _WHERE)
         if options:
             raise OptionError(f"{_WHERE}: options {sorted(options)} are for no attribution that is a function.")
         if rule.chosen not in ("true", "predicted"):
@@ -270,9 +271,11 @@ def _attribution(attribution: Any, options: dict[str, Any], rule: ScoreRule) -> 
             )
         return Foreign(attribution)
     if not isinstance(attribution, str) or attribution not in ATTRIBUTIONS:
-        raise OptionError(
+        wrong = OptionError if isinstance(attribution, str) else OptionTypeError
+        hint = " Of an instance of a Captum method pass .attribute." if hasattr(attribution, "attribute") else ""
+        raise wrong(
             f"{_WHERE}: `attribution` must be one of {', '.join(map(repr, ATTRIBUTIONS))} or a function but is "
-            f"{attribution!r}."
+            f"{attribution!r}.{hint}"
         )
     kind = ATTRIBUTIONS[attribution]
     known = list(signature(kind).parameters)

@@ -75,7 +75,7 @@ class ScoreRule:
         Raises:
             OptionError: If there is no such choice or reduction.
         """
-        if self.chosen not in ("true", "predicted", "all") and not callable(self.chosen):
+        if isinstance(self.chosen, type) or not (callable(self.chosen) or self.chosen in ("true", "predicted", "all")):
             raise OptionError(
                 f"{_WHERE}: `target` must be 'true', 'predicted', 'all' or a function of outputs and target but is "
                 f"{self.chosen!r}."
