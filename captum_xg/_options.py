@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from numbers import Integral, Real
 from typing import Any
 
+import torch
 from torch import nn
 
 from captum_xg.errors import OptionError, OptionTypeError
@@ -19,7 +20,8 @@ def forward_function(value: Any, name: str, where: str) -> Any:
         OptionTypeError: If it is not callable, a class in place of an instance, or the pair that ``to_xdnn`` returns.
     """
     if isinstance(value, type):
-        raise OptionTypeError(f"{where}: `{name}` is the class {value.__name__}. Pass an instance: {value.__name__}(…).")
+        kind = value.__name__
+        raise OptionTypeError(f"{where}: `{name}` is the class {kind}. Pass an instance: {kind}(…).")
     if isinstance(value, tuple) and any(isinstance(part, nn.Module) for part in value):
         raise OptionTypeError(
             f"{where}: `{name}` is a tuple with a model in it, as to_xdnn returns. Unpack it first: "
@@ -107,6 +109,27 @@ def one_of(value: Any, choices: Iterable[Any], name: str, where: str) -> Any:
         known = f"{', '.join(shown[:-1])} or {shown[-1]}" if len(shown) > 1 else shown[0]
         raise OptionError(f"{where}: `{name}` must be {known} but is {_shown(value)}.")
     return value
+
+
+def existing_device(value: Any, name: str, where: str) -> torch.device:
+    """Return a device that there is, and that holds numbers.
+
+    Raises:
+        OptionTypeError: If it names no device.
+        OptionError: If there is no such device here.
+    """
+    if isinstance(value, bool) or not isinstance(value, (str, int, torch.device)):
+        raise OptionTypeError(f"{where}: `{name}` must be a device, such as 'cpu' or 'cuda', but is {_shown(value)}.")
+    try:
+        device = torch.device(value)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:  # CUDA where there is none is the second
+        hint = " Use 'cuda'." if str(value).startswith("gpu") else ""
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise OptionError(f"{where}: `{name}` = {str(value)!r} is no device here.{hint} PyTorch: {reason}") from error
+    if device.type == "meta":
+        raise OptionError(f"{where}: `{name}` is the meta device, which holds no numbers. Use 'cpu' or 'cuda'.")
+    return device
 
 
 def _shown(value: Any) -> str:

@@ -70,6 +70,10 @@ class DisconnectedAttributionError(CaptumXGError, RuntimeError):
     """An attribution has no path to the parameters of the model, so that a prior on it would train nothing."""
 
 
+class PriorOutputError(ForwardOutputError, DisconnectedAttributionError):
+    """A prior returns a number without a graph, of Python or NumPy or an integer, so that it would train nothing."""
+
+
 class NonFinitePriorError(CaptumXGError, RuntimeError):
     """A prior is NaN or infinite; the message says at which step, and where that began."""
 

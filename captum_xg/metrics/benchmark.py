@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Sized
-from numbers import Integral
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,8 @@ import torch.distributed as dist
 from torch import Tensor
 from tqdm import tqdm
 
+from captum_xg._batches import naming_batch, require_batches
+from captum_xg._options import existing_device, forward_function, integer, one_of, positive_integer, switch
 from captum_xg._version import __version__
 from captum_xg.errors import (
     CrossExampleError,
@@ -22,6 +24,7 @@ from captum_xg.errors import (
     InputError,
     NondeterministicForwardError,
     OptionError,
+    OptionTypeError,
 )
 from captum_xg.homogeneity.modules import modules_of, require_evaluation_mode
 from captum_xg.metrics.benchmark_cost import CostMeter
@@ -74,6 +77,9 @@ class AttributionBenchmark:
         internal_batch_size: The most examples that methods known by name put through the model at once.
         device: Where batches are moved; by default to the first parameter of the model, if it has one.
 
+    It can be pickled if what it was given can. Python's own ``pickle`` takes functions by their names, so a model,
+    method or metric that is a lambda or a function within a function needs ``cloudpickle`` or ``dill``.
+
     Raises:
         OptionError: If an option has no such value.
 
@@ -102,28 +108,33 @@ class AttributionBenchmark:
         device: torch.device | str | None = None,
     ) -> None:
         where = "AttributionBenchmark"
-        if not callable(forward_func):
-            raise OptionError(f"{where}: forward_func must be callable but is {type(forward_func).__name__}.")
-        if target not in TARGETS:
-            raise OptionError(f"{where}: `target` must be one of {', '.join(map(repr, TARGETS))} but is {target!r}.")
-        for name, value, least in (
-            ("resamples", resamples, 100),  # fewer have no 2.5 % quantile to speak of
-            ("seed", seed, 0),
-            ("internal_batch_size", internal_batch_size, 1),
-        ):
-            if not isinstance(value, Integral) or isinstance(value, bool) or value < least:
-                raise OptionError(f"{where}: `{name}` must be an integer of at least {least} but is {value!r}.")
-        self.forward_func = forward_func
-        self.target, self.resamples, self.seed = target, int(resamples), int(seed)
-        self.device = _device_of(forward_func) if device is None else torch.device(device)
-        self._references = references
+        self.forward_func = forward_function(forward_func, "forward_func", where)
+        self.target = one_of(target, TARGETS, "target", where)
+        self.resamples, self.seed = integer(resamples, "resamples", where), integer(seed, "seed", where, least=0)
+        if self.resamples < 100:
+            raise OptionError(
+                f"{where}: `resamples` must be at least 100, as fewer have no 2.5 % quantile to speak of, but is "
+                f"{resamples}."
+            )
+        if not isinstance(reference, str):
+            raise OptionTypeError(f"{where}: `reference` must be the name of a method but is {reference!r}.")
+        at_once = positive_integer(internal_batch_size, "internal_batch_size", where)
+        self.device = _device_of(forward_func) if device is None else existing_device(device, "device", where)
+        self._references = None if references is None else _checked_references(references, where)
         self._meter = CostMeter(forward_func)
-        around = Surroundings(self._meter.forward_func, self._given_references, int(internal_batch_size))
+        around = Surroundings(self._meter.forward_func, self._given_references, at_once)
         hooked = self._meter.counts_everything
         self.methods: list[Method] = methods_of(methods, around, hooked)
         self.metrics: list[BenchmarkMetric] = metrics_of(metrics, forward_func)
         among = {method.name: method for method in self.methods}
         self.reference = among[reference] if reference in among else method_of(reference, reference, around, hooked)
+        self._given = {
+            "methods": _copied(methods),
+            "metrics": _copied(metrics),
+            "reference": reference,
+            "internal_batch_size": at_once,
+            "device": None if device is None else self.device,
+        }
 
     def run(self, loader: Iterable[Any], resume: str | Path | None = None, *, progress: bool = True) -> BenchmarkResult:
         """Evaluate every method by every metric on all batches.
@@ -132,8 +143,10 @@ class AttributionBenchmark:
         result of all batches: no example is left out or counted twice.
 
         Args:
-            loader: Of batches ``(inputs, target)`` or ``(inputs, target, additional_forward_args)``; several inputs are
-                a tuple. It must give the same batches each time it is gone through if ``resume`` is used.
+            loader: Of batches ``(inputs, target)`` or ``(inputs, target, additional_forward_args)``, tuples, lists or
+                named tuples; several inputs are a tuple. Or of dicts or dataclasses with one entry ``target``,
+                ``label``, ``labels`` or ``y`` and one with the input. It must give the same batches each time it is
+                gone through if ``resume`` is used.
             resume: A folder for partial results, written after each method and batch. Called again with it, the
                 benchmark goes on where it was interrupted, also with more methods, metrics or batches.
             progress: Show a progress bar.
@@ -146,7 +159,13 @@ class AttributionBenchmark:
                 have to come from a loader that can be gone through only once.
             InputError: If there are no batches, or they have another form.
             TrainingModeError: If the model is in training mode.
+
+        Errors that come up in a batch, those of methods, metrics and the loader among them, say in which.
         """
+        require_batches(loader, WHERE)
+        if resume is not None and not isinstance(resume, (str, os.PathLike)):
+            raise OptionTypeError(f"{WHERE}: `resume` must be the path of a folder but is {resume!r}.")
+        progress = switch(progress, "progress", WHERE)
         require_evaluation_mode(self.forward_func, WHERE)
         rank, processes = _processes()
         require_same_batches_every_time(loader, processes)
@@ -160,15 +179,30 @@ class AttributionBenchmark:
         with bar, self._meter.attached():
             for batch in batches(loader, self._meter.forward_func, self.target, self.device):
                 if batch.index % processes == rank:
-                    for name, part in self._evaluated(batch, store):
-                        parts[batch.index, name] = part
-                        bar.update()
+                    with naming_batch(batch.index, WHERE):
+                        for name, part in self._evaluated(batch, store):
+                            parts[batch.index, name] = part
+                            bar.update()
         parts = _gathered(parts, processes)
         if not parts:
             raise InputError(f"{WHERE}: the loader has no batches, so there is nothing to evaluate.")
         return result_of(
             parts, self.methods, self.metrics, resamples=self.resamples, seed=self.seed, reference=self.reference.name
         )
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what it was made from, for what it made from that refers to itself and to local functions."""
+        return {
+            "forward_func": self.forward_func,
+            "references": self._references,
+            "target": self.target,
+            "resamples": self.resamples,
+            "seed": self.seed,
+            **self._given,
+        }
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        AttributionBenchmark.__init__(self, **state)
 
     def _evaluated(self, batch: Batch, store: Store | None) -> Iterator[tuple[str, Part]]:
         """Yield what each method gives on a batch, from the store where it is there."""
@@ -275,6 +309,20 @@ def _flaw(attributions: Any, batch: Batch, name: str) -> str | None:
         if bool(bad.any()):
             return f"it returns NaN or infinity, first in example {int(bad.nonzero()[0])} of batch {batch.index}"
     return None
+
+
+def _copied(given: Any) -> Any:
+    return given if given is None else dict(given) if isinstance(given, Mapping) else list(given)
+
+
+def _checked_references(references: Any, where: str) -> Any:
+    several = references if isinstance(references, tuple) else (references,)
+    if not several or not all(isinstance(x, Tensor) and x.dim() > 0 and len(x) > 0 for x in several):
+        raise OptionTypeError(
+            f"{where}: `references` must be a tensor (R, …) with at least one reference, or a tuple of tensors, one "
+            f"for each input, but is {type(references).__name__}."
+        )
+    return references
 
 
 def _detached(value: Any) -> Any:

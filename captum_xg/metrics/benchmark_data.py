@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 from torch.utils.data.distributed import DistributedSampler
 
+from captum_xg._batches import FORMS, moved, naming_batch, numbered, taken_apart
 from captum_xg._inputs import format_inputs
 from captum_xg._target import check_output, check_target
 from captum_xg.errors import InputError, OptionError, TargetError
@@ -59,8 +60,8 @@ def batches(
     """Yield the batches of a loader, on the device, with what is explained.
 
     Args:
-        loader: Of ``(inputs, target)`` or ``(inputs, target, additional_forward_args)``; without ``target="label"``
-            also of inputs alone.
+        loader: Of ``(inputs, target)`` or ``(inputs, target, additional_forward_args)``, or of dicts and the like (see
+            :func:`~captum_xg._batches.taken_apart`); without ``target="label"`` also of inputs alone.
         forward_func: Asked for the predicted class.
         target: ``"label"``, ``"predicted"`` or ``"none"``.
         device: None leaves tensors where they are.
@@ -69,14 +70,24 @@ def batches(
         InputError: If a batch has another form, or its inputs cannot be attributed to.
         TargetError: If there is no target, or it is none for the output.
     """
-    for index, item in enumerate(loader):
-        inputs, label, additional = _parts(_moved(item, device), index, target)
-        formatted = format_inputs(inputs, f"{WHERE}, batch {index}")
-        inputs = formatted if isinstance(inputs, tuple) else formatted[0]
-        chosen = label if target == "label" else None
-        if index == 0 or target == "predicted":
-            chosen = _checked(forward_func, formatted, additional, chosen, target, f"{WHERE}, batch {index}")
-        yield Batch(index, inputs, chosen, additional, digest_of_tensors((formatted, label, additional)))
+    known: dict[tuple[torch.Size, ...], torch.Size] = {}
+    for index, item in numbered(loader, WHERE):
+        with naming_batch(index, WHERE):
+            inputs, label, additional = (moved(part, device) for part in _parts(item, target))
+            formatted = format_inputs(inputs, WHERE)
+            inputs = formatted if isinstance(inputs, tuple) else formatted[0]
+            chosen = label if target == "label" else None
+            # The model runs once for inputs of a shape, which tells what it gives for others of that shape.
+            shapes = tuple(x.shape[1:] for x in formatted)
+            if target == "predicted" or shapes not in known:
+                output = _output(forward_func, formatted, additional)
+                known[shapes] = output.shape[1:]
+                chosen = _predicted(output) if target == "predicted" else chosen
+            if target != "predicted":
+                n = len(formatted[0])
+                check_target(torch.empty(1, device="meta").expand(n, *known[shapes]), chosen, WHERE)
+            batch = Batch(index, inputs, chosen, additional, digest_of_tensors((formatted, label, additional)))
+        yield batch
 
 
 def require_same_batches_every_time(loader: Any, processes: int) -> None:
@@ -107,14 +118,20 @@ def first_examples(loader: Iterable[Any], n: int) -> Any:
         )
     found: list[tuple[Tensor, ...]] = []
     several = False
-    for index, item in enumerate(loader):
-        inputs, _, _ = _parts(item, index, "none")
-        several = isinstance(inputs, tuple)
-        found.append(inputs if several else (inputs,))
+    for index, item in numbered(loader, WHERE):
+        with naming_batch(index, WHERE):
+            inputs, _, _ = _parts(item, "none")
+            several = isinstance(inputs, tuple)
+            found.append(format_inputs(inputs, WHERE))
         if sum(len(part[0]) for part in found) >= n:
             break
     if not found:
         raise InputError(f"{WHERE}: the loader has no batches, so there is nothing to evaluate.")
+    if len({tuple(x.shape[1:] for x in part) for part in found}) > 1:
+        raise OptionError(
+            f"{WHERE}: the first batches of the loader have inputs of different shapes, so that Expected Gradients "
+            "cannot draw its references from them. Give `references`."
+        )
     joined = tuple(torch.cat(parts)[:n] for parts in zip(*found, strict=True))
     return joined if several else joined[0]
 
@@ -139,44 +156,27 @@ def digest_of_tensors(value: Any) -> str:
     return digest.hexdigest()
 
 
-def _parts(item: Any, index: int, target: str) -> tuple[Any, Any, Any]:
-    if isinstance(item, Tensor):
-        if target == "label":
-            raise TargetError(
-                f"{WHERE}: batch {index} of the loader has inputs only. Let the loader give (inputs, target), or "
-                "choose target='predicted', or target='none' for an output of one number per example."
-            )
-        return item, None, None
-    if not isinstance(item, (tuple, list)) or not 1 <= len(item) <= 3 or (target == "label" and len(item) < 2):
-        found = type(item).__name__ + (f" of {len(item)}" if isinstance(item, (tuple, list)) else "")
-        raise InputError(
-            f"{WHERE}: batch {index} of the loader is a {found}; it must be (inputs, target) or (inputs, target, "
-            "additional_forward_args). Several inputs are a tuple in the first place."
+def _parts(item: Any, target: str) -> tuple[Any, Any, Any]:
+    """Return inputs, target and additional arguments of a batch."""
+    parts = taken_apart(item, WHERE)
+    if target == "label" and not parts.labelled:
+        kind = TargetError if isinstance(item, Tensor) else InputError
+        raise kind(
+            f"{WHERE}: the batch has inputs only. Let the loader give {FORMS}, or choose target='predicted', or "
+            "target='none' for an output of one number per example."
         )
-    inputs, label, additional = (*item, None, None)[:3]
-    inputs = tuple(inputs) if isinstance(inputs, list) else inputs
-    return inputs, label, tuple(additional) if isinstance(additional, list) else additional
+    return parts.inputs, parts.target, parts.additional
 
 
-def _checked(
-    forward_func: Callable[..., Any], inputs: tuple[Tensor, ...], additional: Any, label: Any, target: str, where: str
-) -> Any:
+def _output(forward_func: Callable[..., Any], inputs: tuple[Tensor, ...], additional: Any) -> Tensor:
     extra = () if additional is None else additional if isinstance(additional, tuple) else (additional,)
     with torch.no_grad():
-        output = check_output(forward_func(*(x.clone() for x in inputs), *extra), len(inputs[0]), where)
-    if target == "predicted":
-        if output.dim() != 2:
-            raise TargetError(
-                f"{where}: target='predicted' needs an output of shape (N, classes), not {tuple(output.shape)}."
-            )
-        return output.argmax(1)
-    check_target(output, label, where)
-    return label
+        return check_output(forward_func(*(x.clone() for x in inputs), *extra), len(inputs[0]), WHERE)
 
 
-def _moved(value: Any, device: torch.device | None) -> Any:
-    if isinstance(value, Tensor):
-        return value if device is None else value.to(device)
-    if isinstance(value, (tuple, list)):
-        return type(value)(_moved(part, device) for part in value)
-    return value
+def _predicted(output: Tensor) -> Tensor:
+    if output.dim() != 2:
+        raise TargetError(
+            f"{WHERE}: target='predicted' needs an output of shape (N, classes), not {tuple(output.shape)}."
+        )
+    return output.argmax(1)

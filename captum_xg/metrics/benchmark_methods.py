@@ -14,7 +14,7 @@ from captum.attr import Attribution, GradientShap, InputXGradient, IntegratedGra
 from torch import Tensor
 
 from captum_xg.attr.x_gradient import XGradient
-from captum_xg.errors import OptionError
+from captum_xg.errors import OptionError, OptionTypeError
 from captum_xg.metrics.benchmark_data import Batch
 from captum_xg.metrics.benchmark_settings import described, of_model
 
@@ -88,7 +88,7 @@ def methods_of(given: Mapping[str, Any] | Sequence[Any] | None, around: Surround
     """
     given = DEFAULT_METHODS if given is None else given
     if isinstance(given, str) or not isinstance(given, (Mapping, Sequence)):
-        raise OptionError(f"{WHERE}: `methods` must be a list of names or a dict but is {given!r}.")
+        raise OptionTypeError(f"{WHERE}: `methods` must be a list of names or a dict but is {given!r}.")
     named = given.items() if isinstance(given, Mapping) else [(_name_of(each), each) for each in given]
     methods = [method_of(name, each, around, hooked) for name, each in named]
     present = [method.name for method in methods]
@@ -109,12 +109,17 @@ def method_of(name: str, given: Any, around: Surroundings, hooked: bool = True) 
     if name in CONTROLS:
         raise OptionError(f"{WHERE}: the name {name!r} is kept for that control; call your method something else.")
     if isinstance(given, tuple) and len(given) == 2 and isinstance(given[0], Attribution):
+        if not isinstance(given[1], Mapping):
+            raise OptionTypeError(
+                f"{WHERE}: methods[{name!r}] must be a pair of a method and a dict of options for attribute(), but its "
+                f"second part is {given[1]!r}."
+            )
         return _instance(name, *given, hooked=hooked)
     if isinstance(given, Attribution):
         return _instance(name, given, {}, hooked=hooked)
     if callable(given) and not isinstance(given, type):
         return Method(name, lambda batch: _called(given, batch), described(given), countable=hooked, by_hooks=True)
-    raise OptionError(
+    raise OptionTypeError(
         f"{WHERE}: methods[{name!r}] is {given!r}. Give a known name ({', '.join(KNOWN)}), an instance of a Captum "
         "method, a pair of that and a dict of options for attribute(), or a callable from (inputs, target) to "
         "attributions."

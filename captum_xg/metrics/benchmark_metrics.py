@@ -14,7 +14,7 @@ from typing import Any
 from torch import Tensor
 from torchmetrics import Metric
 
-from captum_xg.errors import OptionError
+from captum_xg.errors import OptionError, OptionTypeError
 from captum_xg.metrics.benchmark_data import Batch
 from captum_xg.metrics.benchmark_methods import Method
 from captum_xg.metrics.masking_metric import MaskingMetric
@@ -111,7 +111,8 @@ def metrics_of(given: Any, forward_func: Callable[..., Any]) -> list[BenchmarkMe
     """
     given = DEFAULT_METRICS if given is None else given
     if isinstance(given, str) or not isinstance(given, (Mapping, Sequence)) or not given:
-        raise OptionError(f"{WHERE}: `metrics` must be a list or dict of metrics, and not empty, but is {given!r}.")
+        wrong = OptionTypeError if given or not isinstance(given, (Mapping, Sequence)) else OptionError
+        raise wrong(f"{WHERE}: `metrics` must be a list or dict of metrics, and not empty, but is {given!r}.")
     named = given.items() if isinstance(given, Mapping) else [(None, each) for each in given]
     metrics = [_metric(name, each, forward_func) for name, each in named]
     present = [metric.name for metric in metrics]
@@ -127,7 +128,7 @@ def _metric(name: str | None, given: Any, forward_func: Callable[..., Any]) -> B
     metric = _by_name(given, forward_func) if isinstance(given, str) else given
     lacking = [each for each in ("scores", "aggregate", "higher_is_better") if not hasattr(metric, each)]
     if isinstance(metric, type) or lacking:
-        raise OptionError(
+        raise OptionTypeError(
             f"{WHERE}: {given!r} among `metrics` has no {', '.join(lacking) or 'instance'}. Give instances of the "
             "metrics in captum_xg.metrics, or their names; others need scores(…) → one row per example, "
             "aggregate(scores) → a number, and higher_is_better."

@@ -5,8 +5,9 @@ from captum_xg.priors.frequency import HighFrequency
 from captum_xg.priors.gini import GiniSparsity
 from captum_xg.priors.graph import GraphSmoothness
 from captum_xg.priors.group import GroupSparsity
-from captum_xg.priors.loss import AttributionPriorLoss, PriorLoss
+from captum_xg.priors.loss import AttributionPriorLoss
 from captum_xg.priors.norm import LpNorm
+from captum_xg.priors.prior_loss import PriorLoss
 from captum_xg.priors.region import EnergyInRegion
 from captum_xg.priors.right_reasons import RightForRightReasons
 from captum_xg.priors.total_variation import TotalVariation

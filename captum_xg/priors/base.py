@@ -6,21 +6,30 @@ import functools
 import inspect
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeGuard, cast
 
 import torch
 from torch import Tensor, nn
 
-from captum_xg.errors import InputError, OptionError, PriorError
+from captum_xg._options import finite_number, integer, single_number
+from captum_xg.errors import InputError, OptionError, OptionTypeError, PriorError
+from captum_xg.priors.guards import checked_prior
+
+Function: TypeAlias = Callable[..., Tensor]
+"""From attributions, a tensor or a tuple of tensors, to one number."""
 
 
 class AttributionPrior(nn.Module):
     """A number Ω(A) that is small for attributions as one wants them.
 
-    Subclasses implement :meth:`penalty` for one tensor of attributions. ``0.5 * p + q`` is a prior, and ``p.of(1)``
-    looks at the second input alone. For several inputs Ω is the sum over them. Attributions of coarser dtypes than
-    float32 are taken as float32, also under autocast.
+    Subclasses implement :meth:`penalty` for one tensor of attributions. ``0.5 * p + q`` and ``sum([p, q])`` are priors,
+    where q may be a function from attributions to one number; ``p.of(1)`` looks at the second input alone. For several
+    inputs Ω is the sum over them. Attributions of coarser dtypes than float32 are taken as float32, also under
+    autocast.
     """
+
+    # NumPy's numbers would multiply entry by entry.
+    __array_ufunc__ = None
 
     def forward(self, attributions: Tensor | tuple[Tensor, ...], **arguments: Any) -> Tensor:
         """Return Ω(A), one number.
@@ -62,19 +71,43 @@ class AttributionPrior(nn.Module):
         """Return this prior for the input with that index alone, where the model has several."""
         return _OfOne(self, index)
 
-    def __add__(self, other: AttributionPrior) -> AttributionPrior:
-        """Return the sum of two priors."""
-        if not isinstance(other, AttributionPrior):
-            return NotImplemented
+    if TYPE_CHECKING:  # nn.Module says Any
+
+        def __call__(self, attributions: Tensor | tuple[Tensor, ...], **arguments: Any) -> Tensor:
+            """Return Ω(A)."""
+
+    def __add__(self, other: AttributionPrior | Function | float) -> AttributionPrior:
+        """Return the sum of two priors; 0 may be added, with which ``sum`` begins."""
+        if not isinstance(other, AttributionPrior) and not _is_function(other):
+            return self if single_number(other) == 0 else NotImplemented
         return WeightedSum((1.0, self), (1.0, other))
+
+    def __radd__(self, other: Function | float) -> AttributionPrior:
+        """Return the sum of a function, or 0, and this prior."""
+        if not _is_function(other):
+            return self if single_number(other) == 0 else NotImplemented
+        return WeightedSum((1.0, other), (1.0, self))
+
+    def __sub__(self, other: AttributionPrior | Function) -> AttributionPrior:
+        """Return the difference of two priors."""
+        if not isinstance(other, AttributionPrior) and not _is_function(other):
+            return NotImplemented
+        return WeightedSum((1.0, self), (-1.0, other))
+
+    def __neg__(self) -> AttributionPrior:
+        """Return this prior with the other sign."""
+        return WeightedSum((-1.0, self))
 
     def __mul__(self, weight: float) -> AttributionPrior:
         """Return this prior times a number."""
-        if isinstance(weight, bool) or not isinstance(weight, (int, float)):
-            return NotImplemented
-        return WeightedSum((weight, self))
+        return NotImplemented if single_number(weight) is None else WeightedSum((weight, self))
 
     __rmul__ = __mul__
+
+    def __truediv__(self, number: float) -> AttributionPrior:
+        """Return this prior divided by a number."""
+        found = single_number(number)
+        return NotImplemented if found is None else WeightedSum((1 / found, self))
 
     def _of_one(self, attributions: Tensor, arguments: dict[str, Any], where: str) -> Tensor:
         if unknown := set(arguments) - self.argument_names():
@@ -107,13 +140,13 @@ class WeightedSum(AttributionPrior):
     ``0.5 * GiniSparsity() + TotalVariation()`` makes one. Each term takes the arguments it knows.
 
     Args:
-        terms: Pairs of a finite weight and a prior.
+        terms: Pairs of a finite weight and a prior, or a function from attributions to one number.
 
     Raises:
         OptionError: If there is no term, a weight is not finite, or something is no prior.
     """
 
-    def __init__(self, *terms: tuple[float, AttributionPrior]) -> None:
+    def __init__(self, *terms: tuple[float, AttributionPrior | Function]) -> None:
         super().__init__()
         flat = list(_flattened(terms))
         if not flat:
@@ -139,7 +172,7 @@ class WeightedSum(AttributionPrior):
 
     def penalty(self, attributions: Tensor, **arguments: Any) -> Tensor:
         """Return the weighted sum for one tensor."""
-        return self(attributions, **arguments)  # type: ignore[no-any-return]
+        return self(attributions, **arguments)
 
     def argument_names(self) -> frozenset[str]:
         """Return what any of the priors takes."""
@@ -159,10 +192,8 @@ class _OfOne(AttributionPrior):
 
     def __init__(self, prior: AttributionPrior, index: int) -> None:
         super().__init__()
-        if isinstance(index, bool) or not isinstance(index, int) or index < 0:
-            raise OptionError(f"{type(prior).__name__}.of: `index` must be an integer ≥ 0 but is {index!r}.")
         self.prior = prior
-        self.index = index
+        self.index = integer(index, "index", f"{type(prior).__name__}.of", least=0)
 
     def forward(self, attributions: Tensor | tuple[Tensor, ...], **arguments: Any) -> Tensor:
         """Return the prior of the attributions for that input."""
@@ -173,15 +204,56 @@ class _OfOne(AttributionPrior):
             )
         where = f"{type(self.prior).__name__}.of({self.index})"
         own = {name: _share(value, self.index, len(several), name, where) for name, value in arguments.items()}
-        return self.prior(several[self.index], **own)  # type: ignore[no-any-return]
+        return self.prior(several[self.index], **own)
 
     def penalty(self, attributions: Tensor, **arguments: Any) -> Tensor:
         """Return the prior of the one tensor there is."""
-        return self(attributions, **arguments)  # type: ignore[no-any-return]
+        return self(attributions, **arguments)
 
     def argument_names(self) -> frozenset[str]:
         """Return what the prior takes."""
         return self.prior.argument_names()
+
+
+class _OfFunction(AttributionPrior):
+    """A function as a term of a sum. It is called with the attributions as they are, also with a tuple of them."""
+
+    def __init__(self, function: Function) -> None:
+        super().__init__()
+        self.function = function
+
+    def forward(self, attributions: Tensor | tuple[Tensor, ...], **arguments: Any) -> Tensor:
+        """Return what the function returns, if it is one number."""
+        name = getattr(self.function, "__name__", type(self.function).__name__)
+        return checked_prior(self.function(attributions, **arguments), f"the function {name}", "WeightedSum")
+
+    def penalty(self, attributions: Tensor, **arguments: Any) -> Tensor:
+        """Return what the function returns for one tensor."""
+        return self(attributions, **arguments)
+
+    def argument_names(self) -> frozenset[str]:
+        """Return the names of what the function takes besides the attributions."""
+        return _named_behind_the_first(self.function)
+
+    def _get_name(self) -> str:
+        return "Function"
+
+    def extra_repr(self) -> str:
+        """Return the function's name."""
+        return getattr(self.function, "__qualname__", repr(self.function))
+
+
+def _is_function(value: Any) -> TypeGuard[Function]:
+    return callable(value) and not isinstance(value, (type, nn.Module))
+
+
+def _named_behind_the_first(function: Function) -> frozenset[str]:
+    try:
+        parameters = list(inspect.signature(function).parameters.values())[1:]
+    except ValueError:  # of C, without a signature
+        return frozenset()
+    kinds = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+    return frozenset(parameter.name for parameter in parameters if parameter.kind in kinds)
 
 
 @functools.lru_cache(maxsize=128)
@@ -192,15 +264,20 @@ def _taken_by(penalty: Callable[..., Tensor]) -> frozenset[str]:
 
 def _flattened(terms: tuple[Any, ...]) -> Iterator[tuple[float, AttributionPrior]]:
     for term in terms:
-        if not isinstance(term, tuple) or len(term) != 2 or not isinstance(term[1], AttributionPrior):
+        pair = isinstance(term, tuple) and len(term) == 2
+        if not pair or not (isinstance(term[1], AttributionPrior) or _is_function(term[1])):
             raise OptionError(f"WeightedSum: terms must be pairs (weight, prior), but one is {term!r}.")
         weight, prior = term
-        if isinstance(weight, bool) or not isinstance(weight, (int, float)) or not abs(weight) < float("inf"):
-            raise OptionError(f"WeightedSum: a weight must be a finite number but is {weight!r}.")
+        if isinstance(weight, Tensor) and weight.requires_grad:
+            raise OptionTypeError(
+                "WeightedSum: a weight is a tensor that requires a gradient, and would get none: it must be a number. "
+                "Let a prior of your own, a subclass of AttributionPrior, multiply by what is to be learned."
+            )
+        number = finite_number(weight, "weight", "WeightedSum")
         if isinstance(prior, WeightedSum):
-            yield from ((weight * inner, part) for inner, part in prior.terms())
+            yield from ((number * inner, part) for inner, part in prior.terms())
         else:
-            yield weight, prior
+            yield number, prior if isinstance(prior, AttributionPrior) else _OfFunction(prior)
 
 
 def _share(value: Any, index: int, n: int, name: str, where: str) -> Any:

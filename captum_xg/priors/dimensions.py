@@ -6,6 +6,7 @@ from typing import Any
 
 from torch import Tensor
 
+from captum_xg._options import integer
 from captum_xg.errors import OptionError, PriorError
 
 
@@ -15,9 +16,10 @@ def check_dims(dims: Any, where: str) -> int | None:
     Raises:
         OptionError: If it is not 1, 2, 3 or None.
     """
-    if dims is not None and (isinstance(dims, bool) or dims not in (1, 2, 3)):
+    number = None if dims is None else integer(dims, "dims", where)
+    if number not in (None, 1, 2, 3):
         raise OptionError(f"{where}: `dims` must be 1, 2, 3 or None but is {dims!r}.")
-    return None if dims is None else int(dims)
+    return number
 
 
 def spatial_dims(attributions: Tensor, dims: int | None, where: str) -> tuple[int, ...]:

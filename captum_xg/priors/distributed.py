@@ -8,6 +8,8 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
+from captum_xg.errors import OptionTypeError
+
 
 def mean_over_processes(sum: Tensor, count: int, process_group: Any = None) -> Tensor:
     r"""Return the mean over the examples of all processes, from the sum over those of this one.
@@ -39,6 +41,20 @@ def largest_over_processes(value: Tensor, process_group: Any = None) -> Tensor:
         value = value.clone()
         dist.all_reduce(value, op=dist.ReduceOp.MAX, group=process_group)
     return value
+
+
+def checked_group(group: Any, where: str) -> Any:
+    """Return a process group, what stands for one in processes outside of it, or None for all processes.
+
+    Raises:
+        OptionTypeError: If it is something else.
+    """
+    outside = (dist.GroupMember.NON_GROUP_MEMBER,) if dist.is_available() else ()
+    if group is None or group in outside or (dist.is_available() and isinstance(group, dist.ProcessGroup)):
+        return group
+    raise OptionTypeError(
+        f"{where}: `process_group` must be a group of torch.distributed, as new_group returns, but is {group!r}."
+    )
 
 
 def processes(process_group: Any = None) -> int:

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from captum_xg.errors import OptionError
+from captum_xg.errors import OptionError, OptionTypeError
 
 
 def edge_list(graph: Any, weights: Any, where: str) -> tuple[Tensor, Tensor, int | None]:
@@ -17,7 +17,7 @@ def edge_list(graph: Any, weights: Any, where: str) -> tuple[Tensor, Tensor, int
         OptionError: If this is no undirected graph with finite weights ≥ 0.
     """
     if not isinstance(graph, Tensor):
-        raise OptionError(
+        raise OptionTypeError(
             f"{where}: the graph must be a tensor, an adjacency matrix or edges (2, E), but is {type(graph).__name__}."
         )
     graph = graph.detach()

@@ -11,8 +11,9 @@ import torch
 from torch import Tensor, nn
 
 from captum_xg._target import check_output
-from captum_xg.errors import ForwardOutputError, GradientError, OptionError
-from captum_xg.homogeneity.certify import Output, chosen_outputs
+from captum_xg.errors import GradientError, OptionError, OptionTypeError
+from captum_xg.homogeneity.certify import Output
+from captum_xg.homogeneity.outputs import checked_output, one_output
 from captum_xg.priors.first_layer import FirstLayers
 from captum_xg.priors.parallel import unwrapped
 
@@ -50,7 +51,7 @@ class Forward:
 
     def __init__(self, model: Callable[..., Any], layer: str | nn.Module | None, output: Output) -> None:
         self.model = model
-        self.output = output
+        self.output = checked_output(output, _WHERE)
         self.layer = None if layer is None else _find(model, layer)
         self.first_layers = FirstLayers(model)
 
@@ -115,13 +116,7 @@ class Forward:
             return self.model(*copies, *additional)
 
     def _explained(self, outputs: Any, first: Tensor) -> Tensor:
-        chosen = chosen_outputs(outputs, self.output, _WHERE)
-        if len(chosen) != 1:
-            raise ForwardOutputError(
-                f"{_WHERE}: the model returns {len(chosen)} tensors, and nothing says which to explain. Pass output=…, "
-                "a key, a path of keys, or a function of what the model returns."
-            )
-        return check_output(chosen[0], first.shape[0], _WHERE)
+        return check_output(one_output(outputs, self.output, _WHERE), first.shape[0], _WHERE)
 
     def _wide(self, outputs: Any, first: Tensor) -> Tensor:
         explained = self._explained(outputs, first)
@@ -181,6 +176,11 @@ def _handle(x: Tensor) -> Tensor:
 
 def _find(model: Callable[..., Any], layer: str | nn.Module) -> nn.Module:
     modules = dict(model.named_modules()) if isinstance(model, nn.Module) else {}
+    if not isinstance(layer, (str, nn.Module)):
+        raise OptionTypeError(
+            f"{_WHERE}: `layer` must be the name of a module, or the module, but is "
+            f"{'the class ' + layer.__name__ if isinstance(layer, type) else type(layer).__name__}."
+        )
     if isinstance(layer, nn.Module):
         if modules and not any(layer is module for module in modules.values()):
             raise OptionError(f"{_WHERE}: `layer` is a {type(layer).__name__} that is not part of the model.")

@@ -8,7 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from captum_xg.errors import OptionError
+from captum_xg._options import finite_number, single_number, switch
+from captum_xg.errors import OptionError, OptionTypeError
 from captum_xg.priors.base import AttributionPrior
 from captum_xg.priors.dimensions import check_dims, spatial_dims
 from captum_xg.priors.numerics import feature_dims, peak, share
@@ -54,9 +55,10 @@ class HighFrequency(AttributionPrior):
         normalise: bool = True,
     ) -> None:
         super().__init__()
-        self.band = _checked_band((cutoff, math.inf) if band is None else band)
+        low = finite_number(cutoff, "cutoff", "HighFrequency")
+        self.band = _checked_band((low, math.inf) if band is None else band)
         self.dims = check_dims(dims, "HighFrequency")
-        self.normalise = normalise
+        self.normalise = switch(normalise, "normalise", "HighFrequency")
 
     def penalty(self, attributions: Tensor) -> Tensor:
         """Return the mean over examples of the share, or amount, of energy in the band."""
@@ -90,13 +92,13 @@ def _half_spectrum(sizes: list[int], band: tuple[float, float]) -> tuple[Tensor,
     return weights, inside
 
 
-def _checked_band(band: tuple[Any, ...]) -> tuple[float, float]:
-    numbers = [edge for edge in band if isinstance(edge, (int, float)) and not isinstance(edge, bool)]
-    if len(band) != 2 or len(numbers) != 2:
-        raise OptionError(f"HighFrequency: a band must be two numbers (low, high) but is {band!r}.")
-    low, high = numbers
+def _checked_band(band: Any) -> tuple[float, float]:
+    numbers = list(map(single_number, band)) if isinstance(band, (tuple, list)) else []
+    if len(numbers) != 2 or numbers[0] is None or numbers[1] is None:
+        raise OptionTypeError(f"HighFrequency: a band must be two numbers (low, high) but is {band!r}.")
+    low, high = numbers[0], numbers[1]
     if not 0 <= low < high:
         raise OptionError(
             f"HighFrequency: a band must have 0 ≤ low < high but is ({low:g}, {high:g}), in cycles per sample."
         )
-    return float(low), float(high)
+    return low, high

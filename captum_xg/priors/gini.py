@@ -7,10 +7,10 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from captum_xg.errors import OptionError
+from captum_xg._options import one_of, switch
 from captum_xg.priors.base import AttributionPrior
 from captum_xg.priors.batch_mean import mean_absolute
-from captum_xg.priors.distributed import largest_over_processes
+from captum_xg.priors.distributed import checked_group, largest_over_processes
 from captum_xg.priors.numerics import divisor, feature_dims, peak, share
 
 
@@ -58,11 +58,9 @@ class GiniSparsity(AttributionPrior):
         process_group: Any = None,
     ) -> None:
         super().__init__()
-        if over not in ("batch", "example"):
-            raise OptionError(f"GiniSparsity: `over` must be 'batch' or 'example' but is {over!r}.")
-        self.over = over
-        self.across_processes = across_processes
-        self.process_group = process_group
+        self.over = one_of(over, ("batch", "example"), "over", "GiniSparsity")
+        self.across_processes = switch(across_processes, "across_processes", "GiniSparsity")
+        self.process_group = checked_group(process_group, "GiniSparsity")
 
     def penalty(self, attributions: Tensor) -> Tensor:
         """Return −G of the batch mean, or the mean of −G."""

@@ -6,9 +6,10 @@ from typing import Any, Literal
 
 from torch import Tensor
 
-from captum_xg.errors import OptionError
+from captum_xg._options import one_of, switch
 from captum_xg.priors.base import AttributionPrior
 from captum_xg.priors.batch_mean import mean_absolute
+from captum_xg.priors.distributed import checked_group
 from captum_xg.priors.edges import edge_list
 from captum_xg.priors.features import numbered_features
 from captum_xg.priors.total_variation import check_power, raised
@@ -67,11 +68,9 @@ class GraphSmoothness(AttributionPrior):
         self.register_buffer("weights", values)
         self._largest = int(edges.max()) if edges.numel() else -1
         self.power = check_power(power, where)
-        if of not in ("attributions", "mean_absolute"):
-            raise OptionError(f"{where}: `of` must be 'attributions' or 'mean_absolute' but is {of!r}.")
-        self.of_what = of
-        self.across_processes = across_processes
-        self.process_group = process_group
+        self.of_what = one_of(of, ("attributions", "mean_absolute"), "of", where)
+        self.across_processes = switch(across_processes, "across_processes", where)
+        self.process_group = checked_group(process_group, where)
 
     def penalty(self, attributions: Tensor) -> Tensor:
         """Return the weighted sum of differences, averaged over examples if it is one for each."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from numbers import Integral
 from typing import Any, Literal
 
 import torch
@@ -120,6 +121,6 @@ def _are_lists(groups: Any) -> bool:
     return isinstance(groups, Sequence) and all(
         isinstance(group, Sequence)
         and not isinstance(group, str)
-        and all(isinstance(i, int) and not isinstance(i, bool) for i in group)
+        and all(isinstance(i, Integral) and not isinstance(i, bool) for i in group)
         for group in groups
     )

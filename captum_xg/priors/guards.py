@@ -7,10 +7,14 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.graph import Node
 
 from captum_xg._inputs import first_not_finite
-from captum_xg.errors import DisconnectedAttributionError, NonFinitePriorError
+from captum_xg._losses import checked_number
+from captum_xg._options import single_number
+from captum_xg.errors import DisconnectedAttributionError, NonFinitePriorError, PriorOutputError
 from captum_xg.homogeneity.autograd_graph import ancestors
+from captum_xg.homogeneity.gradient_paths import gradient_ancestors, own_nodes, without_derivative
 from captum_xg.homogeneity.modules import modules_of
 
 _WHERE = "AttributionPriorLoss"
@@ -73,34 +77,64 @@ def require_no_fused_kernels(scores: Tensor) -> None:
                 )
 
 
-def require_path_to_parameters(
-    attributions: tuple[Tensor, ...],
-    model: Callable[..., Any],
-    points: tuple[Tensor, ...],
-    *,
-    explained: Tensor,
-    given: tuple[Any, ...],
-    foreign: bool,
-) -> None:
-    """Refuse attributions that no parameter gets a gradient from.
+class Trained:
+    """What the model is trained by: the leaves in the graph of its outputs that a gradient is wanted of.
 
     Parameters are the model's, and whatever else the outputs are computed from that requires a gradient and was not
     given as an argument: with ``torch.func.functional_call`` they may be any tensors.
 
+    Args:
+        model: The model.
+        points: What is attributed to.
+        explained: The output.
+        given: What the model was called with.
+    """
+
+    def __init__(
+        self, model: Callable[..., Any], points: tuple[Tensor, ...], explained: Tensor, given: tuple[Any, ...]
+    ) -> None:
+        roots = modules_of(model)
+        self.has_parameters = any(True for root in roots for _ in root.parameters())
+        self._parameters = {id(p) for root in roots for p in root.parameters() if p.requires_grad}
+        self._explained = explained
+        self._points = {p.data_ptr() for p in points}
+        self._given = self._points | {value.data_ptr() for value in given if isinstance(value, Tensor)}
+        self._others: set[int] | None = None
+
+    @property
+    def frozen(self) -> bool:
+        """Whether the model has parameters, none of which requires a gradient."""
+        return self.has_parameters and not self._parameters
+
+    def reached_from(self, attributions: Tensor) -> bool:
+        """Return whether a gradient of the attributions comes to one of the parameters."""
+        met = []
+        for node in gradient_ancestors([attributions]):
+            leaf = getattr(node, "variable", None)
+            if leaf is None:
+                continue
+            own = leaf.data_ptr() not in self._points
+            if own and (id(leaf) in self._parameters or isinstance(leaf, nn.Parameter)):
+                return True
+            met.append(id(leaf))
+        if self._others is None:
+            leaves = _leaves([self._explained])
+            self._others = {id(leaf) for leaf in leaves if leaf.data_ptr() not in self._given}
+        return not self._others.isdisjoint(met)
+
+
+def require_path_to_parameters(
+    attributions: tuple[Tensor, ...], trained: Trained, *, foreign: bool
+) -> tuple[Tensor, ...]:
+    """Return those of the attributions that parameters get a gradient from, of which there must be one.
+
     Raises:
         DisconnectedAttributionError: If a prior on them would train nothing.
     """
-    trained = {id(p) for root in modules_of(model) for p in root.parameters() if p.requires_grad}
-    own = {p.data_ptr() for p in points}
-    for node in ancestors([a.grad_fn for a in attributions]):
-        leaf = getattr(node, "variable", None)
-        if leaf is not None and leaf.data_ptr() not in own and (id(leaf) in trained or isinstance(leaf, nn.Parameter)):
-            return
-    reached = {id(leaf) for leaf in _leaves(attributions)}
-    own |= {value.data_ptr() for value in given if isinstance(value, Tensor)}
-    if any(id(leaf) in reached and leaf.data_ptr() not in own for leaf in _leaves([explained])):
-        return
-    if not trained and any(True for root in modules_of(model) for _ in root.parameters()):
+    connected = tuple(a for a in attributions if trained.reached_from(a))
+    if connected:
+        return connected
+    if trained.frozen:
         why = "no parameter of the model requires a gradient. Call model.requires_grad_() on what is to be trained"
     elif foreign:
         why = (
@@ -116,6 +150,55 @@ def require_path_to_parameters(
             "alone may; or the model detaches on the way (detach, .data, no_grad)"
         )
     raise DisconnectedAttributionError(f"{_WHERE}: no gradient of the attributions reaches a parameter: {why}.")
+
+
+def checked_prior(value: Any, what: str, where: str = _WHERE) -> Tensor:
+    """Return the value of a prior if it is one real number in a tensor.
+
+    Raises:
+        PriorOutputError: For numbers of Python and NumPy and for integers, from which no gradient leads anywhere.
+        ForwardOutputError: For anything else.
+    """
+    is_tensor = isinstance(value, Tensor)
+    if (is_tensor and value.dim() == 0 and not (value.dtype.is_floating_point or value.dtype.is_complex)) or (
+        not is_tensor and (isinstance(value, bool) or single_number(value) is not None)
+    ):
+        found = f"a tensor of {value.dtype}" if is_tensor else f"a number of type {type(value).__name__}"
+        raise PriorOutputError(
+            f"{where}: {what} must return one floating-point number, a tensor of shape (), but returned {found}, from "
+            f"which no gradient leads back to the attributions. {_NO_PATH}"
+        )
+    return checked_number(value, what, where)
+
+
+def nodes_of(attributions: tuple[Tensor, ...], connected: tuple[Tensor, ...]) -> tuple[frozenset[Node], ...]:
+    """Return the nodes of all attributions and of those with a path to the parameters, as they are before the prior."""
+    return tuple(frozenset(node for a in each for node in own_nodes(a)) for each in (attributions, connected))
+
+
+def require_path_to_attributions(value: Tensor, nodes: tuple[frozenset[Node], ...], what: str) -> None:
+    """Refuse a prior, or a term of one, whose value no gradient leads back from to the attributions.
+
+    What counts is the path and not the gradient, which may be zero on one batch, as where all attributions are.
+
+    Args:
+        value: Ω(A).
+        nodes: Of the attributions, see :func:`nodes_of`.
+        what: What has that value.
+
+    Raises:
+        DisconnectedAttributionError: If the prior would train nothing, or PyTorch has no derivative of it.
+    """
+    everything, connected = nodes
+    met = list(gradient_ancestors([value], until=everything))
+    if any(map(without_derivative, met)):
+        raise DisconnectedAttributionError(
+            f"{_WHERE}: {what} uses an operation that PyTorch has no derivative of, such as heaviside or //, so that "
+            "it cannot be trained with. Use a smooth function in its place."
+        )
+    if connected.isdisjoint(met):
+        misses = "the attributions" if everything.isdisjoint(met) else "those attributions that depend on parameters"
+        raise DisconnectedAttributionError(f"{_WHERE}: no gradient leads from {what} back to {misses}. {_NO_PATH}")
 
 
 def raise_not_finite(
@@ -145,6 +228,12 @@ def raise_not_finite(
     )
 
 
+_NO_PATH = (
+    "It would train nothing. Comparisons, argmax, one_hot, rounding, sign, .item(), NumPy, detach and no_grad cut the "
+    "path. Use a smooth function in their place, such as sigmoid((a - t) / s) for a > t; where there is nothing to "
+    "penalise in a batch, return 0 * attributions.sum(); to measure without training call .eval() on the loss, or set "
+    "weight=0."
+)
 _ADVICE = {
     "inputs": "Clean the data. Nothing was changed.",
     "model's outputs": "Training diverged earlier (try a lower learning rate, gradient clipping, or a smaller weight "

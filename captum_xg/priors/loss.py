@@ -6,8 +6,7 @@ import math
 from collections.abc import Callable
 from contextlib import nullcontext
 from inspect import signature
-from numbers import Real
-from typing import Any, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import torch
 from torch import Tensor, nn
@@ -15,11 +14,14 @@ from torch.utils._pytree import tree_map, tree_map_only
 
 from captum_xg._function import additional_arguments, recordable
 from captum_xg._inputs import format_inputs
-from captum_xg.errors import InputError, OptionError
+from captum_xg._losses import IGNORED, Loss, checked_number, default_loss, require_a_loss_of_one_output
+from captum_xg._options import forward_function, integer, single_number
+from captum_xg.errors import InputError, OptionError, OptionTypeError
 from captum_xg.homogeneity.certify import Output
 from captum_xg.priors.attributions import ATTRIBUTIONS, Attribution, Batch, Foreign
 from captum_xg.priors.forward import Forward
 from captum_xg.priors.guards import (
+    Trained,
     raise_not_finite,
     require_gradient_mode,
     require_no_fused_kernels,
@@ -27,31 +29,13 @@ from captum_xg.priors.guards import (
     require_twice_differentiable,
 )
 from captum_xg.priors.parallel import require_reduction_in_step
+from captum_xg.priors.prior_loss import PriorLoss
 from captum_xg.priors.scores import Chosen, ScoreRule
-from captum_xg.priors.task import TaskLoss, checked_number, default_task_loss, weighted_sum
+from captum_xg.priors.values import prior_value, weighted_sum
 
 Weight: TypeAlias = float | Callable[[int], float]
 
 _WHERE = "AttributionPriorLoss"
-
-
-class PriorLoss(NamedTuple):
-    """What one step of training with an attribution prior is made of.
-
-    Attributes:
-        total: task + weight · prior, the number to call ``backward()`` on.
-        task: The task loss.
-        prior: Ω(A), without its weight.
-        outputs: All that the model returned.
-        attributions: A, in the form and shapes of the inputs (or of the layer's outputs); with ``target="all"`` with
-            the classes as dimension 1.
-    """
-
-    total: Tensor
-    task: Tensor
-    prior: Tensor
-    outputs: Any
-    attributions: Tensor | tuple[Tensor, ...]
 
 
 class AttributionPriorLoss(nn.Module):
@@ -107,23 +91,20 @@ class AttributionPriorLoss(nn.Module):
         prior: Callable[..., Tensor],
         *,
         weight: Weight = 1.0,
-        task_loss: TaskLoss | None = None,
+        task_loss: Loss | None = None,
         attribution: str | Callable[..., Any] = "xgradient",
         target: Chosen = "true",
         reduction: str = "mean",
-        ignore_index: int = -100,
+        ignore_index: int = IGNORED,
         layer: str | nn.Module | None = None,
         output: Output = None,
         **options: Any,
     ) -> None:
         super().__init__()
-        for name, value in (("model", model), ("prior", prior)):
-            if not callable(value):
-                raise OptionError(f"{_WHERE}: `{name}` must be callable but is {type(value).__name__}.")
-            if isinstance(value, type):
-                raise OptionError(f"{_WHERE}: `{name}` is the class {value.__name__}. Make one: {value.__name__}(…).")
-        if task_loss is not None and not callable(task_loss):
-            raise OptionError(f"{_WHERE}: `task_loss` must be a function of outputs and target but is {task_loss!r}.")
+        forward_function(model, "model", _WHERE)
+        forward_function(prior, "prior", _WHERE)
+        if task_loss is not None:
+            forward_function(task_loss, "task_loss", _WHERE)
         self.prior = prior
         self.weight = weight if callable(weight) else _checked_weight(weight)
         self.task_loss = task_loss
@@ -171,7 +152,7 @@ class AttributionPriorLoss(nn.Module):
         formatted = self._formatted(inputs)
         additional = additional_arguments(additional_forward_args)
         target, prior_arguments = tree_map(recordable, (target, prior_arguments))
-        now = self.step if step is None else step
+        now = self.step if step is None else integer(step, "step", _WHERE)
         weight = self.weight if isinstance(self.weight, float) else _checked_weight(self.weight(now), now)
         if not self.training:
             with torch.inference_mode(False), torch.enable_grad(), self._forward[0].first_layers.differentiable():
@@ -183,6 +164,19 @@ class AttributionPriorLoss(nn.Module):
             result = self._loss(formatted, target, additional, now, weight, prior_arguments, weight != 0)
         self.step = now + 1
         return self._in_form_of(inputs, result)
+
+    if TYPE_CHECKING:  # nn.Module says Any
+
+        def __call__(
+            self,
+            inputs: Tensor | tuple[Tensor, ...],
+            target: Any,
+            additional_forward_args: object = None,
+            *,
+            step: int | None = None,
+            **prior_arguments: Any,
+        ) -> PriorLoss:
+            """Return the loss of one batch."""
 
     def extra_repr(self) -> str:
         """Return the options."""
@@ -220,30 +214,28 @@ class AttributionPriorLoss(nn.Module):
         choice = rule.choice(passed.explained, target)
         batch = Batch(forward, inputs, additional, passed, rule, choice, create_graph=train)
         found = attribution(batch)
+        connected: list[tuple[Tensor, ...]] = []
         if train:
             foreign = isinstance(attribution, Foreign)
-            for each in found:
-                require_path_to_parameters(
-                    each,
-                    forward.model,
-                    passed.points,
-                    explained=passed.explained,
-                    given=(*inputs, *additional),
-                    foreign=foreign,
-                )
+            trained = Trained(forward.model, passed.points, passed.explained, (*inputs, *additional))
+            connected = [require_path_to_parameters(each, trained, foreign=foreign) for each in found]
         else:
             found = [tuple(a.detach() for a in each) for each in found]
         single = len(found[0]) == 1 and passed.single
         with nullcontext() if train else torch.no_grad():
-            priors = [checked_number(self.prior(a[0] if single else a, **arguments), "the prior") for a in found]
+            priors = [
+                prior_value(self.prior, a, single, arguments, connected[i] if train else None)
+                for i, a in enumerate(found)
+            ]
             prior = priors[0] if len(priors) == 1 else torch.stack(priors).mean()
         if not math.isfinite(float(prior.detach())):
             flat = tuple(a for each in found for a in each)
             raise_not_finite(step, prior.detach(), flat, passed.explained, inputs)
         if self.task_loss is None:
-            task = default_task_loss(passed.explained, target, self._rule.ignore_index)
+            task = default_loss(passed.explained, target, _WHERE, "task_loss", self._rule.ignore_index)
         else:
-            task = checked_number(self.task_loss(passed.outputs, target), "task_loss")
+            require_a_loss_of_one_output(self.task_loss, passed.outputs, _WHERE, "task_loss")
+            task = checked_number(self.task_loss(passed.outputs, target), "task_loss", _WHERE)
         together = tuple(
             torch.stack(each, 1) if self._rule.chosen == "all" and len(found) > 1 else each[0]
             for each in zip(*found, strict=True)
@@ -269,6 +261,7 @@ class AttributionPriorLoss(nn.Module):
 
 def _attribution(attribution: Any, options: dict[str, Any], rule: ScoreRule) -> Attribution:
     if callable(attribution) and not isinstance(attribution, str):
+        forward_function(attribution, "attribution", _WHERE)
         if options:
             raise OptionError(f"{_WHERE}: options {sorted(options)} are for no attribution that is a function.")
         if rule.chosen not in ("true", "predicted"):
@@ -278,9 +271,11 @@ def _attribution(attribution: Any, options: dict[str, Any], rule: ScoreRule) -> 
             )
         return Foreign(attribution)
     if not isinstance(attribution, str) or attribution not in ATTRIBUTIONS:
-        raise OptionError(
+        wrong = OptionError if isinstance(attribution, str) else OptionTypeError
+        hint = " Of an instance of a Captum method pass .attribute." if hasattr(attribution, "attribute") else ""
+        raise wrong(
             f"{_WHERE}: `attribution` must be one of {', '.join(map(repr, ATTRIBUTIONS))} or a function but is "
-            f"{attribution!r}."
+            f"{attribution!r}.{hint}"
         )
     kind = ATTRIBUTIONS[attribution]
     known = list(signature(kind).parameters)
@@ -293,11 +288,16 @@ def _attribution(attribution: Any, options: dict[str, Any], rule: ScoreRule) -> 
 
 
 def _checked_weight(weight: Any, step: int | None = None) -> float:
-    one = weight.numel() == 1 if isinstance(weight, Tensor) else isinstance(weight, Real)
-    number = float(weight) if one and not isinstance(weight, bool) else math.nan
-    if not math.isfinite(number):
-        at = "" if step is None else f" at step {step}"
-        raise OptionError(
+    at = "" if step is None else f" at step {step}"
+    if isinstance(weight, Tensor) and weight.requires_grad:
+        raise OptionTypeError(
+            f"{_WHERE}: `weight` is a tensor that requires a gradient{at}, and would get none: it must be a number. "
+            "Let the prior multiply by what is to be learned."
+        )
+    number = single_number(weight.reshape(()) if isinstance(weight, Tensor) and weight.numel() == 1 else weight)
+    if number is None or not math.isfinite(number):
+        kind = OptionTypeError if number is None else OptionError
+        raise kind(
             f"{_WHERE}: `weight` must be a finite number, or a function of the step to one, but is {weight!r}{at}."
         )
     return number

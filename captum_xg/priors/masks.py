@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from captum_xg.errors import OptionError, PriorError
+from captum_xg.errors import OptionError, OptionTypeError, PriorError
 
 
 def checked_mask(mask: Any, name: str, where: str, *, largest: float | None = None) -> Tensor:
@@ -18,7 +18,7 @@ def checked_mask(mask: Any, name: str, where: str, *, largest: float | None = No
     """
     if not isinstance(mask, Tensor) or mask.is_complex() or mask.layout != torch.strided:
         kind = f"{mask.dtype}, {mask.layout}" if isinstance(mask, Tensor) else type(mask).__name__
-        raise OptionError(f"{where}: `{name}` must be a dense tensor of booleans or real numbers but is {kind}.")
+        raise OptionTypeError(f"{where}: `{name}` must be a dense tensor of booleans or real numbers but is {kind}.")
     if mask.dtype == torch.bool:
         return mask
     bound = float("inf") if largest is None else largest

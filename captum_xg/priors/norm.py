@@ -7,7 +7,8 @@ import math
 import torch
 from torch import Tensor
 
-from captum_xg.errors import OptionError
+from captum_xg._options import single_number
+from captum_xg.errors import OptionError, OptionTypeError
 from captum_xg.priors.base import AttributionPrior
 from captum_xg.priors.numerics import feature_dims, peak, root_of_sum
 
@@ -36,9 +37,11 @@ class LpNorm(AttributionPrior):
 
     def __init__(self, p: float = 1) -> None:
         super().__init__()
-        if isinstance(p, bool) or not isinstance(p, (int, float)) or not p >= 1:
-            raise OptionError(f"LpNorm: `p` must be a number ≥ 1 or math.inf but is {p!r}; below 1 there is no norm.")
-        self.p = float(p)
+        number = single_number(p)
+        if number is None or not number >= 1:
+            kind = OptionTypeError if number is None else OptionError
+            raise kind(f"LpNorm: `p` must be a number ≥ 1 or math.inf but is {p!r}; below 1 there is no norm.")
+        self.p = number
 
     def penalty(self, attributions: Tensor) -> Tensor:
         """Return the mean norm."""

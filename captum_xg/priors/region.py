@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
+from captum_xg._options import switch
 from captum_xg.errors import PriorError
 from captum_xg.priors.base import AttributionPrior
 from captum_xg.priors.masks import boxes_as_region, checked_mask, chosen, fitted_mask
@@ -46,7 +47,7 @@ class EnergyInRegion(AttributionPrior):
         where = "EnergyInRegion"
         own = None if region is None else checked_mask(region, "region", where, largest=1).detach().clone()
         self.register_buffer("region", own)  # a copy, for a buffer that is loaded is written to
-        self.positive = positive
+        self.positive = switch(positive, "positive", where)
 
     def penalty(self, attributions: Tensor, *, region: Tensor | None = None, boxes: Tensor | None = None) -> Tensor:
         """Return the mean over examples of the share outside."""

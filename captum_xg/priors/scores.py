@@ -10,6 +10,8 @@ import torch
 from torch import Tensor
 from torch.utils._pytree import tree_map
 
+from captum_xg._losses import IGNORED, one_number
+from captum_xg._options import integer, one_of
 from captum_xg.errors import ForwardOutputError, OptionError, TargetError
 
 ScoreFunction: TypeAlias = Callable[[Tensor, Any], Tensor]
@@ -65,7 +67,7 @@ class ScoreRule:
 
     chosen: Chosen = "true"
     reduction: Literal["mean", "sum"] = "mean"
-    ignore_index: int = -100
+    ignore_index: int = IGNORED
 
     def __post_init__(self) -> None:
         """Refuse options that do not exist.
@@ -73,13 +75,13 @@ class ScoreRule:
         Raises:
             OptionError: If there is no such choice or reduction.
         """
-        if self.chosen not in ("true", "predicted", "all") and not callable(self.chosen):
+        if isinstance(self.chosen, type) or not (callable(self.chosen) or self.chosen in ("true", "predicted", "all")):
             raise OptionError(
                 f"{_WHERE}: `target` must be 'true', 'predicted', 'all' or a function of outputs and target but is "
                 f"{self.chosen!r}."
             )
-        if self.reduction not in ("mean", "sum"):
-            raise OptionError(f"{_WHERE}: `reduction` must be 'mean' or 'sum' but is {self.reduction!r}.")
+        one_of(self.reduction, ("mean", "sum"), "reduction", _WHERE)
+        integer(self.ignore_index, "ignore_index", _WHERE)
 
     def choice(self, outputs: Tensor, target: Any) -> Choice:
         """Return what is explained of these outputs.
@@ -141,11 +143,6 @@ def repeated_rows(values: Any, n: int, k: int) -> Any:
         return value.repeat_interleave(k, 0) if per_example else value
 
     return tree_map(rows, values)
-
-
-def one_number(outputs: Tensor) -> bool:
-    """Return whether outputs have one number per example or position: a binary logit or a regression."""
-    return outputs.dim() == 1 or outputs.shape[1] == 1
 
 
 def log_probability_scores(outputs: Tensor, rule: ScoreRule) -> Tensor:

@@ -7,7 +7,8 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from captum_xg.errors import OptionError
+from captum_xg._options import single_number, switch
+from captum_xg.errors import OptionError, OptionTypeError
 from captum_xg.priors.base import AttributionPrior
 from captum_xg.priors.dimensions import check_dims, spatial_dims
 
@@ -42,7 +43,7 @@ class TotalVariation(AttributionPrior):
         super().__init__()
         self.dims = check_dims(dims, "TotalVariation")
         self.power = check_power(power, "TotalVariation")
-        self.wrap = wrap
+        self.wrap = switch(wrap, "wrap", "TotalVariation")
 
     def penalty(self, attributions: Tensor) -> Tensor:
         """Return the mean over examples of the sum of differences."""
@@ -63,9 +64,11 @@ def check_power(power: object, where: str) -> int:
     Raises:
         OptionError: If it is neither 1 nor 2.
     """
-    if isinstance(power, bool) or power not in (1, 2):
-        raise OptionError(f"{where}: `power` must be 1 (absolute differences) or 2 (squared) but is {power!r}.")
-    return 1 if power == 1 else 2
+    number = single_number(power)
+    if number not in (1, 2):
+        kind = OptionTypeError if number is None else OptionError
+        raise kind(f"{where}: `power` must be 1 (absolute differences) or 2 (squared) but is {power!r}.")
+    return 1 if number == 1 else 2
 
 
 def raised(difference: Tensor, power: int) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -10,7 +11,15 @@ import torch
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
-from captum_xg.errors import InputError, OptionError
+from captum_xg._batches import FORMS, Parts, moved, naming_batch, numbered, require_batches, taken_apart
+from captum_xg._losses import Loss, checked_number, default_loss, require_a_loss_of_one_output
+from captum_xg._options import finite_number, forward_function, positive_integer, switch
+from captum_xg.errors import GradientError, InputError, OptionError, OptionTypeError
+from captum_xg.homogeneity.certify import Output
+from captum_xg.homogeneity.gradient_paths import gradient_ancestors
+from captum_xg.homogeneity.outputs import checked_output, one_output
+
+_WHERE = "fine_tune"
 
 
 def fine_tune(
@@ -19,7 +28,8 @@ def fine_tune(
     *,
     epochs: int = 1,
     lr: float = 1e-3,
-    loss: Callable[[Any, Any], Tensor] = nn.functional.cross_entropy,
+    loss: Loss | None = None,
+    output: Output = None,
     optimizer: torch.optim.Optimizer | None = None,
     progress: bool = True,
 ) -> list[float]:
@@ -30,64 +40,68 @@ def fine_tune(
 
     Args:
         model: It is trained in place, in training mode (so dropout drops), and left in the modes it came in.
-        batches: A data loader, or a list of (inputs, target), where inputs are a tensor, or a tuple of what the model
-            is called with. They go to the device of the model's parameters. What has no length cannot say when
-            training will be over: the learning rate then stays as it is.
+        batches: A data loader, or a list of batches, each (inputs, target) or (inputs, target, additional_forward_args)
+            in a tuple, list or named tuple, where inputs are a tensor, or a tuple of what the model is called with; or
+            a dict or dataclass with an entry ``target``, ``label``, ``labels`` or ``y`` besides the input, or inputs by
+            the names of the model's arguments. They go to the device of the model's parameters. What has no length
+            cannot say when training will be over: the learning rate then stays as it is.
         epochs: How often to go through it.
         lr: η, the learning rate at the beginning.
-        loss: From outputs and target to one number.
+        loss: From outputs and target to one number. By default, as in :class:`~captum_xg.AttributionPriorLoss`, cross
+            entropy for class indices or probabilities, and binary cross entropy for one logit and targets 0 and 1;
+            anything else, a regression among it, needs one.
+        output: Which part of a tuple or dict that the model returns the loss is of: a key, a path, or a function.
         optimizer: Another one than Adam over all parameters that require a gradient. ``lr`` is then not used, and the
             optimizer's own learning rates fall to zero, and are put back at the end.
-        progress: Show a bar with the running loss.
+        progress: Show a bar over all epochs with the running loss.
 
     Returns:
         The mean loss of each epoch.
 
     Raises:
-        InputError: If there are no batches, or the loss is not finite (the step that would do harm is not taken).
-        OptionError: If ``epochs`` is below 1, or nothing requires a gradient.
+        InputError: If there are no batches, one has another form, or the loss is not finite (the step that would do
+            harm is not taken).
+        OptionError: If an option has no such value, nothing requires a gradient, the optimizer is one of another model,
+            or the targets do not tell which loss is meant.
+        TargetError: If labels do not fit the outputs.
+        GradientError: If no gradient of the loss reaches a parameter.
+
+    Errors that come up in a batch, the model's and the loader's among them, say in which.
 
     Source: Own; nothing in it is special to X-DNNs. Kingma and Ba 2015 (Adam), Loshchilov and Hutter 2017 (cosine).
     """
-    if isinstance(epochs, bool) or not isinstance(epochs, int) or epochs < 1:
-        raise OptionError(f"fine_tune: `epochs` = {epochs!r}; it must be a whole number, at least 1.")
-    parameters = [p for p in model.parameters() if p.requires_grad]
-    if not parameters:
-        raise OptionError("fine_tune: no parameter of the model requires a gradient. Call model.requires_grad_().")
-    device = parameters[0].device
-    optimizer = optimizer or torch.optim.Adam(parameters, lr=lr)
+    epochs = positive_integer(epochs, "epochs", _WHERE)
+    progress = switch(progress, "progress", _WHERE)
+    parameters = _trainable(model)
+    require_batches(batches, _WHERE, "batches")
+    if loss is not None:
+        forward_function(loss, "loss", _WHERE)
+    optimizer = _optimizer(optimizer, parameters, lr)
+    step = _Step(model, optimizer, loss, checked_output(output, _WHERE), parameters)
     per_epoch = _length(batches)
     rates = [group["lr"] for group in optimizer.param_groups]
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, epochs * per_epoch) if per_epoch else None
     modes = [(module, module.training) for module in model.modules()]
     losses = []
+    # The loader is iterated here and not by the bar, which would start its workers, and draw, a second time.
+    bar = tqdm(total=epochs * per_epoch if per_epoch else None, desc="fine-tuning", disable=not progress)
     try:
         model.train()
-        for epoch in range(epochs):
+        for epoch in range(1, epochs + 1):
+            where = f"{_WHERE}, epoch {epoch}"
             total, count = 0.0, 0
-            # The loader is iterated here and not by the bar, which would start its workers, and draw, a second time.
-            with tqdm(total=per_epoch, desc=f"fine-tuning {epoch + 1}/{epochs}", disable=not progress) as bar:
-                for inputs, target in batches:
-                    optimizer.zero_grad()
-                    arguments = inputs if isinstance(inputs, (tuple, list)) else (inputs,)
-                    value = loss(model(*_to(arguments, device)), _to(target, device))
-                    number = float(value.detach())
-                    if not math.isfinite(number):
-                        raise InputError(
-                            f"fine_tune: the loss is {number} in epoch {epoch + 1} at batch {count}. The model is as "
-                            "it was after the step before. Lower the learning rate, or look at the data."
-                        )
-                    torch.autograd.backward(value)
-                    optimizer.step()
-                    if schedule is not None:
-                        schedule.step()
-                    total, count = total + number, count + 1
-                    bar.set_postfix(loss=f"{total / count:.3f}")
-                    bar.update()
+            for index, batch in numbered(batches, where):
+                with naming_batch(index, where):
+                    total, count = total + step(batch, where), count + 1
+                if schedule is not None:
+                    schedule.step()
+                bar.set_postfix(epoch=f"{epoch}/{epochs}", loss=f"{total / count:.3f}")
+                bar.update()
             if count == 0:
-                raise InputError("fine_tune: there are no batches to train on (an iterator can be used up only once).")
+                raise InputError(f"{where}: there are no batches to train on (an iterator can be used up only once).")
             losses.append(total / count)
     finally:
+        bar.close()
         for group, rate in zip(optimizer.param_groups, rates, strict=True):
             group["lr"] = rate
         for module, training in modes:
@@ -95,14 +109,117 @@ def fine_tune(
     return losses
 
 
+class _Step:
+    """One step of training.
+
+    Args:
+        model: What is trained.
+        optimizer: What trains it.
+        loss: Of outputs and target; None for the one that the targets tell.
+        output: The part of the outputs that it is of.
+        parameters: Of the model, those that require a gradient.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        optimizer: torch.optim.Optimizer,
+        loss: Loss | None,
+        output: Output,
+        parameters: list[nn.Parameter],
+    ) -> None:
+        self._model, self._optimizer, self._loss, self._output = model, optimizer, loss, output
+        self._parameters = {id(p) for p in parameters}
+        self._device = parameters[0].device
+        self._accepts = _accepts(model)
+        self._looked = False
+
+    def __call__(self, batch: Any, where: str) -> float:
+        """Take it, and return the loss before it."""
+        parts = taken_apart(batch, where, accepts=self._accepts)
+        if not parts.labelled:
+            raise InputError(
+                f"{where}: the batch has inputs only, and there is nothing to train for. Give {FORMS}; if this is one "
+                "batch in place of a list of them, pass [(inputs, target)]."
+            )
+        value = self._value(parts, where)
+        number = float(value.detach())
+        if not math.isfinite(number):
+            raise InputError(
+                f"{where}: the loss is {number}. The model is as it was after the step before. Lower the learning "
+                "rate, or look at the data."
+            )
+        self._require_path(value, where)
+        self._optimizer.zero_grad()
+        torch.autograd.backward(value)
+        self._optimizer.step()
+        return number
+
+    def _value(self, parts: Parts, where: str) -> Tensor:
+        target = moved(parts.target, self._device)
+        found = self._model(*moved(parts.arguments, self._device), **moved(parts.named, self._device))
+        if self._loss is None:
+            return default_loss(one_output(found, self._output, where), target, where, "loss")
+        outputs = found if self._output is None else one_output(found, self._output, where)
+        require_a_loss_of_one_output(self._loss, outputs, where, "loss")
+        value: Any = self._loss(outputs, target)
+        return checked_number(
+            value.reshape(()) if isinstance(value, Tensor) and value.numel() == 1 else value, "loss", where
+        )
+
+    def _require_path(self, value: Tensor, where: str) -> None:
+        if self._looked and value.requires_grad:
+            return
+        leaves = (getattr(node, "variable", None) for node in gradient_ancestors([value]))
+        if not any(id(leaf) in self._parameters for leaf in leaves):
+            raise GradientError(
+                f"{where}: no gradient of the loss reaches a parameter of the model, so nothing would be trained. Look "
+                "for argmax, comparisons, rounding, detach, .item(), NumPy, or no_grad, in the loss, in the model, and "
+                "around the call."
+            )
+        self._looked = True
+
+
+def _trainable(model: Any) -> list[nn.Parameter]:
+    forward_function(model, "model", _WHERE)
+    if not isinstance(model, nn.Module):
+        raise OptionTypeError(f"{_WHERE}: `model` must be a torch.nn.Module but is {type(model).__name__}.")
+    parameters = [p for p in model.parameters() if p.requires_grad]
+    if not parameters:
+        raise OptionError(f"{_WHERE}: no parameter of the model requires a gradient. Call model.requires_grad_().")
+    return parameters
+
+
+def _optimizer(optimizer: Any, parameters: list[nn.Parameter], lr: float) -> torch.optim.Optimizer:
+    if optimizer is None:
+        rate = finite_number(lr, "lr", _WHERE)
+        if rate <= 0:
+            raise OptionError(f"{_WHERE}: `lr` must be a number above 0 but is {rate:g}.")
+        return torch.optim.Adam(parameters, lr=rate)
+    if not isinstance(optimizer, torch.optim.Optimizer):
+        kind = f"the class {optimizer.__name__}" if isinstance(optimizer, type) else type(optimizer).__name__
+        raise OptionTypeError(
+            f"{_WHERE}: `optimizer` must be an optimizer, such as torch.optim.SGD(model.parameters(), lr=…), but is "
+            f"{kind}."
+        )
+    held = {id(p) for group in optimizer.param_groups for p in group["params"]}
+    if held.isdisjoint(map(id, parameters)):
+        raise OptionError(
+            f"{_WHERE}: `optimizer` has none of the model's parameters, so that nothing would be trained. Make it anew "
+            "from this model; to_xdnn, for one, returns a copy."
+        )
+    return optimizer
+
+
+def _accepts(model: nn.Module) -> Callable[[str], bool]:
+    parameters = inspect.signature(model.forward).parameters
+    if any(parameter.kind is inspect.Parameter.VAR_KEYWORD for parameter in parameters.values()):
+        return lambda name: True
+    return lambda name: name in parameters
+
+
 def _length(batches: Iterable[Any]) -> int | None:
     try:
         return len(batches)  # type: ignore[arg-type]
     except TypeError:  # a generator, or a loader over a dataset without length
         return None
-
-
-def _to(value: Any, device: torch.device) -> Any:
-    if isinstance(value, (tuple, list)):
-        return type(value)(_to(part, device) for part in value)
-    return value.to(device) if isinstance(value, Tensor) else value

@@ -1,14 +1,18 @@
 """What is easily got wrong at first is refused in words that help, and what is easily given is taken."""
 
+import copy
+import pickle
+
 import numpy as np
 import pytest
 import torch
 from torch import nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils._pytree import tree_map
 from torch.utils.data import IterableDataset
 
-from captum_xg.errors import DisconnectedAttributionError, OptionError, PriorError, TargetError
-from captum_xg.priors import AttributionPriorLoss, GiniSparsity, RightForRightReasons
+from captum_xg.errors import DisconnectedAttributionError, OptionError, OptionTypeError, PriorError, TargetError
+from captum_xg.priors import AttributionPriorLoss, GiniSparsity, PriorLoss, RightForRightReasons, TotalVariation
 
 X = torch.rand(6, 3, 4, 4, generator=torch.Generator().manual_seed(0))
 LABELS = torch.tensor([0, 1, 2, 0, 1, 2])
@@ -20,7 +24,7 @@ def network():
 
 
 def test_a_prior_that_was_not_made_yet_is_refused_by_name():
-    with pytest.raises(OptionError, match=r"`prior` is the class GiniSparsity. Make one"):
+    with pytest.raises(OptionError, match=r"`prior` is the class GiniSparsity. Pass an instance"):
         AttributionPriorLoss(network(), GiniSparsity)
 
 
@@ -87,3 +91,58 @@ def test_references_that_cannot_be_drawn_from_are_refused_at_once():
 
     with pytest.raises(OptionError, match="`references` must be"):
         AttributionPriorLoss(network(), GiniSparsity(), attribution="expected_gradients", references=Stream())
+
+
+@pytest.mark.parametrize("name", ["backward", "item", "detach", "requires_grad", "grad_fn", "shape", "dtype", "cpu"])
+def test_who_takes_the_result_for_a_tensor_is_told_of_total(name):
+    found = AttributionPriorLoss(network(), GiniSparsity())(X, LABELS)
+    assert not hasattr(found, name)
+    with pytest.raises(AttributeError, match=rf"write loss\(x, y\)\.total\.{name}"):
+        getattr(found, name)
+    with pytest.raises(AttributeError, match=r"no attribute 'totl'\.$"):
+        found.totl  # noqa: B018
+
+
+def test_arithmetic_with_the_result_is_refused_with_what_is_meant_and_never_makes_a_longer_tuple():
+    found = AttributionPriorLoss(network(), GiniSparsity())(X, LABELS)
+    for wrong in (
+        lambda: found + 1.0,
+        lambda: found + found.task,
+        lambda: found.task + found,
+        lambda: sum([found, found]),
+        lambda: found - 1,
+        lambda: 1 - found,
+        lambda: 2 * found,
+        lambda: found * found.task,
+        lambda: found / 4,
+        lambda: -found,
+        lambda: float(found),
+        lambda: np.sqrt(float(found)),
+    ):
+        with pytest.raises(OptionTypeError, match=r"loss\(x, y\)\.total"):
+            wrong()
+
+
+def test_the_result_is_a_named_tuple_in_every_other_way():
+    total, task, prior, outputs, attributions = found = AttributionPriorLoss(network(), GiniSparsity())(X, LABELS)
+    assert found == (total, task, prior, outputs, attributions)
+    assert found._fields == ("total", "task", "prior", "outputs", "attributions")
+    assert found.__add__(("more",)) == (*found, "more")
+    assert len(found) == 5
+    plain = found._replace(**{name: i for i, name in enumerate(found._fields)})
+    for other in (copy.copy(plain), copy.deepcopy(plain), pickle.loads(pickle.dumps(plain)), plain._make(plain)):
+        assert type(other) is PriorLoss
+        assert other == plain
+    assert type(tree_map(lambda t: t, found)) is PriorLoss
+    assert found._asdict()["total"] is total
+    assert repr(plain) == "PriorLoss(total=0, task=1, prior=2, outputs=3, attributions=4)"
+
+
+def test_a_loss_can_be_pickled_and_copied_and_goes_on_where_it_was():
+    model = network()
+    loss = AttributionPriorLoss(model, GiniSparsity() + 0.1 * TotalVariation(), weight=0.5)
+    loss(X, LABELS)
+    for other in (pickle.loads(pickle.dumps(loss)), copy.deepcopy(loss)):
+        torch.testing.assert_close(other(X, LABELS).total, loss.eval()(X, LABELS).total, check_stride=False)
+        assert other.step == 2
+        assert other.model is not model

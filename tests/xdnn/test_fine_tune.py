@@ -1,15 +1,21 @@
 """fine_tune is the plain loop, and nothing is left behind when it stops."""
 
+import io
 import math
+from collections import OrderedDict
+from dataclasses import dataclass
 
+import numpy as np
 import pytest
 import torch
+import tqdm
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
 from captum_xg import fine_tune
-from captum_xg.errors import InputError, OptionError
+from captum_xg.errors import ForwardOutputError, InputError, OptionError, OptionTypeError
+from captum_xg.xdnn import fine_tuning
 
 
 def network(seed=0):
@@ -207,3 +213,139 @@ def test_other_losses_are_given_outputs_and_targets():
     losses = fine_tune(model, [(torch.ones(3, 4), "anything")], loss=loss, progress=False)
     assert seen == [((3, 1), "anything")]
     assert len(losses) == 1
+
+
+class Outputs(OrderedDict):
+    """As models of transformers return them: a dict with attributes."""
+
+    def __getattr__(self, name):
+        return self[name]
+
+
+@dataclass
+class Result:
+    logits: torch.Tensor
+    hidden: torch.Tensor | None = None
+
+
+@pytest.mark.parametrize(
+    ("wrap", "output"),
+    [
+        (lambda y: Outputs(logits=y), None),
+        (Result, None),
+        (lambda y: (y,), None),
+        (lambda y: Outputs(hidden=y + 1, logits=y), "logits"),
+        (lambda y: Result(y, y + 1), "logits"),
+        (lambda y: (y + 1, {"a": y}), (1, "a")),
+        (lambda y: (y + 1, y), lambda o: o[1]),
+    ],
+)
+@pytest.mark.parametrize("loss", [None, nn.functional.cross_entropy])
+def test_a_model_that_returns_more_than_a_tensor_is_trained_by_the_part_that_is_chosen(wrap, output, loss):
+    class Wrapped(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.net = network()
+
+        def forward(self, x):
+            return wrap(self.net(x))
+
+    if loss is not None and output is None:
+        pytest.skip("a loss of one's own is given all that the model returns")
+    one, other = Wrapped(), network()
+    torch.manual_seed(0)
+    found = fine_tune(one, data(), loss=loss, output=output, progress=False)
+    torch.manual_seed(0)
+    assert found == fine_tune(other, data(), progress=False)
+    assert same_state(one.net, other)
+
+
+def test_several_tensors_and_no_choice_are_refused_and_a_choice_that_is_not_there_too():
+    class Both(nn.Linear):
+        def forward(self, x):
+            return super().forward(x), x
+
+    with pytest.raises(ForwardOutputError, match=r"fine_tune, epoch 1, batch 0: .*2 tensors.*output="):
+        fine_tune(Both(4, 3), data(), progress=False)
+    with pytest.raises(OptionError, match=r"fine_tune, epoch 1, batch 0: `output` = 'logits' is not in"):
+        fine_tune(Both(4, 3), data(), output="logits", progress=False)
+
+
+def test_a_loss_of_ones_own_is_given_all_that_the_model_returns():
+    class Both(nn.Linear):
+        def forward(self, x):
+            return super().forward(x), x
+
+    seen = []
+    fine_tune(Both(4, 3), data(1), loss=lambda o, y: seen.append(o) or o[0].sum(), progress=False)
+    assert isinstance(seen[0], tuple)
+
+
+@pytest.mark.parametrize("length", [True, False])
+def test_one_bar_goes_over_all_epochs(length, monkeypatch):
+    bars = []
+
+    class Bar(tqdm.tqdm):
+        def __init__(self, *args, **options):
+            super().__init__(*args, **{**options, "file": io.StringIO()})
+            bars.append(self)
+
+    monkeypatch.setattr(fine_tuning, "tqdm", Bar)
+    batches = data(3)
+    loader = batches if length else Stream(batches)
+    fine_tune(network(), loader, epochs=4)
+    assert [(bar.total, bar.n) for bar in bars] == [(12 if length else None, 12)]
+    assert "epoch=4/4" in bars[0].postfix
+    with pytest.raises(InputError):
+        fine_tune(network(), [(torch.full((2, 4), math.nan), torch.zeros(2).long())], epochs=2)
+    assert len(bars) == 2
+    assert bars[1].disable or bars[1] not in Bar._instances  # closed
+
+
+class Stream:
+    def __init__(self, batches):
+        self.batches = batches
+
+    def __iter__(self):
+        return iter(self.batches)
+
+
+@pytest.mark.parametrize(
+    ("options", "error"),
+    [
+        ({"epochs": 1.5}, OptionTypeError),
+        ({"epochs": True}, OptionTypeError),
+        ({"epochs": "2"}, OptionTypeError),
+        ({"lr": "0.1"}, OptionTypeError),
+        ({"lr": True}, OptionTypeError),
+        ({"lr": 0}, OptionError),
+        ({"lr": -1.0}, OptionError),
+        ({"lr": math.nan}, OptionError),
+        ({"loss": "cross_entropy"}, OptionTypeError),
+        ({"loss": nn.CrossEntropyLoss}, OptionTypeError),
+        ({"optimizer": torch.optim.SGD}, OptionTypeError),
+        ({"optimizer": "adam"}, OptionTypeError),
+        ({"optimizer": torch.optim.SGD(nn.Linear(2, 2).parameters(), lr=0.1)}, OptionError),
+        ({"output": 1.5}, OptionTypeError),
+        ({"output": nn.Linear}, OptionTypeError),
+        ({"progress": "no"}, OptionTypeError),
+    ],
+)
+def test_options_of_another_type_or_without_meaning_are_refused_before_anything_is_trained(options, error):
+    model, before = network(), network()
+    with pytest.raises(error, match=rf"^fine_tune: `{next(iter(options))}`"):
+        fine_tune(model, data(), **{"progress": False, **options})
+    assert same_state(model, before)
+    assert not model.training
+
+
+@pytest.mark.parametrize("model", [nn.Linear, lambda x: x, (network(), "report"), "model", None])
+def test_what_is_no_model_is_refused(model):
+    with pytest.raises(OptionTypeError, match=r"^fine_tune: `model`"):
+        fine_tune(model, data(), progress=False)
+
+
+@pytest.mark.parametrize("number", [np.int64(2), np.float32(0.01), torch.tensor(0.01)])
+def test_numbers_of_numpy_and_torch_are_numbers(number):
+    options = {"epochs": number} if isinstance(number, np.integer) else {"lr": number}
+    assert len(fine_tune(network(), data(), **options, progress=False)) == options.get("epochs", 1)

@@ -7,9 +7,9 @@ from typing import Any
 
 from torch import Tensor
 
+from captum_xg._losses import one_number
 from captum_xg.errors import ForwardOutputError
 from captum_xg.priors.attributions.base import Attribution, Batch
-from captum_xg.priors.scores import one_number
 
 
 class Foreign(Attribution):

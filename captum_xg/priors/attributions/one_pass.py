@@ -7,7 +7,8 @@ from typing import Any, Literal
 
 from torch import Tensor
 
-from captum_xg.errors import DegreeError, HomogeneityError, OptionError
+from captum_xg._options import one_of, single_number
+from captum_xg.errors import DegreeError, HomogeneityError
 from captum_xg.homogeneity.certificate import Certificate
 from captum_xg.homogeneity.state import nothing_left_behind
 from captum_xg.priors.attributions.base import Attribution, Batch
@@ -67,15 +68,12 @@ class XGradientOfPass(InputXGradient):
     """
 
     def __init__(self, *, validate: Literal["certificate", "off"] = "certificate", degree: float | None = None) -> None:
-        if validate not in ("certificate", "off"):
-            raise OptionError(f"{_WHERE}: `validate` must be 'certificate' or 'off' but is {validate!r}.")
-        if degree is not None and (
-            isinstance(degree, bool) or not isinstance(degree, (int, float)) or not 1 <= degree < inf
-        ):
+        self._validate = one_of(validate, ("certificate", "off"), "validate", _WHERE)
+        number = None if degree is None else single_number(degree)
+        if degree is not None and (number is None or not 1 <= number < inf):
             raise DegreeError(f"{_WHERE}: `degree` must be a number ≥ 1 but is {degree!r}.")
-        self._validate = validate
-        self._degree = degree
-        self._proven = degree or 1.0
+        self._degree = number
+        self._proven = number or 1.0
         self._proofs = TrainingProofs()
         self._subject: Subject | None = None
 

@@ -11,8 +11,9 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset, default_collate
 
-from captum_xg._options import positive_integer
-from captum_xg.errors import BaselineError, OptionError
+from captum_xg._batches import inputs_of_example
+from captum_xg._options import positive_integer, single_number
+from captum_xg.errors import BaselineError, OptionError, OptionTypeError
 from captum_xg.homogeneity.modules import named_modules_of
 from captum_xg.priors.attributions.base import Attribution, Batch
 from captum_xg.priors.scores import repeated_rows
@@ -28,8 +29,8 @@ class ExpectedGradients(Attribution):
     Args:
         n_samples: References per example and call, each with an α of its own, drawn anew at every call.
         references: Where they come from: a tensor (or tuple of tensors) of them, a dataset whose items begin with the
-            inputs, or a function of n that returns n of them; None for the other examples of the batch and the example
-            itself.
+            inputs (or have them by names, as batches for :func:`~captum_xg.fine_tune`), or a function of n that returns
+            n of them; None for the other examples of the batch and the example itself.
         generator: Of the random numbers.
 
     Source: Erion et al. 2021, Improving performance of deep learning models with axiomatic attribution priors and
@@ -42,11 +43,15 @@ class ExpectedGradients(Attribution):
         self, *, n_samples: int = 1, references: References = None, generator: torch.Generator | None = None
     ) -> None:
         self._n_samples = positive_integer(n_samples, "n_samples", _WHERE)
-        if not (references is None or callable(references) or _has_items(references)):
-            raise OptionError(
+        if not (
+            references is None or (callable(references) and not isinstance(references, type)) or _has_items(references)
+        ):
+            raise OptionTypeError(
                 f"{_WHERE}: `references` must be a tensor, a tuple of tensors, a dataset or a function of their "
                 f"number but is {type(references).__name__}."
             )
+        if not isinstance(generator, (torch.Generator, type(None))):
+            raise OptionTypeError(f"{_WHERE}: `generator` must be a torch.Generator but is {generator!r}.")
         self._references = references
         self._generator = generator
 
@@ -84,7 +89,7 @@ class ExpectedGradients(Attribution):
             rows = tuple(x[index.to(x.device)] for x in source)
         elif _has_items(source):
             items = [source[int(i)] for i in self._indices(len(source), count, torch.device("cpu"))]
-            rows = default_collate([item if isinstance(item, (tuple, list)) else (item,) for item in items])
+            rows = default_collate([inputs_of_example(item, len(batch.inputs), _WHERE) for item in items])
         else:
             rows = source(count)
         rows = (rows,) if isinstance(rows, Tensor) else tuple(rows)[: len(batch.inputs)]
@@ -111,6 +116,12 @@ class IntegratedGradients(Attribution):
 
     def __init__(self, *, n_steps: int = 20, baselines: float | Tensor | tuple[float | Tensor, ...] = 0) -> None:
         self._n_steps = positive_integer(n_steps, "n_steps", _WHERE)
+        each = baselines if isinstance(baselines, tuple) else (baselines,)
+        if not all(isinstance(b, (Tensor, np.ndarray)) or single_number(b) is not None for b in each):
+            raise OptionTypeError(
+                f"{_WHERE}: `baselines` must be a number, a tensor, or a tuple of these, one for each input, but is "
+                f"{baselines!r}."
+            )
         self._baselines = baselines
         nodes, weights = np.polynomial.legendre.leggauss(self._n_steps)
         self._alphas, self._weights = torch.from_numpy((nodes + 1) / 2), torch.from_numpy(weights / 2)
@@ -195,4 +206,4 @@ def _fitting(rows: tuple[Any, ...], inputs: tuple[Tensor, ...], count: int) -> t
 
 
 def _has_items(source: Any) -> bool:
-    return hasattr(source, "__getitem__") and hasattr(source, "__len__")
+    return hasattr(source, "__getitem__") and hasattr(source, "__len__") and not isinstance(source, type)

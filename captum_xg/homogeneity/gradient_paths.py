@@ -1,0 +1,69 @@
+"""Paths in autograd's graph that a gradient can take: not through functions whose derivative is zero everywhere.
+
+What counts is the graph and never whether a gradient happens to be 0: x·0 and an inactive ReLU have paths. Rounding,
+signs, comparisons in place, numbers drawn anew and L⁰ norms have a node in the graph, too, but PyTorch's derivative of
+them is the constant zero, at every input.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterable, Iterator
+
+from torch import Tensor
+from torch.autograd.graph import Node
+
+_CONSTANT = frozenset(
+    [
+        *("Sign", "Round", "Floor", "Ceil", "Trunc"),
+        *("Eq", "Ne", "Ge", "Gt", "Le", "Lt"),  # in place; others have no node at all
+        *("Bernoulli", "Poisson", "Normal", "Uniform", "Random", "Exponential", "Geometric", "Cauchy", "LogNormal"),
+        "Zero",
+    ]
+)
+"""Functions that are flat in all their arguments, by the names of their nodes."""
+_OVERWRITING = frozenset(["Fill", "Copy"])
+"""Functions of which the first argument is overwritten, so that only what is written has a derivative."""
+_COUNTING = {"LinalgVectorNorm": "_saved_ord", "Norm": "_saved_p", "Dist": "_saved_p", "Cdist": "_saved_p"}
+"""Norms, and where their order is kept: that of order 0 counts what is not 0."""
+
+
+def gradient_ancestors(tensors: Iterable[Tensor], until: Collection[Node] = ()) -> Iterator[Node]:
+    """Yield the nodes that a gradient of the tensors comes to, depth first and each once, not beyond some of them."""
+    seen: set[Node] = set()
+    stack = [t.grad_fn for t in tensors if t.grad_fn is not None]
+    while stack:
+        node = stack.pop()
+        if node in seen:
+            continue
+        seen.add(node)
+        yield node
+        if node not in until:
+            stack += _sources(node)
+
+
+def own_nodes(tensor: Tensor) -> list[Node]:
+    """Return the nodes that stand for a tensor in what is computed from it later on, in place too."""
+    # A view that is worked on in place gets another node, and what it was made from stays where it was.
+    base = tensor._base if tensor._is_view() else None
+    return [t.grad_fn for t in (tensor, base) if t is not None and t.grad_fn is not None]
+
+
+def without_derivative(node: Node) -> bool:
+    """Return whether a backward pass that comes to this node fails, as PyTorch has no derivative there."""
+    return node.name().rpartition("::")[2] == "NotImplemented"
+
+
+def _sources(node: Node) -> list[Node]:
+    # With a number at the end, as PyTorch's own have: a function of the user's may round and hand its gradient on.
+    name = re.sub(r"(Backward\d+|Backwards)$", "", node.name().rpartition("::")[2])
+    edges = [source for source, _ in node.next_functions]
+    if name in _CONSTANT or (name == "Sgn" and not node._input_metadata[0].dtype.is_complex):
+        return []
+    if name == "Div" and getattr(node, "_saved_rounding_mode", None) is not None:
+        return []
+    if name in _COUNTING and getattr(node, _COUNTING[name], None) == 0:
+        return []
+    if name in _OVERWRITING:
+        edges = edges[1:]
+    return [source for source in edges if source is not None]
