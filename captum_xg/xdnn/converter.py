@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from captum_xg.errors import CaptumXGError, ConversionError
 from captum_xg.homogeneity.certificate import Certificate, Violation
 from captum_xg.homogeneity.certify import Output
-from captum_xg.xdnn.agreement import Agreement, compare, relative_difference
+from captum_xg.xdnn.agreement import Agreement, compare, largest_difference
 from captum_xg.xdnn.calls import FunctionCall
 from captum_xg.xdnn.examples import WHERE, Examples
 from captum_xg.xdnn.flow import Flow
@@ -59,6 +59,7 @@ class Converter:
         self._examples = Examples(inputs, additional, output)
         self._changes: list[Change] = []
         self._agreement: list[Agreement] = []
+        self._classes: dict[str, int | None] = {}
         self._exact_difference = 0.0
         self._constants_share: float | None = None
         self._notes: list[str] = []
@@ -94,8 +95,8 @@ class Converter:
             Unconverted("", self.name, what, remedy)
             for what, remedy in self._examples.faults(self.model, self._original)
         )
-        last = self._agreement[-1] if self._agreement else None
-        if last is not None and (_below(last.top1) or _below(last.correlation)):
+        last = [each for each in self._agreement if each.stage == self._agreement[-1].stage]
+        if any(_below(each.top1) or _below(each.correlation) for each in last):
             self._notes.append(
                 "Its predictions are no longer those of the original: fine-tune it before you use it (fine_tune), or "
                 "extend the original instead (HomogeneousExtension(model, radius=typical norm of the inputs))."
@@ -130,14 +131,35 @@ class Converter:
             remedy = "Register a conversion for the module with that gate (register_conversion), of degree 0"
         return (Unconverted("", self.name, what, remedy),)
 
+    def _compare(self, stage: str, changes: int, outputs: dict[str, Tensor]) -> None:
+        before, after = ({n: tuple(y.shape) for n, y in given.items()} for given in (self._reference, outputs))
+        if before != after:
+            raise ConversionError(
+                f"{WHERE}: {self.name} returns tensors of other names or shapes after the changes than before: {after} "
+                f"instead of {before}. Choose one of them with output=…, or pass several examples."
+            )
+        self._agreement += [
+            compare(
+                stage,
+                changes,
+                reference,
+                outputs[name],
+                examples=len(self._examples),
+                output=name,
+                classes=self._classes[name],
+            )
+            for name, reference in self._reference.items()
+        ]
+
     def _convert_exactly(self) -> None:
+        self._classes = self._run("when it is observed", self._examples.classes)
         self._lift()
         self._fold()
         if self._changes or len(self._recordings):
             outputs = self._outputs("after the exact changes")
-            self._exact_difference = relative_difference(self._reference, outputs)
+            self._exact_difference = largest_difference(self._reference, outputs)
             count = len(self._changes) + len(self._recordings)
-            self._agreement.append(compare(_EXACT, count, self._reference, outputs))
+            self._compare(_EXACT, count, outputs)
         self._flow = self._examples.observed(self.model)
         self._note_what_did_not_run()
         self._certificate = self._certified()
@@ -146,7 +168,7 @@ class Converter:
         folded = fold_batch_norms(self.model, self._examples.observed(self.model))
         if not folded:
             return
-        change = relative_difference(self._reference, self._outputs("after batch norms were folded"))
+        change = largest_difference(self._reference, self._outputs("after batch norms were folded"))
         if not change <= _ROUNDING:
             for each in reversed(folded):
                 each.undo()
@@ -193,13 +215,13 @@ class Converter:
             flow.rms.update(self._flow.rms)  # the sizes of the original, where there are any
             self._flow = flow
 
-    def _lift_one(self, path: str, module: nn.Module, passed: Collection[str], before: Tensor) -> bool:
+    def _lift_one(self, path: str, module: nn.Module, passed: Collection[str], before: dict[str, Tensor]) -> bool:
         graph = self._recordings.record(path, module, passed)
         if graph is None:
             return False
         self._replace(module, graph)
         try:
-            change = relative_difference(before, self._examples.outputs(self.model))
+            change = largest_difference(before, self._examples.outputs(self.model))
         except Exception:  # whatever the recording does where the forward did something else
             change = math.inf
         if change <= _SAME:
@@ -255,7 +277,7 @@ class Converter:
             self._done.add(each.path)
             count += 1
         if count:
-            self._agreement.append(compare(stage, count, self._reference, self._outputs(f"after the stage '{stage}'")))
+            self._compare(stage, count, self._outputs(f"after the stage '{stage}'"))
 
     def _asked(self, each: _Planned) -> Conversion | Refusal:
         prefix = f"{each.path}." if each.path else ""
@@ -307,7 +329,7 @@ class Converter:
     def _certified(self) -> Certificate:
         return self._run("when it is certified", self._examples.certificate_when_trained)
 
-    def _outputs(self, when: str) -> Tensor:
+    def _outputs(self, when: str) -> dict[str, Tensor]:
         return self._run(when, self._examples.outputs)
 
     def _run(self, when: str, run: Callable[[nn.Module], _T]) -> _T:

@@ -8,13 +8,15 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.conv import _ConvNd
+from torch.utils._pytree import keystr, tree_flatten_with_path
 
 from captum_xg._function import additional_arguments
 from captum_xg.errors import CaptumXGError
 from captum_xg.homogeneity.bias_ledger import bias_ledger
 from captum_xg.homogeneity.certificate import Certificate
 from captum_xg.homogeneity.certify import Output, certify, chosen_outputs, prove
-from captum_xg.xdnn.agreement import relative_difference
+from captum_xg.xdnn.agreement import dimension_of_classes, relative_difference
 from captum_xg.xdnn.flow import Flow, observe
 
 WHERE = "to_xdnn"
@@ -35,10 +37,31 @@ class Examples:
         self._additional = additional
         self._output = output
 
-    def outputs(self, model: nn.Module) -> Tensor:
-        """Return the model's first output."""
+    def outputs(self, model: nn.Module) -> dict[str, Tensor]:
+        """Return the model's outputs by where they stand in what it returns, ``""`` if it is one."""
         with torch.no_grad():
-            return self._first_output(model, *self._copies()).detach()
+            result = model(*self._copies(), *additional_arguments(self._additional))
+            tensors = chosen_outputs(result, self._output, WHERE)
+        if len(tensors) == 1:
+            return {"": tensors[0].detach()}
+        places = {id(leaf): keystr(path) for path, leaf in tree_flatten_with_path(result)[0]}
+        return {places.get(id(y), f"[{i}]"): y.detach() for i, y in enumerate(tensors)}
+
+    def classes(self, model: nn.Module) -> dict[str, int | None]:
+        """Return the dimension of classes of each of the model's outputs."""
+        flow, modules = self.observed(model), dict(model.named_modules())
+        return {
+            name: dimension_of_classes(
+                y.shape,
+                [x.shape for x in self._inputs],
+                [module for path, module in modules.items() if flow.returned(path)],
+                convolutional=any(isinstance(module, _ConvNd) for module in modules.values()),
+            )
+            for name, y in self.outputs(model).items()
+        }
+
+    def __len__(self) -> int:
+        return len(self._inputs[0])
 
     def observed(self, model: nn.Module) -> Flow:
         """Return what flows in the model."""
@@ -65,10 +88,11 @@ class Examples:
         """Return whether the gradient is finite; it fails where a layer's result is overwritten that autograd needs."""
         with torch.enable_grad():
             inputs = tuple(x.clone().requires_grad_() for x in self._inputs)
-            output = self._first_output(model, *(x.clone() for x in inputs))
-            if not output.requires_grad:
+            outputs = [y for y in self._tensors(model, *(x.clone() for x in inputs)) if y.requires_grad]
+            if not outputs:
                 return True
-            gradients = torch.autograd.grad(output.sum(), inputs, allow_unused=True)
+            ones = [torch.ones_like(y) for y in outputs]
+            gradients = torch.autograd.grad(outputs, inputs, ones, allow_unused=True)
         return all(g is None or bool(torch.isfinite(g).all()) for g in gradients)
 
     def faults(self, model: nn.Module, original: nn.Module) -> list[tuple[str, str]]:
@@ -97,7 +121,7 @@ class Examples:
 
     def _finite(self, model: nn.Module, inputs: tuple[Tensor, ...]) -> bool:
         try:
-            return bool(torch.isfinite(self._first_output(model, *inputs)).all())
+            return all(bool(torch.isfinite(y).all()) for y in self._tensors(model, *inputs))
         except Exception:  # whatever a model raises at zero; what it raises on the examples was raised before
             return False
 
@@ -108,15 +132,15 @@ class Examples:
             try:
                 same = tuple(x[:1].expand(count, *x.shape[1:]).clone() for x in self._inputs)
                 other = tuple(torch.cat([x[:1], 3 * x[1:]]) for x in same)
-                alone, beside = (self._first_output(model, *xs)[:1] for xs in (same, other))
+                alone, beside = (self._of_first(self._tensors(model, *xs), count) for xs in (same, other))
             except Exception:  # models that take another batch size only
                 continue
-            return not relative_difference(alone, beside) <= _ROUNDING
+            return any(not relative_difference(a, b) <= _ROUNDING for a, b in zip(alone, beside, strict=True))
         return False
 
     def share_of_constants(self, model: nn.Module) -> float | None:
         """Return the share of the predictions that constants carry, provided that nothing else breaks homogeneity."""
-        outputs = self.outputs(model)
+        outputs = next(iter(self.outputs(model).values()))
         target: Any = None
         if outputs.dim() == 2 and outputs.shape[1] > 1:
             target = outputs.argmax(1)
@@ -138,8 +162,13 @@ class Examples:
     def _copies(self) -> tuple[Tensor, ...]:
         return tuple(x.clone() for x in self._inputs)  # the model may overwrite them
 
-    def _first_output(self, model: nn.Module, *inputs: Tensor) -> Tensor:
-        return chosen_outputs(model(*inputs, *additional_arguments(self._additional)), self._output, WHERE)[0]
+    def _tensors(self, model: nn.Module, *inputs: Tensor) -> list[Tensor]:
+        return chosen_outputs(model(*inputs, *additional_arguments(self._additional)), self._output, WHERE)
+
+    @staticmethod
+    def _of_first(outputs: list[Tensor], count: int) -> list[Tensor]:
+        """Return the rows of the first of some examples, each of which may have several."""
+        return [y[: max(1, len(y) // count)] for y in outputs]
 
     def _of_few(self, verdict: Callable[[tuple[Tensor, ...]], Certificate]) -> Certificate:
         """Return a verdict from two examples (one may lose its batch dimension), from all if the model takes no two."""
