@@ -18,6 +18,7 @@ from captum_xg.homogeneity.certificate import Certificate
 from captum_xg.homogeneity.certify import Output, certify, chosen_outputs, prove
 from captum_xg.xdnn.agreement import dimension_of_classes, relative_difference
 from captum_xg.xdnn.flow import Flow, observe
+from captum_xg.xdnn.own_constants import added_constants
 
 WHERE = "to_xdnn"
 _ROUNDING = 1e-3
@@ -83,6 +84,11 @@ class Examples:
             return self._of_few(
                 lambda xs: prove(model, xs, self._additional, WHERE, output=self._output).certificate,
             )
+
+    def added_constants(self, model: nn.Module) -> dict[str, list[str]]:
+        """Return which parameters and buffers each module's forward adds, those among them that are zero so far."""
+        with _zeros_filled(model):
+            return added_constants(model, self._inputs, lambda *xs: self._tensors(model, *xs))
 
     def has_finite_gradient(self, model: nn.Module) -> bool:
         """Return whether the gradient is finite; it fails where a layer's result is overwritten that autograd needs."""
@@ -154,6 +160,9 @@ class Examples:
             ledger = bias_ledger(forward, self._inputs, target, self._additional)
         except (CaptumXGError, RuntimeError):
             return None
+        cancels = ledger.remainder.sum().abs() <= ledger.rounding.sum()
+        if cancels and not ledger.exact:
+            return None  # what one example lacks another has too much: they are nodes of one graph, say
         # What the inputs do not carry the constants do, by Euler's identity: both together have degree 1.
         carried = (ledger.values - ledger.input_part).double().abs().sum()
         total = carried + ledger.input_part.double().abs().sum()
@@ -182,11 +191,16 @@ class Examples:
             return verdict(self._inputs)
 
 
+def zero_so_far(model: nn.Module) -> dict[str, Tensor]:
+    """Return the parameters and running means, by name, that training would fill."""
+    means = [(name, b) for name, b in model.named_buffers() if name.rpartition(".")[2] == "running_mean"]
+    return {n: t for n, t in (*model.named_parameters(), *means) if t.is_floating_point() and not bool(t.any())}
+
+
 @contextmanager
 def _zeros_filled(model: nn.Module) -> Iterator[None]:
     """Put numbers into parameters and running means that are zero so far, while the body runs."""
-    means = [b for name, b in model.named_buffers() if name.rpartition(".")[2] == "running_mean"]
-    zero = [t for t in (*model.parameters(), *means) if t.is_floating_point() and not bool(t.any())]
+    zero = list(zero_so_far(model).values())
     try:
         with torch.no_grad():
             for tensor in zero:
