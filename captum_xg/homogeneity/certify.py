@@ -28,6 +28,7 @@ from captum_xg.homogeneity.registry import rule_vouches_for
 from captum_xg.homogeneity.sites import short_path
 from captum_xg.homogeneity.state import nothing_left_behind
 from captum_xg.homogeneity.tracer import Located, Tracer, custom_function
+from captum_xg.homogeneity.unscaled import arguments_watched, blamed_on_arguments
 from captum_xg.homogeneity.untraceable import hooked_parts, untraceable_parts
 
 Output: TypeAlias = int | str | tuple[int | str, ...] | Callable[[Any], Any] | None
@@ -122,12 +123,13 @@ def prove(
         for handle in handles:
             tracer.add_input(handle)
         starts = [handle.grad_fn for handle in handles]  # the first layer may work in place and move the handles on
-        with Escapes(tracer), tracer:
+        with arguments_watched(names, tracer.shadows) as unscaled, Escapes(tracer), tracer:
             outputs = run(handles)
         scaling = _together([tracer.scaling(y) for y in outputs], tracer)
         violations, unsupported = _by_module({*scaling.reasons, *tracer.escapes})
         modules = dict(names.values())
         violations = [_in_its_words(violation, modules.get(violation.module)) for violation in violations]
+        violations = blamed_on_arguments(violations, unscaled)
         unsupported += hooked_parts(names) + [
             _custom(function)
             for function in custom_functions(outputs, starts)

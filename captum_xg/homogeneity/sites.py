@@ -25,8 +25,9 @@ class Site:
     """Where something happened.
 
     Attributes:
-        module: Path of the innermost module that ran, ``""`` for the model itself and outside of modules.
-        type: Its class, ``""`` outside of modules.
+        module: Path of the innermost module of the model that ran, ``""`` for the model itself and outside of modules.
+        type: Its class, ``""`` outside of modules; where a module that is none of the model's ran in it, the class of
+            that, and that it was made there.
         op: The operation, ``"aten.add.Tensor"``.
         location: ``"file:line"`` of the innermost line outside of torch; in torch where there is no other.
     """
@@ -45,7 +46,7 @@ def current_site(op: str, names: Mapping[int, tuple[str, nn.Module]], outermost:
         names: Module id → (path, module).
         outermost: Code of the function that called the model: what lies outside of it is not looked at.
     """
-    module, location, inside_torch = None, None, None
+    module, inner, location, inside_torch = None, None, None, None
     for frame in _frames(outermost):
         file = frame.f_code.co_filename
         if file.startswith(_OURS):
@@ -56,13 +57,18 @@ def current_site(op: str, names: Mapping[int, tuple[str, nn.Module]], outermost:
         elif location is None:
             location = _line(frame)
         if module is None and isinstance(owner := frame.f_locals.get("self"), nn.Module):
-            module = owner
+            inner = owner if inner is None else inner
+            module = owner if id(owner) in names else None
         if module is not None and location is not None:
             break
+    line = location or inside_torch or ""
+    if inner is None:
+        return Site("", "", op, line)
+    name = type(inner).__name__
     if module is None:
-        return Site("", "", op, location or inside_torch or "")
-    path = names.get(id(module), (type(module).__name__, module))[0]
-    return Site(path, type(module).__name__, op, location or inside_torch or "")
+        return Site(name, name, op, line)
+    made = "" if inner is module else f", not registered in {type(module).__name__}"
+    return Site(names[id(module)][0], f"{name}{made}", op, line)
 
 
 def custom_function_running(outermost: CodeType) -> str | None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import inspect
 import operator
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, TypeAlias
 
 import torch
@@ -109,16 +110,37 @@ class FunctionCall(nn.Module):
 
 
 class _OneLevel(fx.Tracer):
-    """Records the forward of one module; the modules inside of it stay calls."""
+    """Records the forward of one module; the modules inside of it stay calls.
+
+    Attributes:
+        unregistered: Modules that are called in the forward but are none of the module's, by the name they are given:
+            made there, or kept in a plain list.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.unregistered: dict[str, nn.Module] = {}
 
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
         return True
+
+    def path_of_module(self, mod: nn.Module) -> str:
+        try:
+            return super().path_of_module(mod)
+        except NameError:
+            for name, known in self.unregistered.items():
+                if known is mod:
+                    return name
+            name = _free_name(self.root, mod, self.unregistered)
+            self.unregistered[name] = mod
+            return name
 
 
 def lift_calls(module: nn.Module, passed: Collection[str]) -> tuple[fx.GraphModule, list[str]] | None:
     """Return a copy of a module in which calls of convertible functions are modules, and their names.
 
-    Modules inside of it and parameters are the same objects. Returns None if there are no such calls.
+    So are modules that its forward makes. Modules inside of it and parameters are the same objects. Returns None if
+    there are no such calls.
 
     Args:
         module: A module with a forward of its own.
@@ -129,14 +151,16 @@ def lift_calls(module: nn.Module, passed: Collection[str]) -> tuple[fx.GraphModu
     """
     parameters = inspect.signature(module.forward).parameters.values()
     kept = {p.name: p.default for p in parameters if p.default is not p.empty and p.name not in passed}
-    graph = _OneLevel().trace(module, concrete_args=kept or None)
-    root = fx.GraphModule(module, graph, class_name=type(module).__name__)
+    tracer = _OneLevel()
+    graph = tracer.trace(module, concrete_args=kept or None)
+    with _registered(module, tracer.unregistered):
+        root = fx.GraphModule(module, graph, class_name=type(module).__name__)
     root.train(module.training)
     for name, value in vars(module).items():  # which code outside of it may read: sizes, names, scales
         if not name.startswith("_"):
             vars(root).setdefault(name, value)
     dependent: set[fx.Node] = set()
-    lifted = []
+    lifted = list(tracer.unregistered)
     for node in list(root.graph.nodes):
         inputs = [argument for argument in node.all_input_nodes if argument in dependent]
         given = node.op == "placeholder" and node.target not in kept
@@ -243,9 +267,21 @@ def _nodes_in(value: Any) -> list[fx.Node]:
     return []
 
 
-def _free_name(root: nn.Module, call: nn.Module) -> str:
+@contextmanager
+def _registered(module: nn.Module, others: Mapping[str, nn.Module]) -> Iterator[None]:
+    """Have other modules registered in a module while the body runs. No step of training has ever reached them."""
+    try:
+        for name, other in others.items():
+            module.add_module(name, other.requires_grad_(False))
+        yield
+    finally:
+        for name in others:
+            module._modules.pop(name, None)
+
+
+def _free_name(root: nn.Module, call: nn.Module, taken: Collection[str] = ()) -> str:
     stem = (call.name if isinstance(call, FunctionCall) else type(call).__name__).lower().strip("_")
     number = 1
-    while hasattr(root, f"{stem}_{number}"):
+    while hasattr(root, f"{stem}_{number}") or f"{stem}_{number}" in taken:
         number += 1
     return f"{stem}_{number}"

@@ -6,9 +6,10 @@ import torch
 from torch import Tensor, nn
 
 from captum_xg._inputs import format_inputs
+from captum_xg._options import forward_function, switch
 from captum_xg.errors import ConversionError, InputError
 from captum_xg.homogeneity.certify import Output
-from captum_xg.homogeneity.modules import require_evaluation_mode
+from captum_xg.homogeneity.modules import require_evaluation_mode, require_usable_state
 from captum_xg.homogeneity.state import nothing_left_behind
 from captum_xg.xdnn.converter import Converter
 from captum_xg.xdnn.examples import WHERE
@@ -29,11 +30,12 @@ def to_xdnn(
 ) -> tuple[nn.Module, ConversionReport]:
     r"""Convert a copy of an ordinary model to an X-DNN, F(αx) = αF(x) for all α > 0, and report what that changed.
 
-    First what is exact: batch norms are folded into neighbouring linear layers, and functional calls that need
-    replacing become modules. Then, where the certificate says that a module breaks homogeneity, and nowhere else:
-    activations become ReLU or LeakyReLU; norms by statistics of the example, and gates (squeeze-and-excitation), are
-    kept as they are at the typical size of their input on the examples and extended along the ray; biases and shifts
-    are dropped. All other weights stay, tied parameters stay tied, dropout stays. The conversions are in a registry
+    First what is exact: batch norms are folded into neighbouring linear layers, and functional calls, and modules that
+    a forward makes, become registered modules where they need replacing. Then, where the certificate says that a module
+    breaks homogeneity, and nowhere else: activations become ReLU or LeakyReLU; norms by statistics of the example, and
+    gates (squeeze-and-excitation), are kept as they are at the typical size of their input on the examples and extended
+    along the ray; biases and shifts are dropped. Parameters that are added in a forward which torch.fx cannot record
+    become zeros. All other weights stay, tied parameters stay tied, dropout stays. The conversions are in a registry
     (:func:`~captum_xg.register_conversion`).
 
     The result is a starting point: fine-tune it (:func:`~captum_xg.fine_tune`) to win back what the inexact steps cost.
@@ -52,10 +54,18 @@ def to_xdnn(
         which functional calls were replaced are recordings (:class:`torch.fx.GraphModule`). The parameters of extended
         norms and gates lie under ``….model``; all other modules keep class, path and names of parameters.
 
+        ``torch.save(xdnn, path)`` writes the whole model, which ``torch.load(path, weights_only=False)`` makes again
+        without the original's constructor, though the classes of modules that are not recordings must be importable.
+        That runs code from the file, so load only what you trust. ``xdnn.state_dict()`` holds numbers alone, radii of
+        norms and gates among them, and is loaded with ``weights_only=True`` into the result of another conversion:
+        ``to_xdnn(model, *inputs)[0].load_state_dict(…)``, whatever the weights and the inputs of that.
+
     Raises:
         ConversionError: If the result could not be certified (with ``.report``), the model cannot be copied, or does
             not run on the example inputs, before or after the conversion.
+        ModelStateError: If parameters are NaN, infinite, on the meta device or not initialised yet.
         TrainingModeError: If layers are in training mode.
+        OptionError: A class in place of a model, or the pair of another conversion.
         InputError: Inputs that nothing can be attributed to.
 
     Source: Hesse et al. 2021, Section 3.2 (removing the bias terms; the rules for all other layers are our own).
@@ -65,6 +75,8 @@ def to_xdnn(
         >>> print(report)
         >>> XGradient(xdnn).attribute(images, target=labels)
     """
+    forward_function(model, "model", WHERE)
+    switch(strict, "strict", WHERE)
     if not isinstance(model, nn.Module):
         raise ConversionError(
             f"{WHERE}: the model must be a torch.nn.Module but is {type(model).__name__}. Functions have no layers to "
@@ -81,6 +93,7 @@ def to_xdnn(
                 "and masks as additional_forward_args."
             )
     inputs = format_inputs(first, WHERE)
+    require_usable_state(model, WHERE)
     require_evaluation_mode(model, WHERE)
     with torch.inference_mode(False), nothing_left_behind(model, inputs[0].device):
         converter = Converter(model, inputs, additional_forward_args, output)
@@ -97,7 +110,7 @@ def _refusal(report: ConversionReport) -> str:
         [
             f"{WHERE}: {report.model} could not be converted to an X-DNN: F(αx) = αF(x) is not proven{done}.",
             *report.unconverted_lines(),
-            f"  What to do: mend what is named above, or register a conversion for it (register_conversion). Or: "
+            f"  What to do: fix what is named above, or register a conversion for it (register_conversion). Or: "
             f"{_ALTERNATIVE}.",
             "  error.report has every change; strict=False returns the model as far as it could be converted.",
         ]

@@ -13,14 +13,17 @@ from torch import Tensor, nn
 from captum_xg.errors import CaptumXGError, ConversionError
 from captum_xg.homogeneity.certificate import Certificate, Violation
 from captum_xg.homogeneity.certify import Output
-from captum_xg.xdnn.agreement import Agreement, compare, relative_difference
+from captum_xg.xdnn.agreement import Agreement, compare, largest_difference
 from captum_xg.xdnn.calls import FunctionCall
 from captum_xg.xdnn.examples import WHERE, Examples
+from captum_xg.xdnn.flaws import numbers_lost, wrong_degree
 from captum_xg.xdnn.flow import Flow
-from captum_xg.xdnn.folding import fold_batch_norms
+from captum_xg.xdnn.folding import fold_batch_norms, uses_of
+from captum_xg.xdnn.own_constants import drop_constants
 from captum_xg.xdnn.recordings import Recordings
 from captum_xg.xdnn.registry import STAGES, Conversion, Entry, Place, Refusal, Stage, find_conversion
 from captum_xg.xdnn.report import Change, ConversionReport, Unconverted
+from captum_xg.xdnn.so_far import SoFar
 from captum_xg.xdnn.surgery import has_hooks, replace_module
 
 _T = TypeVar("_T")
@@ -39,6 +42,7 @@ class _Planned:
     path: str
     module: nn.Module
     entry: Entry
+    whole: bool = True
 
 
 class Converter:
@@ -59,12 +63,15 @@ class Converter:
         self._examples = Examples(inputs, additional, output)
         self._changes: list[Change] = []
         self._agreement: list[Agreement] = []
+        self._classes: dict[str, int | None] = {}
         self._exact_difference = 0.0
         self._constants_share: float | None = None
         self._notes: list[str] = []
         self._flow = Flow()
         self._recordings = Recordings()
         self._done: set[str] = set()
+        self._without: set[str] = set()  # modules that lost what they added themselves, not what is inside of them
+        self._added: dict[str, list[str]] | None = None
         self._refused: dict[str, Refusal] = {}
         self._left: tuple[Unconverted, ...] = ()
         self._reference = self._outputs("on the example inputs")
@@ -88,14 +95,17 @@ class Converter:
         changes, notes = self._recordings.tidy(self._done, self._replace)
         self._changes += changes
         self._notes += notes
+        if not all(bool(y.isfinite().all()) for y in self._reference.values()):
+            self._notes.append("The original is not finite on the examples, so that nothing could be compared.")
         if not self._run("with gradients", self._examples.has_finite_gradient):
             self._notes.append("Its gradient is not finite on the examples, so that X-Gradient will refuse them.")
         self._left += tuple(
             Unconverted("", self.name, what, remedy)
             for what, remedy in self._examples.faults(self.model, self._original)
         )
-        last = self._agreement[-1] if self._agreement else None
-        if last is not None and (_below(last.top1) or _below(last.correlation)):
+        self._left += numbers_lost(self.model, self.name)
+        last = [each for each in self._agreement if each.stage == self._agreement[-1].stage]
+        if any(_below(each.top1) or _below(each.correlation) for each in last):
             self._notes.append(
                 "Its predictions are no longer those of the original: fine-tune it before you use it (fine_tune), or "
                 "extend the original instead (HomogeneousExtension(model, radius=typical norm of the inputs))."
@@ -107,7 +117,7 @@ class Converter:
         return ConversionReport(
             model=self.name,
             changes=tuple(sorted(self._changes, key=lambda change: not change.exact)),
-            unconverted=(*self._left, *self._wrong_degree(certificate)),
+            unconverted=(*self._left, *wrong_degree(certificate, self.name, converted=bool(self._done))),
             certificate=certificate,
             exact_difference=self._exact_difference,
             agreement=tuple(self._agreement),
@@ -115,29 +125,35 @@ class Converter:
             notes=tuple(self._notes),
         )
 
-    def _wrong_degree(self, certificate: Certificate) -> tuple[Unconverted, ...]:
-        k = certificate.degree
-        if not certificate.homogeneous or k is None or k == 1 or (k > 1 and not self._done):
-            return ()
-        if k < 1:
-            what = f"has degree {k:g}, below 1, so that its output does not grow with the input"
-            remedy = (
-                "Look for what divides by the size of its own input (a norm, a cosine, a standard deviation), and "
-                "explain what comes before it"
+    def _compare(self, stage: str, changes: int, outputs: dict[str, Tensor]) -> None:
+        before, after = ({n: tuple(y.shape) for n, y in given.items()} for given in (self._reference, outputs))
+        if before != after:
+            raise ConversionError(
+                f"{WHERE}: {self.name} returns tensors of other names or shapes after the changes than before: {after} "
+                f"instead of {before}. Choose one of them with output=…, or pass several examples."
             )
-        else:
-            what = f"has degree {k:g}: values that both scale with the input are multiplied, where one was a gate"
-            remedy = "Register a conversion for the module with that gate (register_conversion), of degree 0"
-        return (Unconverted("", self.name, what, remedy),)
+        self._agreement += [
+            compare(
+                stage,
+                changes,
+                reference,
+                outputs[name],
+                examples=len(self._examples),
+                output=name,
+                classes=self._classes[name],
+            )
+            for name, reference in self._reference.items()
+        ]
 
     def _convert_exactly(self) -> None:
+        self._classes = self._run("when it is observed", self._examples.classes)
         self._lift()
         self._fold()
         if self._changes or len(self._recordings):
             outputs = self._outputs("after the exact changes")
-            self._exact_difference = relative_difference(self._reference, outputs)
+            self._exact_difference = largest_difference(self._reference, outputs)
             count = len(self._changes) + len(self._recordings)
-            self._agreement.append(compare(_EXACT, count, self._reference, outputs))
+            self._compare(_EXACT, count, outputs)
         self._flow = self._examples.observed(self.model)
         self._note_what_did_not_run()
         self._certificate = self._certified()
@@ -146,7 +162,7 @@ class Converter:
         folded = fold_batch_norms(self.model, self._examples.observed(self.model))
         if not folded:
             return
-        change = relative_difference(self._reference, self._outputs("after batch norms were folded"))
+        change = largest_difference(self._reference, self._outputs("after batch norms were folded"))
         if not change <= _ROUNDING:
             for each in reversed(folded):
                 each.undo()
@@ -193,13 +209,13 @@ class Converter:
             flow.rms.update(self._flow.rms)  # the sizes of the original, where there are any
             self._flow = flow
 
-    def _lift_one(self, path: str, module: nn.Module, passed: Collection[str], before: Tensor) -> bool:
+    def _lift_one(self, path: str, module: nn.Module, passed: Collection[str], before: dict[str, Tensor]) -> bool:
         graph = self._recordings.record(path, module, passed)
         if graph is None:
             return False
         self._replace(module, graph)
         try:
-            change = relative_difference(before, self._examples.outputs(self.model))
+            change = largest_difference(before, self._examples.outputs(self.model))
         except Exception:  # whatever the recording does where the forward did something else
             change = math.inf
         if change <= _SAME:
@@ -213,11 +229,26 @@ class Converter:
         modules = dict(self.model.named_modules())
         planned: dict[str, _Planned] = {}
         for violation in self._findings():
-            owner = self._owner(violation.module, modules)
+            owner = self._owner(violation.module, modules) or self._adding(violation.module, modules)
             if owner is None or owner.path in self._refused or self._finished(owner.path):
                 continue
             planned.setdefault(owner.path, owner)
         return list(planned.values())
+
+    def _adding(self, path: str, modules: dict[str, nn.Module]) -> _Planned | None:
+        """Return a plan to drop the parameters that a module adds in a forward that could not be recorded."""
+        if path not in self._recordings.obstacles or path in self._without or path not in modules:
+            return None
+        if self._added is None:
+            self._added = self._run("when what it adds is looked for", self._examples.added_constants)
+        names = self._added.get(path)
+        if not names:
+            return None
+
+        def rule(module: nn.Module, place: Place) -> Conversion | Refusal:
+            return drop_constants(module, names, uses_of(self.model))
+
+        return _Planned(path, modules[path], Entry(type(modules[path]), "constants", rule), whole=False)
 
     def _owner(self, path: str, modules: dict[str, nn.Module]) -> _Planned | None:
         """Return the outermost module, from the model down to one of its modules, that there is a conversion for."""
@@ -252,10 +283,10 @@ class Converter:
                 self._replace(each.module, result.replacement)
             after = result.after or type(result.replacement).__name__
             self._changes.append(Change(each.path, result.before or kind, after, result.why, result.exact, stage))
-            self._done.add(each.path)
+            (self._done if each.whole else self._without).add(each.path)
             count += 1
         if count:
-            self._agreement.append(compare(stage, count, self._reference, self._outputs(f"after the stage '{stage}'")))
+            self._compare(stage, count, self._outputs(f"after the stage '{stage}'"))
 
     def _asked(self, each: _Planned) -> Conversion | Refusal:
         prefix = f"{each.path}." if each.path else ""
@@ -307,7 +338,7 @@ class Converter:
     def _certified(self) -> Certificate:
         return self._run("when it is certified", self._examples.certificate_when_trained)
 
-    def _outputs(self, when: str) -> Tensor:
+    def _outputs(self, when: str) -> dict[str, Tensor]:
         return self._run(when, self._examples.outputs)
 
     def _run(self, when: str, run: Callable[[nn.Module], _T]) -> _T:
@@ -328,18 +359,24 @@ class Converter:
         modules = dict(self.model.named_modules())
         found: dict[str, Unconverted] = {}
         consequences: dict[str, Unconverted] = {}  # what was converted breaks nothing but for what comes in
-        for violation in self._findings():
+        findings = self._findings()
+        if not findings:
+            return ()
+        so_far = SoFar(self._run("as it is", self._examples.certificate), self.model)
+        for violation in findings:
             owner = self._owner(violation.module, modules)
-            refusal = None if owner is None else self._refused.get(owner.path)
-            if owner is not None and refusal is not None:
-                named = Unconverted(owner.path, type(owner.module).__name__, refusal.reason, refusal.remedy)
-                found.setdefault(f"{owner.path} as a whole", named)
+            path = violation.module if owner is None else owner.path
+            if path in self._refused and path in modules:
+                refusal = self._refused[path]
+                named = Unconverted(path, type(modules[path]).__name__, refusal.reason, refusal.remedy)
+                found.setdefault(f"{path} as a whole", named)
                 continue
-            reason = "; ".join(filter(None, (violation.reason, self._recordings.obstacles.get(violation.module))))
-            remedy = _without_circle(violation.remedy)
+            what, remedy = so_far.of(violation)
+            reason = "; ".join(filter(None, (what, self._recordings.obstacles.get(violation.module))))
             list_ = consequences if self._finished(violation.module) else found
             key = f"{violation.module} {len(list_)}"
-            list_[key] = Unconverted(violation.module, violation.type, reason, remedy, violation.location)
+            location = violation.location
+            list_[key] = Unconverted(violation.module, violation.type, reason, _without_circle(remedy), location)
         return tuple(found.values()) or tuple(consequences.values())
 
 

@@ -8,14 +8,17 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.conv import _ConvNd
+from torch.utils._pytree import keystr, tree_flatten_with_path
 
 from captum_xg._function import additional_arguments
 from captum_xg.errors import CaptumXGError
 from captum_xg.homogeneity.bias_ledger import bias_ledger
 from captum_xg.homogeneity.certificate import Certificate
 from captum_xg.homogeneity.certify import Output, certify, chosen_outputs, prove
-from captum_xg.xdnn.agreement import relative_difference
+from captum_xg.xdnn.agreement import dimension_of_classes, relative_difference
 from captum_xg.xdnn.flow import Flow, observe
+from captum_xg.xdnn.own_constants import added_constants
 
 WHERE = "to_xdnn"
 _ROUNDING = 1e-3
@@ -35,10 +38,31 @@ class Examples:
         self._additional = additional
         self._output = output
 
-    def outputs(self, model: nn.Module) -> Tensor:
-        """Return the model's first output."""
+    def outputs(self, model: nn.Module) -> dict[str, Tensor]:
+        """Return the model's outputs by where they stand in what it returns, ``""`` if it is one."""
         with torch.no_grad():
-            return self._first_output(model, *self._copies()).detach()
+            result = model(*self._copies(), *additional_arguments(self._additional))
+            tensors = chosen_outputs(result, self._output, WHERE)
+        if len(tensors) == 1:
+            return {"": tensors[0].detach()}
+        places = {id(leaf): keystr(path) for path, leaf in tree_flatten_with_path(result)[0]}
+        return {places.get(id(y), f"[{i}]"): y.detach() for i, y in enumerate(tensors)}
+
+    def classes(self, model: nn.Module) -> dict[str, int | None]:
+        """Return the dimension of classes of each of the model's outputs."""
+        flow, modules = self.observed(model), dict(model.named_modules())
+        return {
+            name: dimension_of_classes(
+                y.shape,
+                [x.shape for x in self._inputs],
+                [module for path, module in modules.items() if flow.returned(path)],
+                convolutional=any(isinstance(module, _ConvNd) for module in modules.values()),
+            )
+            for name, y in self.outputs(model).items()
+        }
+
+    def __len__(self) -> int:
+        return len(self._inputs[0])
 
     def observed(self, model: nn.Module) -> Flow:
         """Return what flows in the model."""
@@ -61,14 +85,20 @@ class Examples:
                 lambda xs: prove(model, xs, self._additional, WHERE, output=self._output).certificate,
             )
 
+    def added_constants(self, model: nn.Module) -> dict[str, list[str]]:
+        """Return which parameters and buffers each module's forward adds, those among them that are zero so far."""
+        with _zeros_filled(model):
+            return added_constants(model, self._inputs, lambda *xs: self._tensors(model, *xs))
+
     def has_finite_gradient(self, model: nn.Module) -> bool:
         """Return whether the gradient is finite; it fails where a layer's result is overwritten that autograd needs."""
         with torch.enable_grad():
             inputs = tuple(x.clone().requires_grad_() for x in self._inputs)
-            output = self._first_output(model, *(x.clone() for x in inputs))
-            if not output.requires_grad:
+            outputs = [y for y in self._tensors(model, *(x.clone() for x in inputs)) if y.requires_grad]
+            if not outputs:
                 return True
-            gradients = torch.autograd.grad(output.sum(), inputs, allow_unused=True)
+            ones = [torch.ones_like(y) for y in outputs]
+            gradients = torch.autograd.grad(outputs, inputs, ones, allow_unused=True)
         return all(g is None or bool(torch.isfinite(g).all()) for g in gradients)
 
     def faults(self, model: nn.Module, original: nn.Module) -> list[tuple[str, str]]:
@@ -97,7 +127,7 @@ class Examples:
 
     def _finite(self, model: nn.Module, inputs: tuple[Tensor, ...]) -> bool:
         try:
-            return bool(torch.isfinite(self._first_output(model, *inputs)).all())
+            return all(bool(torch.isfinite(y).all()) for y in self._tensors(model, *inputs))
         except Exception:  # whatever a model raises at zero; what it raises on the examples was raised before
             return False
 
@@ -108,15 +138,15 @@ class Examples:
             try:
                 same = tuple(x[:1].expand(count, *x.shape[1:]).clone() for x in self._inputs)
                 other = tuple(torch.cat([x[:1], 3 * x[1:]]) for x in same)
-                alone, beside = (self._first_output(model, *xs)[:1] for xs in (same, other))
+                alone, beside = (self._of_first(self._tensors(model, *xs), count) for xs in (same, other))
             except Exception:  # models that take another batch size only
                 continue
-            return not relative_difference(alone, beside) <= _ROUNDING
+            return any(not relative_difference(a, b) <= _ROUNDING for a, b in zip(alone, beside, strict=True))
         return False
 
     def share_of_constants(self, model: nn.Module) -> float | None:
         """Return the share of the predictions that constants carry, provided that nothing else breaks homogeneity."""
-        outputs = self.outputs(model)
+        outputs = next(iter(self.outputs(model).values()))
         target: Any = None
         if outputs.dim() == 2 and outputs.shape[1] > 1:
             target = outputs.argmax(1)
@@ -130,6 +160,9 @@ class Examples:
             ledger = bias_ledger(forward, self._inputs, target, self._additional)
         except (CaptumXGError, RuntimeError):
             return None
+        cancels = ledger.remainder.sum().abs() <= ledger.rounding.sum()
+        if cancels and not ledger.exact:
+            return None  # what one example lacks another has too much: they are nodes of one graph, say
         # What the inputs do not carry the constants do, by Euler's identity: both together have degree 1.
         carried = (ledger.values - ledger.input_part).double().abs().sum()
         total = carried + ledger.input_part.double().abs().sum()
@@ -138,8 +171,13 @@ class Examples:
     def _copies(self) -> tuple[Tensor, ...]:
         return tuple(x.clone() for x in self._inputs)  # the model may overwrite them
 
-    def _first_output(self, model: nn.Module, *inputs: Tensor) -> Tensor:
-        return chosen_outputs(model(*inputs, *additional_arguments(self._additional)), self._output, WHERE)[0]
+    def _tensors(self, model: nn.Module, *inputs: Tensor) -> list[Tensor]:
+        return chosen_outputs(model(*inputs, *additional_arguments(self._additional)), self._output, WHERE)
+
+    @staticmethod
+    def _of_first(outputs: list[Tensor], count: int) -> list[Tensor]:
+        """Return the rows of the first of some examples, each of which may have several."""
+        return [y[: max(1, len(y) // count)] for y in outputs]
 
     def _of_few(self, verdict: Callable[[tuple[Tensor, ...]], Certificate]) -> Certificate:
         """Return a verdict from two examples (one may lose its batch dimension), from all if the model takes no two."""
@@ -153,11 +191,16 @@ class Examples:
             return verdict(self._inputs)
 
 
+def zero_so_far(model: nn.Module) -> dict[str, Tensor]:
+    """Return the parameters and running means, by name, that training would fill."""
+    means = [(name, b) for name, b in model.named_buffers() if name.rpartition(".")[2] == "running_mean"]
+    return {n: t for n, t in (*model.named_parameters(), *means) if t.is_floating_point() and not bool(t.any())}
+
+
 @contextmanager
 def _zeros_filled(model: nn.Module) -> Iterator[None]:
     """Put numbers into parameters and running means that are zero so far, while the body runs."""
-    means = [b for name, b in model.named_buffers() if name.rpartition(".")[2] == "running_mean"]
-    zero = [t for t in (*model.parameters(), *means) if t.is_floating_point() and not bool(t.any())]
+    zero = list(zero_so_far(model).values())
     try:
         with torch.no_grad():
             for tensor in zero:

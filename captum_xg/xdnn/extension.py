@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-import copy
 import math
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
+from torch.utils._python_dispatch import _disable_current_modes
 
-from captum_xg.errors import ForwardOutputError, InputError, OptionError
+from captum_xg._options import finite_number, forward_function, positive_integer
+from captum_xg.errors import CaptumXGError, InputError, OptionError, TrainingModeError
 from captum_xg.xdnn.magnitude import Norm, check_norm, magnitude, power_of_size, scaled_to
+from captum_xg.xdnn.outputs import scaled_outputs
+
+_WHERE = "HomogeneousExtension"
 
 
 class HomogeneousExtension(nn.Module):
@@ -27,83 +31,186 @@ class HomogeneousExtension(nn.Module):
 
     What is explained is the extension, not F. The two agree on the sphere ‖x‖ = r and in general nowhere else: the
     extension cannot tell an image from the same image at lower contrast, and predicts for both the class that F
-    predicts at the contrast of the sphere. What that costs in accuracy depends on r. With r = 1 a network that was
-    trained on inputs of norm 300 sees them 300 times too faint, and its accuracy is lost. Choose r as the typical norm
-    of the data, or train the extension itself.
+    predicts at the contrast of the sphere. What that costs in accuracy depends on r. With r = 1, the default, which is
+    far from all data, a network that was trained on inputs of norm 300 sees them 300 times too faint, and its accuracy
+    is lost. Choose r as the typical norm of the data (``"auto"``), or train the extension itself.
+
+    It breaks *Sensitivity (b)*, also called Dummy: that what F does not depend on gets no attribution. The norm depends
+    on every element, so an input that F ignores is attributed to: for :math:`F(x, z) = f(x)` and k = 1,
+
+    .. math:: z\,\partial_z \hat F = \frac{z^2}{\|(x, z)\|^2} \big(\hat F - x' \cdot \nabla f(x')\,\|(x, z)\|/r\big),
+        \qquad x' = r\,x/\|(x, z)\|.
+
+    That is right for :math:`\hat F`, which does depend on z, and misleading for F. Where features that F
+    ignores matter, convert the model (:func:`~captum_xg.to_xdnn`), or use Integrated Gradients of F.
 
     Args:
         model: A module whose first ``n_inputs`` positional arguments are floating-point tensors of shape ``(N, …)``,
-            and which returns a tensor of shape ``(N, …)``, or tuples, lists or dicts of such.
+            and which returns tensors of shape ``(N, …)``, complex ones too, or tuples, lists, dicts or dataclasses of
+            such. Whole numbers, booleans and text in what it returns stay as they are.
         degree: k ≥ 1. (0 is for parts of networks: :math:`F(r\,x/\|x\|)`.)
         norm: p ≥ 1 of the p-norm over all elements of an example, or ``"rms"``: the root of the mean square, which does
             not grow with the number of elements.
-        radius: r > 0, in the units of the norm.
+        radius: r > 0, in the units of the norm. With ``"auto"`` the first batch in evaluation mode, whoever runs it,
+            gives it: the mean norm of its examples, from then on the same for all others. Run the extension once on
+            typical inputs before Integrated Gradients, which scales them, or training, for in training mode it is
+            refused until then. It is the buffer ``radius``, of double precision in every dtype of the model, NaN until
+            it is measured, and part of copies and of the state dict.
         n_inputs: How many of the positional arguments are inputs. They are scaled jointly; what follows is handed
-            through as it is.
+            through as it is, and must not depend on the input.
 
     Raises:
-        OptionError: For a degree, norm, radius or number of inputs that is none.
-        InputError: If an input is no floating-point tensor with a batch dimension.
-        ForwardOutputError: If the model returns something that does not have one entry per example.
+        OptionError: For a degree, norm, radius or number of inputs that is none, or a class in place of a model.
+        InputError: If an input is no floating-point tensor with a batch dimension, or no radius can be measured on it.
+        TrainingModeError: With ``radius="auto"``, in training mode before the radius is measured.
+        ForwardOutputError: If the model returns something that does not have one entry per example, or that cannot be
+            scaled: other objects with tensors in them, sparse, nested or quantised tensors.
 
     Source: Own construction. That x·∇F/k is Integrated Gradients for it: Hesse et al. 2021, Proposition 3.2 for k = 1.
+        Sensitivity (b): Sundararajan et al. 2017, Section 3.
 
     Example:
         >>> transformer = torchvision.models.vit_b_16(weights="DEFAULT").eval()
-        >>> extension = HomogeneousExtension(transformer, radius=images.flatten(1).norm(dim=1).mean().item())
+        >>> extension = HomogeneousExtension(transformer, radius="auto")
+        >>> logits = extension(images)  # measures the radius
         >>> XGradient(extension).attribute(images, target=labels)
     """
 
+    radius: Tensor
+
     def __init__(
-        self, model: nn.Module, degree: float = 1, norm: Norm = 2, *, radius: float = 1.0, n_inputs: int = 1
+        self,
+        model: nn.Module,
+        degree: float = 1,
+        norm: Norm = 2,
+        *,
+        radius: float | Tensor | Literal["auto"] = 1.0,
+        n_inputs: int = 1,
     ) -> None:
         super().__init__()
-        where = "HomogeneousExtension"
-        if not callable(model):
-            raise OptionError(f"{where}: `model` must be a module but is {type(model).__name__}.")
-        if not _finite(degree) or (degree < 1 and degree != 0):
+        self.model = forward_function(model, "model", _WHERE)
+        self.degree = finite_number(degree, "degree", _WHERE)
+        if self.degree < 1 and self.degree != 0:
             raise OptionError(
-                f"{where}: `degree` = {degree!r}; it must be 0 or a finite number ≥ 1, since for others the gradient "
-                "at x = 0 is infinite."
+                f"{_WHERE}: `degree` = {self.degree:g}; it must be 0 or a finite number ≥ 1, since for others the "
+                "gradient at x = 0 is infinite."
             )
-        if not _finite(radius) or radius <= 0:
-            raise OptionError(f"{where}: `radius` = {radius!r} must be a finite number > 0, such as the typical ‖x‖.")
-        if isinstance(n_inputs, bool) or not isinstance(n_inputs, int) or n_inputs < 1:
-            raise OptionError(f"{where}: `n_inputs` = {n_inputs!r} must be a whole number ≥ 1.")
-        check_norm(norm, where)
-        self.model = model
-        self.degree = float(degree)
-        self.norm = norm
-        self.n_inputs = n_inputs
-        self.radius = float(radius)
+        self.norm = check_norm(norm, _WHERE)
+        self.n_inputs = positive_integer(n_inputs, "n_inputs", _WHERE)
+        self.auto = isinstance(radius, str) and radius == "auto"
+        self._given = math.nan if self.auto else _checked_radius(radius)
+        # A copy or a state that is loaded may bring a radius, or take it away, so it is asked of the buffer if False.
+        self._known = not self.auto
+        # The meta device would lose it.
+        device = torch.get_default_device()
+        self.register_buffer("radius", _exactly(self._given, torch.device("cpu") if device.type == "meta" else device))
+        self.training = getattr(model, "training", False)  # as it is wrapped, and the modules in it stay as they are
 
     def forward(self, *arguments: Any, **options: Any) -> Any:
         """Return (‖x‖/r)ᵏ · model(r·x/‖x‖)."""
         inputs, others = arguments[: self.n_inputs], arguments[self.n_inputs :]
         _check_inputs(inputs, self.n_inputs)
+        if not self._known:
+            self._measure(inputs)
         size, factor = magnitude(inputs, self.norm)
         radius = self.radius / factor
         on_sphere = [scaled_to(x, size, radius) for x in inputs]
         outputs = self.model(*on_sphere, *others, **options)
         if self.degree == 0:
             return outputs
-        return _times(outputs, power_of_size(size / radius, self.degree))
+        return scaled_outputs(outputs, power_of_size(size / radius, self.degree), _WHERE)
 
-    def get_extra_state(self) -> Tensor:
-        """Return the radius, for the state dict. It is no buffer, which ``half()`` would round."""
-        return torch.tensor(self.radius, dtype=torch.float64)
+    @torch.compiler.disable  # type: ignore[untyped-decorator]
+    def _measure(self, inputs: tuple[Tensor, ...]) -> None:
+        """Make the mean norm of a batch the radius, unless there is one.
 
-    def set_extra_state(self, state: Any) -> None:
-        """Set the radius from a state dict."""
-        self.radius = float(state)
+        Nobody who watches the forward pass sees it: for a proof the radius is a constant, as it is from now on.
+        """
+        with _disable_current_modes(), torch._C.DisableTorchFunction(), torch.no_grad():
+            try:
+                if bool(torch.isfinite(self.radius)):
+                    return
+                if self.training:
+                    raise TrainingModeError(
+                        f"{_WHERE}: radius='auto' is measured on the first batch in evaluation mode, and there was "
+                        "none yet. Call extension.eval() and run it once on typical inputs before it is trained, or "
+                        "pass the radius."
+                    )
+                size, factor = magnitude([x.detach() for x in inputs], self.norm)
+                mean = float(size.double().mean()) * factor
+            except CaptumXGError:
+                raise
+            except RuntimeError as error:
+                why = str(error).splitlines()[0].rstrip(".")
+                raise InputError(
+                    f"{_WHERE}: radius='auto' cannot be measured on these inputs, which have no values yet (meta or "
+                    f"fake tensors, vmap): {why}. Run it once on typical inputs first."
+                ) from error
+            if not 0 < mean < math.inf:
+                raise InputError(
+                    f"{_WHERE}: radius='auto' cannot be measured on this batch, whose mean norm is {mean:g}. The first "
+                    "batch in evaluation mode must be typical inputs."
+                )
+            # A new tensor instead of another value in the old one: checks put back values that they find changed.
+            self.radius = _exactly(mean, self.radius.device)
+            self._known = True
+
+    def _apply(self, fn: Any, recurse: bool = True) -> Any:
+        # half() would round the radius, and float64 cannot be moved to every device.
+        radius, self._buffers["radius"] = self.radius, None
+        try:
+            super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
+        finally:
+            self._buffers["radius"] = radius
+        moved = fn(torch.zeros((), dtype=torch.float32, device=radius.device))
+        if radius.is_meta and not moved.is_meta:
+            radius, self._known = _exactly(self._given, moved.device), not self.auto
+        self.radius = radius.to(moved.device, _exact(moved.device))
+        return self
+
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *arguments: Any, **options: Any) -> None:
+        super()._load_from_state_dict(state_dict, prefix, *arguments, **options)
+        with torch.no_grad():
+            self._known = self.radius.is_meta or bool(torch.isfinite(self.radius))
 
     def extra_repr(self) -> str:
         """Return what distinguishes it from others."""
-        return f"degree={self.degree:g}, norm={self.norm!r}, radius={self.radius:.4g}"
+        radius = f"radius={float(self.radius):.4g}" if not self.radius.is_meta else "radius on meta"
+        if self.auto:
+            measured = bool(torch.isfinite(self.radius)) if not self.radius.is_meta else False
+            radius = f"{radius} ('auto': measured)" if measured else "radius='auto' (not measured yet)"
+        return f"degree={self.degree:g}, norm={self.norm!r}, {radius}, n_inputs={self.n_inputs}"
+
+    def explain_unscaled(self) -> tuple[str, str]:
+        """Return (reason, remedy) for what breaks homogeneity in the model, which else sees nothing that scales."""
+        return (
+            f"scales {_first(self.n_inputs)} only (n_inputs={self.n_inputs}) and takes what follows for additional "
+            "arguments, which must be constants; one of them depends on the input",
+            "Pass n_inputs=… to HomogeneousExtension, the number of inputs to scale jointly, or hand over what is no "
+            "input as additional_forward_args",
+        )
 
 
-def _finite(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+def _first(n: int) -> str:
+    return "its first argument" if n == 1 else f"its first {n} arguments"
+
+
+def _exact(device: torch.device) -> torch.dtype:
+    return torch.float32 if device.type == "mps" else torch.float64  # which has nothing wider
+
+
+def _exactly(value: float, device: torch.device) -> Tensor:
+    with torch.inference_mode(False):  # whose tensors no gradient could pass later
+        return torch.tensor(value, dtype=_exact(device), device=device)
+
+
+def _checked_radius(radius: Any) -> float:
+    if isinstance(radius, str):
+        raise OptionError(f"{_WHERE}: `radius` must be a number > 0, or 'auto', but is {radius!r}.")
+    number = finite_number(radius, "radius", _WHERE)
+    if number <= 0:
+        raise OptionError(f"{_WHERE}: `radius` = {number:g} must be a finite number > 0, such as the typical ‖x‖.")
+    return number
 
 
 def _check_inputs(inputs: tuple[Any, ...], expected: int) -> None:
@@ -118,27 +225,3 @@ def _check_inputs(inputs: tuple[Any, ...], expected: int) -> None:
             )
         if len(x) != len(inputs[0]):
             raise InputError(f"HomogeneousExtension: inputs 0 and {i} have {len(inputs[0])} and {len(x)} examples.")
-
-
-def _times(outputs: Any, factor: Tensor) -> Any:
-    """Multiply every floating-point tensor in the outputs by one factor per example."""
-    if isinstance(outputs, Tensor):
-        return _scaled(outputs, factor) if outputs.dtype.is_floating_point else outputs
-    if isinstance(outputs, dict):
-        scaled = copy.copy(outputs)  # keeps the class, whatever its constructor takes
-        for key, value in outputs.items():
-            scaled[key] = _times(value, factor)
-        return scaled
-    if isinstance(outputs, (tuple, list)):
-        parts = [_times(value, factor) for value in outputs]
-        return type(outputs)(*parts) if hasattr(outputs, "_fields") else type(outputs)(parts)
-    return outputs
-
-
-def _scaled(output: Tensor, factor: Tensor) -> Tensor:
-    if output.dim() == 0 or len(output) != len(factor):
-        raise ForwardOutputError(
-            f"HomogeneousExtension: the model returns a tensor of shape {tuple(output.shape)} for {len(factor)} "
-            "examples, so that its entries cannot be told to belong to one each. Return shape (N, …)."
-        )
-    return output * factor.to(output.dtype).reshape(-1, *[1] * (output.dim() - 1))

@@ -59,7 +59,7 @@ def fold_batch_norms(model: nn.Module, flow: Flow) -> list[Folded]:
         flow: What follows what in it.
     """
     modules = dict(model.named_modules())
-    uses = _uses(model)
+    uses = uses_of(model)
     folded = []
     for path, norm in list(modules.items()):
         if not folds(norm) or path in flow.exposed or _touched(norm, uses):
@@ -102,7 +102,7 @@ def folds(norm: nn.Module) -> bool:
     return not by_batch and norm.running_mean is not None and norm.running_var is not None
 
 
-def _uses(model: nn.Module) -> dict[int, int]:
+def uses_of(model: nn.Module) -> dict[int, int]:
     """Return in how many modules each parameter occurs."""
     uses: dict[int, int] = {}
     for module in model.modules():

@@ -4,28 +4,32 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import torch
 from torch import Tensor
 
+from captum_xg._options import single_number
 from captum_xg.errors import OptionError
 
 Norm: TypeAlias = float | Literal["rms"]
 
 
-def check_norm(norm: Norm, where: str) -> None:
-    """Raise unless ``norm`` is a number p ≥ 1 (also infinity) or ``"rms"``.
+def check_norm(norm: Any, where: str) -> Norm:
+    """Return ``norm`` if it is a number p ≥ 1 (also infinity) or ``"rms"``.
 
     Raises:
         OptionError: If it is not.
     """
-    number = isinstance(norm, (int, float)) and not isinstance(norm, bool) and not math.isnan(norm) and norm >= 1
-    if not number and norm != "rms":
+    if isinstance(norm, str) and norm == "rms":
+        return "rms"
+    number = single_number(norm)
+    if number is None or not number >= 1:
         raise OptionError(
             f"{where}: `norm` = {norm!r} is no norm. Pass the order p ≥ 1 of ‖x‖ₚ (2, 1, float('inf'), …), or 'rms' "
             "for the root of the mean square, which does not grow with the number of elements."
         )
+    return int(number) if number.is_integer() else number
 
 
 def magnitude(inputs: Sequence[Tensor], norm: Norm) -> tuple[Tensor, float]:
@@ -48,13 +52,13 @@ def magnitude(inputs: Sequence[Tensor], norm: Norm) -> tuple[Tensor, float]:
         size = powers / n
     else:
         mean = powers / n
-        positive = mean > 0
+        positive = mean != 0  # NaN is, and stays NaN
         safe = torch.where(positive, mean, 1.0)
         size = torch.where(positive, safe.sqrt() if order == 2 else safe.pow(1 / order), 0.0)
     return size, 1.0 if norm == "rms" else n ** (1 / order)
 
 
-def scaled_to(x: Tensor, size: Tensor, target: float) -> Tensor:
+def scaled_to(x: Tensor, size: Tensor, target: float | Tensor) -> Tensor:
     """Return each example of ``x`` scaled from its size to another; where the size is zero, ``target`` everywhere.
 
     That is a point of the same size, with gradient zero. The size is replaced before the division and the quotient
@@ -63,14 +67,14 @@ def scaled_to(x: Tensor, size: Tensor, target: float) -> Tensor:
     # Half precision is too coarse for two steps, and double would add to the memory that autograd keeps.
     dtype = torch.promote_types(x.dtype, torch.float32)
     size = size.to(dtype).reshape(-1, *[1] * (x.dim() - 1))
-    positive = size > 0
+    positive = size != 0
     quotient = x.to(dtype) / torch.where(positive, size, 1.0)
     return (torch.where(positive, quotient, 1.0) * target).to(x.dtype)
 
 
 def power_of_size(size: Tensor, exponent: float) -> Tensor:
     """Return a power of the size, and zero where that is zero, also as first and second gradient."""
-    positive = size > 0
+    positive = size != 0
     return torch.where(positive, torch.where(positive, size, 1.0).pow(exponent), 0.0)
 
 

@@ -42,7 +42,7 @@ class Recordings:
         """Return a recording of a module with its convertible calls as modules, None if there cannot be one."""
         self.obstacles[path] = ""
         opaque = isinstance(module, (fx.GraphModule, torch.jit.ScriptModule))
-        if opaque or type(module).__module__.startswith("torch.nn."):
+        if opaque or type(module).__module__.startswith(("torch.nn.", "captum_xg.xdnn.")):
             return None
         if has_hooks(module):
             self.obstacles[path] = "it has hooks, which a recording of its forward would lose"
@@ -50,8 +50,10 @@ class Recordings:
         try:
             lifted = lift_calls(module, passed)
         except Exception as error:  # torch.fx raises whatever the forward does on symbols
+            why = ": ".join([type(error).__name__, *str(error).splitlines()[:1]])
             self.obstacles[path] = (
-                f"its forward cannot be recorded by torch.fx ({type(error).__name__}); put what does that into a module"
+                f"what its forward calls cannot be replaced there, as torch.fx cannot record it ({why}); put that into "
+                "a module of its own"
             )
             return None
         if lifted is None:
@@ -86,7 +88,12 @@ class Recordings:
         changes, notes = [], []
         for path, recording in list(self._made.items()):
             original, graph = recording.original, recording.graph
-            converted = [name for name in recording.names if f"{path}.{name}".lstrip(".") in done]
+            prefix = f"{path}." if path else ""
+            converted = [
+                name
+                for name in recording.names
+                if any(f"{each}.".startswith(f"{prefix}{name}.") for each in done)  # itself, or a part of it
+            ]
             if not converted:
                 replace(graph, original)
                 del self._made[path]

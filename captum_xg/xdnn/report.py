@@ -63,7 +63,8 @@ class ConversionReport:
         unconverted: What still stands in the way; empty if the result is certified.
         certificate: What is proven of the result.
         exact_difference: Σ|F − F₀| / Σ|F₀| after the exact changes, on the example inputs: rounding.
-        agreement: The outputs compared with those of the original after each stage, on the example inputs.
+        agreement: The outputs compared with those of the original after each stage, on the example inputs; one entry
+            for each tensor that the model returns.
         constants_share: Share of the predictions that the constants carried that were dropped: with
             F(x) = Σ x·∂F/∂x + Σ b·∂F/∂b for the predicted outputs just before they were dropped, Σ|second part|
             relative to Σ|first part| + Σ|second part|, sums over examples. None if no constants were dropped, or if
@@ -161,7 +162,7 @@ class ConversionReport:
         header = ("after", "changes", "same top-1", "correlation", "difference")
         rows = [
             (
-                stage.stage,
+                f"{stage.stage}: {stage.output}" if stage.output else stage.stage,
                 str(stage.changes),
                 "–" if stage.top1 is None else f"{stage.top1:.1%}",
                 "–" if stage.correlation is None else f"{stage.correlation:.4f}",
@@ -174,6 +175,12 @@ class ConversionReport:
         for row in (header, *rows):
             cells = [row[0].ljust(widths[0]), *(c.rjust(w) for c, w in zip(row[1:], widths[1:], strict=True))]
             lines.append("    " + "  ".join(cells))
+        seen = {each.output: each for each in self.agreement if each.classes is not None and each.predictions != n}
+        for each in seen.values():
+            lines.append(
+                f"  Same top-1{f' of {each.output}' if each.output else ''}: {each.predictions} predictions, the "
+                f"largest output along dimension {each.classes} of each."
+            )
         if self.constants_share is not None:
             lines.append(f"  The constants that were dropped carried {self.constants_share:.1%} of the predictions.")
         return lines + [f"  {note}" for note in self.notes]
