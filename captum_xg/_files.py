@@ -94,14 +94,12 @@ def write_text(path: str | Path, text: str) -> None:
 
 
 def write_json(path: str | Path, content: Mapping[str, Any], *, indent: int = 1) -> None:
-    """Write a JSON file, in ASCII.
+    """Write a JSON file in UTF-8.
 
     Raises:
         FileError: As :func:`whole_file`.
     """
-    text = json.dumps(dict(content), indent=indent) + "\n"
-    with whole_file(path) as unfinished:
-        unfinished.write_text(text)
+    write_text(path, json.dumps(dict(content), indent=indent, ensure_ascii=False) + "\n")
 
 
 def write_tensors(path: str | Path, content: Any) -> None:

@@ -7,7 +7,6 @@ import math
 import pickle
 import re
 from collections.abc import Callable, Mapping
-from numbers import Real
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +15,6 @@ from captum_xg.errors import FileError
 
 if TYPE_CHECKING:
     import numpy as np
-    import torch
     from numpy.typing import NDArray
 
 Check = Callable[[Any], bool]
@@ -24,7 +22,7 @@ Check = Callable[[Any], bool]
 _FOREIGN = re.compile(r"GLOBAL ([\w.]+)")
 
 
-def read_json(path: str | Path) -> dict[str, Any]:
+def read_json(path: str | Path, advice: str = "") -> dict[str, Any]:
     """Return the object that a JSON file holds.
 
     Raises:
@@ -34,14 +32,14 @@ def read_json(path: str | Path) -> dict[str, Any]:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
-        raise unreadable(path, in_one_line(error)) from error
+        raise unreadable(path, in_one_line(error), advice) from error
     if not isinstance(content, dict):
-        raise unreadable(path, f"it holds {type(content).__name__} and no object with names")
+        raise unreadable(path, f"it holds {type(content).__name__} and no object with names", advice)
     return content
 
 
-def read_tensors(path: str | Path, map_location: str | torch.device = "cpu") -> Any:
-    """Return what a file of ``torch.save`` holds: tensors and plain values only.
+def read_tensors(path: str | Path, advice: str = "") -> Any:
+    """Return what a file of ``torch.save`` holds, on the CPU, tensors and plain values only.
 
     Raises:
         FileError: If it cannot be read, or holds anything else.
@@ -50,9 +48,9 @@ def read_tensors(path: str | Path, map_location: str | torch.device = "cpu") -> 
 
     path = require_file(path)
     try:
-        return torch.load(path, map_location=map_location, weights_only=True)
+        return torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # whatever a damaged or hostile file leads the unpickler to
-        raise unreadable(path, why_not_loaded(error)) from error
+        raise unreadable(path, why_not_loaded(error), advice) from error
 
 
 def read_array(path: str | Path) -> NDArray[Any]:
@@ -128,7 +126,7 @@ def why_not_loaded(error: Exception) -> str:
             "Save model.state_dict() instead of the model"
         )
     first = "" if isinstance(error, pickle.UnpicklingError) else str(error).strip().split(". ")[0]
-    return "it is damaged or no file of torch.save" + (f" ({' '.join(first.split())})" if first else "")
+    return "it is damaged or no checkpoint" + (f" ({' '.join(first.split())})" if first else "")
 
 
 def require_fields(content: Any, fields: Mapping[str, Check]) -> None:
@@ -158,7 +156,7 @@ def is_count(value: Any) -> bool:
 
 def is_amount(value: Any) -> bool:
     """Whether a value is a finite number of at least 0."""
-    return isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value) and value >= 0
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value < math.inf
 
 
 def is_share(value: Any) -> bool:

@@ -16,7 +16,6 @@ from captum_xg._version import __version__
 from captum_xg.commands import certify, convert, evaluate, repro
 from captum_xg.errors import CaptumXGError
 
-
 COULD_NOT_RUN, INTERRUPTED, NOBODY_READS = 3, 130, 141  # the last two as shells have them: 128 + SIGINT, SIGPIPE
 DEBUG = "CAPTUM_XG_DEBUG"
 
@@ -156,10 +155,11 @@ def _parser() -> argparse.ArgumentParser:
 
 def _demo(options: argparse.Namespace) -> int:
     from captum_xg.demo.assets import ASSETS
-    from captum_xg.demo.run import run_demo
+    from captum_xg.demo.run import require_picture, run_demo
     from captum_xg.demo.train import retrain
 
     assets = options.assets or ASSETS
+    require_picture(options.output)
     if options.retrain is not None:
         assets = options.assets or Path("captum-xg-demo-assets")
         accuracies = retrain(options.retrain, assets, epochs=options.epochs)

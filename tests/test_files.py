@@ -12,7 +12,7 @@ def test_a_file_keeps_what_it_held_if_writing_it_again_is_interrupted(tmp_path, 
     path = tmp_path / "results.json"
     write_json(path, {"done": 1})
 
-    def interrupted(self, text):
+    def interrupted(self, text, **_):
         self.write_bytes(text[: len(text) // 2].encode())
         raise KeyboardInterrupt
 

@@ -17,8 +17,8 @@ from captum_xg._reading import require_file, unreadable
 from captum_xg.errors import FileError
 
 _WANTED = (
-    "Give a folder with the four files *-ubyte.gz of Fashion-MNIST, or a data root of torchvision with them unpacked in "
-    "FashionMNIST/raw."
+    "Give a folder with the four files *-ubyte.gz of Fashion-MNIST, or a data root of torchvision with them unpacked "
+    "in FashionMNIST/raw."
 )
 
 CLASSES = (
