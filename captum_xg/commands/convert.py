@@ -49,9 +49,9 @@ def add_parser(commands: Any) -> None:
         action="append",
         type=Path,
         metavar="FILE",
-        help="real inputs instead of random ones: a .npy file, or a tensor in a .pt file, floating-point (it takes the "
-        "dtype of the model), of shape (N, …). Once for each input. Typical sizes and the agreement before and after are "
-        "measured on them",
+        help="real inputs instead of random ones: a .npy file, or a tensor in a .pt file, floating-point, of shape "
+        "(N, …), brought to the dtype of the model. Once for each input. Typical sizes and the agreement before and "
+        "after are measured on them",
     )
     parser.add_argument(
         "--weights", metavar="FILE", help="load these weights into the model first (a state dict or a checkpoint)"
