@@ -9,7 +9,7 @@ def in_one_line(error: BaseException) -> str:
     """Return type and text of an error, whatever it is: without line breaks, cut where it gets long."""
     name = type(error).__name__
     try:
-        text = " ".join(str(error).split())
+        text = " ".join(str(error).partition("Exception raised from ")[0].split())  # what follows is a stack of C++
     except Exception:  # the error of a user's class, whose text is made by the user's code
         return name
     if not text:

@@ -14,7 +14,6 @@ from captum_xg._failures import in_one_line
 from captum_xg.errors import FileError
 
 if TYPE_CHECKING:
-    import numpy as np
     from numpy.typing import NDArray
 
 Check = Callable[[Any], bool]
@@ -169,11 +168,15 @@ def or_none(check: Check) -> Check:
     return lambda value: value is None or check(value)
 
 
-def _array(archive: Any, name: str) -> NDArray[np.generic]:
+def _array(archive: Any, name: str) -> NDArray[Any]:
+    import numpy as np
+
     try:
-        found: NDArray[Any] = archive[name]
+        found = archive[name]
     except Exception as error:
         raise ValueError(f"array {name!r}: {_why_no_array(error)}") from error
+    if not isinstance(found, np.ndarray):
+        raise ValueError(f"{name!r} is no array")
     return found
 
 

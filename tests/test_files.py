@@ -245,7 +245,8 @@ def test_folders_are_made_through_links_and_never_in_place_of_something_else(tmp
 
 
 @pytest.mark.parametrize(
-    ("name", "begins"), [("a.png", b"\x89PNG"), ("a.PNG", b"\x89PNG"), ("a", b"\x89PNG"), ("a.svg", b"<?xml"), ("a.pdf", b"%PDF")]
+    ("name", "begins"),
+    [("a.png", b"\x89PNG"), ("a.PNG", b"\x89PNG"), ("a", b"\x89PNG"), ("a.svg", b"<?xml"), ("a.pdf", b"%PDF")],
 )
 def test_the_suffix_of_a_figure_names_its_format(name, begins, tmp_path):
     write_figure(tmp_path / name, Figure(), dpi=20)

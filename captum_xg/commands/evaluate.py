@@ -105,7 +105,8 @@ def run(options: argparse.Namespace) -> int:
     from captum_xg.metrics.benchmark_store import SETTINGS
     from captum_xg.targets import dtype_of
 
-    device = usable_device(options.device or ("cuda" if torch.cuda.is_available() else "cpu"), "--device")
+    best = "cuda" if torch.cuda.is_available() else "cpu"
+    device = usable_device(best if options.device is None else options.device, "--device")
     results = Results(options.output)
     results.require_room()
     with torch.random.fork_rng(devices=[]):

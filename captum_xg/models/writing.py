@@ -81,8 +81,8 @@ def _require_own_values(model: nn.Module, tensors: Mapping[str, Tensor], source:
         if odd:
             raise CheckpointError(
                 f"load_checkpoint: {', '.join(first_ten(names))} share their numbers in this {type(model).__name__}, "
-                f"but differ in {source} ({', '.join(first_ten(odd))}). The model is unchanged. Build it without shared "
-                "parameters, or take a checkpoint of a model that shares them."
+                f"but differ in {source} ({', '.join(first_ten(odd))}). The model is unchanged. Build it without "
+                "shared parameters, or take a checkpoint of a model that shares them."
             )
 
 
