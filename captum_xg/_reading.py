@@ -120,10 +120,7 @@ def foreign_object(error: Exception) -> str | None:
 def why_not_loaded(error: Exception) -> str:
     """Return what ``torch.load`` stumbled over, without its own advice to allow everything."""
     if name := foreign_object(error):
-        return (
-            f"it holds {name}. Only tensors and plain values are unpickled, since anything else could run any code. "
-            "Save model.state_dict() instead of the model"
-        )
+        return f"it holds {name}. Only tensors and plain values are unpickled, since anything else could run any code"
     first = "" if isinstance(error, pickle.UnpicklingError) else str(error).strip().split(". ")[0]
     return "it is damaged or no checkpoint" + (f" ({' '.join(first.split())})" if first else "")
 

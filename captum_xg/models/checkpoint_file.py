@@ -88,12 +88,14 @@ def read_checkpoint(path: Path, map_location: str | torch.device, *, downloaded:
         with torch.serialization.safe_globals(_NUMPY_NUMBERS):
             content = torch.load(path, map_location=map_location, weights_only=True)
     except Exception as error:  # whatever a damaged or hostile file leads the unpickler to
-        removed = ""
-        if downloaded and foreign_object(error) is None:  # what is sound would only be fetched again
+        advice = " Save or fetch it again."
+        if foreign_object(error) is not None:
+            advice = " Save model.state_dict() instead of the model."
+        elif downloaded and not isinstance(error, (MemoryError, torch.OutOfMemoryError)):  # else it may be sound
             path.unlink(missing_ok=True)
-            removed = " The download may be incomplete; it is removed from the cache, so try again."
+            advice = " The download may be incomplete; it is removed from the cache, so try again."
         raise CheckpointError(
-            f"load_checkpoint: {path} was not read, and the model is unchanged: {why_not_loaded(error)}.{removed}"
+            f"load_checkpoint: {path} was not read, and the model is unchanged: {why_not_loaded(error)}.{advice}"
         ) from error
     state_dict = content.get("state_dict", content) if isinstance(content, dict) else content
     if not isinstance(state_dict, Mapping) or not state_dict:
