@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import select
 import sys
 import traceback
 from collections.abc import Sequence
@@ -76,7 +77,8 @@ def _failed(command: str, error: BaseException) -> int:
     if isinstance(error, KeyboardInterrupt):
         _say(f"captum-xg {command}: interrupted")
         return INTERRUPTED
-    if not _flushed() and isinstance(error, BrokenPipeError):
+    flushed = _flushed()
+    if isinstance(error, BrokenPipeError) and (not flushed or _reader_is_gone()):  # else it is of a pipe of the model's
         return NOBODY_READS  # as of `| head`, which asked for no more
     # What is meant for users says where, what, why and what to do; of the rest there is only what it says itself.
     if isinstance(error, CaptumXGError):
@@ -98,6 +100,18 @@ def _flushed() -> bool:
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return False
     return True
+
+
+def _reader_is_gone() -> bool:
+    """Whether the output is a pipe or socket that nobody can read from; without a buffer, flushing does not tell."""
+    if sys.stdout is None or not hasattr(select, "poll"):
+        return False
+    try:
+        poller = select.poll()
+        poller.register(sys.stdout.fileno(), 0)
+        return any(events & (select.POLLERR | select.POLLHUP) for _, events in poller.poll(0))
+    except (OSError, ValueError):
+        return False
 
 
 def _say(text: str) -> None:

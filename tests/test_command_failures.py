@@ -480,11 +480,12 @@ def test_what_nobody_has_foreseen_is_one_line_too(capsys, monkeypatch, files):
 # --- the output ------------------------------------------------------------------------------------------------------
 
 
-def test_a_reader_that_is_gone_gives_neither_a_verdict_nor_a_message(files, monkeypatch, capsys):
+@pytest.mark.parametrize("buffered", [True, False])
+def test_a_reader_that_is_gone_gives_neither_a_verdict_nor_a_message(buffered, files, monkeypatch, capsys):
     """As with ``captum-xg certify … | head``, which ends before there is a verdict to print."""
     receiving, sending = os.pipe()
     os.close(receiving)
-    with os.fdopen(sending, "w") as nobody:
+    with io.TextIOWrapper(os.fdopen(sending, "wb", -1 if buffered else 0), write_through=not buffered) as nobody:
         monkeypatch.setattr(sys, "stdout", nobody)
         assert main(["certify", f"{files}/net.py:net", "--input", "1,36"]) == 141
         # What is left in the buffer is nothing that the interpreter would stumble over at its end.
