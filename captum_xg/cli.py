@@ -3,14 +3,26 @@
 from __future__ import annotations
 
 import argparse
+import os
+import select
 import sys
+import traceback
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import NoReturn
 
+from captum_xg._failures import in_one_line
 from captum_xg._version import __version__
 from captum_xg.commands import certify, convert, evaluate, repro
 from captum_xg.errors import CaptumXGError
+
+COULD_NOT_RUN, INTERRUPTED, NOBODY_READS = 3, 130, 141  # the last two as shells have them: 128 + SIGINT, SIGPIPE
+DEBUG = "CAPTUM_XG_DEBUG"
+
+
+class _Left(SystemExit):
+    """The end that argparse asks for, after --help or wrong arguments; one that a user's model asks for is another."""
 
 
 class _Parser(argparse.ArgumentParser):
@@ -22,11 +34,18 @@ class _Parser(argparse.ArgumentParser):
         self.print_usage(sys.stderr)
         self.exit(self.wrong_arguments, f"{self.prog}: error: {message}\n")
 
+    def exit(self, status: int = 0, message: str | None = None) -> NoReturn:
+        if message:
+            _say(message.removesuffix("\n"))
+        raise _Left(status)
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit status: 0 done, 2 wrong arguments, 3 could not run.
 
-    ``certify`` has its own: see :mod:`captum_xg.commands.certify`.
+    Whatever goes wrong in reading, building and running becomes one message and status 3, with the traceback if the
+    environment variable ``CAPTUM_XG_DEBUG`` is set. Interrupted it is 130, and 141 if nobody reads the output any more.
+    ``certify`` and ``convert`` have 1 and 2 for their answers: see :mod:`captum_xg.commands`.
     """
     # Output goes to pipes and logs whose encoding may not know α: better a question mark than a crash.
     for stream in (sys.stdout, sys.stderr):
@@ -40,13 +59,65 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parser.print_help()
         return 2
     try:
-        return int(options.run(options))
-    except (CaptumXGError, OSError, ValueError) as error:
-        print(f"captum-xg {options.command}: {error}", file=sys.stderr)
-        return 3
-    except KeyboardInterrupt:
-        print(f"captum-xg {options.command}: interrupted", file=sys.stderr)
-        return 130
+        status = int(options.run(options))
+        if sys.stdout is not None:
+            sys.stdout.flush()  # not at the end of the interpreter, where what goes wrong has a status of its own
+    except _Left:
+        raise
+    except BaseException as error:  # a model may raise whatever it likes, SystemExit with status 0 too
+        return _failed(options.command, error)
+    return status
+
+
+def _failed(command: str, error: BaseException) -> int:
+    """Say what went wrong, and return the exit status."""
+    if os.environ.get(DEBUG):
+        with suppress(Exception):
+            traceback.print_exception(error)
+    if isinstance(error, KeyboardInterrupt):
+        _say(f"captum-xg {command}: interrupted")
+        return INTERRUPTED
+    flushed = _flushed()
+    if isinstance(error, BrokenPipeError) and (not flushed or _reader_is_gone()):  # else it is of a pipe of the model's
+        return NOBODY_READS  # as of `| head`, which asked for no more
+    # What is meant for users says where, what, why and what to do; of the rest there is only what it says itself.
+    if isinstance(error, CaptumXGError):
+        _say(f"captum-xg {command}: {error}")
+    else:
+        more = "" if os.environ.get(DEBUG) else f" {DEBUG}=1 shows where."
+        _say(f"captum-xg {command}: failed with {in_one_line(error).removesuffix('.')}.{more}")
+    return COULD_NOT_RUN
+
+
+def _flushed() -> bool:
+    """Flush the output; where that cannot be done, let the interpreter not try it again at its end."""
+    if sys.stdout is None:
+        return True
+    try:
+        sys.stdout.flush()
+    except (OSError, ValueError):
+        with suppress(OSError, ValueError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return False
+    return True
+
+
+def _reader_is_gone() -> bool:
+    """Whether the output is a pipe or socket that nobody can read from; without a buffer, flushing does not tell."""
+    if sys.stdout is None or not hasattr(select, "poll"):
+        return False
+    try:
+        poller = select.poll()
+        poller.register(sys.stdout.fileno(), 0)
+        return any(events & (select.POLLERR | select.POLLHUP) for _, events in poller.poll(0))
+    except (OSError, ValueError):
+        return False
+
+
+def _say(text: str) -> None:
+    with suppress(OSError, ValueError):  # nobody listens
+        if sys.stderr is not None:
+            print(text, file=sys.stderr, flush=True)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -98,10 +169,11 @@ def _parser() -> argparse.ArgumentParser:
 
 def _demo(options: argparse.Namespace) -> int:
     from captum_xg.demo.assets import ASSETS
-    from captum_xg.demo.run import run_demo
+    from captum_xg.demo.run import require_picture, run_demo
     from captum_xg.demo.train import retrain
 
     assets = options.assets or ASSETS
+    require_picture(options.output)
     if options.retrain is not None:
         assets = options.assets or Path("captum-xg-demo-assets")
         accuracies = retrain(options.retrain, assets, epochs=options.epochs)

@@ -42,6 +42,10 @@ class OptionTypeError(OptionError, TypeError):
     """An option is of the wrong type, such as a layer in the place of a switch or a class in that of a model."""
 
 
+class FileError(OptionError, OSError):
+    """A file cannot be read or written, or holds something other than it should."""
+
+
 class GradientError(CaptumXGError, RuntimeError):
     """The output has no finite gradient with respect to an input."""
 

@@ -18,6 +18,7 @@ from typing import Any, get_type_hints
 import torch
 from torch import nn
 
+from captum_xg._failures import in_one_line
 from captum_xg.errors import OptionError
 
 _FORMS = "Write module:factory, path/to/file.py:factory or torchvision:NAME."
@@ -50,6 +51,12 @@ def load_target(text: str) -> Callable[..., Any]:
             raise OptionError(f"TARGET {text!r} does not say where the model is. {_FORMS}")
         module = _module(name, text)
     return _built(_attribute(module, factory, text), text)
+
+
+def dtype_of(model: Callable[..., Any]) -> torch.dtype:
+    """Return the dtype of a model's numbers, and so of its inputs: float32 if it has none, or is a function."""
+    parameters = [*model.parameters(), *model.buffers()] if isinstance(model, nn.Module) else []
+    return next((p.dtype for p in parameters if p.dtype.is_floating_point), torch.float32)
 
 
 def _torchvision(name: str) -> nn.Module:
@@ -221,4 +228,4 @@ def described(error: BaseException) -> str:
         "<frozen",
     )
     lines = [f for f in traceback.extract_tb(error.__traceback__) if not f.filename.startswith(own)]
-    return f"{type(error).__name__}: {error}" + (f" ({lines[-1].filename}:{lines[-1].lineno})" if lines else "")
+    return in_one_line(error) + (f" ({lines[-1].filename}:{lines[-1].lineno})" if lines else "")

@@ -9,6 +9,7 @@ import torch
 from torchvision.transforms.functional import to_pil_image
 
 from captum_xg.cli import main
+from captum_xg.commands import evaluation_results
 from captum_xg.datasets.evaluation import labelled_examples
 from captum_xg.demo import demo_images, demo_model
 from captum_xg.errors import OptionError
@@ -104,6 +105,116 @@ def test_called_again_it_goes_on_and_another_model_is_refused(capsys, monkeypatc
     capsys.readouterr()
     assert _evaluate("net.py:biased", *arguments, "--resume", "kept") == 3
     assert "changed: model, metric CompletenessGap" in capsys.readouterr().err
+
+
+@pytest.fixture
+def no_pictures(monkeypatch):
+    """Draw none: they take seconds."""
+    monkeypatch.setattr(evaluation_results, "write_figure", lambda path, *_, **__: path.write_bytes(b"a picture"))
+
+
+def _kept(folder):
+    return {path.name: path.read_bytes() for path in Path(folder).iterdir() if path.is_file()}
+
+
+@pytest.mark.usefixtures("no_pictures")
+@pytest.mark.parametrize("batch_size", ["50", "3"])
+@pytest.mark.parametrize("methods", [["gradient"], ["expected_gradients_1"]])
+def test_fewer_images_do_not_overwrite_the_results_on_more(batch_size, methods, capsys):
+    arguments = ("net.py:net", "--data", "data.npz", "--methods", *methods, "--batch-size", batch_size)
+    assert _evaluate(*arguments) == 0
+    before = _kept("captum-xg-evaluate")
+    capsys.readouterr()
+    assert _evaluate(*arguments, "--images", "6") == 3
+    message = capsys.readouterr().err
+    assert "images 12 there and 6 now" in message
+    assert "Give another --output" in message
+    assert _kept("captum-xg-evaluate") == before
+    assert _evaluate(*arguments, "--images", "6", "--output", "other") == 0
+    assert _evaluate(*arguments, "--images", "100") == 0  # there are no more than 12
+
+
+def test_other_images_are_said_to_be_other_images_where_an_interrupted_call_has_left_parts(capsys, monkeypatch):
+    """Without results there is nothing to overwrite, but the parts are about other references."""
+    arguments = ("net.py:net", "--data", "data.npz", "--methods", "expected_gradients_1")
+    with monkeypatch.context() as patched:
+        patched.setattr(AttributionBenchmark, "_part", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        assert _evaluate(*arguments) == 130
+    capsys.readouterr()
+    assert _evaluate(*arguments, "--images", "6") == 3
+    message = capsys.readouterr().err
+    assert "images" in message
+    assert "another number of them" in message
+
+
+@pytest.mark.usefixtures("no_pictures")
+def test_more_images_take_the_place_of_the_results_on_fewer():
+    arguments = ("net.py:net", "--data", "data.npz", "--methods", "gradient", "--batch-size", "3")
+    assert _evaluate(*arguments, "--images", "6") == 0
+    assert _evaluate(*arguments) == 0
+    assert json.loads(Path("captum-xg-evaluate", "results.json").read_text())["images"] == 12
+
+
+@pytest.mark.usefixtures("no_pictures")
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"metrics": ("CompletenessGap",)}, "metrics MeanAbsoluteRelativeDifference there and not now"),
+        ({"methods": ("xgradient",)}, "methods gradient there and not now"),
+        ({"target": "net.py:biased"}, "changed: model"),
+        ({"target": "net.py:biased", "more": ("--resume", "fresh")}, "net.py:net there and net.py:biased now"),
+        ({"more": ("--weights", "zero.pt")}, "changed: model"),
+        (
+            {"more": ("--weights", "zero.pt", "--resume", "fresh")},
+            "net.py:net there and net.py:net with --weights zero",
+        ),
+        ({"more": ("--data", "other.npz")}, "data data.npz there and other.npz now"),
+        ({"more": ("--target", "predicted")}, "explained label there and predicted now"),
+        ({"more": ("--batch-size", "5")}, "other examples, or about these in another order"),
+        ({"more": ("--mean", "1", "--std", "2")}, "other examples"),
+    ],
+    ids=lambda value: "" if isinstance(value, dict) else value,
+)
+def test_results_are_never_overwritten_by_those_of_another_question(change, said, capsys):
+    torch.save({"1.weight": torch.zeros(3, 36)}, "zero.pt")
+    np.savez("other.npz", images=np.zeros((12, 1, 6, 6), np.float32), labels=np.arange(12) % 3)
+    first = {"metrics": ("CompletenessGap", "MARD"), "methods": ("gradient", "xgradient"), "target": "net.py:net"}
+
+    def evaluate(target, metrics, methods, more=()):
+        return _evaluate(target, "--data", "data.npz", "--methods", *methods, *more, metrics=metrics)
+
+    assert evaluate(**first) == 0
+    before = _kept("captum-xg-evaluate")
+    capsys.readouterr()
+    assert evaluate(**{**first, **change}) == 3
+    assert said in capsys.readouterr().err
+    assert _kept("captum-xg-evaluate") == before
+
+
+@pytest.mark.usefixtures("no_pictures")
+def test_results_with_more_methods_and_metrics_take_the_place_of_those_with_fewer():
+    arguments = ("net.py:net", "--data", "data.npz", "--methods", "gradient")
+    assert _evaluate(*arguments) == 0
+    assert _evaluate(*arguments) == 0
+    assert _evaluate(*arguments, "xgradient", metrics=("MARD", "CompletenessGap")) == 0
+    content = json.loads(Path("captum-xg-evaluate", "results.json").read_text())
+    assert list(content["metrics"]) == ["MeanAbsoluteRelativeDifference", "CompletenessGap"]
+    assert {"gradient", "xgradient"} < set(content["methods"])
+
+
+@pytest.mark.usefixtures("no_pictures")
+def test_the_same_data_by_another_path_is_the_same_data(directory):
+    assert _evaluate("net.py:net", "--data", "data.npz", "--methods", "gradient") == 0
+    assert _evaluate("./net.py:net", "--data", f"{directory}/data.npz", "--methods", "gradient") == 0
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", "{}", '{"methods": null, "metrics": {}}', '{"mine": 1}'])
+def test_a_file_that_is_no_result_is_not_overwritten(content, capsys):
+    Path("captum-xg-evaluate").mkdir()
+    Path("captum-xg-evaluate", "results.json").write_text(content)
+    assert _evaluate("net.py:net", "--data", "data.npz", "--methods", "gradient") == 3
+    assert "results.json" in capsys.readouterr().err
+    assert Path("captum-xg-evaluate", "results.json").read_text() == content
 
 
 def test_a_network_with_biases_gets_a_row_that_says_refused(capsys):

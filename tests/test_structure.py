@@ -7,7 +7,10 @@ import captum_xg
 
 PACKAGE = Path(captum_xg.__file__).parent
 LAYERS = (
-    {"_version", "errors", "_types", "_loading", "_options", "_files", "_batches", "_losses"},
+    {
+        *("_version", "errors", "_types", "_loading", "_options", "_failures", "_files", "_reading", "_devices"),
+        *("_batches", "_losses"),
+    },
     {"_captum", "_inputs", "_target", "_function"},
     {"homogeneity"},
     {"attr", "xdnn", "testing"},

@@ -9,8 +9,7 @@ import sys
 from contextlib import redirect_stdout
 from typing import TYPE_CHECKING, Any
 
-from captum_xg.commands.options import add_target, failing, keys, shape
-from captum_xg.errors import CaptumXGError
+from captum_xg.commands.options import CHECK_INPUT, add_target, keys, random_inputs, running, shape
 
 if TYPE_CHECKING:
     from captum_xg.homogeneity.certificate import Certificate
@@ -63,13 +62,9 @@ def add_parser(commands: Any) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Print the certificate and return the exit status."""
-    try:
-        # What the user's code prints must not get into the JSON.
-        with redirect_stdout(sys.stderr):
-            certificate, notes = _certified(options)
-    except CaptumXGError as error:
-        print(f"captum-xg certify: {error}", file=sys.stderr)
-        return COULD_NOT_RUN
+    # What the user's code prints must not get into the JSON.
+    with redirect_stdout(sys.stderr):
+        certificate, notes = _certified(options)
     status = _STATUS[certificate.verdict]
     if status == HOMOGENEOUS and options.degree is not None and not certificate.identically_zero:
         found = certificate.degree
@@ -97,16 +92,12 @@ def _certified(options: argparse.Namespace) -> tuple[Certificate, list[str]]:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         model = load_target(options.target)
-        inputs = tuple(torch.randn(shape, dtype=dtype) for shape in options.shapes)
-        notes = _notes(model)
-        try:
+        inputs = random_inputs(options.shapes, dtype)
+        with running(options.target, options.shapes, "random inputs", CHECK_INPUT):
+            notes = _notes(model)
             if isinstance(model, torch.nn.Module):
                 model = model.eval().to(dtype)
             return certify(model, *inputs, output=options.output), notes
-        except CaptumXGError:
-            raise
-        except Exception as error:
-            raise failing(options.target, options.shapes, error) from error
 
 
 def _notes(model: Any) -> list[str]:

@@ -8,15 +8,15 @@ from contextlib import redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from captum_xg.commands.options import add_target, failing, keys, shape
-from captum_xg.errors import CaptumXGError, OptionError
+from captum_xg._files import require_writable, write_tensors
+from captum_xg.commands.options import CHECK_INPUT, add_target, keys, random_inputs, running, shape
+from captum_xg.errors import OptionError
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
     from captum_xg.xdnn.report import ConversionReport
 
-CONVERTED, NOT_CONVERTED, COULD_NOT_RUN = 0, 1, 3
+CONVERTED, NOT_CONVERTED = 0, 1  # and 3 could not run: see captum_xg.cli
+CHECK_EXAMPLES = "Check --examples: there is one file for each argument of the model, examples first."
 
 
 def add_parser(commands: Any) -> None:
@@ -49,8 +49,9 @@ def add_parser(commands: Any) -> None:
         action="append",
         type=Path,
         metavar="FILE",
-        help="real inputs instead of random ones: a .npy file, or a tensor in a .pt file, of shape (N, …). Once for "
-        "each input. Typical sizes and the agreement before and after are measured on them",
+        help="real inputs instead of random ones: a .npy file, or a tensor in a .pt file, floating-point, of shape "
+        "(N, …), brought to the dtype of the model. Once for each input. Typical sizes and the agreement before and "
+        "after are measured on them",
     )
     parser.add_argument(
         "--weights", metavar="FILE", help="load these weights into the model first (a state dict or a checkpoint)"
@@ -60,7 +61,7 @@ def add_parser(commands: Any) -> None:
         type=Path,
         default=Path("xdnn.pt"),
         metavar="PT",
-        help="where the state dict of the result goes (default: %(default)s)",
+        help="where the state dict of the result goes; a file that is there is replaced (default: %(default)s)",
     )
     parser.add_argument(
         "--output",
@@ -76,13 +77,9 @@ def run(options: argparse.Namespace) -> int:
     """Print the report, write the state dict and return the exit status."""
     if bool(options.shapes) == bool(options.examples):
         options.parser.error("give either --input (random numbers) or --examples (real ones)")
-    try:
-        # What the user's code prints must not get into the JSON.
-        with redirect_stdout(sys.stderr):
-            report = _converted(options)
-    except CaptumXGError as error:
-        print(f"captum-xg convert: {error}", file=sys.stderr)
-        return COULD_NOT_RUN
+    # What the user's code prints must not get into the JSON.
+    with redirect_stdout(sys.stderr):
+        report = _converted(options)
     print(report.to_json() if options.json else f"{options.target}\n{report}")
     if not report.homogeneous:
         print(
@@ -102,12 +99,12 @@ def run(options: argparse.Namespace) -> int:
 def _converted(options: argparse.Namespace) -> ConversionReport:
     import torch
 
+    from captum_xg.datasets.arrays import read_examples
     from captum_xg.models import load_checkpoint
-    from captum_xg.targets import load_target
+    from captum_xg.targets import dtype_of, load_target
     from captum_xg.xdnn import to_xdnn
 
-    if not options.to.parent.is_dir():
-        raise OptionError(f"--to {options.to}: there is no directory {str(options.to.parent)!r}. Make it first.")
+    require_writable(options.to)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         model = load_target(options.target)
@@ -115,44 +112,15 @@ def _converted(options: argparse.Namespace) -> ConversionReport:
             raise OptionError(f"{options.target} is a {type(model).__name__}, not a torch.nn.Module.")
         if options.weights is not None:
             load_checkpoint(model, options.weights)
+        dtype = dtype_of(model)
         inputs = (
-            tuple(torch.randn(sizes) for sizes in options.shapes)
+            random_inputs(options.shapes, dtype)
             if options.shapes
-            else tuple(_read(path) for path in options.examples)
+            else tuple(read_examples(path, dtype) for path in options.examples)
         )
-        try:
+        what, advice = ("random inputs", CHECK_INPUT) if options.shapes else ("the examples,", CHECK_EXAMPLES)
+        with running(options.target, [x.shape for x in inputs], what, advice):
             xdnn, report = to_xdnn(model.eval(), *inputs, output=options.output, strict=False)
-        except CaptumXGError:
-            raise
-        except Exception as error:
-            what = "random inputs" if options.shapes else "the examples,"
-            raise failing(options.target, [x.shape for x in inputs], error, what) from error
     if report.homogeneous:
-        # All or nothing: a full disk must not leave half a file where a good one was.
-        partial = options.to.with_name(f"{options.to.name}.partial")
-        try:
-            torch.save(xdnn.state_dict(), partial)
-            partial.replace(options.to)
-        except RuntimeError as error:  # so torch calls what goes wrong with files
-            raise OptionError(f"--to {options.to} cannot be written: {error}") from error
-        finally:
-            partial.unlink(missing_ok=True)
+        write_tensors(options.to, xdnn.state_dict())
     return report
-
-
-def _read(path: Path) -> Tensor:
-    import numpy as np
-    import torch
-
-    try:
-        value = (
-            torch.from_numpy(np.load(path, allow_pickle=False))
-            if path.suffix == ".npy"
-            else torch.load(path, weights_only=True)
-        )
-    except Exception as error:  # whatever unpickling or reading raises on a file that is something else
-        raise OptionError(f"--examples {path} cannot be read: {type(error).__name__}: {error}") from error
-    if not isinstance(value, torch.Tensor) or not value.dtype.is_floating_point:
-        kind = str(value.dtype) if isinstance(value, torch.Tensor) else type(value).__name__
-        raise OptionError(f"--examples {path} holds {kind}; it must hold one floating-point array of shape (N, …).")
-    return value

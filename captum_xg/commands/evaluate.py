@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import argparse
-import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from captum_xg.commands.options import add_target
+from captum_xg._failures import in_one_line
+from captum_xg.commands.options import add_target, running
 from captum_xg.errors import OptionError
 
 if TYPE_CHECKING:
+    import torch
     from torch.utils.data import DataLoader
 
-    from captum_xg.metrics.benchmark_result import BenchmarkResult
+CHECK_DATA = "Does --data fit the model? For a folder of images give --size."
+CHECK_MEMORY = "If memory ran out, give a smaller --batch-size."
 
 
 def add_parser(commands: Any) -> None:
@@ -27,7 +30,9 @@ def add_parser(commands: Any) -> None:
         help="compare attribution methods on a model: masking metrics with intervals, costs, controls",
         description="Evaluate attribution methods on a classifier by the metrics of the paper, with 95 % bootstrap "
         "intervals, gradient evaluations and seconds, and two controls that know nothing of the model. Prints the "
-        "table and writes it with all numbers and figures. Interrupted and called again, it goes on where it was.",
+        "table and writes it with all numbers and figures. Interrupted and called again, it goes on where it was. "
+        "Results in the folder are replaced only by a call that covers them. Exit status: 0 done, 2 wrong arguments, 3 "
+        "could not run.",
         epilog="examples: captum-xg evaluate captum_xg.demo:demo_model;  "
         "captum-xg evaluate captum_xg.models:xsmall_vgg --weights shipped --methods xgradient integrated_gradients;  "
         "captum-xg evaluate torchvision:resnet18 --weights resnet18.pth --data photos --size 224 "
@@ -93,23 +98,45 @@ def run(options: argparse.Namespace) -> int:
     """Print the table, write everything and return the exit status."""
     import torch
 
+    from captum_xg._devices import usable_device
+    from captum_xg.commands.evaluation_results import Results
     from captum_xg.metrics import AttributionBenchmark
+    from captum_xg.metrics.benchmark_settings import of_model
+    from captum_xg.metrics.benchmark_store import SETTINGS
+    from captum_xg.targets import dtype_of
 
-    device = _device(options.device)
-    options.output.mkdir(parents=True, exist_ok=True)
-    loader = _loader(options)
+    best = "cuda" if torch.cuda.is_available() else "cpu"
+    device = usable_device(best if options.device is None else options.device, "--device")
+    results = Results(options.output)
+    results.require_room()
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         model = _model(options)
+    loader = _loader(options, dtype_of(model))
+    digest = of_model(model)
     if isinstance(model, torch.nn.Module):
         model = model.eval().to(device)
-    accuracy, n = _accuracy(model, loader, device, options.target)
-    print(f"{options.target} on {options.data}, {n} examples, {device}: {accuracy:.1%} recognised")
+    accuracy, n, shape = _accuracy(model, loader, device, options.target)
     benchmark = AttributionBenchmark(model, options.methods, options.metrics, target=options.explained, device=device)
-    result = benchmark.run(loader, resume=options.resume or options.output / "partial", progress=not options.quiet)
+    about = {
+        "target": options.target,
+        "weights": options.weights,
+        "model": digest,
+        "data": options.data,
+        "images": n,
+        "explained": options.explained,
+        "accuracy": accuracy,
+    }
+    names = {"methods": [each.name for each in benchmark.methods], "metrics": [each.name for each in benchmark.metrics]}
+    kept = options.resume or results.folder / "partial"
+    # Parts of another model are refused by themselves, with the reason in more detail.
+    results.require_nothing_lost({**about, **names}, model=not (kept / SETTINGS).exists())
+    print(f"{options.target} on {options.data}, {n} examples, {device}: {accuracy:.1%} recognised")
+    with running(options.target, [shape], "examples", CHECK_MEMORY):
+        result = benchmark.run(loader, resume=kept, progress=not options.quiet)
+    results.require_nothing_lost({**about, **names})
     print(f"\n{result}\n")
-    about = {"target": options.target, "data": options.data, "explained": options.explained, "accuracy": accuracy}
-    for path in _written(result, options.output, about):
+    for path in results.write(result, about):
         print(f"Written: {path.resolve()}")
     return 0
 
@@ -139,72 +166,54 @@ def _model(options: argparse.Namespace) -> Any:
     return load_small(model, name)
 
 
-def _loader(options: argparse.Namespace) -> DataLoader[Any]:
+def _loader(options: argparse.Namespace, dtype: torch.dtype) -> DataLoader[Any]:
     from torch.utils.data import DataLoader
 
     from captum_xg.datasets.evaluation import labelled_examples
 
-    data = labelled_examples(options.data, options.images, size=options.size, mean=options.mean, std=options.std)
+    data = labelled_examples(
+        options.data, options.images, size=options.size, mean=options.mean, std=options.std, dtype=dtype
+    )
     return DataLoader(data, batch_size=options.batch_size)
 
 
-def _accuracy(model: Any, loader: DataLoader[Any], device: Any, target: str) -> tuple[float, int]:
-    """Return the share of examples whose class has the largest output, and their number."""
+def _accuracy(model: Any, loader: DataLoader[Any], device: Any, target: str) -> tuple[float, int, tuple[int, ...]]:
+    """Return the share of examples whose class has the largest output, their number, and the shape of a batch."""
     import torch
 
-    from captum_xg.targets import described
-
-    hits = n = 0
+    hits, n = 0, 0
+    shape: tuple[int, ...] = ()
     with torch.no_grad():
-        for inputs, labels in loader:
-            try:
+        for inputs, labels in _batches(loader):
+            with running(target, [inputs.shape], "inputs", CHECK_DATA):
                 output = model(inputs.to(device))
-            except Exception as error:
+            if not isinstance(output, torch.Tensor) or output.dim() != 2 or output.is_meta or output.is_complex():
+                found = tuple(output.shape) if isinstance(output, torch.Tensor) else type(output).__name__
+                raise OptionError(f"{target} returns {found} and not logits of shape (N, classes).")
+            if len(output) != len(labels):
+                raise OptionError(f"{target} returns {len(output)} rows of logits for {len(labels)} examples.")
+            if not bool(torch.isfinite(output).all()):
                 raise OptionError(
-                    f"{target} fails on inputs of shape {tuple(inputs.shape)}: {described(error)}\n  Does --data fit "
-                    "the model? For a folder of images give --size."
-                ) from error
-            if not isinstance(output, torch.Tensor) or output.dim() != 2:
-                shape = tuple(output.shape) if isinstance(output, torch.Tensor) else type(output).__name__
-                raise OptionError(f"{target} returns {shape} and not logits of shape (N, classes).")
+                    f"{target} gives NaN or infinity on --data, so there is no class to explain. Look at its weights."
+                )
             if int(labels.max()) >= output.shape[1]:
                 raise OptionError(
                     f"{target} has {output.shape[1]} classes, but a label is {int(labels.max())}. --data must be "
                     "labelled by the numbers of the model's outputs."
                 )
             hits += int((output.argmax(1).cpu() == labels).sum())
-            n += len(labels)
-    return hits / n, n
+            n, shape = n + len(labels), tuple(inputs.shape)
+    return hits / n, n, shape
 
 
-def _written(result: BenchmarkResult, folder: Path, about: dict[str, Any]) -> list[Path]:
-    """Write the table, all numbers and the figures, and return where they are."""
-    paths = {
-        name: folder / name for name in ("table.md", "table.tex", "results.json", "curves.png", "cost_quality.png")
-    }
-    paths["table.md"].write_text(result.to_markdown() + "\n", encoding="utf-8")
-    paths["table.tex"].write_text(result.to_latex() + "\n", encoding="utf-8")
-    content = {**about, **result.to_dict()}
-    paths["results.json"].write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-    if any(method.curves for method in result.methods.values()):
-        result.plot_curves().savefig(paths["curves.png"], dpi=150)
-    else:
-        del paths["curves.png"]
-    result.plot_cost_quality().savefig(paths["cost_quality.png"], dpi=150)
-    return list(paths.values())
-
-
-def _device(name: str | None) -> Any:
-    import torch
-
-    if name is None:
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+def _batches(loader: DataLoader[Any]) -> Iterator[Any]:
     try:
-        device = torch.device(name)
-        torch.zeros(1, device=device)
-    except (RuntimeError, AssertionError) as error:  # a CUDA device without CUDA is the latter
-        raise OptionError(f"--device {name}: there is no such device here ({str(error).splitlines()[0]}).") from error
-    return device
+        yield from loader
+    except RuntimeError as error:  # of torch.stack, which the images of a folder go through
+        raise OptionError(
+            f"--data: the examples cannot be put into batches ({in_one_line(error)}). Images of a folder that differ "
+            "in size need --size."
+        ) from error
 
 
 def _positive(text: str) -> int:

@@ -3,9 +3,20 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+import math
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from decimal import Decimal
+from typing import TYPE_CHECKING
 
-from captum_xg.errors import OptionError
+from captum_xg._failures import in_one_line
+from captum_xg.errors import CaptumXGError, OptionError
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
+CHECK_INPUT = "Check --input: every shape begins with the number of examples, and there is one for each argument."
 
 
 def add_target(parser: argparse.ArgumentParser) -> None:
@@ -18,15 +29,46 @@ def add_target(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def failing(target: str, shapes: Sequence[Sequence[int]], error: Exception, what: str = "random inputs") -> OptionError:
-    """Return the error to raise for a model that fails on inputs of some shapes."""
+def random_inputs(shapes: Sequence[Sequence[int]], dtype: torch.dtype | None = None) -> tuple[Tensor, ...]:
+    """Return random numbers of the shapes that ``--input`` gives.
+
+    Raises:
+        OptionError: If there is no room for them.
+    """
+    import torch
+
+    inputs = []
+    for sizes in shapes:
+        try:
+            inputs.append(torch.randn(*sizes, dtype=dtype))
+        except (RuntimeError, TypeError, ValueError, MemoryError, OverflowError) as error:
+            listed = ",".join(map(str, sizes))
+            raise OptionError(
+                f"--input {listed}: an input of {Decimal(math.prod(sizes)):.3g} numbers cannot be made here "
+                f"({in_one_line(error)}). Give smaller sizes; one example is enough."
+            ) from error
+    return tuple(inputs)
+
+
+@contextmanager
+def running(target: str, shapes: Iterable[Sequence[int]], what: str, advice: str) -> Iterator[None]:
+    """Turn whatever a model raises, SystemExit too, into an error that says on what it fails and where.
+
+    Args:
+        target: The model, as it was named.
+        shapes: Of its inputs.
+        what: Its inputs are called in the message.
+        advice: What to do.
+    """
     from captum_xg.targets import described
 
-    listed = " and ".join(",".join(map(str, sizes)) for sizes in shapes)
-    return OptionError(
-        f"{target} fails on {what} of shape {listed}: {described(error)}\n"
-        "  Check --input: every shape begins with the number of examples, and there is one for each argument."
-    )
+    try:
+        yield
+    except CaptumXGError:
+        raise
+    except (Exception, SystemExit) as error:
+        listed = " and ".join(",".join(map(str, sizes)) for sizes in shapes)
+        raise OptionError(f"{target} fails on {what} of shape {listed}: {described(error)}\n  {advice}") from error
 
 
 def shape(text: str) -> tuple[int, ...]:

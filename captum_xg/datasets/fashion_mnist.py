@@ -4,11 +4,22 @@ from __future__ import annotations
 
 import gzip
 import shutil
+import zlib
 from pathlib import Path
 
 import torch
 from torch import Tensor
 from torchvision.datasets import FashionMNIST
+
+from captum_xg._failures import in_one_line
+from captum_xg._files import make_folder, whole_file
+from captum_xg._reading import require_file, unreadable
+from captum_xg.errors import FileError
+
+_WANTED = (
+    "Give a folder with the four files *-ubyte.gz of Fashion-MNIST, or a data root of torchvision with them unpacked "
+    "in FashionMNIST/raw."
+)
 
 CLASSES = (
     "T-shirt",
@@ -39,24 +50,43 @@ def load_fashion_mnist(root: str | Path, *, train: bool) -> tuple[Tensor, Tensor
     Returns:
         Images of shape ``(N, 1, 28, 28)``, float32 in [0, 1], and labels of shape ``(N,)``, int64.
 
+    Raises:
+        FileError: If it is not there and cannot be downloaded, or a file is damaged.
+
     Source: Xiao, Rasul and Vollgraf 2017, *Fashion-MNIST: a Novel Image Dataset for Benchmarking Machine Learning
     Algorithms*.
     """
     root = Path(root)
     _unpack_distribution(root)
-    dataset = FashionMNIST(str(root), train=train, download=True)
-    images = dataset.data.unsqueeze(1).to(torch.float32) / 255
-    return images, dataset.targets.to(torch.int64)
+    raw = root / "FashionMNIST" / "raw"
+    if root.exists() and not root.is_dir():
+        raise unreadable(root, "it is no folder", _WANTED)
+    try:
+        dataset = FashionMNIST(str(root), train=train, download=True)
+        images, labels = dataset.data, dataset.targets
+    except Exception as error:  # no network, no room, or a damaged file; torchvision has an error of its own for each
+        there = raw.is_dir() and any(raw.glob("*-ubyte"))
+        reason = f"what is in {raw} is damaged or incomplete" if there else "it is not there and cannot be downloaded"
+        raise FileError(f"Fashion-MNIST under {root}: {reason} ({in_one_line(error)}). {_WANTED}") from error
+    if images.shape[1:] != (28, 28) or labels.shape != images.shape[:1] or not bool((labels < len(CLASSES)).all()):
+        raise FileError(
+            f"Fashion-MNIST under {root}: {raw} holds images {tuple(images.shape)} and labels {tuple(labels.shape)} "
+            f"that are not those of Fashion-MNIST. {_WANTED}"
+        )
+    return images.unsqueeze(1).to(torch.float32) / 255, labels.to(torch.int64)
 
 
 def _unpack_distribution(root: Path) -> None:
     """Unpack ``root/*-ubyte.gz`` where torchvision looks for them, so that nothing is downloaded."""
     raw = root / "FashionMNIST" / "raw"
-    for archive in root.glob("*-ubyte.gz"):
+    for archive in sorted(root.glob("*-ubyte.gz")):
         target = raw / archive.stem
-        if not target.exists():
-            raw.mkdir(parents=True, exist_ok=True)
-            unfinished = target.with_suffix(".part")
-            with gzip.open(archive, "rb") as source, unfinished.open("wb") as sink:
-                shutil.copyfileobj(source, sink)
-            unfinished.replace(target)  # so that an interrupted one is not taken for the data
+        if target.exists():
+            continue
+        make_folder(raw)
+        with whole_file(target) as unfinished:
+            try:
+                with gzip.open(require_file(archive), "rb") as source, unfinished.open("wb") as sink:
+                    shutil.copyfileobj(source, sink)
+            except (gzip.BadGzipFile, zlib.error, EOFError) as error:
+                raise unreadable(archive, f"it is damaged ({in_one_line(error)})", "Fetch it again.") from error

@@ -11,7 +11,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from captum_xg.errors import OptionError
+from captum_xg._failures import in_one_line
+from captum_xg._reading import read_array, require_file, unreadable
+from captum_xg.errors import FileError, OptionError
 
 ONE_HOT_UP_TO = 12  # distinct values; columns with more are numbers or grades and stay one column
 
@@ -155,9 +157,11 @@ def load_nhanes_subset(folder: str | Path, years: float = 10.0) -> MortalityTabl
         OptionError: If the files are not as described, or pandas is not installed.
     """
     folder = Path(folder)
-    pandas = optional("pandas")
-    frame = pandas.read_csv(folder / "NHANESI_subset_X.csv", index_col=0)
-    times = pandas.read_csv(folder / "NHANESI_subset_y.csv", index_col=0)["y"].to_numpy(np.float64)
+    frame = _numbers(folder / "NHANESI_subset_X.csv", index_col=0)
+    answers = _numbers(folder / "NHANESI_subset_y.csv", index_col=0)
+    if "y" not in answers:
+        raise OptionError(f"{folder / 'NHANESI_subset_y.csv'}: there is no column y, the years to death or follow-up.")
+    times = answers["y"].to_numpy(np.float64)
     if len(frame) != len(times):
         raise OptionError(
             f"{folder}: {len(frame)} people in NHANESI_subset_X.csv, but {len(times)} in NHANESI_subset_y.csv."
@@ -196,21 +200,16 @@ def load_sparsity_file(path: str | Path) -> MortalityTable:
     expected gradients*.
     """
     path = Path(path)
-    pandas = optional("pandas")
     if path.is_dir():
-        frame = pandas.read_csv(path / "X_sparsity.csv", index_col=0)
-        try:
-            labels = np.load(path / "y_sparsity.npy").reshape(-1).astype(np.float64)
-        except (OSError, ValueError) as error:
-            raise OptionError(
-                f"{path / 'y_sparsity.npy'}: no array of labels beside X_sparsity.csv: {error}"
-            ) from error
+        frame, given = _numbers(path / "X_sparsity.csv", index_col=0), read_array(path / "y_sparsity.npy")
+        if given.dtype.kind not in "iufb":
+            raise OptionError(f"{path / 'y_sparsity.npy'}: labels must be 0 or 1 but are {given.dtype}.")
+        labels = given.reshape(-1).astype(np.float64)
     else:
-        whole = pandas.read_csv(path)
+        whole = _numbers(path)
+        if whole.shape[1] < 2:
+            raise OptionError(f"{path}: there must be columns of numbers and, as the last one, the labels.")
         frame, labels = whole.iloc[:, :-1], whole.iloc[:, -1].to_numpy(np.float64)
-    texts = [str(name) for name, kind in zip(frame.columns, frame.dtypes, strict=True) if kind.kind not in "iufb"]
-    if texts:
-        raise OptionError(f"{path}: columns must be numbers, but {', '.join(texts[:5])} are not. One-hot encode them.")
     if len(labels) != len(frame) or not np.isin(labels, (0, 1)).all():
         raise OptionError(f"{path}: there must be one label 0 or 1 for each of the {len(frame)} rows.")
     papers = frame.shape[1] == 118
@@ -222,6 +221,21 @@ def load_sparsity_file(path: str | Path) -> MortalityTable:
         + (", 118 columns as in the paper" if papers else f", but {frame.shape[1]} columns where the paper has 118"),
         is_the_papers=papers,
     )
+
+
+def _numbers(path: Path, **options: Any) -> Any:
+    """Return a CSV file of numbers as a data frame."""
+    pandas = optional("pandas")
+    try:
+        frame = pandas.read_csv(require_file(path), **options)
+    except FileError:
+        raise
+    except Exception as error:  # pandas has errors of its own for many kinds of damage
+        raise unreadable(path, in_one_line(error)) from error
+    texts = [str(name) for name, kind in zip(frame.columns, frame.dtypes, strict=True) if kind.kind not in "iufb"]
+    if texts:
+        raise OptionError(f"{path}: columns must be numbers, but {', '.join(texts[:5])} are not. One-hot encode them.")
+    return frame
 
 
 def _one_hot(frame: Any) -> tuple[NDArray[np.float64], tuple[str, ...]]:

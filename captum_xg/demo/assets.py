@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import torch
 from torch import Tensor, nn
 
+from captum_xg._reading import is_share, read_json, require_fields, unreadable
+from captum_xg.datasets.arrays import read_labelled
+from captum_xg.datasets.fashion_mnist import CLASSES
 from captum_xg.demo.network import fashion_cnn
+from captum_xg.errors import FileError, OptionError
+from captum_xg.models import load_checkpoint
 
 ASSETS = Path(__file__).resolve().parent.parent / "assets"
 WEIGHT_FILES = {"without biases": "fashion_cnn_without_biases.pt", "with biases": "fashion_cnn_with_biases.pt"}
@@ -28,10 +30,12 @@ def demo_model(*, bias: bool = False, folder: str | Path = ASSETS) -> nn.Sequent
 
     Returns:
         A network from ``(N, 1, 28, 28)`` in [0, 1] to logits ``(N, 10)``.
+
+    Raises:
+        CheckpointError: If the weight file is missing or damaged, or has other weights.
     """
     model = fashion_cnn(bias=bias)
-    file = Path(folder) / WEIGHT_FILES["with biases" if bias else "without biases"]
-    model.load_state_dict(torch.load(file, map_location="cpu", weights_only=True))
+    load_checkpoint(model, Path(folder) / WEIGHT_FILES["with biases" if bias else "without biases"])
     return model.eval()
 
 
@@ -47,19 +51,34 @@ def demo_images(n: int | None = None, *, folder: str | Path = ASSETS) -> tuple[T
         :data:`captum_xg.datasets.fashion_mnist.CLASSES`.
 
     Raises:
-        ValueError: If ``n`` is not between 1 and the number of images shipped.
+        OptionError: If ``n`` is not between 1 and the number of images shipped.
+        FileError: If the image file is missing or damaged, or has other images.
     """
-    with np.load(Path(folder) / IMAGES_FILE, allow_pickle=False) as file:
-        images, labels = file["images"], file["labels"]
+    path = Path(folder) / IMAGES_FILE
+    images, labels = read_labelled(path)
+    if images.shape[1:] != (1, 28, 28) or int(labels.max()) >= len(CLASSES):
+        raise FileError(
+            f"{path} holds images {tuple(images.shape)} with labels up to {int(labels.max())}, but must hold 28×28 "
+            f"grey images with labels below {len(CLASSES)}."
+        )
     n = len(images) if n is None else n
     if not 1 <= n <= len(images):
-        raise ValueError(
+        raise OptionError(
             f"demo_images: n must lie between 1 and {len(images)}, the images that are shipped, but is {n}."
         )
-    return torch.from_numpy(images[:n]).unsqueeze(1).to(torch.float32) / 255, torch.from_numpy(labels[:n]).long()
+    return images[:n], labels[:n]
 
 
 def training_record(folder: str | Path = ASSETS) -> dict[str, Any]:
-    """Return how the shipped networks were trained and their accuracy on all 10,000 test images."""
-    record: dict[str, Any] = json.loads((Path(folder) / TRAINING_FILE).read_text())
+    """Return how the shipped networks were trained and their accuracy on all 10,000 test images.
+
+    Raises:
+        FileError: If the file is missing or damaged, or has no accuracies.
+    """
+    path = Path(folder) / TRAINING_FILE
+    record = read_json(path)
+    try:
+        require_fields(record.get("test_accuracy"), dict.fromkeys(WEIGHT_FILES, is_share))
+    except ValueError as error:
+        raise unreadable(path, f"its test_accuracy holds no accuracies ({error})") from error
     return record

@@ -10,9 +10,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torchvision.ops import SqueezeExcitation
 
+from captum_xg._files import make_folder, require_writable, write_tensors
 from captum_xg.datasets.fashion_mnist import load_fashion_mnist
 from captum_xg.demo.assets import ASSETS
 from captum_xg.demo.train import accuracy, fit
+from captum_xg.models import load_checkpoint
 
 WEIGHTS_FILE = "conventional.pt"
 
@@ -94,7 +96,7 @@ def conventional_model(*, folder: str | Path = ASSETS) -> ConventionalNet:
         stored in float16, recognise 90.5 % of the 10,000 test images.
     """
     model = ConventionalNet()
-    model.load_state_dict(torch.load(Path(folder) / WEIGHTS_FILE, map_location="cpu", weights_only=True))
+    load_checkpoint(model, Path(folder) / WEIGHTS_FILE)
     return model.eval()
 
 
@@ -117,8 +119,8 @@ def train_conventional(
     Returns:
         Accuracy on all 10,000 test images of what was written, in [0, 1].
     """
-    destination = Path(destination)
-    destination.mkdir(parents=True, exist_ok=True)
+    destination = make_folder(destination)
+    require_writable(destination / WEIGHTS_FILE)
     torch.manual_seed(seed)
     model = ConventionalNet().to(memory_format=torch.channels_last)  # 1.6 times as fast on CPUs
     fit(
@@ -130,5 +132,5 @@ def train_conventional(
         augment=False,  # in so few epochs it costs accuracy
         title="training the conventional network",
     )
-    torch.save(model.half().state_dict(), destination / WEIGHTS_FILE)
+    write_tensors(destination / WEIGHTS_FILE, model.half().state_dict())
     return accuracy(conventional_model(folder=destination), *load_fashion_mnist(data_root, train=False))

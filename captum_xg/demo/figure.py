@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 from torch import Tensor
 
+from captum_xg._files import write_figure
 from captum_xg.datasets.fashion_mnist import CLASSES
 from captum_xg.demo.comparison import Comparison
 
@@ -84,7 +85,7 @@ def draw(
         ha="center",
         fontsize=9.5,
     )
-    figure.savefig(path, dpi=130)
+    write_figure(path, figure, dpi=130)
 
 
 def _panels(comparison: Comparison, index: int) -> tuple[FloatArray, FloatArray, FloatArray]:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import torch
 
+from captum_xg._files import figure_format, make_folder, require_writable
 from captum_xg.attr.x_gradient import XGradient
 from captum_xg.demo.assets import ASSETS, LICENCE_FILE, demo_images, demo_model, training_record
 from captum_xg.demo.comparison import Comparison, Method, compare
@@ -28,15 +29,13 @@ def run_demo(output: str | Path, *, n_images: int = 32, assets: str | Path = ASS
         assets: Where the weights and images lie.
 
     Raises:
-        OSError: If the picture cannot be written; found out before anything is computed.
+        FileError: If the picture cannot be written; found out before anything is computed.
     """
     output = Path(output)
+    require_picture(output)
     all_images, all_labels = demo_images(folder=assets)
     images, labels = demo_images(n_images, folder=assets)
     xdnn, twin = demo_model(folder=assets), demo_model(bias=True, folder=assets)
-    output.parent.mkdir(parents=True, exist_ok=True)
-    with output.open("ab"):  # may it be written? An existing picture stays until there is a new one.
-        pass
 
     print(f"Fashion-MNIST, {len(all_images)} real test images, {torch.get_num_threads()} threads on the CPU.")
     recorded = training_record(assets)["test_accuracy"]
@@ -75,6 +74,17 @@ def run_demo(output: str | Path, *, n_images: int = 32, assets: str | Path = ASS
     draw(output, images, labels, good, bad)
     print(f"\nPicture: {output.resolve()}")
     print(f"Images: Fashion-MNIST, © 2017 Zalando SE, MIT licence, {ASSETS / LICENCE_FILE}")
+
+
+def require_picture(path: Path) -> None:
+    """Find out whether a picture can be written, and make its folder.
+
+    Raises:
+        FileError: If not.
+    """
+    figure_format(path)
+    make_folder(path.parent)
+    require_writable(path)
 
 
 def _heading(text: str) -> None:

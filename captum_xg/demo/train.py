@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from tqdm import tqdm
 
+from captum_xg._files import make_folder, require_writable, whole_file, write_json, write_tensors
 from captum_xg.datasets.fashion_mnist import load_fashion_mnist
 from captum_xg.demo.assets import ASSETS, IMAGES_FILE, TRAINING_FILE, WEIGHT_FILES
 from captum_xg.demo.network import fashion_cnn
@@ -37,9 +37,13 @@ def retrain(
 
     Returns:
         Accuracy on all 10,000 test images for each network, in [0, 1].
+
+    Raises:
+        FileError: If the data cannot be had, or the files not be written; the latter is found out before training.
     """
-    destination = Path(destination)
-    destination.mkdir(parents=True, exist_ok=True)
+    destination = make_folder(destination)
+    for file in (*WEIGHT_FILES.values(), IMAGES_FILE, TRAINING_FILE):
+        require_writable(destination / file)
     train = load_fashion_mnist(data_root, train=True)
     test = load_fashion_mnist(data_root, train=False)
     accuracies = {}
@@ -52,13 +56,14 @@ def retrain(
                 nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
         fit(model, *train, epochs=epochs, batch_size=batch_size, seed=seed, title=f"training the network {name}")
         accuracies[name] = accuracy(model, *test)
-        torch.save(model.state_dict(), destination / file)
+        write_tensors(destination / file, model.state_dict())
     images, labels = test
-    np.savez_compressed(
-        destination / IMAGES_FILE,
-        images=(images[:SHIPPED_IMAGES, 0] * 255).round().to(torch.uint8).numpy(),
-        labels=labels[:SHIPPED_IMAGES].to(torch.uint8).numpy(),
-    )
+    with whole_file(destination / IMAGES_FILE) as unfinished:
+        np.savez_compressed(
+            unfinished,
+            images=(images[:SHIPPED_IMAGES, 0] * 255).round().to(torch.uint8).numpy(),
+            labels=labels[:SHIPPED_IMAGES].to(torch.uint8).numpy(),
+        )
     settings = {
         "test_accuracy": accuracies,
         "epochs": epochs,
@@ -67,7 +72,7 @@ def retrain(
         "torch": torch.__version__.split("+")[0],
         "torchvision": torchvision.__version__.split("+")[0],
     }
-    (destination / TRAINING_FILE).write_text(json.dumps(settings, indent=2) + "\n")
+    write_json(destination / TRAINING_FILE, settings, indent=2)
     return accuracies
 
 

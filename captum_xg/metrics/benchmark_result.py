@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from captum_xg._files import write_text
 from captum_xg.errors import OptionError
 from captum_xg.metrics.benchmark_bootstrap import Estimate, estimate, resample
 from captum_xg.metrics.benchmark_methods import Method
@@ -156,7 +157,7 @@ class BenchmarkResult:
         """Return :meth:`to_dict` as JSON, and write it to a file if a path is given."""
         text = json.dumps(self.to_dict(), indent=2, ensure_ascii=False, allow_nan=False)
         if path is not None:
-            Path(path).write_text(text + "\n", encoding="utf-8")
+            write_text(path, text + "\n")
         return text
 
     def __str__(self) -> str:

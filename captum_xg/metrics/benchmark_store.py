@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -13,10 +12,30 @@ from urllib.parse import quote
 import torch
 from torch import Tensor
 
-from captum_xg._files import write_json
+from captum_xg._files import make_folder, write_json, write_tensors
+from captum_xg._reading import (
+    Check,
+    is_amount,
+    is_count,
+    is_text,
+    or_none,
+    read_json,
+    read_tensors,
+    require_fields,
+    unreadable,
+)
 from captum_xg.errors import OptionError
+from captum_xg.metrics.benchmark_data import digest_of_tensors
 
-_SETTINGS = "settings.json"
+SETTINGS = "settings.json"
+ANEW, ANOTHER = "Delete it to have it done anew.", "Give another folder."
+
+_MEANING = {
+    "references": "The references are those of Expected Gradients: unless they are given, the first images or other "
+    "examples of the loader, so that other ones, or another number of them, change them.",
+    "model": "The model is its weights, buffers, settings and code.",
+    "reference": "The reference is the method that metrics such as MARD compare with.",
+}
 
 
 @dataclass(frozen=True)
@@ -63,11 +82,11 @@ class Store:
         self, folder: str | Path, settings: Mapping[str, Any], methods: Mapping[str, Any], metrics: Mapping[str, Any]
     ) -> None:
         self.folder = Path(folder)
-        self.folder.mkdir(parents=True, exist_ok=True)
+        make_folder(self.folder)
         groups = {"settings": settings, "method": methods, "metric": metrics}
         own: dict[str, dict[str, Any]] = json.loads(json.dumps(groups))
-        path = self.folder / _SETTINGS
-        found = _read(path) if path.exists() else {group: {} for group in own}
+        path = self.folder / SETTINGS
+        found = _read_settings(path, own) if path.exists() else {group: {} for group in own}
         changed = [
             name if group == "settings" else f"{group} {name}"
             for group, entries in own.items()
@@ -75,9 +94,10 @@ class Store:
             if name in found[group] and found[group][name] != entries[name]
         ]
         if changed:
+            meaning = "".join(f"{_MEANING[name]} " for name in changed if name in _MEANING)
             raise OptionError(
                 f"AttributionBenchmark.run: {self.folder} has results of another configuration; changed: "
-                f"{', '.join(changed)}. Give another folder, or delete this one to begin anew."
+                f"{', '.join(changed)}. {meaning}Give another folder, or delete this one to begin anew."
             )
         write_json(path, {group: {**found[group], **entries} for group, entries in own.items()})
 
@@ -85,15 +105,13 @@ class Store:
         """Return what is there of a batch; None if it is yet to be done, for all of these metrics.
 
         Raises:
-            OptionError: If it is about another batch, or cannot be read.
+            OptionError: If it is about another batch.
+            FileError: If it cannot be read, or holds something other than was written.
         """
         path = self._path(index, method)
         if not path.exists():
             return None
-        try:
-            part = Part(**torch.load(path, weights_only=True, map_location="cpu"))
-        except Exception as error:  # pickle raises whatever it likes
-            raise OptionError(f"{path} cannot be read ({error}). Delete it to have it done anew.") from error
+        part = _read_part(path)
         if part.digest != digest:
             raise OptionError(
                 f"AttributionBenchmark.run: the results in {self.folder} are about other examples, or about these in "
@@ -106,21 +124,56 @@ class Store:
 
     def add(self, index: int, method: str, part: Part) -> None:
         """Add a part; its file is whole at any time."""
-        path = self._path(index, method)
-        unfinished = path.with_suffix(f".{os.getpid()}.part")
-        torch.save({**asdict(part), "scores": part.scores}, unfinished)
-        unfinished.replace(path)
+        content = {**asdict(part), "scores": dict(part.scores)}
+        write_tensors(self._path(index, method), {**content, "checksum": digest_of_tensors(_as_list(content))})
 
     def _path(self, index: int, method: str) -> Path:
         return self.folder / f"batch{index:06d}-{quote(method, safe='')}.pt"
 
 
-def _read(path: Path) -> dict[str, Any]:
+def _read_part(path: Path) -> Part:
+    """Return a part as it was written.
+
+    Raises:
+        FileError: If it cannot be read, or holds something else.
+    """
+    content = read_tensors(path, ANEW)
     try:
-        content = json.loads(path.read_text())
-        if set(content) == {"settings", "method", "metric"}:
-            return dict(content)
-        reason = "it holds something else"
-    except (OSError, ValueError, TypeError) as error:
-        reason = str(error)
-    raise OptionError(f"{path} cannot be read as the settings of a benchmark: {reason}. Give another folder.")
+        require_fields(content, _FIELDS)
+        part = Part(**{name: value for name, value in content.items() if name != "checksum"})
+        for name, scores in part.scores.items():
+            if not isinstance(name, str) or not isinstance(scores, Tensor) or scores.layout != torch.strided:
+                raise ValueError(f"its scores of {name!r} are no numbers")
+            if scores.dim() == 0 or len(scores) != part.n:
+                raise ValueError(f"its scores of {name!r} have shape {tuple(scores.shape)} for {part.n} examples")
+        # NaN and infinity may be what a metric gave, so what tells damage is that numbers are not those written.
+        if digest_of_tensors(_as_list({**asdict(part), "scores": part.scores})) != content["checksum"]:
+            raise ValueError("its numbers are not those that were written")
+    except ValueError as error:
+        raise unreadable(path, str(error), ANEW) from error
+    return part
+
+
+_FIELDS: dict[str, Check] = {
+    "n": lambda value: is_count(value) and value > 0,
+    "digest": is_text,
+    "scores": lambda value: isinstance(value, dict),
+    "forward_passes": or_none(is_count),
+    "gradient_evaluations": or_none(is_count),
+    "seconds": is_amount,
+    "peak_memory": or_none(is_count),
+    "refusal": or_none(is_text),
+    "refused_in": or_none(is_text),
+    "checksum": is_text,
+}
+
+
+def _as_list(content: Mapping[str, Any]) -> list[Any]:
+    return [[name, sorted(part.items()) if isinstance(part, dict) else part] for name, part in sorted(content.items())]
+
+
+def _read_settings(path: Path, groups: Collection[str]) -> dict[str, dict[str, Any]]:
+    content = read_json(path, ANOTHER)
+    if set(content) != set(groups) or not all(isinstance(entries, dict) for entries in content.values()):
+        raise unreadable(path, "it holds something other than the settings of a benchmark", ANOTHER)
+    return content

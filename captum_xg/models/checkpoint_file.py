@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import math
-import pickle
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from numbers import Real
@@ -17,6 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from captum_xg._reading import foreign_object, why_not_loaded
 from captum_xg.errors import CheckpointError
 from captum_xg.models.wording import first_ten
 
@@ -89,12 +88,14 @@ def read_checkpoint(path: Path, map_location: str | torch.device, *, downloaded:
         with torch.serialization.safe_globals(_NUMPY_NUMBERS):
             content = torch.load(path, map_location=map_location, weights_only=True)
     except Exception as error:  # whatever a damaged or hostile file leads the unpickler to
-        removed = ""
-        if downloaded and not _FOREIGN.search(str(error)):  # what is sound would only be fetched again
+        advice = " Save or fetch it again."
+        if foreign_object(error) is not None:
+            advice = " Save model.state_dict() instead of the model."
+        elif downloaded and not isinstance(error, (MemoryError, torch.OutOfMemoryError)):  # else it may be sound
             path.unlink(missing_ok=True)
-            removed = " The download may be incomplete; it is removed from the cache, so try again."
+            advice = " The download may be incomplete; it is removed from the cache, so try again."
         raise CheckpointError(
-            f"load_checkpoint: {path} was not read, and the model is unchanged: {_reason(error)}{removed}"
+            f"load_checkpoint: {path} was not read, and the model is unchanged: {why_not_loaded(error)}.{advice}"
         ) from error
     state_dict = content.get("state_dict", content) if isinstance(content, dict) else content
     if not isinstance(state_dict, Mapping) or not state_dict:
@@ -113,22 +114,9 @@ def read_checkpoint(path: Path, map_location: str | torch.device, *, downloaded:
     return Checkpoint(state_dict, None if epoch is None or not math.isfinite(epoch) else int(epoch), accuracy)
 
 
-_FOREIGN = re.compile(r"GLOBAL ([\w.]+)")
-
-
-def _reason(error: Exception) -> str:
-    """Return what torch.load stumbled over and what to do, without its own advice to allow everything."""
-    text = str(error)
-    if foreign := _FOREIGN.search(text):
-        return (
-            f"it holds {foreign.group(1)}. Only tensors and plain values are unpickled, since anything else could run "
-            "any code. Save model.state_dict() instead of the model."
-        )
-    first = "" if isinstance(error, pickle.UnpicklingError) else text.strip().split(". ")[0]
-    return "it is damaged or no checkpoint" + (f" ({first})" if first else "") + ". Save or fetch it again."
-
-
 def _number(value: object) -> float | None:
+    """Return a note in a file as a number; None if it is none."""
     if isinstance(value, Tensor):
-        return float(value) if value.numel() == 1 else None
+        usual = value.numel() == 1 and not value.is_meta and not value.is_complex() and value.layout == torch.strided
+        value = value.item() if usual else None
     return float(value) if isinstance(value, Real) else None

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 
 from captum_xg.errors import CheckpointError
 from captum_xg.models.wording import first_ten
@@ -28,17 +29,13 @@ def fit(model: nn.Module, state_dict: Mapping[str, Tensor], *, strict: bool, sou
     """Return which tensors of ``state_dict`` go where in ``model``, which is not changed.
 
     Raises:
-        CheckpointError: If shapes differ, if names differ and ``strict``, if none is the same, or if the model's
-            parameters are on the meta device.
+        CheckpointError: If shapes differ, if names differ and ``strict``, if none is the same, if tensors of the file
+            have no values or such that the model's dtype cannot hold, or if the model has no room for values yet.
     """
     state = model.state_dict()
     own = _without_wrappers({name: value for name, value in state.items() if isinstance(value, Tensor)})
     given = _without_wrappers(state_dict)
-    if any(tensor.is_meta for _, tensor in own.values()):
-        raise CheckpointError(
-            f"load_checkpoint: the {type(model).__name__} is on the meta device and cannot take values. Call "
-            'model.to_empty(device="cpu") first.'
-        )
+    _require_room(model, dict(own.values()))
     wrong = [
         f"{own[key][0]}: {_kind(tensor)} in the file, {_kind(own[key][1])} in the model"
         for key, (_, tensor) in given.items()
@@ -54,7 +51,55 @@ def fit(model: nn.Module, state_dict: Mapping[str, Tensor], *, strict: bool, sou
         lines += _list("unexpected in the file", [f"{name} {_kind(tensor)}" for name, tensor in unexpected.items()])
         raise CheckpointError("\n".join([*lines, _advice(wrong, missing, unexpected)]))
     tensors = {own[key][0]: tensor for key, (_, tensor) in given.items() if key in own}
+    _require_values(tensors, dict(own.values()), source)
     return Fit(tensors, tuple(missing), tuple(unexpected))
+
+
+def _require_room(model: nn.Module, own: Mapping[str, Tensor]) -> None:
+    """Raise if parameters or buffers of a model cannot take values."""
+    lazy = [name for name, tensor in own.items() if is_lazy(tensor)]
+    if lazy:
+        raise CheckpointError(
+            f"load_checkpoint: {', '.join(first_ten(lazy))} of the {type(model).__name__} have no shape yet (lazy "
+            "modules). Call the model on an example first."
+        )
+    meta = [name for name, tensor in own.items() if tensor.is_meta]
+    if meta:
+        raise CheckpointError(
+            f"load_checkpoint: {', '.join(first_ten(meta))} of the {type(model).__name__} are on the meta device and "
+            'cannot take values. Call model.to_empty(device="cpu") first.'
+        )
+
+
+def _require_values(tensors: Mapping[str, Tensor], own: Mapping[str, Tensor], source: str) -> None:
+    """Raise if tensors of a file have no values, or such as would be lost in the dtypes of a model."""
+    empty = [name for name, tensor in tensors.items() if tensor.is_meta]
+    if empty:
+        raise CheckpointError(
+            f"load_checkpoint: {source} has no values for {', '.join(first_ten(empty))}: they were on the meta device "
+            "when they were saved. The model is unchanged. Save it with its values."
+        )
+    beyond = [f"{name} ({own[name].dtype})" for name, tensor in tensors.items() if _overflows(tensor, own[name].dtype)]
+    if beyond:
+        raise CheckpointError(
+            f"load_checkpoint: {source} has finite values beyond the range of the model's dtype in "
+            f"{', '.join(first_ten(beyond))}. The model is unchanged. Call model.float() or model.double() first."
+        )
+
+
+def not_finite(tensor: Tensor) -> bool:
+    """Whether a tensor of floating-point or complex numbers holds NaN or infinity."""
+    if tensor.layout != torch.strided or not (tensor.is_floating_point() or tensor.is_complex()):
+        return False
+    wide = tensor.detach() if tensor.is_complex() else tensor.detach().double()  # which float8 has no test for
+    return not bool(torch.isfinite(wide).all())
+
+
+def _overflows(tensor: Tensor, dtype: torch.dtype) -> bool:
+    if tensor.dtype == dtype or not (tensor.is_floating_point() and dtype.is_floating_point) or not tensor.numel():
+        return False
+    largest = tensor.detach().double().abs()
+    return bool((largest.isfinite() & (largest > torch.finfo(dtype).max)).any())
 
 
 def _without_wrappers(tensors: Mapping[str, Tensor]) -> dict[str, tuple[str, Tensor]]:
@@ -68,7 +113,7 @@ def _without_wrappers(tensors: Mapping[str, Tensor]) -> dict[str, tuple[str, Ten
 def _kind(tensor: Tensor) -> str:
     """Return what must be the same on both sides; precisions of floating-point numbers may differ."""
     shape = "×".join(map(str, tensor.shape)) or "a number"
-    usual = tensor.is_floating_point() and tensor.layout == torch.strided
+    usual = tensor.is_floating_point() and tensor.layout == torch.strided and not tensor.is_quantized
     return shape if usual else f"{shape} ({tensor.dtype}, {tensor.layout})"
 
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 from torch import nn
 
+from captum_xg._reading import read_json
 from captum_xg.models.weights import load_checkpoint
 
 ASSETS = Path(__file__).resolve().parent.parent / "assets"
@@ -37,6 +37,8 @@ def small_record(folder: str | Path = ASSETS) -> dict[str, Any]:
 
     Args:
         folder: Where ``small_models.json`` lies.
+
+    Raises:
+        FileError: If it cannot be read.
     """
-    record: dict[str, Any] = json.loads((Path(folder) / RECORD_FILE).read_text())
-    return record
+    return read_json(Path(folder) / RECORD_FILE)

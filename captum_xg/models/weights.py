@@ -10,13 +10,16 @@ from types import MappingProxyType
 import torch
 from torch import nn
 
-from captum_xg.errors import CheckpointError, OptionError
+from captum_xg._devices import usable_device
+from captum_xg._options import forward_function
+from captum_xg.errors import CheckpointError, OptionTypeError
 from captum_xg.models.alexnet import alexnet, xalexnet
 from captum_xg.models.checkpoint_file import download, read_checkpoint
-from captum_xg.models.fitting import fit
+from captum_xg.models.fitting import fit, not_finite
 from captum_xg.models.fixup_resnet import fixup_resnet50, xfixup_resnet50
 from captum_xg.models.vgg import vgg16, xvgg16
 from captum_xg.models.wording import first_ten
+from captum_xg.models.writing import write_values
 
 _FOLDER = "https://download.visinf.tu-darmstadt.de/data/2021-neurips-fast-axiomatic-attribution/models/"
 
@@ -74,6 +77,7 @@ class LoadedCheckpoint:
         epoch: The epoch noted in the file, if any.
         best_accuracy: The ``best_acc1`` noted in the file, if any: top-1 in % on ImageNet in the released ones.
         top5_accuracy: In % on ImageNet as published, for weights asked for by their released name.
+        not_finite: Those of ``names`` that hold NaN or infinity, as in the file.
     """
 
     source: str
@@ -83,6 +87,7 @@ class LoadedCheckpoint:
     epoch: int | None = None
     best_accuracy: float | None = None
     top5_accuracy: float | None = None
+    not_finite: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         lines = [f"{len(self.names)} parameters and buffers set from {self.source}"]
@@ -95,6 +100,10 @@ class LoadedCheckpoint:
         if self.missing:
             lines.append(
                 f"  not in the file, unchanged in the model ({len(self.missing)}): {', '.join(first_ten(self.missing))}"
+            )
+        if self.not_finite:
+            lines.append(
+                f"  NaN or infinite in the file ({len(self.not_finite)}): {', '.join(first_ten(self.not_finite))}"
             )
         if self.dropped:
             lines.append(f"  in the file, not in the model ({len(self.dropped)}): {', '.join(first_ten(self.dropped))}")
@@ -131,12 +140,18 @@ def load_checkpoint(
 
     Raises:
         CheckpointError: If there is no such file, it cannot be downloaded or read, holds objects that are not weights,
-            or does not fit the model. The model is then as it was.
-        OptionError: If ``map_location`` is no device of this machine.
+            has no values for a name, or does not fit the model. The model is then as it was.
+        OptionError: If ``map_location`` is no device of this machine, or ``model`` no module.
 
     Source: Hesse et al. 2021, Section 4.1 and Table 2 (the released weights).
     """
-    _check_device(map_location)
+    forward_function(model, "model", "load_checkpoint")
+    if not isinstance(model, nn.Module):
+        raise OptionTypeError(
+            f"load_checkpoint: `model` must be a torch.nn.Module but is {type(model).__name__}, which has no weights."
+        )
+    # Before a download is taken for a damaged one because of it.
+    usable_device(map_location, "load_checkpoint: map_location")
     released = RELEASED.get(path_or_url) if isinstance(path_or_url, str) else None
     address = released.url if released else str(path_or_url)
     downloaded = "://" in address
@@ -148,7 +163,7 @@ def load_checkpoint(
         )
     checkpoint = read_checkpoint(path, map_location, downloaded=downloaded)
     fitted = fit(model, checkpoint.state_dict, strict=strict, source=address)
-    model.load_state_dict(dict(fitted.tensors), strict=False)  # which names are missing is checked by now
+    write_values(model, fitted.tensors, source=address)
     return LoadedCheckpoint(
         source=address,
         names=tuple(fitted.tensors),
@@ -157,14 +172,5 @@ def load_checkpoint(
         epoch=checkpoint.epoch,
         best_accuracy=checkpoint.best_accuracy,
         top5_accuracy=released.top5_accuracy if released else None,
+        not_finite=tuple(name for name, tensor in fitted.tensors.items() if not_finite(tensor)),
     )
-
-
-def _check_device(map_location: str | torch.device) -> None:
-    """Raise OptionError if there is no such device, before a download is taken for a damaged one because of it."""
-    try:
-        usable = not torch.empty(0, device=map_location).is_meta
-    except (RuntimeError, AssertionError, TypeError) as error:
-        raise OptionError(f"load_checkpoint: map_location={map_location!r} cannot be used: {error}") from error
-    if not usable:
-        raise OptionError('load_checkpoint: map_location="meta" would read no values. Give a device such as "cpu".')

@@ -9,12 +9,12 @@ random decoys. Source: Ross, Hughes and Doshi-Velez 2017; Hesse et al. 2021 for 
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from captum_xg._files import require_writable, write_json, write_text
 from captum_xg.errors import OptionError
 
 if TYPE_CHECKING:
@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from captum_xg.repro.decoy_protocol import Decoys, Method, Settings, Split
     from captum_xg.repro.decoy_results import Outcome
     from captum_xg.repro.decoy_store import Run, Store
+
+
+FILES = ("decoy.json", "decoy.md", "decoy.png", "decoy_examples.png")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -68,10 +71,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Do what is missing, print the tables, write the numbers and pictures, and return 0."""
+    from captum_xg._devices import usable_device
     from captum_xg.datasets.fashion_mnist import load_fashion_mnist
     from captum_xg.repro.decoy_protocol import SELECTION_SEED, WEIGHTS, split
     from captum_xg.repro.decoy_store import Store
-    from captum_xg.repro.device import usable_device
 
     settings = _settings(options)
     weights = tuple(sorted(set(options.weights or WEIGHTS)))
@@ -83,13 +86,15 @@ def run(options: argparse.Namespace) -> int:
         )
     if options.seeds > SELECTION_SEED:
         raise OptionError(f"--seeds {options.seeds}: from {SELECTION_SEED} on they are those that choose λ.")
-    device = usable_device(options.device)
+    device = usable_device(options.device, "--device", only=("cpu", "cuda"))
     train, test = (
         tuple(tensor.to(device) for tensor in load_fashion_mnist(options.data, train=part)) for part in (True, False)
     )
     images = split(train, test, settings)  # type: ignore[arg-type]
     known = {**asdict(settings), "device": device.type, "data": images.fingerprint()}
     store = Store(options.output, known)
+    for file in FILES:
+        require_writable(options.output / file)
     outcomes = _outcomes(images, settings, store, weights, selection, options.seeds)
     _report(outcomes, images, settings, store, options.output, device)
     return 0
@@ -213,7 +218,7 @@ def _report(
         report.as_markdown(choice),
         report.CHOICE,
     ]
-    (folder / "decoy.md").write_text("\n\n".join(parts).replace("(marked *)", r"(marked \*)") + "\n", encoding="utf-8")
+    write_text(folder / "decoy.md", "\n\n".join(parts).replace("(marked *)", r"(marked \*)") + "\n")
     content = {
         "settings": asdict(settings),
         "seeds": seeds,
@@ -221,16 +226,15 @@ def _report(
         "torch": torch.__version__.split("+")[0],
         "methods": report.as_json(outcomes),
     }
-    (folder / "decoy.json").write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    write_json(folder / "decoy.json", content)
     draw_accuracies(folder / "decoy.png", outcomes, about)
     models = {}
     for method, outcome in outcomes.items():
-        weights = None if method.clean else store.weights(method, outcome.weight, 0)
-        if weights is not None:
-            models[method] = network(settings, bias=method.bias, seed=0)
-            models[method].load_state_dict(weights)
+        model = network(settings, bias=method.bias, seed=0)
+        if not method.clean and store.load(model, method, outcome.weight, 0):
+            models[method] = model
     if models:
         shown = Labelled(*(part[:500].cpu() for part in decoys(images, 0).test))
         draw_examples(folder / "decoy_examples.png", models, shown)
-    for file in ("decoy.json", "decoy.md", "decoy.png", "decoy_examples.png"):
+    for file in FILES:
         print(f"{file}: {(folder / file).resolve()}")

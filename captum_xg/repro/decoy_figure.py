@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from torch import Tensor, nn
 
+from captum_xg._files import write_figure
 from captum_xg.datasets.fashion_mnist import CLASSES
 from captum_xg.repro.decoy_protocol import CLEAN, CLEAN_XDNN, Labelled, Method, without_prior
 from captum_xg.repro.decoy_report import Outcomes
@@ -45,7 +46,7 @@ def draw_accuracies(path: Path, outcomes: Outcomes, title: str) -> None:
     _choice(right, tried, "confounded", "decoys as in training: cannot choose λ")
     middle.legend(loc="lower center", fontsize=9)
     figure.suptitle(title, fontsize=13)
-    figure.savefig(path, dpi=130)
+    write_figure(path, figure, dpi=130)
 
 
 def _accuracies(axes: Axes, outcomes: Outcomes) -> None:
@@ -140,7 +141,7 @@ def draw_examples(path: Path, models: Mapping[Method, nn.Module], data: Labelled
         "Integrated Gradients: what speaks for the true class (red) or against it (blue); below: what the network says",
         fontsize=12,
     )
-    figure.savefig(path, dpi=130)
+    write_figure(path, figure, dpi=130)
 
 
 def _attributions(axes: Axes, attributions: Tensor, patch: Tensor, *, right: bool) -> None:

@@ -8,13 +8,23 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from captum_xg._files import write_json
-from captum_xg.errors import OptionError
+from captum_xg._files import write_json, write_tensors
+from captum_xg._reading import (
+    Check,
+    is_amount,
+    is_count,
+    is_share,
+    is_text,
+    read_json,
+    read_tensors,
+    require_fields,
+    unreadable,
+)
+from captum_xg.models import load_checkpoint
 from captum_xg.repro.decoy_protocol import Method
-from captum_xg.repro.files import read_json, settle
+from captum_xg.repro.files import ANEW, settle
 
 SCORES = frozenset({"validation", "confounded", "test", "test_decoy", "test_clean", "patch_share"})
 
@@ -68,37 +78,65 @@ class Store:
         settle(self.folder, settings)
 
     def run(self, method: Method, weight: float, seed: int) -> Run | None:
-        """Return what is there of a training; None if it is yet to be done."""
+        """Return what is there of a training; None if it is yet to be done.
+
+        Raises:
+            FileError: If it cannot be read, or holds something else.
+        """
         path = self._path(method, weight, seed)
         if not path.exists():
             return None
+        content = read_json(path, ANEW)
         try:
-            run = Run(**read_json(path))
-        except (TypeError, ValueError, AttributeError) as error:
-            raise OptionError(
-                f"{path} holds something other than a training: {error}. Delete it to have it done anew."
-            ) from error
+            require_fields(content, _FIELDS)
+            run = Run(**content)
+        except ValueError as error:
+            raise unreadable(path, f"it holds no training ({error})", ANEW) from error
         if (run.method, run.weight, run.seed) != (method.key, weight, seed):
-            raise OptionError(f"{path} holds another training than its name says. Delete it to have it done anew.")
+            raise unreadable(path, "it holds another training than its name says", ANEW)
         return run
 
     def add(self, method: Method, run: Run, weights: Mapping[str, Tensor] | None = None) -> None:
         """Add a training, and the weights of its network if they are given."""
         path = self._path(method, run.weight, run.seed)
         if weights is not None:
-            unfinished = path.with_suffix(".part")
-            torch.save({name: tensor.cpu() for name, tensor in weights.items()}, unfinished)
-            unfinished.replace(path.with_suffix(".pt"))
+            write_tensors(path.with_suffix(".pt"), {name: tensor.cpu() for name, tensor in weights.items()})
         write_json(path, asdict(run))  # last, for it says that the training is done
 
     def weights(self, method: Method, weight: float, seed: int) -> dict[str, Tensor] | None:
-        """Return the weights of a network, on the CPU; None if there are none."""
+        """Return the weights of a network, on the CPU; None if there are none.
+
+        Raises:
+            FileError: If they cannot be read, or are something else.
+        """
         path = self._path(method, weight, seed).with_suffix(".pt")
         if not path.exists():
             return None
-        found: dict[str, Tensor] = torch.load(path, weights_only=True, map_location="cpu")
+        found = read_tensors(path, ANEW)
+        if not isinstance(found, dict) or not all(isinstance(value, Tensor) for value in found.values()):
+            raise unreadable(path, "it holds something other than weights", ANEW)
         return found
+
+    def load(self, model: nn.Module, method: Method, weight: float, seed: int) -> bool:
+        """Set the weights of a network in a model; return whether there are any.
+
+        Raises:
+            CheckpointError: If they cannot be read, or do not fit; the model is then as it was.
+        """
+        path = self._path(method, weight, seed).with_suffix(".pt")
+        if not path.exists():
+            return False
+        load_checkpoint(model, path)
+        return True
 
     def _path(self, method: Method, weight: float, seed: int) -> Path:
         strength = f"_{weight:g}" if method.attribution else ""
         return self.folder / f"{method.key}{strength}_seed{seed}.json"
+
+
+_FIELDS: dict[str, Check] = {
+    "method": is_text,
+    "weight": is_amount,
+    "seed": is_count,
+    "scores": lambda value: value is None or (isinstance(value, dict) and all(map(is_share, value.values()))),
+}

@@ -8,11 +8,11 @@ Source: Hesse et al. 2021, Section 4.3 and Appendix B.3, after Erion et al. 2021
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from captum_xg._files import require_writable, write_json
 from captum_xg.errors import OptionError
 
 if TYPE_CHECKING:
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 REPETITIONS = {"quick": 20, "full": 200}
 REFERENCES = {"quick": (2, 4, 8, 16), "full": (2, 4, 8, 16, 32, 64, 128)}  # beside 1, which the left panel has
 EPOCHS = 100
+FILES = ("sparsity.json", "sparsity.png")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -63,8 +64,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Do what is missing, print the tables, write the numbers and the figure, and return 0."""
+    from captum_xg._devices import usable_device
     from captum_xg.datasets.nhanes import load_mortality
-    from captum_xg.repro.device import usable_device
     from captum_xg.repro.sparsity_protocol import Experiment, split
     from captum_xg.repro.sparsity_store import Store
 
@@ -74,11 +75,13 @@ def run(options: argparse.Namespace) -> int:
             "There must be at least 2 repetitions for an uncertainty, 1 epoch, and a seed ≥ 0, but these are "
             f"{repetitions}, {options.epochs} and {options.seed}."
         )
-    device = usable_device(options.device)
+    device = usable_device(options.device, "--device", only=("cpu", "cuda"))
     data = load_mortality(options.data)
     print(data, flush=True)
     settings = {"data": data.fingerprint(), "seed": options.seed, "epochs": options.epochs}
     store = Store(options.output / "runs", settings)
+    for file in FILES:
+        require_writable(options.output / file)
     splits = [split(data, options.seed + i) for i in range(repetitions)]
     experiment = Experiment(data, splits, options.seed, options.epochs, device)
     left, right = _panels(experiment, store, options.panel, REFERENCES[options.preset])
@@ -167,8 +170,8 @@ def _report(experiment: Experiment, left: list[Outcome], right: list[Outcome], f
         "methods": as_json(left, baseline),
         "references": as_json(right, xgradient) if right else {},
     }
-    numbers, figure = folder / "sparsity.json", folder / "sparsity.png"
-    numbers.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n")
+    numbers, figure = (folder / name for name in FILES)
+    write_json(numbers, content)
     whole = len(left) == len(LEFT_PANEL)
     title = f"{data.source.split(':')[0].split(' (')[0]}; {n} repetitions of 100 training examples"
     draw(figure, left if whole else [], right, xgradient, title=title, paper=data.is_the_papers)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from captum_xg._files import write_figure
 from captum_xg.repro.estimate import estimate
 from captum_xg.repro.sparsity_results import PAPER, Outcome
 
@@ -41,7 +42,7 @@ def draw(
     if right:
         _references(axes.pop(0), right, xgradient, paper)
     figure.suptitle(title, fontsize=10)
-    figure.savefig(path, dpi=150)
+    write_figure(path, figure, dpi=150)
 
 
 def _methods(axes: Axes, outcomes: Sequence[Outcome], paper: bool) -> None:

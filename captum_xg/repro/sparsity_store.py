@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from captum_xg._files import write_json
-from captum_xg.errors import OptionError
-from captum_xg.repro.files import read_json, settle
+from captum_xg._reading import Check, is_amount, is_count, is_share, is_text, read_json, require_fields, unreadable
+from captum_xg.repro.files import ANEW, settle
 from captum_xg.repro.sparsity_protocol import Method, Result
 
 
@@ -29,16 +29,24 @@ class Store:
         settle(self.folder, settings)
 
     def results(self, method: Method, strength: float) -> dict[int, Result]:
-        """Return the results there are, by repetition."""
+        """Return the results there are, by repetition.
+
+        Raises:
+            FileError: If they cannot be read, or are something else.
+        """
         path = self._path(method, strength)
         if not path.exists():
             return {}
-        try:
-            return {int(repetition): Result(**values) for repetition, values in read_json(path).items()}
-        except (TypeError, ValueError, AttributeError) as error:
-            raise OptionError(
-                f"{path} holds something other than results: {error}. Delete it to have it done anew."
-            ) from error
+        found = {}
+        for repetition, values in read_json(path, ANEW).items():
+            try:
+                if not repetition.isdecimal():
+                    raise ValueError("its name is no number")
+                require_fields(values, _FIELDS)
+            except ValueError as error:
+                raise unreadable(path, f"{repetition!r} holds no result ({error})", ANEW) from error
+            found[int(repetition)] = Result(**values)
+        return found
 
     def add(self, method: Method, strength: float, results: Mapping[int, Result]) -> None:
         """Add results; the file is whole at any time."""
@@ -49,3 +57,12 @@ class Store:
         return self.folder / (
             f"{method.key}.json" if method.attribution == "none" else f"{method.key}_{strength:g}.json"
         )
+
+
+_FIELDS: dict[str, Check] = {
+    "valid_auc": is_share,
+    "test_auc": is_share,
+    "epoch": is_count,
+    "seconds": is_amount,
+    "device": is_text,
+}

@@ -284,3 +284,177 @@ def test_the_table_of_released_weights_is_that_of_the_paper():
     for name, weights in models.RELEASED.items():
         assert weights.url.endswith(f"/models/{name}_model_best.pth.tar")
         assert weights.builder is getattr(models, name)
+
+
+# --- all or nothing --------------------------------------------------------------------------------------------------
+
+
+class Refusing(torch.Tensor):
+    """A parameter that takes no values, as of a library with a tensor class of its own."""
+
+    @classmethod
+    def __torch_function__(cls, function, types, args=(), kwargs=None):
+        if function is torch.Tensor.copy_:
+            raise LookupError("this tensor takes no values")
+        return super().__torch_function__(function, types, args, kwargs)
+
+
+class Stubborn(nn.Linear):
+    """A layer that has set its weight before it finds that it cannot take the bias."""
+
+    def _load_from_state_dict(self, state_dict, prefix, *arguments):
+        self.weight = nn.Parameter(state_dict[prefix + "weight"].clone())
+        self.extra = nn.Parameter(torch.ones(1))
+        raise ArithmeticError("no bias today")
+
+
+def small():
+    return nn.Sequential(nn.Linear(2, 3), nn.BatchNorm1d(3), nn.Linear(3, 2))
+
+
+def filled(model, value=7.0):
+    """A state dict that differs from that of the model in every number."""
+    return {name: torch.full_like(tensor, value) for name, tensor in model.state_dict().items()}
+
+
+@pytest.mark.parametrize("place", [0, 3, -1], ids=["first", "in the middle", "last"])
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda w: torch.empty_like(w, device="meta"), "has no values for"),
+        (lambda w: w.double() * 1e300, "beyond the range"),
+        (lambda w: w.to_sparse(), "torch.sparse_coo"),
+        (lambda w: w + 1j, "torch.complex"),
+        (lambda w: torch.quantize_per_tensor(w.float(), 0.1, 0, torch.qint8), "qint8"),
+        (lambda w: w.int(), "torch.int32"),
+        (lambda w: w.bool(), "torch.bool"),
+        (lambda w: w[None], "1×"),
+    ],
+    ids=["meta", "overflow", "sparse", "complex", "quantized", "integer", "bool", "shape"],
+)
+@pytest.mark.parametrize("strict", [True, False])
+def test_one_tensor_that_cannot_be_taken_leaves_all_others_alone(place, change, said, strict, saved):
+    model = small()
+    state = filled(model)
+    name = [name for name, tensor in state.items() if tensor.is_floating_point()][place]
+    state[name] = change(state[name])
+    message = refused(model, saved(state), strict=strict)
+    assert said in message
+    assert name in message
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda m: m[2].register_parameter("bias", nn.Parameter(torch.zeros(2).as_subclass(Refusing))),
+        lambda m: m.__setitem__(2, Stubborn(3, 2)),
+        lambda m: m[2].register_buffer("scale", torch.zeros(1).expand(3)),
+        lambda m: m.register_load_state_dict_post_hook(lambda *_: 1 / 0),
+        lambda m: m[2].register_load_state_dict_pre_hook(lambda *_: 1 / 0),
+    ],
+    ids=["a tensor that refuses", "a layer that refuses", "memory used twice", "a hook after it", "a hook within"],
+)
+def test_a_failure_while_values_are_written_takes_all_of_them_back(spoil, saved):
+    model = small()
+    spoil(model)
+    before = list(model.parameters())
+    message = refused(model, saved({n: t.as_subclass(torch.Tensor) for n, t in filled(model).items()}))
+    assert "which is unchanged" in message
+    assert all(ours is theirs for ours, theirs in zip(model.parameters(), before, strict=True))
+    assert not hasattr(model[2], "extra")
+
+
+def test_an_interruption_while_values_are_written_takes_all_of_them_back(saved):
+    model = small()
+
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    model.register_load_state_dict_post_hook(interrupted)
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    with pytest.raises(KeyboardInterrupt):
+        load_checkpoint(model, saved(filled(model)))
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+
+
+def test_names_that_share_their_numbers_must_agree_in_the_file(saved):
+    tied = nn.Sequential(nn.Linear(3, 3), nn.Linear(3, 3))
+    tied[1].weight = tied[0].weight
+    state = filled(tied)
+    load_checkpoint(tied, saved(state))
+    assert bool((tied[0].weight == 7).all())
+    state = {**filled(tied, 5.0), "1.weight": torch.eye(3)}
+    message = refused(tied, saved(state))
+    assert "0.weight, 1.weight share their numbers" in message
+    state["0.weight"] = state["1.weight"] = torch.full((3, 3), torch.nan)
+    load_checkpoint(tied, saved(state))  # NaN is NaN
+    one_memory = torch.zeros(4)
+    apart = nn.ParameterDict({"a": nn.Parameter(one_memory[:2]), "b": nn.Parameter(one_memory[2:])})
+    load_checkpoint(
+        apart, saved({"a": torch.ones(2), "b": torch.zeros(2)})
+    )  # parts that do not overlap are two tensors
+    assert one_memory.tolist() == [1, 1, 0, 0]
+
+
+def test_tensors_that_share_memory_in_the_file_are_as_good_as_others(saved):
+    model = nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 2))
+    whole = torch.arange(4.0).reshape(2, 2)
+    state = {"0.weight": whole, "1.weight": whole.T, "0.bias": whole[0], "1.bias": torch.ones(1).expand(2)}
+    load_checkpoint(model, saved(state))
+    assert all(torch.equal(value, state[name]) for name, value in model.state_dict().items())
+
+
+@pytest.mark.parametrize("mixed", [False, True])
+def test_a_model_made_in_inference_mode_takes_values_too(mixed, saved):
+    with torch.inference_mode():
+        model = small()
+    if mixed:
+        model[0] = nn.Linear(2, 3)
+    state = filled(model)
+    load_checkpoint(model, saved(state))
+    assert all(torch.equal(value, state[name]) for name, value in model.state_dict().items())
+
+
+def test_a_scripted_model_takes_values_or_none(saved):
+    model = torch.jit.script(nn.Sequential(nn.Linear(2, 3), nn.Linear(3, 2)))
+    state = filled(model)
+    load_checkpoint(model, saved(state))
+    assert all(torch.equal(value, state[name]) for name, value in model.state_dict().items())
+
+
+def test_a_model_that_has_no_room_in_part_is_refused_by_name(saved):
+    model, lazy = small(), nn.Sequential(nn.Linear(2, 3), nn.LazyLinear(2))
+    path = saved(filled(model))
+    model[2] = nn.Linear(3, 2, device="meta")
+    before = model[0].weight.clone()
+    with pytest.raises(CheckpointError, match=r"2\.weight, 2\.bias .* meta device"):
+        load_checkpoint(model, path, strict=False)
+    assert torch.equal(model[0].weight, before)
+    with pytest.raises(CheckpointError, match=r"1\.weight, 1\.bias .* Call the model on an example"):
+        load_checkpoint(lazy, path, strict=False)
+
+
+def test_nan_in_a_file_goes_in_and_is_named(saved):
+    model = small()
+    state = filled(model)
+    state["2.weight"][0, 0] = torch.nan
+    state["2.bias"][0] = -torch.inf
+    loaded = load_checkpoint(model, saved(state))
+    assert loaded.not_finite == ("2.weight", "2.bias")
+    assert "NaN or infinite in the file (2): 2.weight, 2.bias" in str(loaded)
+    assert bool(model[2].weight[0, 0].isnan())
+
+
+@pytest.mark.parametrize(
+    "odd", [torch.tensor(1j), torch.tensor(3.0, device="meta"), torch.tensor([[1, 2]]), "best", None]
+)
+def test_notes_in_the_file_that_are_no_numbers_are_left_out(odd, saved):
+    model = small()
+    loaded = load_checkpoint(model, saved({"state_dict": filled(model), "epoch": odd, "best_acc1": odd}))
+    assert (loaded.epoch, loaded.best_accuracy) == (None, None)
+
+
+@pytest.mark.parametrize("wrong", [nn.Linear, (nn.Linear(2, 2), "report"), lambda x: x, None])
+def test_what_is_no_model_is_refused(wrong, saved):
+    with pytest.raises(OptionError, match=r"load_checkpoint: `model`"):
+        load_checkpoint(wrong, saved({"weight": torch.ones(1)}))

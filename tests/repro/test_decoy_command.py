@@ -1,6 +1,8 @@
 """The command of the decoy experiment, on a made-up data set."""
 
 import json
+import os
+import shutil
 
 import pytest
 import torch
@@ -148,6 +150,30 @@ def test_options_without_meaning_are_refused_before_anything_is_trained(wrong, s
     assert main([*_arguments(data_root, tmp_path), *wrong]) == 3
     assert said in capsys.readouterr().err
     assert not list(tmp_path.glob("runs/*seed*"))
+
+
+@pytest.mark.parametrize("name", ["decoy.json", "decoy.md", "decoy.png", "decoy_examples.png"])
+def test_what_cannot_be_written_is_said_before_anything_is_trained(name, data_root, tmp_path, capsys):
+    os.mkfifo(tmp_path / name)
+    assert main(_arguments(data_root, tmp_path)) == 3
+    assert f"{name} cannot be written: it is a named pipe" in capsys.readouterr().err
+    assert (tmp_path / name).is_fifo()
+    assert not list(tmp_path.glob("runs/*seed*"))
+
+
+@pytest.mark.usefixtures("no_pictures")
+@pytest.mark.parametrize("damage", ["", "{", '{"method": "xg"}'])
+def test_a_training_that_is_damaged_is_named_and_can_be_done_anew(damage, finished, data_root, tmp_path, capsys):
+    shutil.copytree(finished, tmp_path / "copy")
+    path = sorted((tmp_path / "copy" / "runs").glob("xg*seed0.json"))[0]
+    path.write_text(damage)
+    assert main(_arguments(data_root, tmp_path / "copy")) == 3
+    assert f"{path.name} cannot be read" in (message := capsys.readouterr().err)
+    assert "Delete it" in message
+    path.unlink()
+    if not damage:
+        assert main(_arguments(data_root, tmp_path / "copy")) == 0
+        assert _numbers(tmp_path / "copy") == _numbers(finished)
 
 
 def test_results_of_other_settings_are_not_mixed_in(finished, data_root, capsys):

@@ -342,6 +342,14 @@ def test_results_of_other_settings_are_refused_and_not_mixed(small, tmp_path, ca
     assert "rrr_1.json cannot be read" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("name", ["sparsity.json", "sparsity.png"])
+def test_what_cannot_be_written_is_said_before_anything_is_trained(name, small, tmp_path, capsys):
+    (tmp_path / "out" / name).mkdir(parents=True)
+    assert small() == 3
+    assert f"{name} cannot be written: it is a directory" in capsys.readouterr().err
+    assert [path.name for path in (tmp_path / "out" / "runs").iterdir()] == ["settings.json"]
+
+
 def test_results_come_back_from_the_store_as_they_were(experiment, tmp_path):
     store = Store(tmp_path, {"seed": 0})
     first, second = experiment.run(X_GRADIENT, 0.1, [0, 3])
