@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from captum_xg._inputs import all_finite, first_not_finite
+from captum_xg._options import forward_function
 from captum_xg._target import check_output, check_target, check_target_length, select
 from captum_xg._types import Target
 from captum_xg.errors import ForwardOutputError, GradientError, InputError, TargetError
@@ -51,9 +52,7 @@ class ScalarFunction:
         *,
         first: int = 0,
     ) -> None:
-        if not callable(forward_func):
-            raise TypeError(f"{where}: forward_func must be callable but is {type(forward_func).__name__}.")
-        self.forward_func = forward_func
+        self.forward_func = forward_function(forward_func, "forward_func", where)
         self.additional = additional_arguments(additional_forward_args)
         self.target: Target = recordable(target)
         self.where = where

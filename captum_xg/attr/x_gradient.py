@@ -6,25 +6,21 @@ import typing
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
-from numbers import Integral
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor
 
-from captum_xg._captum import (
-    GradientAttribution,
-    compute_gradients,
-    log_usage,
-)
+from captum_xg._captum import SUPPORTED_METHODS, GradientAttribution, compute_gradients, log_usage
 from captum_xg._function import Evaluation, ScalarFunction
 from captum_xg._inputs import format_inputs, require_zero_baselines
+from captum_xg._options import forward_function, one_of, positive_integer, single_number, switch
 from captum_xg._types import Baselines, Inputs, Target
 from captum_xg.attr.refusal import refusal_message, uncertified_message
 from captum_xg.errors import DegreeError, HomogeneityError, HomogeneityWarning, OptionError
 from captum_xg.homogeneity.certificate import Certificate
 from captum_xg.homogeneity.modules import require_evaluation_mode
-from captum_xg.homogeneity.numeric import check_rtol, verify_homogeneity
+from captum_xg.homogeneity.numeric import checked_rtol, verify_homogeneity
 from captum_xg.homogeneity.report import HomogeneityReport
 from captum_xg.homogeneity.standing import StandingProofs
 from captum_xg.homogeneity.state import nothing_left_behind
@@ -62,6 +58,8 @@ class XGradient(GradientAttribution):  # type: ignore[misc]  # Captum has no typ
 
     Raises:
         DegreeError: If ``degree`` is not a number ≥ 1 or ``"auto"``.
+        OptionTypeError: If ``forward_func`` is no model or function, such as the class of one, or an option is of the
+            wrong type, such as a layer in the place where Captum's layer methods take one.
         OptionError: If another option has no such value.
 
     Source: Hesse et al. 2021, Proposition 3.2 and Eq. 3 (degree k), Definition 3.5 and Eq. 4 (k = 1).
@@ -83,22 +81,17 @@ class XGradient(GradientAttribution):  # type: ignore[misc]  # Captum has no typ
         on_violation: OnViolation = "raise",
         rtol: float | None = None,
     ) -> None:
-        super().__init__(forward_func)
-        self._multiply_by_inputs = multiply_by_inputs
+        super().__init__(forward_function(forward_func, "forward_func", "XGradient"))
+        self._multiply_by_inputs = switch(multiply_by_inputs, "multiply_by_inputs", "XGradient")
         self.degree = _checked_degree(degree)
-        if validate not in ("numeric", "certificate", "off"):
-            raise OptionError(f"XGradient: `validate` must be 'numeric', 'certificate' or 'off' but is {validate!r}.")
-        if on_violation not in ("raise", "warn"):
-            raise OptionError(f"XGradient: `on_violation` must be 'raise' or 'warn' but is {on_violation!r}.")
-        check_rtol(rtol, "XGradient")
+        self.validate: Validation = one_of(validate, get_args(Validation), "validate", "XGradient")
+        self.on_violation: OnViolation = one_of(on_violation, get_args(OnViolation), "on_violation", "XGradient")
+        self.rtol = checked_rtol(rtol, "XGradient")
         if validate == "off" and self.degree == "auto":
             raise DegreeError(
                 "XGradient: degree='auto' is found by the numeric check or by the certificate, and validate='off' "
                 "leaves out both."
             )
-        self.validate = validate
-        self.on_violation = on_violation
-        self.rtol = rtol
         self._proofs = StandingProofs()
 
     @typing.overload
@@ -182,8 +175,8 @@ class XGradient(GradientAttribution):  # type: ignore[misc]  # Captum has no typ
             baselines: None, 0, or zeros in any form that Captum takes.
             target: Which output is explained: int, tuple, integer tensor, or list of ints or tuples, as in Captum.
             additional_forward_args: What follows the inputs in a call of the forward function; not attributed to.
-            n_steps: Accepted for compatibility; there is nothing to approximate.
-            method: Accepted for compatibility.
+            n_steps: Accepted for compatibility; there is nothing to approximate. A positive integer.
+            method: Accepted for compatibility: a rule of integration that Captum knows.
             internal_batch_size: The most examples in one forward pass. All at once if None.
             return_convergence_delta: Also return Σ attributions − (F(x) − F(0)), shape ``(N,)``.
             create_graph: Keep the graph, so that a loss of the attributions has gradients for the parameters (and for
@@ -207,6 +200,10 @@ class XGradient(GradientAttribution):  # type: ignore[misc]  # Captum has no typ
             HomogeneityError: F is not homogeneous of degree k. It carries the report and names the layers.
         """
         where = "XGradient.attribute"
+        positive_integer(n_steps, "n_steps", where)
+        one_of(method, SUPPORTED_METHODS, "method", where)
+        return_convergence_delta = switch(return_convergence_delta, "return_convergence_delta", where)
+        create_graph = switch(create_graph, "create_graph", where)
         formatted = format_inputs(inputs, where)
         require_zero_baselines(baselines, formatted, where)
         size = _checked_batch_size(internal_batch_size, len(formatted[0]), where)
@@ -368,19 +365,18 @@ def _chunks(
 
 
 def _checked_degree(degree: Any) -> float | Literal["auto"]:
-    if degree == "auto":
+    if isinstance(degree, str) and degree == "auto":
         return "auto"
-    if isinstance(degree, bool) or not isinstance(degree, (int, float)) or not 1 <= degree < float("inf"):
+    k = single_number(degree)
+    if k is None or not 1 <= k < float("inf"):
         raise DegreeError(
             f"XGradient: `degree` must be a number ≥ 1 or 'auto' but is {degree!r}. Below 1 the gradient grows without "
             "bound towards the zero baseline."
         )
-    return float(degree)
+    return k
 
 
 def _checked_batch_size(size: Any, n: int, where: str) -> int:
     if size is None:
         return n
-    if isinstance(size, bool) or not isinstance(size, Integral) or size < 1:
-        raise OptionError(f"{where}: `internal_batch_size` must be a positive integer or None but is {size!r}.")
-    return int(size)
+    return positive_integer(size, "internal_batch_size", where)

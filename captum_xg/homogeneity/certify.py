@@ -14,6 +14,7 @@ from torch.utils._pytree import tree_leaves
 
 from captum_xg._function import additional_arguments
 from captum_xg._inputs import format_inputs
+from captum_xg._options import forward_function
 from captum_xg.errors import ForwardOutputError, OptionError
 from captum_xg.homogeneity.autograd_graph import custom_functions
 from captum_xg.homogeneity.certificate import Certificate, Violation
@@ -97,8 +98,7 @@ def prove(
     output: Output = None,
 ) -> Proof:
     """Return the verdict on F and what it rests on, without a digest; for arguments see :func:`certify`."""
-    if not callable(forward_func):
-        raise TypeError(f"{where}: forward_func must be callable but is {type(forward_func).__name__}.")
+    forward_function(forward_func, "forward_func", where)
     formatted = format_inputs(inputs, where)
     additional = additional_arguments(additional_forward_args)
     shapes = tuple(tuple(x.shape) for x in formatted)
