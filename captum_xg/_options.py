@@ -19,7 +19,9 @@ def forward_function(value: Any, name: str, where: str) -> Any:
         OptionTypeError: If it is not callable, a class in place of an instance, or the pair that ``to_xdnn`` returns.
     """
     if isinstance(value, type):
-        raise OptionTypeError(f"{where}: `{name}` is the class {value.__name__}. Pass an instance: {value.__name__}(…).")
+        raise OptionTypeError(
+            f"{where}: `{name}` is the class {value.__name__}. Pass an instance: {value.__name__}(…)."
+        )
     if isinstance(value, tuple) and any(isinstance(part, nn.Module) for part in value):
         raise OptionTypeError(
             f"{where}: `{name}` is a tuple with a model in it, as to_xdnn returns. Unpack it first: "

@@ -19,11 +19,12 @@ from captum_xg._types import Baselines, Inputs, Target
 from captum_xg.attr.refusal import refusal_message, uncertified_message
 from captum_xg.errors import DegreeError, HomogeneityError, HomogeneityWarning, OptionError
 from captum_xg.homogeneity.certificate import Certificate
-from captum_xg.homogeneity.modules import require_evaluation_mode
+from captum_xg.homogeneity.modules import require_evaluation_mode, require_usable_state
 from captum_xg.homogeneity.numeric import checked_rtol, verify_homogeneity
 from captum_xg.homogeneity.report import HomogeneityReport
 from captum_xg.homogeneity.standing import StandingProofs
 from captum_xg.homogeneity.state import nothing_left_behind
+from captum_xg.homogeneity.token_ids import ids_refused
 
 Validation = Literal["numeric", "certificate", "off"]
 OnViolation = Literal["raise", "warn"]
@@ -193,6 +194,7 @@ class XGradient(GradientAttribution):  # type: ignore[misc]  # Captum has no typ
             TargetError: A target that is missing, out of range, or of the wrong form.
             ForwardOutputError: An output that is not one finite real number per example.
             GradientError: An input without influence through autograd, or a gradient that is not finite.
+            ModelStateError: Parameters or buffers on the meta device, or not yet initialised.
             TrainingModeError: Dropout, batch norm or the like in training mode.
             NondeterministicForwardError: A random forward function.
             CrossExampleError: A forward function that mixes the examples of a batch.
@@ -208,6 +210,7 @@ class XGradient(GradientAttribution):  # type: ignore[misc]  # Captum has no typ
         require_zero_baselines(baselines, formatted, where)
         size = _checked_batch_size(internal_batch_size, len(formatted[0]), where)
         function = ScalarFunction(self.forward_func, additional_forward_args, target, where)
+        require_usable_state(self.forward_func, where, finite=False)
         checked = self.validate == "numeric"
         if checked:
             require_evaluation_mode(self.forward_func, where)
@@ -216,7 +219,8 @@ class XGradient(GradientAttribution):  # type: ignore[misc]  # Captum has no typ
         reports: list[HomogeneityReport] = []
         doubts: list[Certificate] = []
         restored = nothing_left_behind(self.forward_func, formatted[0].device) if checked else nullcontext()
-        with torch.inference_mode(False), restored:
+        refusing_ids = ids_refused(self.forward_func, inputs, additional_forward_args, where)
+        with refusing_ids, torch.inference_mode(False), restored:
             for inputs_part, function_part in _chunks(formatted, function, size):
                 degree = None if self.degree == "auto" else self.degree
                 if self.validate == "certificate":
@@ -239,6 +243,25 @@ class XGradient(GradientAttribution):  # type: ignore[misc]  # Captum has no typ
         self._warn_of_violation(reports, doubts)
         formatted_result = result if isinstance(inputs, tuple) else result[0]
         return (formatted_result, torch.cat(deltas)) if return_convergence_delta else formatted_result
+
+    def compute_convergence_delta(
+        self,
+        attributions: Tensor | tuple[Tensor, ...],
+        start_point: Baselines,
+        end_point: Tensor | tuple[Tensor, ...],
+        target: Target = None,
+        additional_forward_args: object = None,
+    ) -> Tensor:
+        """Return Σ attributions − (F(end) − F(start)) for every example, shape ``(N,)``, as Captum's method does.
+
+        Where a single example has several rows of output, F is their sum, as in :meth:`attribute`; Captum's own method
+        takes the sum of the attributions for that of every row.
+        """
+        where = "XGradient.compute_convergence_delta"
+        function = ScalarFunction(self.forward_func, additional_forward_args, target, where)
+        scalar = GradientAttribution(lambda *inputs: function.values(tuple(x.clone() for x in inputs)))
+        delta: Tensor = scalar.compute_convergence_delta(attributions, start_point, end_point)
+        return delta
 
     def attribute_future(self) -> None:
         """Not implemented, as for Captum's gradient methods.
@@ -342,14 +365,13 @@ class XGradient(GradientAttribution):  # type: ignore[misc]  # Captum has no typ
             warnings.warn(message, HomogeneityWarning, stacklevel=4)
 
     def _delta(self, attributions: tuple[Tensor, ...], inputs: tuple[Tensor, ...], function: ScalarFunction) -> Tensor:
-        delta: Tensor = self.compute_convergence_delta(
+        return self.compute_convergence_delta(
             tuple(a.detach() for a in attributions),
             tuple(torch.zeros_like(x) for x in inputs),
-            tuple(x.detach().clone() for x in inputs),
-            additional_forward_args=function.additional or None,
+            tuple(x.detach() for x in inputs),
             target=function.target,
+            additional_forward_args=function.additional or None,
         )
-        return delta
 
 
 def _chunks(

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn.modules._functions import BackwardHookFunction
 from torch.utils._pytree import tree_leaves
 
-from captum_xg._function import additional_arguments
+from captum_xg._function import checked_arguments
 from captum_xg._inputs import format_inputs
 from captum_xg._options import forward_function
 from captum_xg.errors import ForwardOutputError, OptionError
@@ -28,6 +28,7 @@ from captum_xg.homogeneity.modules import named_modules_of
 from captum_xg.homogeneity.registry import rule_vouches_for
 from captum_xg.homogeneity.sites import short_path
 from captum_xg.homogeneity.state import nothing_left_behind
+from captum_xg.homogeneity.token_ids import ids_refused
 from captum_xg.homogeneity.tracer import Located, Tracer, custom_function
 from captum_xg.homogeneity.untraceable import hooked_parts, untraceable_parts
 
@@ -100,7 +101,7 @@ def prove(
     """Return the verdict on F and what it rests on, without a digest; for arguments see :func:`certify`."""
     forward_function(forward_func, "forward_func", where)
     formatted = format_inputs(inputs, where)
-    additional = additional_arguments(additional_forward_args)
+    additional = checked_arguments(additional_forward_args, where)
     shapes = tuple(tuple(x.shape) for x in formatted)
     dtypes = tuple(str(x.dtype).removeprefix("torch.") for x in formatted)
     name = type(forward_func).__name__ if isinstance(forward_func, nn.Module) else "F"
@@ -113,6 +114,7 @@ def prove(
 
     tracer = Tracer(names, run.__code__)
     with (
+        ids_refused(forward_func, inputs, additional_forward_args, where),
         torch.inference_mode(False),
         torch.enable_grad(),
         nothing_left_behind(forward_func, formatted[0].device),

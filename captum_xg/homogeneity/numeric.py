@@ -24,10 +24,11 @@ from captum_xg.homogeneity.judgement import (
     judge_gradients,
     judge_scales,
 )
-from captum_xg.homogeneity.modules import require_evaluation_mode
+from captum_xg.homogeneity.modules import require_evaluation_mode, require_usable_state
 from captum_xg.homogeneity.precision import Precision
 from captum_xg.homogeneity.report import HomogeneityReport, ScaleCheck
 from captum_xg.homogeneity.state import nothing_left_behind
+from captum_xg.homogeneity.token_ids import ids_refused
 from captum_xg.homogeneity.trials import run_trials, to_vector
 
 
@@ -66,6 +67,7 @@ def check_homogeneity(
 
     Raises:
         InputError, TargetError, ForwardOutputError, GradientError: If F or its gradient is not to be had.
+        ModelStateError: Parameters or buffers on the meta device, or not yet initialised.
         TrainingModeError, NondeterministicForwardError, CrossExampleError: If F is not one function per example.
         DegreeError: If ``degree`` is not a number.
         OptionError: If a scale is not a finite positive number, or all of them are 1, or ``rtol`` is not a number ≥ 0.
@@ -86,8 +88,13 @@ def check_homogeneity(
         raise DegreeError(f"{where}: `degree` must be a number or None but is {degree!r}.")
     formatted = format_inputs(inputs, where)
     require_evaluation_mode(forward_func, where)
+    require_usable_state(forward_func, where, finite=False)
     wanted = None if scales is None else _checked_scales(scales, where)
-    with torch.inference_mode(False), nothing_left_behind(forward_func, formatted[0].device):
+    with (
+        ids_refused(forward_func, inputs, additional_forward_args, where),
+        torch.inference_mode(False),
+        nothing_left_behind(forward_func, formatted[0].device),
+    ):
         evaluation = function.evaluate(formatted)
         return verify_homogeneity(function, evaluation, degree=k, rtol=rtol, scales=wanted, thorough=True)
 
@@ -234,7 +241,12 @@ def _below_one(degree: float) -> str:
 def _checked_scales(scales: Any, where: str) -> tuple[float, ...]:
     listed = [single_number(alpha) for alpha in scales] if isinstance(scales, Iterable) else []
     wanted = tuple(alpha for alpha in listed if alpha is not None)
-    if not wanted or len(wanted) < len(listed) or not all(0 < alpha < math.inf for alpha in wanted) or all(alpha == 1 for alpha in wanted):
+    if (
+        not wanted
+        or len(wanted) < len(listed)
+        or not all(0 < alpha < math.inf for alpha in wanted)
+        or all(alpha == 1 for alpha in wanted)
+    ):
         raise OptionError(f"{where}: `scales` must be finite numbers above 0, and not only 1, but are {scales!r}.")
     return wanted
 
