@@ -53,8 +53,8 @@ def _advice_on_rows(rows: int, n: int) -> str:
     if n == 1 or rows <= 1:
         return ""
     return (
-        " Where each example has several rows, as the nodes of a graph are, they are told apart only if it is alone, and "
-        "then summed as in Integrated Gradients: explain one example at a time (XGradient: internal_batch_size=1)."
+        " Where each example has several rows, as the nodes of a graph are, they are told apart only if it is alone, "
+        "and then summed as in Integrated Gradients: explain one example at a time (XGradient: internal_batch_size=1)."
     )
 
 

@@ -1,4 +1,4 @@
-"""Inputs that the forward function uses as indices: ids of tokens, categories or nodes, which nothing is attributed to."""
+"""Inputs that the forward function uses as indices: ids of tokens, categories or nodes."""
 
 from __future__ import annotations
 
