@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from numbers import Integral, Real
 from typing import Any
 
@@ -32,8 +32,8 @@ def forward_function(value: Any, name: str, where: str) -> Any:
     return value
 
 
-def switch(value: Any, name: str, where: str) -> bool:
-    """Return an option that is on or off; 0 and 1, and NumPy's and tensors' single booleans are taken, too.
+def switch(value: Any, name: str, where: str, *, numbers: bool = True) -> bool:
+    """Return an option that is on or off; NumPy's and tensors' single booleans are taken, too, and 0 and 1 (``numbers``).
 
     Raises:
         OptionTypeError: If it is something else, such as a layer in the place where Captum's layer methods take one.
@@ -46,7 +46,7 @@ def switch(value: Any, name: str, where: str) -> bool:
             "and what the layer gives as inputs."
         )
     plain = _plain(value)
-    if not isinstance(plain, bool) and not (isinstance(plain, int) and plain in (0, 1)):
+    if not isinstance(plain, bool) and not (numbers and isinstance(plain, int) and plain in (0, 1)):
         raise OptionTypeError(f"{where}: `{name}` must be True or False but is {_shown(value)}.")
     return bool(plain)
 
@@ -89,6 +89,29 @@ def finite_number(value: Any, name: str, where: str) -> float:
     if not math.isfinite(number):
         raise OptionError(f"{where}: `{name}` must be a finite number but is {number}.")
     return number
+
+
+def number_that(value: Any, holds: Callable[[float], bool], kind: str, name: str, where: str) -> float:
+    """Return an option that must be a finite number with a property, named by ``kind``: "a finite number > 0".
+
+    Raises:
+        OptionTypeError: If it is no number.
+        OptionError: If it is another number.
+    """
+    number = single_number(value)
+    if number is None or not math.isfinite(number) or not holds(number):
+        error = OptionTypeError if number is None else OptionError
+        raise error(f"{where}: `{name}` must be {kind} but is {_shown(value)}.")
+    return number
+
+
+def single_numbers(values: Any) -> tuple[float, ...] | None:
+    """Return the real numbers in a list, an array or a tensor; None if there is anything else in it."""
+    if isinstance(values, (str, bytes)) or not isinstance(values, Iterable) or getattr(values, "shape", None) == ():
+        return None
+    numbers = [single_number(value) for value in values]
+    found = tuple(number for number in numbers if number is not None)
+    return found if len(found) == len(numbers) else None
 
 
 def single_number(value: Any) -> float | None:

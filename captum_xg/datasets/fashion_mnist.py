@@ -10,6 +10,9 @@ import torch
 from torch import Tensor
 from torchvision.datasets import FashionMNIST
 
+from captum_xg._options import switch
+from captum_xg.errors import OptionTypeError
+
 CLASSES = (
     "T-shirt",
     "Trouser",
@@ -39,9 +42,16 @@ def load_fashion_mnist(root: str | Path, *, train: bool) -> tuple[Tensor, Tensor
     Returns:
         Images of shape ``(N, 1, 28, 28)``, float32 in [0, 1], and labels of shape ``(N,)``, int64.
 
+    Raises:
+        OptionTypeError: If an argument is of the wrong type.
+
     Source: Xiao, Rasul and Vollgraf 2017, *Fashion-MNIST: a Novel Image Dataset for Benchmarking Machine Learning
     Algorithms*.
     """
+    where = "load_fashion_mnist"
+    if not isinstance(root, (str, Path)):
+        raise OptionTypeError(f"{where}: `root` must be a str or a Path but is {type(root).__name__}.")
+    train = switch(train, "train", where)
     root = Path(root)
     _unpack_distribution(root)
     dataset = FashionMNIST(str(root), train=train, download=True)

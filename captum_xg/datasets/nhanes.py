@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from captum_xg.errors import OptionError
+from captum_xg._options import number_that
+from captum_xg.errors import OptionError, OptionTypeError
 
 ONE_HOT_UP_TO = 12  # distinct values; columns with more are numbers or grades and stay one column
 
@@ -100,6 +101,8 @@ def load_mortality(path: str | Path | None = None) -> MortalityTable:
     """
     if path is None:
         return load_nhefs()
+    if not isinstance(path, (str, Path)):
+        raise OptionTypeError(f"load_mortality: `path` must be a str, a Path or None but is {type(path).__name__}.")
     path = Path(path)
     if (path / "NHANESI_subset_X.csv").is_file():
         return load_nhanes_subset(path)
@@ -155,6 +158,7 @@ def load_nhanes_subset(folder: str | Path, years: float = 10.0) -> MortalityTabl
         OptionError: If the files are not as described, or pandas is not installed.
     """
     folder = Path(folder)
+    years = number_that(years, lambda t: t > 0, "a finite number > 0", "years", "load_nhanes_subset")
     pandas = optional("pandas")
     frame = pandas.read_csv(folder / "NHANESI_subset_X.csv", index_col=0)
     times = pandas.read_csv(folder / "NHANESI_subset_y.csv", index_col=0)["y"].to_numpy(np.float64)

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from captum_xg._function import Evaluation, ScalarFunction
 from captum_xg._inputs import format_inputs
-from captum_xg._options import single_number
+from captum_xg._options import single_number, single_numbers
 from captum_xg._types import Target
 from captum_xg.errors import DegreeError, OptionError, OptionTypeError
 from captum_xg.homogeneity.diagnosis import explain_violation
@@ -239,14 +239,8 @@ def _below_one(degree: float) -> str:
 
 
 def _checked_scales(scales: Any, where: str) -> tuple[float, ...]:
-    listed = [single_number(alpha) for alpha in scales] if isinstance(scales, Iterable) else []
-    wanted = tuple(alpha for alpha in listed if alpha is not None)
-    if (
-        not wanted
-        or len(wanted) < len(listed)
-        or not all(0 < alpha < math.inf for alpha in wanted)
-        or all(alpha == 1 for alpha in wanted)
-    ):
+    wanted = single_numbers(scales)
+    if not wanted or not all(0 < alpha < math.inf for alpha in wanted) or all(alpha == 1 for alpha in wanted):
         raise OptionError(f"{where}: `scales` must be finite numbers above 0, and not only 1, but are {scales!r}.")
     return wanted
 

@@ -10,7 +10,8 @@ from types import MappingProxyType
 import torch
 from torch import nn
 
-from captum_xg.errors import CheckpointError, OptionError
+from captum_xg._options import forward_function, switch
+from captum_xg.errors import CheckpointError, OptionError, OptionTypeError
 from captum_xg.models.alexnet import alexnet, xalexnet
 from captum_xg.models.checkpoint_file import download, read_checkpoint
 from captum_xg.models.fitting import fit
@@ -132,10 +133,18 @@ def load_checkpoint(
     Raises:
         CheckpointError: If there is no such file, it cannot be downloaded or read, holds objects that are not weights,
             or does not fit the model. The model is then as it was.
+        OptionTypeError: If ``model`` is no module, or another argument of the wrong type.
         OptionError: If ``map_location`` is no device of this machine.
 
     Source: Hesse et al. 2021, Section 4.1 and Table 2 (the released weights).
     """
+    where = "load_checkpoint"
+    if not isinstance(model, nn.Module):
+        forward_function(model, "model", where)  # the class of a model, or the pair of to_xdnn
+        raise OptionTypeError(f"{where}: `model` must be a torch.nn.Module but is {type(model).__name__}.")
+    if not isinstance(path_or_url, (str, Path)):
+        raise OptionTypeError(f"{where}: `path_or_url` must be a str or a Path but is {type(path_or_url).__name__}.")
+    strict, progress = switch(strict, "strict", where), switch(progress, "progress", where)
     _check_device(map_location)
     released = RELEASED.get(path_or_url) if isinstance(path_or_url, str) else None
     address = released.url if released else str(path_or_url)
