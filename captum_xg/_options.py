@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Callable, Iterable
 from numbers import Integral, Real
+from pathlib import Path
 from typing import Any
 
 from torch import nn
@@ -33,7 +35,7 @@ def forward_function(value: Any, name: str, where: str) -> Any:
 
 
 def switch(value: Any, name: str, where: str, *, numbers: bool = True) -> bool:
-    """Return an option that is on or off; NumPy's and tensors' single booleans are taken, too, and 0 and 1 (``numbers``).
+    """Return an option that is on or off; NumPy's and tensors' booleans are taken, too, and with ``numbers`` 0 and 1.
 
     Raises:
         OptionTypeError: If it is something else, such as a layer in the place where Captum's layer methods take one.
@@ -136,6 +138,17 @@ def one_of(value: Any, choices: Iterable[Any], name: str, where: str) -> Any:
         kind = OptionError if alike else OptionTypeError
         raise kind(f"{where}: `{name}` must be {known} but is {_shown(value)}.")
     return value
+
+
+def file_path(value: Any, name: str, where: str) -> Path:
+    """Return an option that must be the path of a file or folder.
+
+    Raises:
+        OptionTypeError: If it is something else.
+    """
+    if not isinstance(value, (str, os.PathLike)):
+        raise OptionTypeError(f"{where}: `{name}` must be a str or a Path but is {_shown(value)}.")
+    return Path(value)
 
 
 def _plain(value: Any) -> Any:

@@ -208,7 +208,8 @@ class XGradient(GradientAttribution):  # type: ignore[misc]  # Captum has no typ
         create_graph = switch(create_graph, "create_graph", where)
         formatted = format_inputs(inputs, where)
         require_zero_baselines(baselines, formatted, where)
-        size = _checked_batch_size(internal_batch_size, len(formatted[0]), where)
+        n = len(formatted[0])
+        size = n if internal_batch_size is None else positive_integer(internal_batch_size, "internal_batch_size", where)
         function = ScalarFunction(self.forward_func, additional_forward_args, target, where)
         require_usable_state(self.forward_func, where, finite=False)
         checked = self.validate == "numeric"
@@ -396,9 +397,3 @@ def _checked_degree(degree: Any) -> float | Literal["auto"]:
             "bound towards the zero baseline."
         )
     return k
-
-
-def _checked_batch_size(size: Any, n: int, where: str) -> int:
-    if size is None:
-        return n
-    return positive_integer(size, "internal_batch_size", where)

@@ -10,8 +10,7 @@ import torch
 from torch import Tensor
 from torchvision.datasets import FashionMNIST
 
-from captum_xg._options import switch
-from captum_xg.errors import OptionTypeError
+from captum_xg._options import file_path, switch
 
 CLASSES = (
     "T-shirt",
@@ -49,10 +48,7 @@ def load_fashion_mnist(root: str | Path, *, train: bool) -> tuple[Tensor, Tensor
     Algorithms*.
     """
     where = "load_fashion_mnist"
-    if not isinstance(root, (str, Path)):
-        raise OptionTypeError(f"{where}: `root` must be a str or a Path but is {type(root).__name__}.")
-    train = switch(train, "train", where)
-    root = Path(root)
+    root, train = file_path(root, "root", where), switch(train, "train", where)
     _unpack_distribution(root)
     dataset = FashionMNIST(str(root), train=train, download=True)
     images = dataset.data.unsqueeze(1).to(torch.float32) / 255

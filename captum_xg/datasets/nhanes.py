@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from captum_xg._options import number_that
-from captum_xg.errors import OptionError, OptionTypeError
+from captum_xg._options import file_path, number_that
+from captum_xg.errors import OptionError
 
 ONE_HOT_UP_TO = 12  # distinct values; columns with more are numbers or grades and stay one column
 
@@ -101,9 +101,7 @@ def load_mortality(path: str | Path | None = None) -> MortalityTable:
     """
     if path is None:
         return load_nhefs()
-    if not isinstance(path, (str, Path)):
-        raise OptionTypeError(f"load_mortality: `path` must be a str, a Path or None but is {type(path).__name__}.")
-    path = Path(path)
+    path = file_path(path, "path", "load_mortality")
     if (path / "NHANESI_subset_X.csv").is_file():
         return load_nhanes_subset(path)
     if (path / "X_sparsity.csv").is_file() or path.is_file():
@@ -157,7 +155,7 @@ def load_nhanes_subset(folder: str | Path, years: float = 10.0) -> MortalityTabl
     Raises:
         OptionError: If the files are not as described, or pandas is not installed.
     """
-    folder = Path(folder)
+    folder = file_path(folder, "folder", "load_nhanes_subset")
     years = number_that(years, lambda t: t > 0, "a finite number > 0", "years", "load_nhanes_subset")
     pandas = optional("pandas")
     frame = pandas.read_csv(folder / "NHANESI_subset_X.csv", index_col=0)

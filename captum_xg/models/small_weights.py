@@ -8,6 +8,7 @@ from typing import Any
 
 from torch import nn
 
+from captum_xg._options import file_path
 from captum_xg.models.weights import load_checkpoint
 
 ASSETS = Path(__file__).resolve().parent.parent / "assets"
@@ -38,5 +39,6 @@ def small_record(folder: str | Path = ASSETS) -> dict[str, Any]:
     Args:
         folder: Where ``small_models.json`` lies.
     """
-    record: dict[str, Any] = json.loads((Path(folder) / RECORD_FILE).read_text())
+    file = file_path(folder, "folder", "small_record") / RECORD_FILE
+    record: dict[str, Any] = json.loads(file.read_text())
     return record

@@ -10,7 +10,7 @@ from types import MappingProxyType
 import torch
 from torch import nn
 
-from captum_xg._options import forward_function, switch
+from captum_xg._options import file_path, forward_function, switch
 from captum_xg.errors import CheckpointError, OptionError, OptionTypeError
 from captum_xg.models.alexnet import alexnet, xalexnet
 from captum_xg.models.checkpoint_file import download, read_checkpoint
@@ -142,8 +142,7 @@ def load_checkpoint(
     if not isinstance(model, nn.Module):
         forward_function(model, "model", where)  # the class of a model, or the pair of to_xdnn
         raise OptionTypeError(f"{where}: `model` must be a torch.nn.Module but is {type(model).__name__}.")
-    if not isinstance(path_or_url, (str, Path)):
-        raise OptionTypeError(f"{where}: `path_or_url` must be a str or a Path but is {type(path_or_url).__name__}.")
+    file_path(path_or_url, "path_or_url", where)
     strict, progress = switch(strict, "strict", where), switch(progress, "progress", where)
     _check_device(map_location)
     released = RELEASED.get(path_or_url) if isinstance(path_or_url, str) else None
