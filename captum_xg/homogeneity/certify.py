@@ -236,6 +236,10 @@ def chosen_outputs(result: Any, output: Output, where: str) -> list[Tensor]:
         raise ForwardOutputError(
             f"{where}: the forward function returns {type(result).__name__}, with no tensor in it to prove anything of."
         )
+    if any(y.is_meta for y in tensors):
+        raise ForwardOutputError(
+            f"{where}: the forward function returns a tensor on the meta device, which holds no numbers."
+        )
     return floating or tensors
 
 

@@ -241,7 +241,8 @@ def _below_one(degree: float) -> str:
 def _checked_scales(scales: Any, where: str) -> tuple[float, ...]:
     wanted = single_numbers(scales)
     if not wanted or not all(0 < alpha < math.inf for alpha in wanted) or all(alpha == 1 for alpha in wanted):
-        raise OptionError(f"{where}: `scales` must be finite numbers above 0, and not only 1, but are {scales!r}.")
+        kind = OptionTypeError if wanted is None else OptionError
+        raise kind(f"{where}: `scales` must be finite numbers above 0, and not only 1, but are {scales!r}.")
     return wanted
 
 

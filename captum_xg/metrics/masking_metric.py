@@ -252,10 +252,11 @@ class AccuracyMaskingMetric(MaskingMetric):
 def _checked_fractions(fractions: Sequence[float] | Tensor | None, where: str) -> tuple[float, ...]:
     if fractions is None:
         return tuple(float(f) for f in np.geomspace(0.01, 1.0, 16))
-    points = single_numbers(fractions) or ()
-    increasing = all(a < b for a, b in pairwise(points))
-    if len(points) < 2 or not increasing or not 0 <= points[0] <= points[-1] <= 1:
-        raise OptionError(
+    points = single_numbers(fractions)
+    increasing = points is not None and len(points) > 1 and all(a < b for a, b in pairwise(points))
+    if points is None or not increasing or not 0 <= points[0] <= points[-1] <= 1:
+        kind = OptionTypeError if points is None else OptionError
+        raise kind(
             f"{where}: `fractions` must be at least two increasing numbers in [0, 1] but is {fractions!r}. They are "
             "the points of a curve, whose area is measured."
         )

@@ -45,7 +45,7 @@ class UnpaddedDistributedSampler(Sampler[int]):
         if not isinstance(dataset, Sized) or isinstance(dataset, type):
             raise OptionTypeError(f"{where}: `dataset` must have a length but is {type(dataset).__name__}.")
         self.dataset = dataset
-        wrong = f"{where}: `rank` must be an integer in [0, num_replicas) but they are {own!r} and {replicas!r}."
+        wrong = f"{where}: `rank` must be an integer in [0, `num_replicas`) but they are {own!r} and {replicas!r}."
         try:
             self.num_replicas, self.rank = integer(replicas, "num_replicas", where), integer(own, "rank", where)
         except OptionTypeError as error:

@@ -12,7 +12,7 @@ from captum_xg._function import ScalarFunction
 from captum_xg._inputs import format_inputs
 from captum_xg._options import integer, positive_integer, single_numbers
 from captum_xg._types import Target
-from captum_xg.errors import InputError, OptionError
+from captum_xg.errors import InputError, OptionError, OptionTypeError
 from captum_xg.metrics.draws import checked_seed, example_seed
 from captum_xg.metrics.formatting import checked_baselines, format_attributions, format_baselines, require_same_shapes
 from captum_xg.metrics.model_metric import ModelMetric, repeated
@@ -265,5 +265,6 @@ def _floating(a: Tensor) -> torch.dtype:
 def _checked_fractions(fractions: Any, where: str) -> tuple[float, ...]:
     points = single_numbers(fractions)
     if not points or not all(0 < f <= 1 for f in points):
-        raise OptionError(f"{where}: `fractions` must be numbers in (0, 1] but is {fractions!r}.")
+        kind = OptionTypeError if points is None else OptionError
+        raise kind(f"{where}: `fractions` must be numbers in (0, 1] but is {fractions!r}.")
     return points
