@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -107,6 +107,14 @@ class ScalarFunction:
             target = target[start:stop]
         additional = tuple(map(rows, self.additional))
         return ScalarFunction(self.forward_func, additional, target, self.where, first=self.first + start)
+
+    def parts(self, inputs: tuple[Tensor, ...], size: int) -> Iterator[tuple[tuple[Tensor, ...], ScalarFunction]]:
+        """Yield the inputs in parts of at most ``size`` examples, each with this function for them."""
+        n = len(inputs[0])
+        for start in range(0, n, size):
+            stop = min(start + size, n)
+            own = inputs if size >= n else tuple(x[start:stop] for x in inputs)
+            yield own, self.examples(start, stop, n)
 
     def evaluate(self, inputs: tuple[Tensor, ...], *, create_graph: bool = False) -> Evaluation:
         """Return F(x) and ∇F(x) and leave inputs, parameters and gradient modes as they are.

@@ -11,6 +11,12 @@ from captum_xg._captum import select_targets
 from captum_xg._types import Target
 from captum_xg.errors import ForwardOutputError, TargetError
 
+PARTS_ADVICE = (
+    " Where dimension 0 of the inputs counts the parts of one example, such as the nodes of a graph, put one in front "
+    "for the example: pass lambda x: model(x[0]) as forward_func and x.unsqueeze(0) as inputs."
+)
+"""What to do where the examples are none: they see each other, or do not have a row of output each."""
+
 
 def check_output(output: Any, n: int, where: str, *, several_rows: bool = False) -> Tensor:
     """Return the output if it is a real floating-point tensor with one row per example.
@@ -50,8 +56,10 @@ def check_output(output: Any, n: int, where: str, *, several_rows: bool = False)
 
 
 def _advice_on_rows(rows: int, n: int) -> str:
-    if n == 1 or rows <= 1:
+    if n == 1:
         return ""
+    if rows < n:
+        return PARTS_ADVICE
     return (
         " Where each example has several rows, as the nodes of a graph are, they are told apart only if it is alone, "
         "and then summed as in Integrated Gradients: explain one example at a time (XGradient: internal_batch_size=1)."

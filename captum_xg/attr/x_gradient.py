@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typing
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import nullcontext
 from typing import Any, Literal, get_args
 
@@ -172,9 +172,11 @@ class XGradient(GradientAttribution):  # type: ignore[misc]  # Captum has no typ
         """Return x·∇F(x)/k for every input, in the order of arguments of Captum's ``IntegratedGradients.attribute``.
 
         Args:
-            inputs: Tensor, or tuple of tensors, of shape ``(N, …)``. Integers are made floating-point.
+            inputs: Tensor, or tuple of tensors, of shape ``(N, …)``. Integers are made floating-point. Where a single
+                example has several rows of output, as the nodes of a graph are, F is the sum over the rows.
             baselines: None, 0, or zeros in any form that Captum takes.
-            target: Which output is explained: int, tuple, integer tensor, or list of ints or tuples, as in Captum.
+            target: Which output is explained: int, tuple, integer tensor, or list of ints or tuples, as in Captum: one
+                for all, or one for each example (for each row of a single example that has several).
             additional_forward_args: What follows the inputs in a call of the forward function; not attributed to.
             n_steps: Accepted for compatibility; there is nothing to approximate. A positive integer.
             method: Accepted for compatibility: a rule of integration that Captum knows.
@@ -189,7 +191,8 @@ class XGradient(GradientAttribution):  # type: ignore[misc]  # Captum has no typ
             the deltas.
 
         Raises:
-            InputError: Unsuitable inputs: not tensors, empty, unequal batches, complex, boolean, NaN or infinite.
+            OptionTypeError, OptionError: If another argument is of the wrong type or has no such value.
+            InputError: Unsuitable inputs: not tensors, empty, unequal batches, complex, boolean, NaN or infinite, ids.
             BaselineError: A baseline that is not zero.
             TargetError: A target that is missing, out of range, or of the wrong form.
             ForwardOutputError: An output that is not one finite real number per example.
@@ -222,7 +225,7 @@ class XGradient(GradientAttribution):  # type: ignore[misc]  # Captum has no typ
         restored = nothing_left_behind(self.forward_func, formatted[0].device) if checked else nullcontext()
         refusing_ids = ids_refused(self.forward_func, inputs, additional_forward_args, where)
         with refusing_ids, torch.inference_mode(False), restored:
-            for inputs_part, function_part in _chunks(formatted, function, size):
+            for inputs_part, function_part in function.parts(formatted, size):
                 degree = None if self.degree == "auto" else self.degree
                 if self.validate == "certificate":
                     certificate = self._certified(function_part, inputs_part)
@@ -373,18 +376,6 @@ class XGradient(GradientAttribution):  # type: ignore[misc]  # Captum has no typ
             target=function.target,
             additional_forward_args=function.additional or None,
         )
-
-
-def _chunks(
-    inputs: tuple[Tensor, ...], function: ScalarFunction, size: int
-) -> Iterator[tuple[tuple[Tensor, ...], ScalarFunction]]:
-    n = len(inputs[0])
-    if size >= n:
-        yield inputs, function
-        return
-    for start in range(0, n, size):
-        stop = min(start + size, n)
-        yield tuple(x[start:stop] for x in inputs), function.examples(start, stop, n)
 
 
 def _checked_degree(degree: Any) -> float | Literal["auto"]:

@@ -60,7 +60,8 @@ def bias_ledger(
         not refused: what inputs and constants do not explain is its ``remainder``.
 
     Raises:
-        InputError: Unsuitable inputs: not tensors, empty, unequal batches, complex, boolean, NaN or infinite.
+        OptionTypeError: If ``model`` is no model or function, such as the class of one.
+        InputError: Unsuitable inputs: not tensors, empty, unequal batches, complex, boolean, NaN or infinite, ids.
         TargetError: A target that is missing, out of range, or of the wrong form.
         ForwardOutputError: An output that is not one finite real number per example.
         GradientError: An input without influence through autograd, or a gradient that is not finite.

@@ -62,7 +62,8 @@ def certify(
         A :class:`~captum_xg.homogeneity.certificate.Certificate`; ``str()`` of it says what to do.
 
     Raises:
-        InputError: Inputs that nothing can be attributed to.
+        InputError: Inputs that nothing can be attributed to, such as ids that an embedding looks up.
+        OptionTypeError: If ``forward_func`` is no model or function, such as the class of one.
         ForwardOutputError: An output without a tensor in it.
         OptionError: If ``output`` is not in the output.
 

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from violations import nothing_changes, seeded
 
 from captum_xg import XGradient, bias_ledger, certify, check_homogeneity
-from captum_xg.errors import ForwardOutputError, HomogeneityError, TargetError
+from captum_xg.errors import CrossExampleError, ForwardOutputError, HomogeneityError, TargetError
 from captum_xg.metrics import CompletenessGap
 
 NODES, FEATURES, CLASSES = 5, 3, 2
@@ -212,6 +212,19 @@ def test_the_ledger_sums_the_rows_too(target: Any) -> None:
     assert [row.name for row in ledger.rows] == ["first.bias", "second.bias"]
     contributions = sum(row.contributions for row in ledger.rows)
     torch.testing.assert_close(ledger.input_part + contributions, ledger.values)
+
+
+def test_a_graph_whose_nodes_are_the_first_dimension_is_explained_as_the_refusal_says() -> None:
+    graph, x = Graph(), nodes()[0]
+    unbatched = lambda x: graph(x[None])
+    with pytest.raises(CrossExampleError, match=r"lambda x: model\(x\[0\]\)"):
+        XGradient(unbatched).attribute(x, target=1)
+    with pytest.raises(ForwardOutputError, match=r"lambda x: model\(x\[0\]\)"):
+        XGradient(lambda x: unbatched(x).sum(0, keepdim=True)).attribute(x, target=1)
+    with pytest.warns(UserWarning, match="Internal batch size"):
+        expected = IntegratedGradients(unbatched).attribute(x, target=1, internal_batch_size=1)
+    ours = XGradient(lambda x: unbatched(x[0])).attribute(x.unsqueeze(0), target=1)[0]
+    torch.testing.assert_close(ours, expected, rtol=1e-6, atol=1e-8)
 
 
 def test_a_certificate_speaks_of_every_row() -> None:
