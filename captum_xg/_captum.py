@@ -3,9 +3,11 @@
 from captum._utils.common import _select_targets as select_targets
 from captum._utils.gradient import compute_gradients
 from captum.attr import GradientAttribution
+from captum.attr._utils.approximation_methods import SUPPORTED_METHODS
 from captum.log import log_usage
 
 __all__ = [
+    "SUPPORTED_METHODS",
     "GradientAttribution",
     "compute_gradients",
     "log_usage",

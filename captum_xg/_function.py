@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from captum_xg._inputs import all_finite, first_not_finite
+from captum_xg._inputs import advice_on_ids, all_finite, first_not_finite
+from captum_xg._options import forward_function
 from captum_xg._target import check_output, check_target, check_target_length, select
 from captum_xg._types import Target
 from captum_xg.errors import ForwardOutputError, GradientError, InputError, TargetError
@@ -33,6 +34,10 @@ class Evaluation:
 class ScalarFunction:
     """A forward function with its additional arguments and its target: x ↦ F(x), one number per example.
 
+    Where a single example has several rows of output, as the nodes of a graph are, F is the sum of what the target
+    chooses in each of them: that is what Captum's Integrated Gradients differentiates. The target is then one for all
+    rows, or one for each.
+
     Args:
         forward_func: A module or any callable.
         additional_forward_args: What follows the inputs in a call. Tensors with one row per example are sliced along
@@ -51,10 +56,8 @@ class ScalarFunction:
         *,
         first: int = 0,
     ) -> None:
-        if not callable(forward_func):
-            raise TypeError(f"{where}: forward_func must be callable but is {type(forward_func).__name__}.")
-        self.forward_func = forward_func
-        self.additional = additional_arguments(additional_forward_args)
+        self.forward_func = forward_function(forward_func, "forward_func", where)
+        self.additional = checked_arguments(additional_forward_args, where)
         self.target: Target = recordable(target)
         self.where = where
         self.first = first
@@ -62,12 +65,18 @@ class ScalarFunction:
 
     def __call__(self, inputs: tuple[Tensor, ...]) -> Tensor:
         """Return F(x), shape ``(N,)``."""
-        output = check_output(self.forward_func(*inputs, *self.additional), inputs[0].shape[0], self.where)
+        n = inputs[0].shape[0]
+        output = check_output(self.forward_func(*inputs, *self.additional), n, self.where, several_rows=True)
+        target, rows = self.target, output.shape[0]
+        if rows != n and isinstance(target, list) and len(target) == n:
+            target = target * rows
         if output.shape != self._checked:
             # Looking at a target on an accelerator waits for it; once per shape is enough.
-            check_target(output, self.target, self.where, self.first)
+            unit = "example" if rows == n else "row of the output"
+            check_target(output, target, self.where, self.first, unit)
             self._checked = output.shape
-        return select(output, self.target)
+        values = select(output, target)
+        return values if rows == n else values.sum(0, keepdim=True)
 
     def values(self, inputs: tuple[Tensor, ...]) -> Tensor:
         """Return F(x), shape ``(N,)``, without gradients; the inputs may be overwritten."""
@@ -82,6 +91,8 @@ class ScalarFunction:
 
     def examples(self, start: int, stop: int, n: int) -> ScalarFunction:
         """Return this function for the examples ``start`` to ``stop`` of a batch of ``n``."""
+        if (start, stop) == (0, n):
+            return self  # also where a single example has a target for each of its rows
 
         def rows(value: Any) -> Any:
             per_example = isinstance(value, Tensor) and value.dim() > 0 and value.shape[0] == n
@@ -96,6 +107,14 @@ class ScalarFunction:
             target = target[start:stop]
         additional = tuple(map(rows, self.additional))
         return ScalarFunction(self.forward_func, additional, target, self.where, first=self.first + start)
+
+    def parts(self, inputs: tuple[Tensor, ...], size: int) -> Iterator[tuple[tuple[Tensor, ...], ScalarFunction]]:
+        """Yield the inputs in parts of at most ``size`` examples, each with this function for them."""
+        n = len(inputs[0])
+        for start in range(0, n, size):
+            stop = min(start + size, n)
+            own = inputs if size >= n else tuple(x[start:stop] for x in inputs)
+            yield own, self.examples(start, stop, n)
 
     def evaluate(self, inputs: tuple[Tensor, ...], *, create_graph: bool = False) -> Evaluation:
         """Return F(x) and ∇F(x) and leave inputs, parameters and gradient modes as they are.
@@ -118,6 +137,7 @@ class ScalarFunction:
                 raise GradientError(
                     f"{self.where}: the output does not depend on the inputs through autograd, so it has no gradient. "
                     "Look for no_grad, detach, .item(), .data, numpy or integer casts in the forward function."
+                    f"{_advice_on_ids(inputs)}"
                 )
             gradients = torch.autograd.grad(
                 values, handles, torch.ones_like(values), create_graph=create_graph, allow_unused=True
@@ -130,7 +150,7 @@ class ScalarFunction:
                 f"{self.where}: F(x) is {values[bad].item()} in example {self.first + bad}. The inputs are finite, so "
                 "forward_func overflows or divides by zero; nothing can be explained about that value."
             )
-        return Evaluation(handles, values, tuple(self._finite(g, i) for i, g in enumerate(gradients)))
+        return Evaluation(handles, values, tuple(map(self._finite, gradients, inputs, range(len(inputs)))))
 
     def _run_recorded(self, handles: tuple[Tensor, ...], inputs: tuple[Tensor, ...]) -> Tensor:
         """Return F(x) with its graph, and let no write of the forward function into its input go unseen."""
@@ -154,11 +174,12 @@ class ScalarFunction:
                 )
         return values
 
-    def _finite(self, gradient: Tensor | None, index: int) -> Tensor:
+    def _finite(self, gradient: Tensor | None, x: Tensor, index: int) -> Tensor:
         if gradient is None:
             raise GradientError(
                 f"{self.where}: the output does not depend on inputs[{index}] through autograd: it is unused or "
                 "detached. Leave it out of `inputs`, or pass it as an additional forward argument."
+                f"{_advice_on_ids((x,))}"
             )
         if not all_finite(gradient):
             bad = self.first + first_not_finite(gradient)
@@ -169,12 +190,35 @@ class ScalarFunction:
         return gradient
 
 
+def checked_arguments(additional_forward_args: object, where: str) -> tuple[Any, ...]:
+    """Return what follows the inputs in a call.
+
+    Raises:
+        InputError: If a tensor among it holds no numbers.
+    """
+    additional = additional_arguments(additional_forward_args)
+    for i, value in enumerate(additional):
+        if isinstance(value, Tensor) and value.is_meta:
+            raise InputError(
+                f"{where}: `additional_forward_args[{i}]` is on the meta device and holds no numbers. Pass a tensor "
+                "with data."
+            )
+    return additional
+
+
 def additional_arguments(additional_forward_args: object) -> tuple[Any, ...]:
     """Return what follows the inputs in a call: nothing for None, one argument if it is no tuple."""
     if additional_forward_args is None:
         return ()
     several = additional_forward_args if isinstance(additional_forward_args, tuple) else (additional_forward_args,)
     return tuple(map(recordable, several))
+
+
+def _advice_on_ids(inputs: tuple[Tensor, ...]) -> str:
+    """Return what to do if these are ids, which the forward function casts to integers itself."""
+    if not all(bool((x.detach() == x.detach().floor()).all()) for x in inputs):
+        return ""
+    return f" Or are these whole numbers ids that an embedding looks up? {advice_on_ids('embedding')}"
 
 
 def _handle(x: Tensor, connected: bool) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from numbers import Integral
 from typing import Any
 
 import torch
@@ -65,6 +66,24 @@ def _format_input(x: Any, name: str, where: str, finite: bool) -> Tensor:
     return x.to(torch.get_default_dtype())
 
 
+def advice_on_ids(layer: str | None) -> str:
+    """Return what to do where ids of tokens, categories or nodes are inputs.
+
+    Args:
+        layer: Path of the embedding; None where it is no layer.
+    """
+    behind = "pass the part of the model behind the lookup as forward_func, and what was looked up as `inputs`."
+    ways = (
+        f"captum.attr.configure_interpretable_embedding_layer(model, {layer!r}) puts it in the place of the ids, and "
+        "its indices_to_embeddings(ids) gives the inputs; captum.attr.LayerIntegratedGradients attributes to the "
+        "layer; or "
+    )
+    return (
+        "Ids cannot be attributed to: F is not defined between them and has no gradient by them. Explain what is "
+        f"looked up: {'' if layer is None else ways}{behind}"
+    )
+
+
 def all_finite(x: Tensor) -> bool:
     """Return whether no entry is NaN or infinite, in one pass over x and without a mask of its size."""
     # A finite sum proves it. One that is not may also come from large entries adding up: hence the second look.
@@ -89,22 +108,46 @@ def require_zero_baselines(baselines: Any, inputs: tuple[Tensor, ...], where: st
     if len(formatted) != len(inputs):
         raise BaselineError(
             f"{where}: {len(formatted)} baselines for {len(inputs)} inputs. Pass one for each input, or None for zeros."
+            f"{_target_in_its_place(baselines)}"
         )
     for i, (baseline, x) in enumerate(zip(formatted, inputs, strict=True)):
         name = f"baselines[{i}]" if isinstance(baselines, tuple) else "baselines"
         if not isinstance(baseline, (int, float, Tensor)):
             raise BaselineError(
                 f"{where}: `{name}` must be a number or a tensor but is {type(baseline).__name__}. Pass None for zeros."
+                f"{_target_in_its_place(baselines)}"
             )
         if isinstance(baseline, Tensor) and baseline.dim() > 0 and baseline.shape not in (x.shape, (1, *x.shape[1:])):
             raise BaselineError(
                 f"{where}: `{name}` has shape {tuple(baseline.shape)} but its input has {tuple(x.shape)}; it must have "
                 "the input's shape, or 1 in place of the number of examples. Pass None for zeros."
+                f"{_target_in_its_place(baselines)}"
             )
+        if isinstance(baseline, Tensor) and baseline.is_meta:
+            raise BaselineError(f"{where}: `{name}` is on the meta device and holds no numbers. Pass None for zeros.")
         if bool((baseline != 0).any()) if isinstance(baseline, Tensor) else baseline != 0:
             raise BaselineError(
                 f"{where}: `{name}` is not zero. x·∇F equals Integrated Gradients only against the zero baseline, "
                 "because the path from it to x is the ray along which F is homogeneous. For another baseline use "
                 "captum.attr.IntegratedGradients; or shift the data so that the reference lies at zero and train a "
                 "bias-free network on that."
+                f"{_target_in_its_place(baselines)}"
             )
+
+
+def _target_in_its_place(baselines: Any) -> str:
+    """Return what to say of a baseline that could be a target, which other methods take in the second place."""
+    entries = baselines if isinstance(baselines, (tuple, list)) else (baselines,)
+    indices = [
+        not value.dtype.is_floating_point and value.dim() <= 1
+        if isinstance(value, Tensor)
+        else isinstance(value, (Integral, tuple)) and not isinstance(value, bool)
+        for value in entries
+    ]
+    if not entries or not all(indices):
+        return ""
+    shown = baselines if len(repr(baselines)) <= 20 and not isinstance(baselines, Tensor) else "labels"
+    return (
+        " If the class to explain was meant: the second place is that of the baselines, as for IntegratedGradients "
+        f"(for InputXGradient and Saliency it is that of the target). Pass target={shown}."
+    )

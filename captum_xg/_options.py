@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+import os
+from collections.abc import Callable, Iterable
 from numbers import Integral, Real
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -20,8 +22,9 @@ def forward_function(value: Any, name: str, where: str) -> Any:
         OptionTypeError: If it is not callable, a class in place of an instance, or the pair that ``to_xdnn`` returns.
     """
     if isinstance(value, type):
-        kind = value.__name__
-        raise OptionTypeError(f"{where}: `{name}` is the class {kind}. Pass an instance: {kind}(…).")
+        raise OptionTypeError(
+            f"{where}: `{name}` is the class {value.__name__}. Pass an instance: {value.__name__}(…)."
+        )
     if isinstance(value, tuple) and any(isinstance(part, nn.Module) for part in value):
         raise OptionTypeError(
             f"{where}: `{name}` is a tuple with a model in it, as to_xdnn returns. Unpack it first: "
@@ -32,8 +35,8 @@ def forward_function(value: Any, name: str, where: str) -> Any:
     return value
 
 
-def switch(value: Any, name: str, where: str) -> bool:
-    """Return an option that is on or off, NumPy's booleans and 0 and 1 among them.
+def switch(value: Any, name: str, where: str, *, numbers: bool = True) -> bool:
+    """Return an option that is on or off; NumPy's and tensors' booleans are taken, too, and with ``numbers`` 0 and 1.
 
     Raises:
         OptionTypeError: If it is something else, such as a layer in the place where Captum's layer methods take one.
@@ -45,8 +48,8 @@ def switch(value: Any, name: str, where: str) -> bool:
             "captum.attr.LayerIntegratedGradients, or pass the part of the model behind the layer as forward function "
             "and what the layer gives as inputs."
         )
-    plain = value.item() if type(value).__module__ == "numpy" and getattr(value, "shape", None) == () else value
-    if not isinstance(plain, bool) and not (isinstance(plain, int) and plain in (0, 1)):
+    plain = _plain(value)
+    if not isinstance(plain, bool) and not (numbers and isinstance(plain, int) and plain in (0, 1)):
         raise OptionTypeError(f"{where}: `{name}` must be True or False but is {_shown(value)}.")
     return bool(plain)
 
@@ -61,18 +64,19 @@ def positive_integer(value: Any, name: str, where: str) -> int:
 
 
 def integer(value: Any, name: str, where: str, *, least: int | None = None) -> int:
-    """Return an option that must be an integer, and not below ``least``.
+    """Return an option that must be an integer, and not below ``least``; NumPy's and tensors' are taken, too.
 
     Raises:
         OptionTypeError: If it is no integer.
         OptionError: If it is too small.
     """
     kind = {None: "an integer", 0: "an integer ≥ 0", 1: "a positive integer"}.get(least, f"an integer ≥ {least}")
-    if isinstance(value, bool) or not isinstance(value, Integral):
+    plain = _plain(value)
+    if isinstance(plain, bool) or not isinstance(plain, Integral):
         raise OptionTypeError(f"{where}: `{name}` must be {kind} but is {_shown(value)}.")
-    if least is not None and value < least:
+    if least is not None and plain < least:
         raise OptionError(f"{where}: `{name}` must be {kind} but is {_shown(value)}.")
-    return int(value)
+    return int(plain)
 
 
 def finite_number(value: Any, name: str, where: str) -> float:
@@ -90,24 +94,68 @@ def finite_number(value: Any, name: str, where: str) -> float:
     return number
 
 
+def number_that(value: Any, holds: Callable[[float], bool], kind: str, name: str, where: str) -> float:
+    """Return an option that must be a finite number with a property, named by ``kind``: "a finite number > 0".
+
+    Raises:
+        OptionTypeError: If it is no number.
+        OptionError: If it is another number.
+    """
+    number = single_number(value)
+    if number is None or not math.isfinite(number) or not holds(number):
+        error = OptionTypeError if number is None else OptionError
+        raise error(f"{where}: `{name}` must be {kind} but is {_shown(value)}.")
+    return number
+
+
+def single_numbers(values: Any) -> tuple[float, ...] | None:
+    """Return the real numbers in a list, an array or a tensor; None if there is anything else in it."""
+    if isinstance(values, (str, bytes)) or not isinstance(values, Iterable) or getattr(values, "shape", None) == ():
+        return None
+    numbers = [single_number(value) for value in values]
+    found = tuple(number for number in numbers if number is not None)
+    return found if len(found) == len(numbers) else None
+
+
 def single_number(value: Any) -> float | None:
     """Return the real number that a value is, in Python, NumPy or a tensor without dimensions; None if it is none."""
-    if getattr(value, "shape", None) == () and hasattr(value, "item"):
-        value = value.item()
-    return float(value) if isinstance(value, Real) and not isinstance(value, bool) else None
+    plain = _plain(value)
+    return float(plain) if isinstance(plain, Real) and not isinstance(plain, bool) else None
 
 
 def one_of(value: Any, choices: Iterable[Any], name: str, where: str) -> Any:
     """Return an option that must be one of some values.
 
     Raises:
-        OptionError: If it is not; the message lists them.
+        OptionTypeError: If it is of another type than all of them; the message lists them.
+        OptionError: If it is none of them.
     """
     listed = list(choices)
-    if not any(type(value) is type(choice) and value == choice for choice in listed):
+    # A subclass of str (NumPy's, an enumeration's) is a str; True is no 1.
+    alike = [c for c in listed if isinstance(value, type(c)) and isinstance(value, bool) == isinstance(c, bool)]
+    if not any(value == choice for choice in alike):
         shown = list(map(repr, listed))
         known = f"{', '.join(shown[:-1])} or {shown[-1]}" if len(shown) > 1 else shown[0]
-        raise OptionError(f"{where}: `{name}` must be {known} but is {_shown(value)}.")
+        kind = OptionError if alike else OptionTypeError
+        raise kind(f"{where}: `{name}` must be {known} but is {_shown(value)}.")
+    return value
+
+
+def file_path(value: Any, name: str, where: str) -> Path:
+    """Return an option that must be the path of a file or folder.
+
+    Raises:
+        OptionTypeError: If it is something else.
+    """
+    if not isinstance(value, (str, os.PathLike)):
+        raise OptionTypeError(f"{where}: `{name}` must be a str or a Path but is {_shown(value)}.")
+    return Path(value)
+
+
+def _plain(value: Any) -> Any:
+    """Return the Python number that an array or a tensor without dimensions holds, and anything else as it is."""
+    if getattr(value, "shape", None) == () and hasattr(value, "item") and not getattr(value, "is_meta", False):
+        return value.item()
     return value
 
 

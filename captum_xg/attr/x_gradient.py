@@ -4,30 +4,27 @@ from __future__ import annotations
 
 import typing
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import nullcontext
-from numbers import Integral
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor
 
-from captum_xg._captum import (
-    GradientAttribution,
-    compute_gradients,
-    log_usage,
-)
+from captum_xg._captum import SUPPORTED_METHODS, GradientAttribution, compute_gradients, log_usage
 from captum_xg._function import Evaluation, ScalarFunction
 from captum_xg._inputs import format_inputs, require_zero_baselines
+from captum_xg._options import forward_function, one_of, positive_integer, single_number, switch
 from captum_xg._types import Baselines, Inputs, Target
 from captum_xg.attr.refusal import refusal_message, uncertified_message
 from captum_xg.errors import DegreeError, HomogeneityError, HomogeneityWarning, OptionError
 from captum_xg.homogeneity.certificate import Certificate
-from captum_xg.homogeneity.modules import require_evaluation_mode
-from captum_xg.homogeneity.numeric import check_rtol, verify_homogeneity
+from captum_xg.homogeneity.modules import require_evaluation_mode, require_usable_state
+from captum_xg.homogeneity.numeric import checked_rtol, verify_homogeneity
 from captum_xg.homogeneity.report import HomogeneityReport
 from captum_xg.homogeneity.standing import StandingProofs
 from captum_xg.homogeneity.state import nothing_left_behind
+from captum_xg.homogeneity.token_ids import ids_refused
 
 Validation = Literal["numeric", "certificate", "off"]
 OnViolation = Literal["raise", "warn"]
@@ -62,6 +59,8 @@ class XGradient(GradientAttribution):  # type: ignore[misc]  # Captum has no typ
 
     Raises:
         DegreeError: If ``degree`` is not a number ≥ 1 or ``"auto"``.
+        OptionTypeError: If ``forward_func`` is no model or function, such as the class of one, or an option is of the
+            wrong type, such as a layer in the place where Captum's layer methods take one.
         OptionError: If another option has no such value.
 
     Source: Hesse et al. 2021, Proposition 3.2 and Eq. 3 (degree k), Definition 3.5 and Eq. 4 (k = 1).
@@ -83,22 +82,17 @@ class XGradient(GradientAttribution):  # type: ignore[misc]  # Captum has no typ
         on_violation: OnViolation = "raise",
         rtol: float | None = None,
     ) -> None:
-        super().__init__(forward_func)
-        self._multiply_by_inputs = multiply_by_inputs
+        super().__init__(forward_function(forward_func, "forward_func", "XGradient"))
+        self._multiply_by_inputs = switch(multiply_by_inputs, "multiply_by_inputs", "XGradient")
         self.degree = _checked_degree(degree)
-        if validate not in ("numeric", "certificate", "off"):
-            raise OptionError(f"XGradient: `validate` must be 'numeric', 'certificate' or 'off' but is {validate!r}.")
-        if on_violation not in ("raise", "warn"):
-            raise OptionError(f"XGradient: `on_violation` must be 'raise' or 'warn' but is {on_violation!r}.")
-        check_rtol(rtol, "XGradient")
+        self.validate: Validation = one_of(validate, get_args(Validation), "validate", "XGradient")
+        self.on_violation: OnViolation = one_of(on_violation, get_args(OnViolation), "on_violation", "XGradient")
+        self.rtol = checked_rtol(rtol, "XGradient")
         if validate == "off" and self.degree == "auto":
             raise DegreeError(
                 "XGradient: degree='auto' is found by the numeric check or by the certificate, and validate='off' "
                 "leaves out both."
             )
-        self.validate = validate
-        self.on_violation = on_violation
-        self.rtol = rtol
         self._proofs = StandingProofs()
 
     @typing.overload
@@ -178,12 +172,14 @@ class XGradient(GradientAttribution):  # type: ignore[misc]  # Captum has no typ
         """Return x·∇F(x)/k for every input, in the order of arguments of Captum's ``IntegratedGradients.attribute``.
 
         Args:
-            inputs: Tensor, or tuple of tensors, of shape ``(N, …)``. Integers are made floating-point.
+            inputs: Tensor, or tuple of tensors, of shape ``(N, …)``. Integers are made floating-point. Where a single
+                example has several rows of output, as the nodes of a graph are, F is the sum over the rows.
             baselines: None, 0, or zeros in any form that Captum takes.
-            target: Which output is explained: int, tuple, integer tensor, or list of ints or tuples, as in Captum.
+            target: Which output is explained: int, tuple, integer tensor, or list of ints or tuples, as in Captum: one
+                for all, or one for each example (for each row of a single example that has several).
             additional_forward_args: What follows the inputs in a call of the forward function; not attributed to.
-            n_steps: Accepted for compatibility; there is nothing to approximate.
-            method: Accepted for compatibility.
+            n_steps: Accepted for compatibility; there is nothing to approximate. A positive integer.
+            method: Accepted for compatibility: a rule of integration that Captum knows.
             internal_batch_size: The most examples in one forward pass. All at once if None.
             return_convergence_delta: Also return Σ attributions − (F(x) − F(0)), shape ``(N,)``.
             create_graph: Keep the graph, so that a loss of the attributions has gradients for the parameters (and for
@@ -195,11 +191,13 @@ class XGradient(GradientAttribution):  # type: ignore[misc]  # Captum has no typ
             the deltas.
 
         Raises:
-            InputError: Unsuitable inputs: not tensors, empty, unequal batches, complex, boolean, NaN or infinite.
+            OptionTypeError, OptionError: If another argument is of the wrong type or has no such value.
+            InputError: Unsuitable inputs: not tensors, empty, unequal batches, complex, boolean, NaN or infinite, ids.
             BaselineError: A baseline that is not zero.
             TargetError: A target that is missing, out of range, or of the wrong form.
             ForwardOutputError: An output that is not one finite real number per example.
             GradientError: An input without influence through autograd, or a gradient that is not finite.
+            ModelStateError: Parameters or buffers on the meta device, or not yet initialised.
             TrainingModeError: Dropout, batch norm or the like in training mode.
             NondeterministicForwardError: A random forward function.
             CrossExampleError: A forward function that mixes the examples of a batch.
@@ -207,10 +205,16 @@ class XGradient(GradientAttribution):  # type: ignore[misc]  # Captum has no typ
             HomogeneityError: F is not homogeneous of degree k. It carries the report and names the layers.
         """
         where = "XGradient.attribute"
+        positive_integer(n_steps, "n_steps", where)
+        one_of(method, SUPPORTED_METHODS, "method", where)
+        return_convergence_delta = switch(return_convergence_delta, "return_convergence_delta", where)
+        create_graph = switch(create_graph, "create_graph", where)
         formatted = format_inputs(inputs, where)
         require_zero_baselines(baselines, formatted, where)
-        size = _checked_batch_size(internal_batch_size, len(formatted[0]), where)
+        n = len(formatted[0])
+        size = n if internal_batch_size is None else positive_integer(internal_batch_size, "internal_batch_size", where)
         function = ScalarFunction(self.forward_func, additional_forward_args, target, where)
+        require_usable_state(self.forward_func, where, finite=False)
         checked = self.validate == "numeric"
         if checked:
             require_evaluation_mode(self.forward_func, where)
@@ -219,8 +223,9 @@ class XGradient(GradientAttribution):  # type: ignore[misc]  # Captum has no typ
         reports: list[HomogeneityReport] = []
         doubts: list[Certificate] = []
         restored = nothing_left_behind(self.forward_func, formatted[0].device) if checked else nullcontext()
-        with torch.inference_mode(False), restored:
-            for inputs_part, function_part in _chunks(formatted, function, size):
+        refusing_ids = ids_refused(self.forward_func, inputs, additional_forward_args, where)
+        with refusing_ids, torch.inference_mode(False), restored:
+            for inputs_part, function_part in function.parts(formatted, size):
                 degree = None if self.degree == "auto" else self.degree
                 if self.validate == "certificate":
                     certificate = self._certified(function_part, inputs_part)
@@ -242,6 +247,25 @@ class XGradient(GradientAttribution):  # type: ignore[misc]  # Captum has no typ
         self._warn_of_violation(reports, doubts)
         formatted_result = result if isinstance(inputs, tuple) else result[0]
         return (formatted_result, torch.cat(deltas)) if return_convergence_delta else formatted_result
+
+    def compute_convergence_delta(
+        self,
+        attributions: Tensor | tuple[Tensor, ...],
+        start_point: Baselines,
+        end_point: Tensor | tuple[Tensor, ...],
+        target: Target = None,
+        additional_forward_args: object = None,
+    ) -> Tensor:
+        """Return Σ attributions − (F(end) − F(start)) for every example, shape ``(N,)``, as Captum's method does.
+
+        Where a single example has several rows of output, F is their sum, as in :meth:`attribute`; Captum's own method
+        takes the sum of the attributions for that of every row.
+        """
+        where = "XGradient.compute_convergence_delta"
+        function = ScalarFunction(self.forward_func, additional_forward_args, target, where)
+        scalar = GradientAttribution(lambda *inputs: function.values(tuple(x.clone() for x in inputs)))
+        delta: Tensor = scalar.compute_convergence_delta(attributions, start_point, end_point)
+        return delta
 
     def attribute_future(self) -> None:
         """Not implemented, as for Captum's gradient methods.
@@ -345,42 +369,22 @@ class XGradient(GradientAttribution):  # type: ignore[misc]  # Captum has no typ
             warnings.warn(message, HomogeneityWarning, stacklevel=4)
 
     def _delta(self, attributions: tuple[Tensor, ...], inputs: tuple[Tensor, ...], function: ScalarFunction) -> Tensor:
-        delta: Tensor = self.compute_convergence_delta(
+        return self.compute_convergence_delta(
             tuple(a.detach() for a in attributions),
             tuple(torch.zeros_like(x) for x in inputs),
-            tuple(x.detach().clone() for x in inputs),
-            additional_forward_args=function.additional or None,
+            tuple(x.detach() for x in inputs),
             target=function.target,
+            additional_forward_args=function.additional or None,
         )
-        return delta
-
-
-def _chunks(
-    inputs: tuple[Tensor, ...], function: ScalarFunction, size: int
-) -> Iterator[tuple[tuple[Tensor, ...], ScalarFunction]]:
-    n = len(inputs[0])
-    if size >= n:
-        yield inputs, function
-        return
-    for start in range(0, n, size):
-        stop = min(start + size, n)
-        yield tuple(x[start:stop] for x in inputs), function.examples(start, stop, n)
 
 
 def _checked_degree(degree: Any) -> float | Literal["auto"]:
-    if degree == "auto":
+    if isinstance(degree, str) and degree == "auto":
         return "auto"
-    if isinstance(degree, bool) or not isinstance(degree, (int, float)) or not 1 <= degree < float("inf"):
+    k = single_number(degree)
+    if k is None or not 1 <= k < float("inf"):
         raise DegreeError(
             f"XGradient: `degree` must be a number ≥ 1 or 'auto' but is {degree!r}. Below 1 the gradient grows without "
             "bound towards the zero baseline."
         )
-    return float(degree)
-
-
-def _checked_batch_size(size: Any, n: int, where: str) -> int:
-    if size is None:
-        return n
-    if isinstance(size, bool) or not isinstance(size, Integral) or size < 1:
-        raise OptionError(f"{where}: `internal_batch_size` must be a positive integer or None but is {size!r}.")
-    return int(size)
+    return k

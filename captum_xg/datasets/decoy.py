@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Generator, Tensor
 
-from captum_xg.errors import InputError, OptionError
+from captum_xg._options import switch
+from captum_xg.errors import InputError, OptionError, OptionTypeError
 
 PATCH = 4
 """Width and height of a decoy, in pixels."""
@@ -56,12 +57,23 @@ def add_decoys(images: Tensor, labels: Tensor, *, informative: bool, generator: 
 
     Raises:
         InputError: If the images or labels have another shape, or a label is not from 0 to 9.
+        OptionTypeError: If an argument is of the wrong type.
         OptionError: If the generator is not on the CPU, where draws are the same on all machines.
 
     Source: Ross, Hughes and Doshi-Velez 2017, *Right for the Right Reasons*, Section 4.2 (Decoy MNIST), and the code
     published with it, which fixes what the text leaves open: corners are uniform, at test too, and test shades are
     those of a uniformly drawn class.
     """
+    for name, value, kind in (
+        ("images", images, Tensor),
+        ("labels", labels, Tensor),
+        ("generator", generator, Generator),
+    ):
+        if not isinstance(value, kind):
+            raise OptionTypeError(
+                f"add_decoys: `{name}` must be a torch.{kind.__name__} but is {type(value).__name__}."
+            )
+    informative = switch(informative, "informative", "add_decoys")
     if images.dim() != 4 or images.shape[1] != 1 or min(images.shape[2:]) < 2 * PATCH:
         raise InputError(
             f"add_decoys: `images` has shape {tuple(images.shape)}; it must be (N, 1, H, W) with H and W of at least "

@@ -13,6 +13,7 @@ from torchvision.datasets import FashionMNIST
 
 from captum_xg._failures import in_one_line
 from captum_xg._files import make_folder, whole_file
+from captum_xg._options import file_path, switch
 from captum_xg._reading import require_file, unreadable
 from captum_xg.errors import FileError
 
@@ -52,11 +53,13 @@ def load_fashion_mnist(root: str | Path, *, train: bool) -> tuple[Tensor, Tensor
 
     Raises:
         FileError: If it is not there and cannot be downloaded, or a file is damaged.
+        OptionTypeError: If an argument is of the wrong type.
 
     Source: Xiao, Rasul and Vollgraf 2017, *Fashion-MNIST: a Novel Image Dataset for Benchmarking Machine Learning
     Algorithms*.
     """
-    root = Path(root)
+    where = "load_fashion_mnist"
+    root, train = file_path(root, "root", where), switch(train, "train", where)
     _unpack_distribution(root)
     raw = root / "FashionMNIST" / "raw"
     if root.exists() and not root.is_dir():

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from captum_xg._failures import in_one_line
+from captum_xg._options import file_path, number_that
 from captum_xg._reading import read_array, require_file, unreadable
 from captum_xg.errors import FileError, OptionError
 
@@ -102,7 +103,7 @@ def load_mortality(path: str | Path | None = None) -> MortalityTable:
     """
     if path is None:
         return load_nhefs()
-    path = Path(path)
+    path = file_path(path, "path", "load_mortality")
     if (path / "NHANESI_subset_X.csv").is_file():
         return load_nhanes_subset(path)
     if (path / "X_sparsity.csv").is_file() or path.is_file():
@@ -156,7 +157,8 @@ def load_nhanes_subset(folder: str | Path, years: float = 10.0) -> MortalityTabl
     Raises:
         OptionError: If the files are not as described, or pandas is not installed.
     """
-    folder = Path(folder)
+    folder = file_path(folder, "folder", "load_nhanes_subset")
+    years = number_that(years, lambda t: t > 0, "a finite number > 0", "years", "load_nhanes_subset")
     frame = _numbers(folder / "NHANESI_subset_X.csv", index_col=0)
     answers = _numbers(folder / "NHANESI_subset_y.csv", index_col=0)
     if "y" not in answers:

@@ -13,12 +13,14 @@ from torch import Tensor, nn
 
 from captum_xg._function import ScalarFunction
 from captum_xg._inputs import format_inputs
+from captum_xg._options import forward_function
 from captum_xg._types import Target
 from captum_xg.homogeneity.added_constants import ConstantWatch, Found
 from captum_xg.homogeneity.ledger import BiasLedger, LedgerRow
-from captum_xg.homogeneity.modules import named_modules_of, require_evaluation_mode
+from captum_xg.homogeneity.modules import named_modules_of, require_evaluation_mode, require_usable_state
 from captum_xg.homogeneity.precision import Precision
 from captum_xg.homogeneity.state import nothing_left_behind
+from captum_xg.homogeneity.token_ids import ids_refused
 
 __all__ = ["BiasLedger", "bias_ledger"]
 
@@ -58,10 +60,12 @@ def bias_ledger(
         not refused: what inputs and constants do not explain is its ``remainder``.
 
     Raises:
-        InputError: Unsuitable inputs: not tensors, empty, unequal batches, complex, boolean, NaN or infinite.
+        OptionTypeError: If ``model`` is no model or function, such as the class of one.
+        InputError: Unsuitable inputs: not tensors, empty, unequal batches, complex, boolean, NaN or infinite, ids.
         TargetError: A target that is missing, out of range, or of the wrong form.
         ForwardOutputError: An output that is not one finite real number per example.
         GradientError: An input without influence through autograd, or a gradient that is not finite.
+        ModelStateError: Parameters or buffers on the meta device, or not yet initialised.
         TrainingModeError: Dropout, batch norm or the like in training mode.
 
     Source: Hesse et al. 2021, Section 3.2: the biases are what keeps ReLU networks from being homogeneous. The ledger
@@ -73,12 +77,18 @@ def bias_ledger(
         >>> ledger.exact, [row.name for row in ledger.rows]
         (True, ['0.bias'])
     """
+    forward_function(model, "model", _WHERE)
     formatted = format_inputs(inputs, _WHERE)
     function = ScalarFunction(model, additional_forward_args, target, _WHERE)
     require_evaluation_mode(model, _WHERE)
+    require_usable_state(model, _WHERE, finite=False)
     names = named_modules_of(model)
     n = len(formatted[0])
-    with torch.inference_mode(False), nothing_left_behind(model, formatted[0].device):
+    with (
+        ids_refused(model, inputs, additional_forward_args, _WHERE),
+        torch.inference_mode(False),
+        nothing_left_behind(model, formatted[0].device),
+    ):
         ledger, found = _measured(function, formatted, names)
         if n > 1 and (found.unassigned or _misassigned(ledger)):
             ledger = _one_by_one(ledger, function, formatted, names)

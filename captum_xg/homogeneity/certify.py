@@ -12,8 +12,9 @@ from torch import Tensor, nn
 from torch.nn.modules._functions import BackwardHookFunction
 from torch.utils._pytree import tree_leaves
 
-from captum_xg._function import additional_arguments
+from captum_xg._function import checked_arguments
 from captum_xg._inputs import format_inputs
+from captum_xg._options import forward_function
 from captum_xg.errors import ForwardOutputError, OptionError
 from captum_xg.homogeneity.autograd_graph import custom_functions
 from captum_xg.homogeneity.certificate import Certificate, Violation
@@ -27,6 +28,7 @@ from captum_xg.homogeneity.modules import named_modules_of
 from captum_xg.homogeneity.registry import rule_vouches_for
 from captum_xg.homogeneity.sites import short_path
 from captum_xg.homogeneity.state import nothing_left_behind
+from captum_xg.homogeneity.token_ids import ids_refused
 from captum_xg.homogeneity.tracer import Located, Tracer, custom_function
 from captum_xg.homogeneity.unscaled import arguments_watched, blamed_on_arguments
 from captum_xg.homogeneity.untraceable import hooked_parts, untraceable_parts
@@ -61,7 +63,8 @@ def certify(
         A :class:`~captum_xg.homogeneity.certificate.Certificate`; ``str()`` of it says what to do.
 
     Raises:
-        InputError: Inputs that nothing can be attributed to.
+        InputError: Inputs that nothing can be attributed to, such as ids that an embedding looks up.
+        OptionTypeError: If ``forward_func`` is no model or function, such as the class of one.
         ForwardOutputError: An output without a tensor in it.
         OptionError: If ``output`` is not in the output.
 
@@ -98,10 +101,9 @@ def prove(
     output: Output = None,
 ) -> Proof:
     """Return the verdict on F and what it rests on, without a digest; for arguments see :func:`certify`."""
-    if not callable(forward_func):
-        raise TypeError(f"{where}: forward_func must be callable but is {type(forward_func).__name__}.")
+    forward_function(forward_func, "forward_func", where)
     formatted = format_inputs(inputs, where)
-    additional = additional_arguments(additional_forward_args)
+    additional = checked_arguments(additional_forward_args, where)
     shapes = tuple(tuple(x.shape) for x in formatted)
     dtypes = tuple(str(x.dtype).removeprefix("torch.") for x in formatted)
     name = type(forward_func).__name__ if isinstance(forward_func, nn.Module) else "F"
@@ -114,6 +116,7 @@ def prove(
 
     tracer = Tracer(names, run.__code__)
     with (
+        ids_refused(forward_func, inputs, additional_forward_args, where),
         torch.inference_mode(False),
         torch.enable_grad(),
         nothing_left_behind(forward_func, formatted[0].device),
@@ -235,6 +238,10 @@ def chosen_outputs(result: Any, output: Output, where: str) -> list[Tensor]:
     if not tensors:
         raise ForwardOutputError(
             f"{where}: the forward function returns {type(result).__name__}, with no tensor in it to prove anything of."
+        )
+    if any(y.is_meta for y in tensors):
+        raise ForwardOutputError(
+            f"{where}: the forward function returns a tensor on the meta device, which holds no numbers."
         )
     return floating or tensors
 

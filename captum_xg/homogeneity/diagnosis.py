@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from captum_xg._function import Evaluation, ScalarFunction
+from captum_xg._target import PARTS_ADVICE
 from captum_xg.errors import CrossExampleError, NondeterministicForwardError
 from captum_xg.homogeneity.certificate import Certificate, Violation
 from captum_xg.homogeneity.certify import prove
@@ -117,7 +118,7 @@ def _require_separate_examples(
                 f"{function.where}: the value for one example depends on the others: multiplying the others by "
                 f"{factor:g} changes F(x) of example {function.first + failing} from {float(before[failing]):.6g} to "
                 f"{float(after[failing]):.6g}, so no attribution to one example's input is complete.{hint} Let the "
-                "forward function treat examples separately, or explain one at a time."
+                f"forward function treat examples separately, or explain one at a time.{PARTS_ADVICE}"
             )
 
 

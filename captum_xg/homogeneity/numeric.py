@@ -12,8 +12,9 @@ from torch import Tensor
 
 from captum_xg._function import Evaluation, ScalarFunction
 from captum_xg._inputs import format_inputs
+from captum_xg._options import single_number, single_numbers
 from captum_xg._types import Target
-from captum_xg.errors import DegreeError, OptionError
+from captum_xg.errors import DegreeError, OptionError, OptionTypeError
 from captum_xg.homogeneity.diagnosis import explain_violation
 from captum_xg.homogeneity.inner import inner_dtypes
 from captum_xg.homogeneity.judgement import (
@@ -23,10 +24,11 @@ from captum_xg.homogeneity.judgement import (
     judge_gradients,
     judge_scales,
 )
-from captum_xg.homogeneity.modules import require_evaluation_mode
+from captum_xg.homogeneity.modules import require_evaluation_mode, require_usable_state
 from captum_xg.homogeneity.precision import Precision
 from captum_xg.homogeneity.report import HomogeneityReport, ScaleCheck
 from captum_xg.homogeneity.state import nothing_left_behind
+from captum_xg.homogeneity.token_ids import ids_refused
 from captum_xg.homogeneity.trials import run_trials, to_vector
 
 
@@ -65,9 +67,11 @@ def check_homogeneity(
 
     Raises:
         InputError, TargetError, ForwardOutputError, GradientError: If F or its gradient is not to be had.
+        ModelStateError: Parameters or buffers on the meta device, or not yet initialised.
         TrainingModeError, NondeterministicForwardError, CrossExampleError: If F is not one function per example.
         DegreeError: If ``degree`` is not a number.
         OptionError: If a scale is not a finite positive number, or all of them are 1, or ``rtol`` is not a number ≥ 0.
+        OptionTypeError: If ``forward_func`` is no model or function, such as the class of one.
 
     Source: Hesse et al. 2021, Proposition 3.2 and Definition 3.3 (homogeneity), Eq. 9 (its gradient).
 
@@ -77,18 +81,22 @@ def check_homogeneity(
         False
     """
     where = "check_homogeneity"
-    check_rtol(rtol, where)
-    if degree is not None and (
-        isinstance(degree, bool) or not isinstance(degree, (int, float)) or not math.isfinite(degree)
-    ):
-        raise DegreeError(f"{where}: `degree` must be a number or None but is {degree!r}.")
     function = ScalarFunction(forward_func, additional_forward_args, target, where)
+    rtol = checked_rtol(rtol, where)
+    k = None if degree is None else single_number(degree)
+    if degree is not None and (k is None or not math.isfinite(k)):
+        raise DegreeError(f"{where}: `degree` must be a number or None but is {degree!r}.")
     formatted = format_inputs(inputs, where)
     require_evaluation_mode(forward_func, where)
+    require_usable_state(forward_func, where, finite=False)
     wanted = None if scales is None else _checked_scales(scales, where)
-    with torch.inference_mode(False), nothing_left_behind(forward_func, formatted[0].device):
+    with (
+        ids_refused(forward_func, inputs, additional_forward_args, where),
+        torch.inference_mode(False),
+        nothing_left_behind(forward_func, formatted[0].device),
+    ):
         evaluation = function.evaluate(formatted)
-        return verify_homogeneity(function, evaluation, degree=degree, rtol=rtol, scales=wanted, thorough=True)
+        return verify_homogeneity(function, evaluation, degree=k, rtol=rtol, scales=wanted, thorough=True)
 
 
 def verify_homogeneity(
@@ -230,21 +238,25 @@ def _below_one(degree: float) -> str:
     return f"F shows degree {degree:g}, below 1: ∇F grows without bound towards the zero baseline, so it is refused."
 
 
-def _checked_scales(scales: Sequence[float], where: str) -> tuple[float, ...]:
-    try:
-        wanted = tuple(float(alpha) for alpha in scales)
-    except (TypeError, ValueError):
-        wanted = ()
+def _checked_scales(scales: Any, where: str) -> tuple[float, ...]:
+    wanted = single_numbers(scales)
     if not wanted or not all(0 < alpha < math.inf for alpha in wanted) or all(alpha == 1 for alpha in wanted):
-        raise OptionError(f"{where}: `scales` must be finite numbers above 0, and not only 1, but are {scales!r}.")
+        kind = OptionTypeError if wanted is None else OptionError
+        raise kind(f"{where}: `scales` must be finite numbers above 0, and not only 1, but are {scales!r}.")
     return wanted
 
 
-def check_rtol(rtol: object, where: str) -> None:
-    """Refuse a tolerance that is not None or a finite number ≥ 0.
+def checked_rtol(rtol: Any, where: str) -> float | None:
+    """Return a tolerance: None, or a finite number ≥ 0.
 
     Raises:
-        OptionError: If it is something else.
+        OptionTypeError: If it is no number.
+        OptionError: If it is negative, NaN or infinite.
     """
-    if rtol is not None and not (isinstance(rtol, (int, float)) and 0 <= rtol < math.inf):
-        raise OptionError(f"{where}: `rtol` must be a number ≥ 0 or None but is {rtol!r}.")
+    if rtol is None:
+        return None
+    number = single_number(rtol)
+    if number is None or not 0 <= number < math.inf:
+        kind = OptionTypeError if number is None else OptionError
+        raise kind(f"{where}: `rtol` must be a number ≥ 0 or None but is {rtol!r}.")
+    return number

@@ -7,7 +7,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from captum_xg.errors import OptionError
+from captum_xg._options import one_of
 from captum_xg.metrics.formatting import format_attributions, require_as_many, require_same_shapes
 from captum_xg.metrics.mean_scores import MeanOfScores
 
@@ -56,9 +56,7 @@ class MeanAbsoluteRelativeDifference(MeanOfScores):
 
     def __init__(self, protocol: Literal["paper", "released"] = "paper", **options: Any) -> None:
         super().__init__(**options)
-        if protocol not in ("paper", "released"):
-            raise OptionError(f"{self._where}: `protocol` must be 'paper' or 'released' but is {protocol!r}.")
-        self.protocol = protocol
+        self.protocol = one_of(protocol, ("paper", "released"), "protocol", self._where)
         self.add_state("infinite", torch.zeros((), dtype=torch.int64), dist_reduce_fx="sum")
 
     def update(self, attributions: Any, reference: Any) -> None:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from numbers import Integral
 from typing import Any
 
 from torch import Tensor
 
 from captum_xg._inputs import format_inputs
+from captum_xg._options import forward_function, integer, positive_integer
 from captum_xg._types import Target
 from captum_xg.errors import InputError, OptionError
 from captum_xg.homogeneity.modules import require_evaluation_mode
@@ -87,10 +87,12 @@ def axiom_report(
     Source: Hesse et al. 2021, Section 2, Table 1, Definition 3.6 and Appendix A; Sundararajan et al. 2017.
     """
     factories = named_methods(method, _WHERE)
-    for name, value in (("n_steps", n_steps), ("n_samples", n_samples), ("n_cases", 1 if n_cases is None else n_cases)):
-        if isinstance(value, bool) or not isinstance(value, Integral) or value < 1:
-            raise OptionError(f"{_WHERE}: `{name}` must be a positive integer but is {value!r}.")
-    effort = {True: n_samples, False: n_steps}
+    n_cases = None if n_cases is None else positive_integer(n_cases, "n_cases", _WHERE)
+    seed = integer(seed, "seed", _WHERE)
+    effort = {
+        True: positive_integer(n_samples, "n_samples", _WHERE),
+        False: positive_integer(n_steps, "n_steps", _WHERE),
+    }
     with generators_restored():
         if model is None:
             if inputs is not None:
@@ -98,6 +100,7 @@ def axiom_report(
                     f"{_WHERE}: `inputs` are for a `model` of your own, which is missing. Pass it, or leave both."
                 )
             return _on_functions(factories, models, n_cases or 100, effort, seed)
+        forward_function(model, "model", _WHERE)
         if models != "any":
             raise OptionError(f"{_WHERE}: `models` and `model` exclude each other. Pass one of them.")
         checked = _checked_inputs(inputs)

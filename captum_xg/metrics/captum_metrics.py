@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Callable
 from typing import Any
 
 import torch
+from captum.attr import Attribution
 from captum.metrics import infidelity, sensitivity_max
 from torch import Tensor
 
 from captum_xg._function import ScalarFunction
 from captum_xg._inputs import all_finite, first_not_finite, format_inputs
-from captum_xg._options import positive_integer
+from captum_xg._options import forward_function, one_of, positive_integer, single_number, switch
 from captum_xg._types import Target
-from captum_xg.errors import GradientError, OptionError
+from captum_xg.errors import GradientError, OptionTypeError
 from captum_xg.homogeneity.modules import require_evaluation_mode
 from captum_xg.metrics.draws import checked_seed, example_seed, seeded
 from captum_xg.metrics.formatting import format_attributions, require_same_shapes
@@ -65,7 +67,7 @@ class Infidelity(ModelMetric):
         super().__init__(forward_func, internal_batch_size=internal_batch_size, **options)
         self.perturb_func = RandomRemoval() if perturb_func is None else _checked(perturb_func, self._where)
         self.n_samples = positive_integer(n_samples, "n_samples", self._where)
-        self.normalize = normalize
+        self.normalize = switch(normalize, "normalize", self._where)
         self.seed = checked_seed(seed, self._where)
 
     @torch.no_grad()
@@ -136,6 +138,7 @@ class MaxSensitivity(ModelMetric):
 
     higher_is_better = False
     plot_lower_bound = 0.0
+    function_name = "attribution_func"
 
     def __init__(
         self,
@@ -148,10 +151,15 @@ class MaxSensitivity(ModelMetric):
         internal_batch_size: int | None = None,
         **options: Any,
     ) -> None:
+        if isinstance(attribution_func, Attribution):
+            raise OptionTypeError(
+                f"{self._where}: `attribution_func` is the method {type(attribution_func).__name__} itself. Pass its "
+                "function: method.attribute."
+            )
         super().__init__(attribution_func, internal_batch_size=internal_batch_size, **options)
         self.perturb_func = UniformNoise() if perturb_func is None else _checked(perturb_func, self._where)
         self.n_samples = positive_integer(n_samples, "n_samples", self._where)
-        self.norm_ord = norm_ord
+        self.norm_ord = _checked_norm(norm_ord, self._where)
         self.seed = checked_seed(seed, self._where)
 
     @torch.no_grad()
@@ -228,10 +236,18 @@ def _for_each(target: Any, rows: int) -> dict[str, Any]:
 
 
 def _checked(perturb_func: Any, where: str) -> Callable[..., Any]:
-    if not callable(perturb_func):
-        raise OptionError(f"{where}: `perturb_func` must be callable but is {type(perturb_func).__name__}.")
-    function: Callable[..., Any] = perturb_func
+    function: Callable[..., Any] = forward_function(perturb_func, "perturb_func", where)
     return function
+
+
+def _checked_norm(norm_ord: Any, where: str) -> float | str:
+    if isinstance(norm_ord, str):
+        name: str = one_of(norm_ord, ("fro",), "norm_ord", where)
+        return name
+    order = single_number(norm_ord)
+    if order is None or math.isnan(order):
+        raise OptionTypeError(f"{where}: `norm_ord` must be a number or 'fro' but is {norm_ord!r}.")
+    return order
 
 
 def _model_behind(attribution_func: Callable[..., Any]) -> Any:

@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 
 from captum_xg._inputs import format_inputs
+from captum_xg._options import switch
 from captum_xg._types import Target
-from captum_xg.errors import OptionError
-from captum_xg.metrics.formatting import format_attributions, format_baselines, require_as_many
+from captum_xg.metrics.formatting import checked_baselines, format_attributions, format_baselines, require_as_many
 from captum_xg.metrics.model_metric import ModelMetric
 
 
@@ -59,10 +59,8 @@ class CompletenessGap(ModelMetric):
         **options: Any,
     ) -> None:
         super().__init__(forward_func, internal_batch_size=internal_batch_size, **options)
-        if not isinstance(relative, bool):
-            raise OptionError(f"{self._where}: `relative` must be True or False but is {relative!r}.")
-        self.baselines = baselines
-        self.relative = relative
+        self.baselines = checked_baselines(baselines, self._where)
+        self.relative = switch(relative, "relative", self._where, numbers=False)
 
     @torch.no_grad()
     def scores(

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from captum_xg.errors import OptionError
+from captum_xg._options import integer
 
 
 def example_seed(example: tuple[Tensor, ...], seed: int) -> int:
@@ -49,6 +49,4 @@ def checked_seed(seed: Any, where: str) -> int:
     Raises:
         OptionError: Otherwise.
     """
-    if isinstance(seed, bool) or not isinstance(seed, int):
-        raise OptionError(f"{where}: `seed` must be an integer but is {seed!r}.")
-    return seed
+    return integer(seed, "seed", where)

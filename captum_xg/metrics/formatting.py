@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from captum_xg._inputs import all_finite, first_not_finite
+from captum_xg._options import single_number
 from captum_xg.errors import BaselineError, InputError
 
 
@@ -59,6 +60,22 @@ def require_same_shapes(tensors: tuple[Tensor, ...], others: tuple[Tensor, ...],
             f"{where}: {what} must have the same shapes but have {shapes[0]} and {shapes[1]}. Entries are compared one "
             "by one, so nothing is broadcast."
         )
+
+
+def checked_baselines(baselines: Any, where: str) -> Any:
+    """Return an option that :func:`format_baselines` takes, if it is of a type that it takes.
+
+    Raises:
+        BaselineError: If it is not: None, a number, a tensor, a function, or a tuple of these.
+    """
+    for baseline in baselines if isinstance(baselines, tuple) else (baselines,):
+        function = callable(baseline) and not isinstance(baseline, type)
+        if not (function or baseline is None or isinstance(baseline, Tensor) or single_number(baseline) is not None):
+            raise BaselineError(
+                f"{where}: `baselines` must be None for zeros, a number, a tensor, a function from an input to its "
+                f"baseline, or a tuple of these, but has {type(baseline).__name__}."
+            )
+    return baselines
 
 
 def format_baselines(baselines: Any, inputs: tuple[Tensor, ...], where: str) -> tuple[Tensor, ...]:

@@ -9,7 +9,8 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from captum_xg.errors import InputError, OptionError
+from captum_xg._options import single_number
+from captum_xg.errors import InputError, OptionError, OptionTypeError
 from captum_xg.metrics.formatting import format_attributions
 
 ChannelDim = int | Literal["auto"] | None
@@ -92,13 +93,16 @@ def check_channel_dim(channel_dim: ChannelDim, where: str) -> ChannelDim:
     Raises:
         OptionError: Otherwise.
     """
-    integer = isinstance(channel_dim, int) and not isinstance(channel_dim, bool) and channel_dim != 0
-    if not (integer or channel_dim is None or channel_dim == "auto"):
-        raise OptionError(
+    if channel_dim is None or (isinstance(channel_dim, str) and channel_dim == "auto"):
+        return channel_dim
+    number = single_number(channel_dim)
+    if not number or number % 1:
+        kind = OptionTypeError if number is None else OptionError
+        raise kind(
             f"{where}: `channel_dim` must be 'auto', None (every number is a feature) or a dimension other than 0, "
             f"which counts the examples, but is {channel_dim!r}."
         )
-    return channel_dim
+    return int(number)
 
 
 def _channel(x: Tensor, channel_dim: ChannelDim, where: str) -> int | None:

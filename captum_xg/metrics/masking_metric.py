@@ -11,8 +11,9 @@ import torch
 from torch import Tensor
 
 from captum_xg._inputs import format_inputs
+from captum_xg._options import one_of, single_numbers
 from captum_xg._types import Target
-from captum_xg.errors import ForwardOutputError, InputError, OptionError, TargetError
+from captum_xg.errors import ForwardOutputError, InputError, OptionError, OptionTypeError, TargetError
 from captum_xg.homogeneity.modules import require_evaluation_mode
 from captum_xg.metrics.masked_outcomes import Masking, ModelCall
 from captum_xg.metrics.maskers import GaussianBlur, Masker, Zero
@@ -81,12 +82,10 @@ class MaskingMetric(ModelMetric):
         points = _checked_fractions(fractions, type(self).__name__)
         super().__init__(forward_func, internal_batch_size=internal_batch_size, n_points=len(points), **options)
         self.fractions = points
-        if protocol not in ("paper", "released"):
-            raise OptionError(f"{self._where}: `protocol` must be 'paper' or 'released' but is {protocol!r}.")
-        self.protocol: Protocol = protocol
+        self.protocol: Protocol = one_of(protocol, ("paper", "released"), "protocol", self._where)
         several = masker if isinstance(masker, tuple) else (masker,)
-        if not several or not all(m is None or callable(m) for m in several):
-            raise OptionError(
+        if not several or not all(m is None or (callable(m) and not isinstance(m, type)) for m in several):
+            raise OptionTypeError(
                 f"{self._where}: `masker` must be a callable from inputs to the values that masked features take, such "
                 f"as maskers.GaussianBlur(), or a tuple of them, but is {masker!r}."
             )
@@ -246,10 +245,11 @@ class AccuracyMaskingMetric(MaskingMetric):
 def _checked_fractions(fractions: Sequence[float] | Tensor | None, where: str) -> tuple[float, ...]:
     if fractions is None:
         return tuple(float(f) for f in np.geomspace(0.01, 1.0, 16))
-    points = tuple(float(f) for f in fractions)
-    increasing = all(a < b for a, b in pairwise(points))
-    if len(points) < 2 or not increasing or not 0 <= points[0] <= points[-1] <= 1:
-        raise OptionError(
+    points = single_numbers(fractions)
+    increasing = points is not None and len(points) > 1 and all(a < b for a, b in pairwise(points))
+    if points is None or not increasing or not 0 <= points[0] <= points[-1] <= 1:
+        kind = OptionTypeError if points is None else OptionError
+        raise kind(
             f"{where}: `fractions` must be at least two increasing numbers in [0, 1] but is {fractions!r}. They are "
             "the points of a curve, whose area is measured."
         )

@@ -5,16 +5,16 @@ from __future__ import annotations
 import copy
 import types
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
 from captum_xg._function import ScalarFunction
 from captum_xg._inputs import all_finite, first_not_finite
-from captum_xg._options import positive_integer
+from captum_xg._options import forward_function, positive_integer
 from captum_xg._types import Target
-from captum_xg.errors import ForwardOutputError, OptionError
+from captum_xg.errors import ForwardOutputError
 from captum_xg.homogeneity.modules import require_evaluation_mode
 from captum_xg.metrics.mean_scores import MeanOfScores
 
@@ -30,7 +30,14 @@ class ModelMetric(MeanOfScores):
         internal_batch_size: The most examples in one forward pass. All at once if None.
         n_points: How many numbers there are per example; None for a single one.
         options: Options of :class:`torchmetrics.Metric`.
+
+    Raises:
+        OptionTypeError: If an option is of the wrong type, such as the class of a model.
+        OptionError: If an option has no such value.
     """
+
+    function_name: ClassVar[str] = "forward_func"
+    """What the first argument is called."""
 
     def __init__(
         self,
@@ -41,10 +48,9 @@ class ModelMetric(MeanOfScores):
         **options: Any,
     ) -> None:
         super().__init__(n_points, **options)
-        if not callable(forward_func):
-            raise OptionError(f"{self._where}: forward_func must be callable but is {type(forward_func).__name__}.")
+        forward_function(forward_func, self.function_name, self._where)
         if internal_batch_size is not None:
-            positive_integer(internal_batch_size, "internal_batch_size", self._where)
+            internal_batch_size = positive_integer(internal_batch_size, "internal_batch_size", self._where)
         # In a tuple, because a module that is an attribute of a module becomes part of it.
         self._held = (forward_func,)
         self.internal_batch_size = internal_batch_size

@@ -9,8 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from captum_xg.errors import OptionError
-from captum_xg.metrics.formatting import format_baselines
+from captum_xg._options import number_that
+from captum_xg.metrics.formatting import checked_baselines, format_baselines
 
 
 @dataclass(frozen=True)
@@ -32,8 +32,9 @@ class RandomRemoval:
     baselines: Any = None
 
     def __post_init__(self) -> None:
-        if not 0 < self.probability <= 1:
-            raise OptionError(f"RandomRemoval: `probability` must lie in (0, 1] but is {self.probability!r}.")
+        p = number_that(self.probability, lambda p: 0 < p <= 1, "a number in (0, 1]", "probability", "RandomRemoval")
+        object.__setattr__(self, "probability", p)
+        checked_baselines(self.baselines, "RandomRemoval")
 
     def __call__(self, inputs: Any) -> Any:
         """Return perturbations and perturbed inputs, each in the form of the inputs."""
@@ -61,8 +62,8 @@ class GaussianNoise:
     sigma: float = 0.1
 
     def __post_init__(self) -> None:
-        if not 0 < self.sigma < float("inf"):
-            raise OptionError(f"GaussianNoise: `sigma` must be positive but is {self.sigma!r}.")
+        sigma = number_that(self.sigma, lambda s: s > 0, "a finite number > 0", "sigma", "GaussianNoise")
+        object.__setattr__(self, "sigma", sigma)
 
     def __call__(self, inputs: Any) -> Any:
         """Return the noise and the perturbed inputs, each in the form of the inputs."""
@@ -83,8 +84,8 @@ class UniformNoise:
     radius: float = 0.02
 
     def __post_init__(self) -> None:
-        if not 0 < self.radius < float("inf"):
-            raise OptionError(f"UniformNoise: `radius` must be positive but is {self.radius!r}.")
+        radius = number_that(self.radius, lambda r: r > 0, "a finite number > 0", "radius", "UniformNoise")
+        object.__setattr__(self, "radius", radius)
 
     def __call__(self, inputs: Any) -> Any:
         """Return the perturbed inputs in the form of the inputs."""

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sized
-from numbers import Integral
 from typing import Any
 
 import torch.distributed as dist
 from torch.utils.data import Sampler
 
-from captum_xg.errors import OptionError
+from captum_xg._options import integer
+from captum_xg.errors import OptionError, OptionTypeError
 
 
 class UnpaddedDistributedSampler(Sampler[int]):
@@ -41,16 +41,17 @@ class UnpaddedDistributedSampler(Sampler[int]):
         working = dist.is_available() and dist.is_initialized()
         replicas: Any = (dist.get_world_size() if working else 1) if num_replicas is None else num_replicas
         own: Any = (dist.get_rank() if working else 0) if rank is None else rank
-        if not all(isinstance(v, Integral) and not isinstance(v, bool) for v in (replicas, own)) or not (
-            0 <= own < replicas
-        ):
-            raise OptionError(
-                "UnpaddedDistributedSampler: `rank` must be an integer in [0, num_replicas) but they are "
-                f"{own!r} and {replicas!r}."
-            )
+        where = "UnpaddedDistributedSampler"
+        if not isinstance(dataset, Sized) or isinstance(dataset, type):
+            raise OptionTypeError(f"{where}: `dataset` must have a length but is {type(dataset).__name__}.")
         self.dataset = dataset
-        self.num_replicas = int(replicas)
-        self.rank = int(own)
+        wrong = f"{where}: `rank` must be an integer in [0, `num_replicas`) but they are {own!r} and {replicas!r}."
+        try:
+            self.num_replicas, self.rank = integer(replicas, "num_replicas", where), integer(own, "rank", where)
+        except OptionTypeError as error:
+            raise OptionTypeError(wrong) from error
+        if not 0 <= self.rank < self.num_replicas:
+            raise OptionError(wrong)
 
     def __iter__(self) -> Iterator[int]:
         return iter(range(self.rank, len(self.dataset), self.num_replicas))

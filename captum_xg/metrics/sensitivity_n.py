@@ -10,11 +10,11 @@ from torch import Tensor
 
 from captum_xg._function import ScalarFunction
 from captum_xg._inputs import format_inputs
-from captum_xg._options import positive_integer
+from captum_xg._options import integer, positive_integer, single_numbers
 from captum_xg._types import Target
-from captum_xg.errors import InputError, OptionError
+from captum_xg.errors import InputError, OptionError, OptionTypeError
 from captum_xg.metrics.draws import checked_seed, example_seed
-from captum_xg.metrics.formatting import format_attributions, format_baselines, require_same_shapes
+from captum_xg.metrics.formatting import checked_baselines, format_attributions, format_baselines, require_same_shapes
 from captum_xg.metrics.model_metric import ModelMetric, repeated
 
 N_POINTS = 10
@@ -83,21 +83,20 @@ class SensitivityN(ModelMetric):
         internal_batch_size: int | None = 64,
         **options: Any,
     ) -> None:
-        n_points = N_POINTS if fractions is None else len(fractions)
+        points = None if fractions is None else _checked_fractions(fractions, type(self).__name__)
+        n_points = N_POINTS if points is None else len(points)
         super().__init__(forward_func, internal_batch_size=internal_batch_size, n_points=n_points, **options)
-        if fractions is not None and not (fractions and all(0 < f <= 1 for f in fractions)):
-            raise OptionError(f"{self._where}: `fractions` must be numbers in (0, 1] but is {fractions!r}.")
-        if positive_integer(n_subsets, "n_subsets", self._where) < 2:
+        self.fractions = points
+        self.n_subsets = positive_integer(n_subsets, "n_subsets", self._where)
+        if self.n_subsets < 2:
             raise OptionError(f"{self._where}: `n_subsets` is 1, but one point has no correlation. Take 2 or more.")
-        if joint_dim is not None and (isinstance(joint_dim, bool) or not isinstance(joint_dim, int) or joint_dim == 0):
+        self.baselines = checked_baselines(baselines, self._where)
+        self.joint_dim = None if joint_dim is None else integer(joint_dim, "joint_dim", self._where)
+        if self.joint_dim == 0:
             raise OptionError(
                 f"{self._where}: `joint_dim` must be None or a dimension of the inputs other than 0, which counts the "
-                f"examples, but is {joint_dim!r}."
+                "examples."
             )
-        self.fractions = None if fractions is None else tuple(map(float, fractions))
-        self.n_subsets = n_subsets
-        self.baselines = baselines
-        self.joint_dim = joint_dim
         self.seed = checked_seed(seed, self._where)
         # The largest over processes is the number of all that have examples; 0 is: none seen yet.
         self.add_state("n_features", torch.zeros((), dtype=torch.int64), dist_reduce_fx="max")
@@ -259,3 +258,11 @@ def _correlations(sums: Tensor, drops: Tensor, sum_eps: Tensor, drop_eps: Tensor
 
 def _floating(a: Tensor) -> torch.dtype:
     return a.dtype if a.dtype.is_floating_point else torch.float64
+
+
+def _checked_fractions(fractions: Any, where: str) -> tuple[float, ...]:
+    points = single_numbers(fractions)
+    if not points or not all(0 < f <= 1 for f in points):
+        kind = OptionTypeError if points is None else OptionError
+        raise kind(f"{where}: `fractions` must be numbers in (0, 1] but is {fractions!r}.")
+    return points

@@ -5,6 +5,7 @@ from __future__ import annotations
 from torch import nn
 from torchvision.models import AlexNet
 
+from captum_xg.models.sizes import checked_dropout, checked_sizes
 from captum_xg.models.twins import without_biases
 
 
@@ -25,6 +26,12 @@ def alexnet(*, num_classes: int = 1000, in_channels: int = 3, dropout: float = 0
     Source: Krizhevsky 2014, *One weird trick for parallelizing convolutional neural networks*; Hesse et al. 2021,
     Section 4.1.
     """
+    return _alexnet("alexnet", num_classes, in_channels, dropout)
+
+
+def _alexnet(where: str, num_classes: int, in_channels: int, dropout: float) -> nn.Module:
+    num_classes, in_channels = checked_sizes(num_classes, in_channels, where)
+    dropout = checked_dropout(dropout, where)
     model: nn.Module = AlexNet(num_classes=num_classes, dropout=dropout)
     if in_channels != 3:
         model.get_submodule("features")[0] = nn.Conv2d(in_channels, 64, kernel_size=11, stride=4, padding=2)  # type: ignore[operator]
@@ -45,4 +52,4 @@ def xalexnet(*, num_classes: int = 1000, in_channels: int = 3, dropout: float = 
 
     Source: Hesse et al. 2021, Section 4.1.
     """
-    return without_biases(alexnet(num_classes=num_classes, in_channels=in_channels, dropout=dropout))
+    return without_biases(_alexnet("xalexnet", num_classes, in_channels, dropout))

@@ -7,7 +7,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from captum_xg._options import switch
 from captum_xg.models.fixup_block import FixupBlock
+from captum_xg.models.sizes import checked_sizes
 
 BASIC, BOTTLENECK = (3, 3), (1, 3, 1)
 """Side lengths of a block's convolutions; the last of three puts out four times the channels of the others."""
@@ -51,6 +53,9 @@ class FixupResNet(nn.Module):
         large_images: bool = True,
     ) -> None:
         super().__init__()
+        where = "FixupResNet"
+        num_classes, in_channels = checked_sizes(num_classes, in_channels, where)
+        bias, large_images = switch(bias, "bias", where), switch(large_images, "large_images", where)
         size = 7 if large_images else 3
         self.conv1 = nn.Conv2d(in_channels, widths[0], size, stride=2, padding=size // 2, bias=False)
         self.register_parameter("bias1", nn.Parameter(torch.zeros(1)) if bias else None)

@@ -6,7 +6,9 @@ from collections import OrderedDict
 
 from torch import nn
 
+from captum_xg._options import switch
 from captum_xg.models.fixup_resnet import BASIC, FixupResNet
+from captum_xg.models.sizes import checked_dropout, checked_sizes
 from captum_xg.models.small_weights import load_small
 from captum_xg.models.twins import without_biases
 
@@ -31,16 +33,16 @@ def small_alexnet(
 
     Source: after Krizhevsky 2014; Hesse et al. 2021, Section 4.1.
     """
-    model = _small_alexnet(num_classes, in_channels, dropout)
-    return load_small(model, "small_alexnet") if pretrained else model
+    model = _small_alexnet("small_alexnet", num_classes, in_channels, dropout)
+    return _with_weights(model, "small_alexnet", pretrained)
 
 
 def xsmall_alexnet(
     *, num_classes: int = 10, in_channels: int = 1, dropout: float = 0.2, pretrained: bool = False
 ) -> nn.Module:
     """Return :func:`small_alexnet` without biases, so that F(αx) = αF(x) for α ≥ 0; same arguments."""
-    model = without_biases(_small_alexnet(num_classes, in_channels, dropout))
-    return load_small(model, "xsmall_alexnet") if pretrained else model
+    model = without_biases(_small_alexnet("xsmall_alexnet", num_classes, in_channels, dropout))
+    return _with_weights(model, "xsmall_alexnet", pretrained)
 
 
 def small_vgg(
@@ -63,16 +65,16 @@ def small_vgg(
 
     Source: after Simonyan and Zisserman 2015; Hesse et al. 2021, Section 4.1.
     """
-    model = _small_vgg(num_classes, in_channels, dropout)
-    return load_small(model, "small_vgg") if pretrained else model
+    model = _small_vgg("small_vgg", num_classes, in_channels, dropout)
+    return _with_weights(model, "small_vgg", pretrained)
 
 
 def xsmall_vgg(
     *, num_classes: int = 10, in_channels: int = 1, dropout: float = 0.2, pretrained: bool = False
 ) -> nn.Module:
     """Return :func:`small_vgg` without biases, so that F(αx) = αF(x) for α ≥ 0; same arguments."""
-    model = without_biases(_small_vgg(num_classes, in_channels, dropout))
-    return load_small(model, "xsmall_vgg") if pretrained else model
+    model = without_biases(_small_vgg("xsmall_vgg", num_classes, in_channels, dropout))
+    return _with_weights(model, "xsmall_vgg", pretrained)
 
 
 def small_fixup_resnet(*, num_classes: int = 10, in_channels: int = 1, pretrained: bool = False) -> nn.Module:
@@ -92,17 +94,24 @@ def small_fixup_resnet(*, num_classes: int = 10, in_channels: int = 1, pretraine
 
     Source: after Zhang, Dauphin and Ma 2019; Hesse et al. 2021, Section 4.1.
     """
-    model = _small_fixup_resnet(num_classes, in_channels, bias=True)
-    return load_small(model, "small_fixup_resnet") if pretrained else model
+    model = _small_fixup_resnet("small_fixup_resnet", num_classes, in_channels, bias=True)
+    return _with_weights(model, "small_fixup_resnet", pretrained)
 
 
 def xsmall_fixup_resnet(*, num_classes: int = 10, in_channels: int = 1, pretrained: bool = False) -> nn.Module:
     """Return :func:`small_fixup_resnet` without biases and scales, so that F(αx) = αF(x) for α ≥ 0; same arguments."""
-    model = _small_fixup_resnet(num_classes, in_channels, bias=False)
-    return load_small(model, "xsmall_fixup_resnet") if pretrained else model
+    model = _small_fixup_resnet("xsmall_fixup_resnet", num_classes, in_channels, bias=False)
+    return _with_weights(model, "xsmall_fixup_resnet", pretrained)
 
 
-def _small_alexnet(num_classes: int, in_channels: int, dropout: float) -> nn.Module:
+def _with_weights(model: nn.Module, name: str, pretrained: bool) -> nn.Module:
+    """Return the model with the shipped weights of that name if asked for."""
+    return load_small(model, name) if switch(pretrained, "pretrained", name) else model
+
+
+def _small_alexnet(where: str, num_classes: int, in_channels: int, dropout: float) -> nn.Module:
+    num_classes, in_channels = checked_sizes(num_classes, in_channels, where)
+    dropout = checked_dropout(dropout, where)
     features: list[nn.Module] = []
     inputs = in_channels
     for width, kernel, pooled in ((16, 5, True), (32, 5, True), (48, 3, False), (32, 3, False), (32, 3, True)):
@@ -121,7 +130,9 @@ def _small_alexnet(num_classes: int, in_channels: int, dropout: float) -> nn.Mod
     return _network(features, 2, classifier)
 
 
-def _small_vgg(num_classes: int, in_channels: int, dropout: float) -> nn.Module:
+def _small_vgg(where: str, num_classes: int, in_channels: int, dropout: float) -> nn.Module:
+    num_classes, in_channels = checked_sizes(num_classes, in_channels, where)
+    dropout = checked_dropout(dropout, where)
     features: list[nn.Module] = []
     inputs = in_channels
     for width in (8, 24, 48):
@@ -133,7 +144,8 @@ def _small_vgg(num_classes: int, in_channels: int, dropout: float) -> nn.Module:
     return _network(features, 3, classifier)
 
 
-def _small_fixup_resnet(num_classes: int, in_channels: int, *, bias: bool) -> nn.Module:
+def _small_fixup_resnet(where: str, num_classes: int, in_channels: int, *, bias: bool) -> nn.Module:
+    num_classes, in_channels = checked_sizes(num_classes, in_channels, where)
     return FixupResNet(
         BASIC,
         (2, 2, 2),

@@ -7,6 +7,7 @@ from typing import Any
 
 from torch import nn
 
+from captum_xg._options import file_path
 from captum_xg._reading import read_json
 from captum_xg.models.weights import load_checkpoint
 
@@ -41,4 +42,4 @@ def small_record(folder: str | Path = ASSETS) -> dict[str, Any]:
     Raises:
         FileError: If it cannot be read.
     """
-    return read_json(Path(folder) / RECORD_FILE)
+    return read_json(file_path(folder, "folder", "small_record") / RECORD_FILE)

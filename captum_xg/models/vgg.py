@@ -5,6 +5,7 @@ from __future__ import annotations
 from torch import nn
 from torchvision import models
 
+from captum_xg.models.sizes import checked_dropout, checked_sizes
 from captum_xg.models.twins import without_biases
 
 
@@ -45,12 +46,12 @@ def vgg19(*, num_classes: int = 1000, in_channels: int = 3, dropout: float = 0.5
 
 def xvgg11(*, num_classes: int = 1000, in_channels: int = 3, dropout: float = 0.5) -> nn.Module:
     """Return X-VGG-11, without biases; arguments as for :func:`xvgg16`."""
-    return without_biases(_vgg("vgg11", num_classes, in_channels, dropout))
+    return without_biases(_vgg("xvgg11", num_classes, in_channels, dropout))
 
 
 def xvgg13(*, num_classes: int = 1000, in_channels: int = 3, dropout: float = 0.5) -> nn.Module:
     """Return X-VGG-13, without biases; arguments as for :func:`xvgg16`."""
-    return without_biases(_vgg("vgg13", num_classes, in_channels, dropout))
+    return without_biases(_vgg("xvgg13", num_classes, in_channels, dropout))
 
 
 def xvgg16(*, num_classes: int = 1000, in_channels: int = 3, dropout: float = 0.5) -> nn.Module:
@@ -67,16 +68,18 @@ def xvgg16(*, num_classes: int = 1000, in_channels: int = 3, dropout: float = 0.
 
     Source: Hesse et al. 2021, Section 4.1.
     """
-    return without_biases(_vgg("vgg16", num_classes, in_channels, dropout))
+    return without_biases(_vgg("xvgg16", num_classes, in_channels, dropout))
 
 
 def xvgg19(*, num_classes: int = 1000, in_channels: int = 3, dropout: float = 0.5) -> nn.Module:
     """Return X-VGG-19, without biases; arguments as for :func:`xvgg16`."""
-    return without_biases(_vgg("vgg19", num_classes, in_channels, dropout))
+    return without_biases(_vgg("xvgg19", num_classes, in_channels, dropout))
 
 
 def _vgg(name: str, num_classes: int, in_channels: int, dropout: float) -> nn.Module:
-    model: nn.Module = models.get_model(name, weights=None, num_classes=num_classes, dropout=dropout)
+    num_classes, in_channels = checked_sizes(num_classes, in_channels, name)
+    dropout = checked_dropout(dropout, name)
+    model: nn.Module = models.get_model(name.removeprefix("x"), weights=None, num_classes=num_classes, dropout=dropout)
     if in_channels != 3:
         first = nn.Conv2d(in_channels, 64, kernel_size=3, padding=1)
         nn.init.kaiming_normal_(first.weight, mode="fan_out", nonlinearity="relu")

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from captum_xg._devices import usable_device
-from captum_xg._options import forward_function
+from captum_xg._options import file_path, forward_function, switch
 from captum_xg.errors import CheckpointError, OptionTypeError
 from captum_xg.models.alexnet import alexnet, xalexnet
 from captum_xg.models.checkpoint_file import download, read_checkpoint
@@ -141,17 +141,21 @@ def load_checkpoint(
     Raises:
         CheckpointError: If there is no such file, it cannot be downloaded or read, holds objects that are not weights,
             has no values for a name, or does not fit the model. The model is then as it was.
-        OptionError: If ``map_location`` is no device of this machine, or ``model`` no module.
+        OptionTypeError: If ``model`` is no module, or another argument of the wrong type.
+        OptionError: If ``map_location`` is no device of this machine.
 
     Source: Hesse et al. 2021, Section 4.1 and Table 2 (the released weights).
     """
-    forward_function(model, "model", "load_checkpoint")
+    where = "load_checkpoint"
     if not isinstance(model, nn.Module):
+        forward_function(model, "model", where)  # the class of a model, or the pair of to_xdnn
         raise OptionTypeError(
-            f"load_checkpoint: `model` must be a torch.nn.Module but is {type(model).__name__}, which has no weights."
+            f"{where}: `model` must be a torch.nn.Module but is {type(model).__name__}, which has no weights."
         )
+    file_path(path_or_url, "path_or_url", where)
+    strict, progress = switch(strict, "strict", where), switch(progress, "progress", where)
     # Before a download is taken for a damaged one because of it.
-    usable_device(map_location, "load_checkpoint: map_location")
+    usable_device(map_location, f"{where}: map_location")
     released = RELEASED.get(path_or_url) if isinstance(path_or_url, str) else None
     address = released.url if released else str(path_or_url)
     downloaded = "://" in address

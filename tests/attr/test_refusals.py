@@ -1107,7 +1107,7 @@ def test_an_internal_batch_size_that_is_no_positive_integer_is_refused(size: obj
 
 
 def test_a_forward_function_that_cannot_be_called_is_refused() -> None:
-    with pytest.raises(TypeError, match="forward_func must be callable but is Tensor"):
+    with pytest.raises(TypeError, match="`forward_func` must be callable but is Tensor"):
         XGradient(torch.zeros(3)).attribute(batch())
 
 

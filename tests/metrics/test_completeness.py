@@ -158,7 +158,6 @@ def test_scores_are_the_values_of_single_examples_and_change_no_state():
         (lambda x: 1 / x.sum(1), (torch.ones(2, 3), torch.ones(2, 3)), {}, ForwardOutputError, "NaN or infinity"),
         (lambda x: x.sum(1), (torch.ones(2, 3),) * 2, {"baselines": torch.ones(2)}, BaselineError, "shape"),
         (lambda x: x.sum(1), (torch.ones(2, 3),) * 2, {"baselines": (0, 0)}, BaselineError, "2 baselines for 1"),
-        (lambda x: x.sum(1), (torch.ones(2, 3),) * 2, {"baselines": "0"}, BaselineError, "str"),
         (lambda x: x.sum(1), (torch.ones(2, 3),) * 2, {"baselines": math.inf}, BaselineError, "infinite"),
     ],
 )
@@ -178,6 +177,12 @@ def test_a_model_in_training_mode_is_refused():
 def test_options_without_meaning_are_refused(options):
     with pytest.raises(OptionError):
         CompletenessGap(network(), **options)
+
+
+@pytest.mark.parametrize("baselines", ["0", [0], (0, "0"), nn.Linear])
+def test_baselines_of_the_wrong_type_are_refused_at_once(baselines):
+    with pytest.raises(BaselineError, match=type(baselines[1] if isinstance(baselines, tuple) else baselines).__name__):
+        CompletenessGap(network(), baselines=baselines)
 
 
 def test_no_model_is_refused():

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from captum_xg.errors import OptionError
+from captum_xg._options import finite_number
 from captum_xg.metrics.maskers.base import Masker
 
 
@@ -26,8 +25,7 @@ class Constant(Masker):
     value: float = 0.0
 
     def __post_init__(self) -> None:
-        if isinstance(self.value, bool) or not isinstance(self.value, (int, float)) or not math.isfinite(self.value):
-            raise OptionError(f"Constant: `value` must be a finite number but is {self.value!r}.")
+        object.__setattr__(self, "value", finite_number(self.value, "value", "Constant"))
 
     def __call__(self, inputs: Tensor, /) -> Tensor:
         """Return the constant in the shape of the inputs."""

@@ -9,7 +9,8 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from captum_xg.errors import InputError, OptionError
+from captum_xg._options import integer, number_that, one_of, positive_integer
+from captum_xg.errors import InputError, OptionError, OptionTypeError
 from captum_xg.metrics.maskers.base import Masker
 
 
@@ -43,13 +44,18 @@ class GaussianBlur(Masker):
     dims: tuple[int, ...] | None = None
 
     def __post_init__(self) -> None:
-        size = self.kernel_size
-        if isinstance(size, bool) or not isinstance(size, int) or size < 1 or size % 2 == 0:
-            raise OptionError(f"GaussianBlur: `kernel_size` must be a positive odd integer but is {size!r}.")
-        if not isinstance(self.sigma, (int, float)) or not 0 < self.sigma < math.inf:
-            raise OptionError(f"GaussianBlur: `sigma` must be a finite number > 0 but is {self.sigma!r}.")
-        if self.protocol not in ("paper", "released"):
-            raise OptionError(f"GaussianBlur: `protocol` must be 'paper' or 'released' but is {self.protocol!r}.")
+        where = "GaussianBlur"
+        size = positive_integer(self.kernel_size, "kernel_size", where)
+        if size % 2 == 0:
+            raise OptionError(f"{where}: `kernel_size` must be odd but is {size}.")
+        object.__setattr__(self, "kernel_size", size)
+        sigma = number_that(self.sigma, lambda s: s > 0, "a finite number > 0", "sigma", where)
+        object.__setattr__(self, "sigma", sigma)
+        one_of(self.protocol, ("paper", "released"), "protocol", where)
+        if self.dims is not None:
+            if not isinstance(self.dims, (tuple, list)):
+                raise OptionTypeError(f"{where}: `dims` must be a tuple of dimensions or None but is {self.dims!r}.")
+            object.__setattr__(self, "dims", tuple(integer(d, "dims", where) for d in self.dims))
 
     def __call__(self, inputs: Tensor, /) -> Tensor:
         """Return the blurred inputs.

@@ -8,7 +8,8 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from captum_xg.errors import InputError, OptionError
+from captum_xg._options import integer
+from captum_xg.errors import InputError, OptionError, OptionTypeError
 from captum_xg.metrics.maskers.base import Masker
 
 
@@ -44,8 +45,11 @@ class Mean(Masker):
         if isinstance(self.of, Tensor):
             if not bool(torch.isfinite(self.of).all()):
                 raise OptionError("Mean: `of` has NaN or infinity. Means of data with gaps need torch.nanmean.")
-        elif self.of not in ("batch", "example"):
-            raise OptionError(f"Mean: `of` must be 'batch', 'example' or a tensor of means but is {self.of!r}.")
+        elif not isinstance(self.of, str) or self.of not in ("batch", "example"):
+            kind = OptionError if isinstance(self.of, str) else OptionTypeError
+            raise kind(f"Mean: `of` must be 'batch', 'example' or a tensor of means but is {self.of!r}.")
+        if self.channel_dim is not None:
+            object.__setattr__(self, "channel_dim", integer(self.channel_dim, "channel_dim", "Mean"))
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Mean) or self.channel_dim != other.channel_dim:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from captum_xg.errors import OptionError
+from captum_xg._options import finite_number, number_that
 from captum_xg.metrics.draws import checked_seed, example_seed
 from captum_xg.metrics.maskers.base import Masker
 
@@ -34,10 +34,9 @@ class Noise(Masker):
     seed: int = 0
 
     def __post_init__(self) -> None:
-        check_std(self.std, "std", "Noise")
-        if isinstance(self.mean, bool) or not isinstance(self.mean, (int, float)) or not math.isfinite(self.mean):
-            raise OptionError(f"Noise: `mean` must be a finite number but is {self.mean!r}.")
-        checked_seed(self.seed, "Noise")
+        object.__setattr__(self, "std", checked_std(self.std, "std", "Noise"))
+        object.__setattr__(self, "mean", finite_number(self.mean, "mean", "Noise"))
+        object.__setattr__(self, "seed", checked_seed(self.seed, "Noise"))
 
     def __call__(self, inputs: Tensor, /) -> Tensor:
         """Return noise in the shape of the inputs."""
@@ -53,12 +52,11 @@ def standard_normal(inputs: Tensor, seed: int) -> Tensor:
     return torch.stack(drawn).to(inputs)
 
 
-def check_std(value: float, name: str, where: str) -> None:
-    """Check that a standard deviation is a finite number ≥ 0.
+def checked_std(value: Any, name: str, where: str) -> float:
+    """Return a standard deviation if it is a finite number ≥ 0.
 
     Raises:
-        OptionError: Otherwise.
+        OptionTypeError: If it is no number.
+        OptionError: If it is negative, NaN or infinite.
     """
-    number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    if not number or not math.isfinite(value) or value < 0:
-        raise OptionError(f"{where}: `{name}` must be a finite number ≥ 0 but is {value!r}.")
+    return number_that(value, lambda std: std >= 0, "a finite number ≥ 0", name, where)

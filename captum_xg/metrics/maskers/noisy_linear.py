@@ -9,10 +9,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from captum_xg.errors import InputError, OptionError
+from captum_xg._options import number_that
+from captum_xg.errors import InputError
 from captum_xg.metrics.draws import checked_seed
 from captum_xg.metrics.maskers.base import Masker
-from captum_xg.metrics.maskers.noise import check_std, standard_normal
+from captum_xg.metrics.maskers.noise import checked_std, standard_normal
 
 _DIRECT, _DIAGONAL = 1 / 6, 1 / 12
 _MOST_ITERATIONS = 10_000
@@ -49,10 +50,11 @@ class NoisyLinear(Masker):
     tolerance: float = 1e-8
 
     def __post_init__(self) -> None:
-        check_std(self.noise, "noise", "NoisyLinear")
-        checked_seed(self.seed, "NoisyLinear")
-        if not isinstance(self.tolerance, float) or not 0 < self.tolerance < 1:
-            raise OptionError(f"NoisyLinear: `tolerance` must lie between 0 and 1 but is {self.tolerance!r}.")
+        where = "NoisyLinear"
+        object.__setattr__(self, "noise", checked_std(self.noise, "noise", where))
+        object.__setattr__(self, "seed", checked_seed(self.seed, where))
+        tolerance = number_that(self.tolerance, lambda t: 0 < t < 1, "a number in (0, 1)", "tolerance", where)
+        object.__setattr__(self, "tolerance", tolerance)
 
     def __call__(self, inputs: Tensor, masked: Tensor | None = None, /) -> Tensor:
         """Return images with the masked pixels filled in.
