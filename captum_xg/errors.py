@@ -54,6 +54,10 @@ class TrainingModeError(CaptumXGError, RuntimeError):
     """The model has dropout, batch norm or the like in training mode: random, mixing examples, or changing itself."""
 
 
+class ModelStateError(CaptumXGError, RuntimeError):
+    """Parameters or buffers hold nothing to compute with: on the meta device, not yet initialised, NaN or infinite."""
+
+
 class NondeterministicForwardError(CaptumXGError, RuntimeError):
     """The forward function gives different values for the same inputs."""
 

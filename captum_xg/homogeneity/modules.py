@@ -8,12 +8,15 @@ import types
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.dropout import _DropoutNd
 from torch.nn.modules.instancenorm import _InstanceNorm
+from torch.nn.parameter import is_lazy
 
-from captum_xg.errors import TrainingModeError
+from captum_xg._inputs import all_finite
+from captum_xg.errors import ModelStateError, TrainingModeError
 
 
 def modules_of(forward_func: Callable[..., Any]) -> list[nn.Module]:
@@ -57,6 +60,95 @@ def require_evaluation_mode(
             f"{where}: layers of the model are in training mode, so F(x) is not one fixed function of x:{listed}"
             f"{more}\n  {remedy} Nothing was run."
         )
+
+
+def require_usable_state(forward_func: Callable[..., Any], where: str, *, finite: bool = True) -> None:
+    """Refuse parameters and buffers that hold nothing to compute with, before anything runs.
+
+    None may be on the meta device or uninitialised. With ``finite``, parameters and the running statistics of norms
+    must be finite as well. Other buffers may hold what they like, since it matters only where it is used: observers
+    begin at ±∞, and masks hold −∞. So may parameters that are masks: not trained, not of a layer of torch.nn, and
+    holding nothing but 0 and ±∞.
+
+    Args:
+        forward_func: A module, or any callable that refers to modules.
+        where: The public name that errors begin with.
+        finite: Look at the numbers, too. Without it no data is touched.
+
+    Raises:
+        ModelStateError: Naming at most ten of them.
+    """
+    found = [
+        (f"{name} ({kind}): {problem[0]}", problem[1])
+        for name, kind, module, tensor in _state_of(forward_func)
+        if (problem := _unusable(name, kind, module, tensor, finite)) is not None
+    ]
+    if found:
+        listed = "".join(f"\n    {line}" for line, _ in found[:10])
+        more = f"\n    … and {len(found) - 10} more" if len(found) > 10 else ""
+        remedies = " ".join(dict.fromkeys(remedy for _, remedy in found))
+        raise ModelStateError(
+            f"{where}: parameters or buffers of the model hold nothing to compute with:{listed}{more}\n  {remedies} "
+            "Nothing was run."
+        )
+
+
+def _state_of(forward_func: Callable[..., Any]) -> Iterator[tuple[str, str, nn.Module, Tensor]]:
+    """Yield each parameter and buffer, once, after its path, kind and module."""
+    seen: set[int] = set()
+    for path, module in named_modules_of(forward_func).values():
+        if "_hf_hook" in module.__dict__:  # accelerate keeps the weights elsewhere and brings them in for each call
+            continue
+        for kind, held in (("parameter", module._parameters), ("buffer", module._buffers)):
+            for name, tensor in held.items():
+                if isinstance(tensor, Tensor) and id(tensor) not in seen:
+                    seen.add(id(tensor))
+                    yield (f"{path}.{name}" if path else name), kind, module, tensor
+
+
+def _unusable(name: str, kind: str, module: nn.Module, tensor: Tensor, finite: bool) -> tuple[str, str] | None:
+    """Return what makes a tensor unusable, and what to do; None if nothing does."""
+    if is_lazy(tensor):
+        return "not initialised, since its layer is lazy", "Lazy layers: run one batch first, model(x)."
+    if tensor.is_meta:
+        return (
+            "on the meta device, without values",
+            "The meta device: give the model memory with model.to_empty(device=…) and load its weights.",
+        )
+    if not finite or (kind == "buffer" and not name.endswith(("running_mean", "running_var"))):
+        return None
+    n_nan, n_infinite = not_finite(tensor)
+    if (not n_nan and not n_infinite) or (kind == "parameter" and _is_mask(module, tensor)):
+        return None
+    counts = " and ".join(f"{n} {what}" for n, what in ((n_nan, "NaN"), (n_infinite, "infinite")) if n)
+    return f"{counts} of {tensor.numel()} entries", "NaN and infinity: load weights from before the training diverged."
+
+
+def _is_mask(module: nn.Module, parameter: Tensor) -> bool:
+    """Return whether a parameter with infinities is meant to have them: it has no other numbers but 0."""
+    if parameter.requires_grad or type(module).__module__.startswith("torch.nn."):
+        return False
+    values = _entries(parameter)
+    return bool((values.isinf() | (values == 0)).all())
+
+
+def not_finite(tensor: Tensor) -> tuple[int, int]:
+    """Return how many entries are NaN and how many infinite, (0, 0) where it has no meaning: integers and the like."""
+    try:
+        values = _entries(tensor)
+        if not (values.dtype.is_floating_point or values.dtype.is_complex) or all_finite(values):
+            return 0, 0
+        return int(values.isnan().sum()), int(values.isinf().sum())
+    except (RuntimeError, NotImplementedError):  # quantised, nested, and the like
+        return 0, 0
+
+
+def _entries(tensor: Tensor) -> Tensor:
+    """Return the entries that a tensor holds, those that are not zero if it is sparse."""
+    values = tensor.detach()
+    if values.layout == torch.strided:
+        return values
+    return values.coalesce().values() if values.layout == torch.sparse_coo else values.values()
 
 
 def _training_effect(module: nn.Module) -> str | None:
