@@ -24,6 +24,7 @@ from captum_xg.homogeneity.escapes import Escapes
 from captum_xg.homogeneity.explanations import explain_composite
 from captum_xg.homogeneity.facts import Facts
 from captum_xg.homogeneity.modules import named_modules_of
+from captum_xg.homogeneity.reflection import is_a
 from captum_xg.homogeneity.registry import rule_vouches_for
 from captum_xg.homogeneity.sites import short_path
 from captum_xg.homogeneity.state import nothing_left_behind
@@ -103,7 +104,7 @@ def prove(
     additional = additional_arguments(additional_forward_args)
     shapes = tuple(tuple(x.shape) for x in formatted)
     dtypes = tuple(str(x.dtype).removeprefix("torch.") for x in formatted)
-    name = type(forward_func).__name__ if isinstance(forward_func, nn.Module) else "F"
+    name = type(forward_func).__name__ if is_a(forward_func, nn.Module) else "F"
     names = named_modules_of(forward_func)
     if untraceable := untraceable_parts(forward_func, names):
         return Proof(Certificate(False, None, [], untraceable, 0, shapes, dtypes, name=name), Facts())

@@ -8,7 +8,6 @@ import types
 from collections.abc import Callable, Iterator
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.dropout import _DropoutNd
@@ -17,6 +16,8 @@ from torch.nn.parameter import is_lazy
 
 from captum_xg._inputs import all_finite
 from captum_xg.errors import ModelStateError, TrainingModeError
+from captum_xg.homogeneity.contents import entries
+from captum_xg.homogeneity.reflection import attribute, held_in, is_a, own_attributes, plainly, submodules, tensors_of
 
 
 def modules_of(forward_func: Callable[..., Any]) -> list[nn.Module]:
@@ -35,7 +36,7 @@ def named_modules_of(forward_func: Callable[..., Any]) -> dict[int, tuple[str, n
     """Return id → (path, module) for every module under :func:`modules_of`; shared ones under their first path."""
     named: dict[int, tuple[str, nn.Module]] = {}
     for root in modules_of(forward_func):
-        for path, module in root.named_modules():
+        for path, module in submodules(root):
             named.setdefault(id(module), (path, module))
     return named
 
@@ -51,7 +52,7 @@ def require_evaluation_mode(
     offenders = [
         f"{path or 'the model itself'} ({type(module).__name__}): {effect}"
         for path, module in named_modules_of(forward_func).values()
-        if module.training and (effect := _training_effect(module))
+        if attribute(module, "training", False) and (effect := _training_effect(module))
     ]
     if offenders:
         listed = "".join(f"\n    {line}" for line in offenders[:10])
@@ -78,11 +79,12 @@ def require_usable_state(forward_func: Callable[..., Any], where: str, *, finite
     Raises:
         ModelStateError: Naming at most ten of them.
     """
-    found = [
-        (f"{name} ({kind}): {problem[0]}", problem[1])
-        for name, kind, module, tensor in _state_of(forward_func)
-        if (problem := _unusable(name, kind, module, tensor, finite)) is not None
-    ]
+    with plainly():
+        found = [
+            (f"{name} ({kind}): {problem[0]}", problem[1])
+            for name, kind, module, tensor in _state_of(forward_func)
+            if (problem := _unusable(name, kind, module, tensor, finite)) is not None
+        ]
     if found:
         listed = "".join(f"\n    {line}" for line, _ in found[:10])
         more = f"\n    … and {len(found) - 10} more" if len(found) > 10 else ""
@@ -97,13 +99,14 @@ def _state_of(forward_func: Callable[..., Any]) -> Iterator[tuple[str, str, nn.M
     """Yield each parameter and buffer, once, after its path, kind and module."""
     seen: set[int] = set()
     for path, module in named_modules_of(forward_func).values():
-        if "_hf_hook" in module.__dict__:  # accelerate keeps the weights elsewhere and brings them in for each call
+        if "_hf_hook" in own_attributes(
+            module
+        ):  # accelerate keeps the weights elsewhere and brings them in for each call
             continue
-        for kind, held in (("parameter", module._parameters), ("buffer", module._buffers)):
-            for name, tensor in held.items():
-                if isinstance(tensor, Tensor) and id(tensor) not in seen:
-                    seen.add(id(tensor))
-                    yield (f"{path}.{name}" if path else name), kind, module, tensor
+        for kind, name, tensor in tensors_of(module):
+            if isinstance(tensor, Tensor) and id(tensor) not in seen:
+                seen.add(id(tensor))
+                yield (f"{path}.{name}" if path else name), kind, module, tensor
 
 
 def _unusable(name: str, kind: str, module: nn.Module, tensor: Tensor, finite: bool) -> tuple[str, str] | None:
@@ -128,27 +131,20 @@ def _is_mask(module: nn.Module, parameter: Tensor) -> bool:
     """Return whether a parameter with infinities is meant to have them: it has no other numbers but 0."""
     if parameter.requires_grad or type(module).__module__.startswith("torch.nn."):
         return False
-    values = _entries(parameter)
-    return bool((values.isinf() | (values == 0)).all())
+    return all(bool((values.isinf() | (values == 0)).all()) for values in entries(parameter) or ())
 
 
 def not_finite(tensor: Tensor) -> tuple[int, int]:
     """Return how many entries are NaN and how many infinite, (0, 0) where it has no meaning: integers and the like."""
-    try:
-        values = _entries(tensor)
-        if not (values.dtype.is_floating_point or values.dtype.is_complex) or all_finite(values):
-            return 0, 0
-        return int(values.isnan().sum()), int(values.isinf().sum())
-    except (RuntimeError, NotImplementedError):  # quantised, nested, and the like
-        return 0, 0
-
-
-def _entries(tensor: Tensor) -> Tensor:
-    """Return the entries that a tensor holds, those that are not zero if it is sparse."""
-    values = tensor.detach()
-    if values.layout == torch.strided:
-        return values
-    return values.coalesce().values() if values.layout == torch.sparse_coo else values.values()
+    n_nan = n_infinite = 0
+    for values in entries(tensor) or ():
+        try:
+            if (values.dtype.is_floating_point or values.dtype.is_complex) and not all_finite(values):
+                n_nan += int(values.isnan().sum())
+                n_infinite += int(values.isinf().sum())
+        except RuntimeError:  # dtypes of 4 and 8 bits, which have no such operations
+            continue
+    return n_nan, n_infinite
 
 
 def _training_effect(module: nn.Module) -> str | None:
@@ -156,7 +152,7 @@ def _training_effect(module: nn.Module) -> str | None:
         return "normalises by the statistics of the batch, which mixes examples, and changes its running statistics"
     if isinstance(module, _InstanceNorm) and module.track_running_stats:
         return "changes its running statistics"
-    hooks = module._forward_pre_hooks.values()
+    hooks = (attribute(module, "_forward_pre_hooks") or {}).values()
     if any(type(part).__name__ in ("_SpectralNorm", "SpectralNorm") for part in (module, *hooks)):
         return "estimates its spectral norm anew and so changes its weight"
     drops = (
@@ -166,7 +162,7 @@ def _training_effect(module: nn.Module) -> str | None:
         # torchvision's StochasticDepth and the like: drop layers from elsewhere keep their rate in `p`.
         or (
             type(module).__name__ in ("StochasticDepth", "DropPath")
-            and getattr(module, "p", getattr(module, "drop_prob", 1)) != 0
+            and attribute(module, "p", attribute(module, "drop_prob", 1)) != 0
         )
     )
     if drops:
@@ -178,17 +174,16 @@ def _collect(value: Any, found: dict[int, nn.Module], seen: set[int]) -> None:
     if id(value) in seen:
         return
     seen.add(id(value))
-    if isinstance(value, types.MethodType) and isinstance(value.__self__, nn.Module):
+    if is_a(value, types.MethodType) and is_a(value.__self__, nn.Module):
         value = value.__self__
-    if isinstance(value, nn.Module):
+    if is_a(value, nn.Module):
         found[id(value)] = value
-    elif isinstance(value, (list, tuple, dict)):
-        parts = value.values() if isinstance(value, dict) else value
-        found.update({id(part): part for part in parts if isinstance(part, nn.Module)})
-    elif isinstance(value, (functools.partial, types.MethodType, types.FunctionType)):
+    elif is_a(value, (list, tuple, dict)):
+        found.update({id(part): part for part in held_in(value) if is_a(part, nn.Module)})
+    elif is_a(value, (functools.partial, types.MethodType, types.FunctionType)):
         for part in _parts(value):
             _collect(part, found, seen)
-    elif isinstance(method := getattr(value, "__call__", None), types.MethodType):  # noqa: B004  an object that is called
+    elif is_a(method := attribute(value, "__call__"), types.MethodType):  # an object that is called
         _collect(method, found, seen)
 
 
@@ -206,9 +201,9 @@ def _referred_to(function: types.FunctionType) -> Iterator[Any]:
     yield from function.__defaults__ or ()
     yield from closed_over(function)
     for name in _loaded_globals(function.__code__):
-        referred = function.__globals__.get(name)
+        referred: Any = function.__globals__.get(name)
         # Functions of other files are left alone: following them would walk through all of torch.
-        elsewhere = isinstance(referred, types.FunctionType) and referred.__globals__ is not function.__globals__
+        elsewhere = is_a(referred, types.FunctionType) and referred.__globals__ is not function.__globals__
         if not elsewhere:
             yield referred
 
@@ -225,7 +220,7 @@ def closed_over(function: types.FunctionType) -> Iterator[Any]:
 def _attributes_used(owner: object, function: types.FunctionType) -> Iterator[Any]:
     """Yield the attributes of an object that its method mentions by name, and no others of what it may own."""
     mentioned = set(names_in(function.__code__))
-    yield from (value for name, value in getattr(owner, "__dict__", {}).items() if name in mentioned)
+    yield from (value for name, value in own_attributes(owner).items() if name in mentioned)
 
 
 @functools.lru_cache(maxsize=1024)

@@ -13,6 +13,8 @@ from types import CodeType, FrameType
 import torch
 from torch import nn
 
+from captum_xg.homogeneity.reflection import is_a
+
 _TORCH = os.path.dirname(torch.__file__) + os.sep
 # What runs the model for a proof is of no interest to who wrote the model.
 _OURS = tuple(os.path.join(os.path.dirname(os.path.dirname(__file__)), part, "") for part in ("homogeneity", "priors"))
@@ -55,7 +57,7 @@ def current_site(op: str, names: Mapping[int, tuple[str, nn.Module]], outermost:
                 inside_torch = _line(frame)
         elif location is None:
             location = _line(frame)
-        if module is None and isinstance(owner := frame.f_locals.get("self"), nn.Module):
+        if module is None and is_a(owner := frame.f_locals.get("self"), nn.Module):
             module = owner
         if module is not None and location is not None:
             break
@@ -69,7 +71,7 @@ def custom_function_running(outermost: CodeType) -> str | None:
     """Return the name of the custom autograd function whose forward runs now, if one does."""
     for frame in _frames(outermost):
         for value in list(frame.f_locals.values()):
-            if isinstance(value, torch.autograd.function.FunctionCtx):
+            if is_a(value, torch.autograd.function.FunctionCtx):
                 return type(value).__name__.removesuffix("Backward")
     return None
 
