@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from captum_xg.homogeneity.contents import all_zero, entries, parts_of, same
+from captum_xg.homogeneity.memory import shares_memory
 from captum_xg.homogeneity.reflection import plainly
 from captum_xg.homogeneity.shadows import has_storage
 
@@ -75,6 +76,10 @@ class Facts:
         for result in filter(has_storage, results):
             storage = result.untyped_storage()
             self._sources[storage] = {**self._sources.get(storage, {}), **sources}
+
+    def rests_on(self, tensor: Tensor, others: list[Tensor]) -> bool:
+        """Return whether a constant was computed from one of others, or is one of them."""
+        return any(shares_memory(source, others) for source in self._sources_of(tensor).values())
 
     def tensors(self) -> list[Tensor]:
         """Return the constants that were asked about."""

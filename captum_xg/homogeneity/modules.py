@@ -28,7 +28,14 @@ def modules_of(forward_func: Callable[..., Any]) -> list[nn.Module]:
     attribute of theirs that is.
     """
     found: dict[int, nn.Module] = {}
-    _collect(forward_func, found, set())
+    _collect(forward_func, found, {}, set())
+    return list(found.values())
+
+
+def tensors_referred_to(forward_func: Callable[..., Any]) -> list[Tensor]:
+    """Return the tensors that a callable directly refers to in the ways of :func:`modules_of`, each once."""
+    found: dict[int, Tensor] = {}
+    _collect(forward_func, {}, found, set())
     return list(found.values())
 
 
@@ -90,26 +97,33 @@ def require_usable_state(forward_func: Callable[..., Any], where: str, *, finite
         more = f"\n    … and {len(found) - 10} more" if len(found) > 10 else ""
         remedies = " ".join(dict.fromkeys(remedy for _, remedy in found))
         raise ModelStateError(
-            f"{where}: parameters or buffers of the model hold nothing to compute with:{listed}{more}\n  {remedies} "
-            "Nothing was run."
+            f"{where}: tensors of the model hold nothing to compute with:{listed}{more}\n  {remedies} Nothing was run."
         )
 
 
-def _state_of(forward_func: Callable[..., Any]) -> Iterator[tuple[str, str, nn.Module, Tensor]]:
-    """Yield each parameter and buffer, once, after its path, kind and module."""
+def _state_of(forward_func: Callable[..., Any]) -> Iterator[tuple[str, str, nn.Module | None, Tensor]]:
+    """Yield each parameter, buffer and other tensor that F refers to, once, after its path, kind and module."""
     seen: set[int] = set()
     for path, module in named_modules_of(forward_func).values():
-        if "_hf_hook" in own_attributes(
-            module
-        ):  # accelerate keeps the weights elsewhere and brings them in for each call
+        own = own_attributes(module)
+        if "_hf_hook" in own:  # accelerate keeps the weights elsewhere and brings them in for each call
             continue
-        for kind, name, tensor in tensors_of(module):
-            if isinstance(tensor, Tensor) and id(tensor) not in seen:
+        others = [("attribute", name, value) for name, value in own.items()]
+        for kind, name, tensor in tensors_of(module) + others:
+            if is_a(tensor, Tensor) and id(tensor) not in seen:
                 seen.add(id(tensor))
                 yield (f"{path}.{name}" if path else name), kind, module, tensor
+    for tensor in tensors_referred_to(forward_func):
+        if id(tensor) not in seen:
+            seen.add(id(tensor))
+            yield f"a tensor of shape {'×'.join(map(str, _shape(tensor)))}", "captured", None, tensor
 
 
-def _unusable(name: str, kind: str, module: nn.Module, tensor: Tensor, finite: bool) -> tuple[str, str] | None:
+def _shape(tensor: Tensor) -> tuple[int, ...]:
+    return () if is_lazy(tensor) or tensor.is_nested else tuple(tensor.shape)
+
+
+def _unusable(name: str, kind: str, module: nn.Module | None, tensor: Tensor, finite: bool) -> tuple[str, str] | None:
     """Return what makes a tensor unusable, and what to do; None if nothing does."""
     if is_lazy(tensor):
         return "not initialised, since its layer is lazy", "Lazy layers: run one batch first, model(x)."
@@ -118,7 +132,7 @@ def _unusable(name: str, kind: str, module: nn.Module, tensor: Tensor, finite: b
             "on the meta device, without values",
             "The meta device: give the model memory with model.to_empty(device=…) and load its weights.",
         )
-    if not finite or (kind == "buffer" and not name.endswith(("running_mean", "running_var"))):
+    if not finite or not (kind == "parameter" or name.endswith(("running_mean", "running_var"))):
         return None
     n_nan, n_infinite = not_finite(tensor)
     if (not n_nan and not n_infinite) or (kind == "parameter" and _is_mask(module, tensor)):
@@ -127,7 +141,13 @@ def _unusable(name: str, kind: str, module: nn.Module, tensor: Tensor, finite: b
     return f"{counts} of {tensor.numel()} entries", "NaN and infinity: load weights from before the training diverged."
 
 
-def _is_mask(module: nn.Module, parameter: Tensor) -> bool:
+def spoilt_state(forward_func: Callable[..., Any]) -> list[str]:
+    """Return the names of the parameters, buffers and other tensors that F refers to with NaN or infinity in them."""
+    with plainly():
+        return [f"{name} ({kind})" for name, kind, _, tensor in _state_of(forward_func) if not_finite(tensor) != (0, 0)]
+
+
+def _is_mask(module: nn.Module | None, parameter: Tensor) -> bool:
     """Return whether a parameter with infinities is meant to have them: it has no other numbers but 0."""
     if parameter.requires_grad or type(module).__module__.startswith("torch.nn."):
         return False
@@ -170,7 +190,7 @@ def _training_effect(module: nn.Module) -> str | None:
     return "draws its slopes at random" if isinstance(module, nn.RReLU) else None
 
 
-def _collect(value: Any, found: dict[int, nn.Module], seen: set[int]) -> None:
+def _collect(value: Any, found: dict[int, nn.Module], tensors: dict[int, Tensor], seen: set[int]) -> None:
     if id(value) in seen:
         return
     seen.add(id(value))
@@ -178,13 +198,16 @@ def _collect(value: Any, found: dict[int, nn.Module], seen: set[int]) -> None:
         value = value.__self__
     if is_a(value, nn.Module):
         found[id(value)] = value
+    elif is_a(value, Tensor):
+        tensors[id(value)] = value
     elif is_a(value, (list, tuple, dict)):
         found.update({id(part): part for part in held_in(value) if is_a(part, nn.Module)})
+        tensors.update({id(part): part for part in held_in(value) if is_a(part, Tensor)})
     elif is_a(value, (functools.partial, types.MethodType, types.FunctionType)):
         for part in _parts(value):
-            _collect(part, found, seen)
+            _collect(part, found, tensors, seen)
     elif is_a(method := attribute(value, "__call__"), types.MethodType):  # an object that is called
-        _collect(method, found, seen)
+        _collect(method, found, tensors, seen)
 
 
 def _parts(value: functools.partial[Any] | types.MethodType | types.FunctionType) -> Iterator[Any]:

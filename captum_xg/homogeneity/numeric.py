@@ -23,7 +23,7 @@ from captum_xg.homogeneity.judgement import (
     judge_gradients,
     judge_scales,
 )
-from captum_xg.homogeneity.modules import require_evaluation_mode
+from captum_xg.homogeneity.modules import require_evaluation_mode, require_usable_state
 from captum_xg.homogeneity.precision import Precision
 from captum_xg.homogeneity.report import HomogeneityReport, ScaleCheck
 from captum_xg.homogeneity.state import nothing_left_behind
@@ -66,6 +66,7 @@ def check_homogeneity(
     Raises:
         InputError, TargetError, ForwardOutputError, GradientError: If F or its gradient is not to be had.
         TrainingModeError, NondeterministicForwardError, CrossExampleError: If F is not one function per example.
+        ModelStateError: If parameters or buffers are on the meta device, uninitialised, NaN or infinite.
         DegreeError: If ``degree`` is not a number.
         OptionError: If a scale is not a finite positive number, or all of them are 1, or ``rtol`` is not a number ≥ 0.
 
@@ -84,6 +85,7 @@ def check_homogeneity(
         raise DegreeError(f"{where}: `degree` must be a number or None but is {degree!r}.")
     function = ScalarFunction(forward_func, additional_forward_args, target, where)
     formatted = format_inputs(inputs, where)
+    require_usable_state(forward_func, where)
     require_evaluation_mode(forward_func, where)
     wanted = None if scales is None else _checked_scales(scales, where)
     with torch.inference_mode(False), nothing_left_behind(forward_func, formatted[0].device):

@@ -67,6 +67,11 @@ def current_site(op: str, names: Mapping[int, tuple[str, nn.Module]], outermost:
     return Site(path, type(module).__name__, op, location or inside_torch or "")
 
 
+def is_torch(file: str) -> bool:
+    """Return whether a file is one of PyTorch's or of this package."""
+    return file.startswith((_TORCH, *_OURS))
+
+
 def custom_function_running(outermost: CodeType) -> str | None:
     """Return the name of the custom autograd function whose forward runs now, if one does."""
     for frame in _frames(outermost):
