@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -127,10 +128,10 @@ class ScalarFunction:
                 and, where they require it, the inputs.
 
         Raises:
-            GradientError: If an input does not reach the output, or the gradient is not finite.
+            GradientError: If an input does not reach the output, the gradient is not finite, or autograd refuses F.
             ForwardOutputError: If F(x) is not finite.
         """
-        with torch.enable_grad():
+        with autograd_refusals_explained(self.where), torch.enable_grad():
             handles = tuple(_handle(x, create_graph) for x in inputs)
             values = self._run_recorded(handles, inputs)
             if not values.requires_grad:
@@ -204,6 +205,38 @@ def checked_arguments(additional_forward_args: object, where: str) -> tuple[Any,
                 "with data."
             )
     return additional
+
+
+@contextmanager
+def autograd_refusals_explained(where: str) -> Iterator[None]:
+    """Say what to do where autograd refuses a forward function for how it was made.
+
+    Raises:
+        GradientError: In place of PyTorch's RuntimeError.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        for said, explained in _REFUSALS:
+            if said in str(error):
+                raise GradientError(f"{where}: {explained}") from error
+        raise
+
+
+_REFUSALS = (
+    (
+        "Inference tensors cannot be saved for backward",
+        "a parameter, buffer or captured tensor of the forward function was made in torch.inference_mode(), so that "
+        "autograd cannot use it. Make or load the model outside of inference mode; copy.deepcopy(model) there makes "
+        "ordinary parameters of those it has.",
+    ),
+    (
+        "use_reentrant=True",
+        "a part of the forward function runs under torch.utils.checkpoint with use_reentrant=True, which only "
+        "backward() can differentiate. Pass use_reentrant=False.",
+    ),
+)
+"""What PyTorch says, and what it means here."""
 
 
 def additional_arguments(additional_forward_args: object) -> tuple[Any, ...]:

@@ -70,12 +70,14 @@ class Found:
         dtypes: Floating dtypes of what depends on the input.
         unassigned: A constant enters a tensor whose dimension 0 does not count the examples.
         left: Calls that take values of the input out of PyTorch, where they would come back as constants.
+        unfollowed: Why calls could not be followed, ``""`` if they were.
     """
 
     added: dict[tuple[str, str], Added] = field(default_factory=dict)
     dtypes: set[torch.dtype] = field(default_factory=set)
     unassigned: bool = False
     left: dict[str, None] = field(default_factory=dict)
+    unfollowed: str = ""
 
 
 class ConstantWatch(TorchFunctionMode):

@@ -21,6 +21,7 @@ from captum_xg.homogeneity.modules import named_modules_of, require_evaluation_m
 from captum_xg.homogeneity.precision import Precision
 from captum_xg.homogeneity.state import nothing_left_behind
 from captum_xg.homogeneity.token_ids import ids_refused
+from captum_xg.homogeneity.unfollowed import unfollowed
 
 __all__ = ["BiasLedger", "bias_ledger"]
 
@@ -65,8 +66,8 @@ def bias_ledger(
         TargetError: A target that is missing, out of range, or of the wrong form.
         ForwardOutputError: An output that is not one finite real number per example.
         GradientError: An input without influence through autograd, or a gradient that is not finite.
-        ModelStateError: Parameters or buffers on the meta device, or not yet initialised.
         TrainingModeError: Dropout, batch norm or the like in training mode.
+        ModelStateError: Parameters or buffers on the meta device, uninitialised, NaN or infinite.
 
     Source: Hesse et al. 2021, Section 3.2: the biases are what keeps ReLU networks from being homogeneous. The ledger
         is Euler's identity for F as a function of inputs and constants.
@@ -80,8 +81,8 @@ def bias_ledger(
     forward_function(model, "model", _WHERE)
     formatted = format_inputs(inputs, _WHERE)
     function = ScalarFunction(model, additional_forward_args, target, _WHERE)
+    require_usable_state(model, _WHERE)
     require_evaluation_mode(model, _WHERE)
-    require_usable_state(model, _WHERE, finite=False)
     names = named_modules_of(model)
     n = len(formatted[0])
     with (
@@ -128,10 +129,13 @@ def _measured(
     try:
         with _without_compilation():
             evaluation = watched.evaluate(inputs)
+        found = watches[-1].found  # evaluate runs F a second time if a first layer wants to overwrite its input
+    except Exception as error:
+        evaluation = function.evaluate(inputs)  # where F itself fails, that is to be seen
+        found = Found(unfollowed=unfollowed(error).reason)
     finally:
         for watch in watches:
             watch.release()
-    found = watches[-1].found  # evaluate runs F a second time if a first layer wants to overwrite its input
     values = _wide(evaluation.values)
     products = [
         (_wide(x) * _wide(g)).reshape(len(x), -1) for x, g in zip(evaluation.inputs, evaluation.gradients, strict=True)
@@ -180,6 +184,8 @@ def _joined(ledgers: list[BiasLedger]) -> BiasLedger:
 
 
 def _notes(found: Found) -> tuple[str, ...]:
+    if found.unfollowed:
+        return (f"The model {found.unfollowed}, so that all that constants carry is in the remainder.",)
     if not found.left:
         return ()
     return (

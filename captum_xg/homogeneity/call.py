@@ -11,6 +11,12 @@ from torch import Tensor
 
 from captum_xg.homogeneity.degree import CONSTANT, ZERO, Reason, Scaling, product_of, sum_of
 
+WITHOUT_IT = "Leave it out, or set it to zero"
+"""The remedy for a constant that is added, and has been named."""
+
+WITHOUT_BIAS = "Use to_xdnn(model), or train it with bias=False"
+"""The remedy for a bias."""
+
 
 class Constants(Protocol):
     """Answers questions about the values of constants, and remembers them: a proof rests on the answers."""
@@ -150,7 +156,7 @@ class Call:
         if not others or any(part.scale_free or part.degree is None for part in others):
             return None
         constant = next(value for value, part in zip(values, parts, strict=True) if part.constant)
-        return Reason(f"adds a constant of up to {largest(constant):.2g}", "Leave it out, or set it to zero")
+        return Reason(f"adds a constant of up to {largest(constant):.2g}", WITHOUT_IT)
 
 
 def largest(value: Any) -> float:

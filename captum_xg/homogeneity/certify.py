@@ -12,10 +12,11 @@ from torch import Tensor, nn
 from torch.nn.modules._functions import BackwardHookFunction
 from torch.utils._pytree import tree_leaves
 
-from captum_xg._function import checked_arguments
-from captum_xg._inputs import format_inputs
+from captum_xg._function import autograd_refusals_explained, checked_arguments
+from captum_xg._inputs import all_finite, format_inputs
 from captum_xg._options import forward_function
 from captum_xg.errors import ForwardOutputError, OptionError
+from captum_xg.homogeneity.advice import advised
 from captum_xg.homogeneity.autograd_graph import custom_functions
 from captum_xg.homogeneity.certificate import Certificate, Violation
 from captum_xg.homogeneity.counterexample import find_counterexample
@@ -24,12 +25,15 @@ from captum_xg.homogeneity.digest import digest_of
 from captum_xg.homogeneity.escapes import Escapes
 from captum_xg.homogeneity.explanations import explain_composite
 from captum_xg.homogeneity.facts import Facts
-from captum_xg.homogeneity.modules import named_modules_of
+from captum_xg.homogeneity.modules import named_modules_of, require_usable_state, spoilt_state
+from captum_xg.homogeneity.reasons import custom_function, is_generated
+from captum_xg.homogeneity.reflection import is_a
 from captum_xg.homogeneity.registry import rule_vouches_for
 from captum_xg.homogeneity.sites import short_path
 from captum_xg.homogeneity.state import nothing_left_behind
 from captum_xg.homogeneity.token_ids import ids_refused
-from captum_xg.homogeneity.tracer import Located, Tracer, custom_function
+from captum_xg.homogeneity.tracer import Located, Tracer
+from captum_xg.homogeneity.unfollowed import unfollowed
 from captum_xg.homogeneity.unscaled import arguments_watched, blamed_on_arguments
 from captum_xg.homogeneity.untraceable import hooked_parts, untraceable_parts
 
@@ -66,6 +70,8 @@ def certify(
         InputError: Inputs that nothing can be attributed to, such as ids that an embedding looks up.
         OptionTypeError: If ``forward_func`` is no model or function, such as the class of one.
         ForwardOutputError: An output without a tensor in it.
+        ModelStateError: Parameters, buffers or captured tensors on the meta device, uninitialised, NaN or infinite.
+        GradientError: A forward function that autograd refuses, such as one with weights from inference mode.
         OptionError: If ``output`` is not in the output.
 
     Source: Hesse et al. 2021, Definition 3.3 and Section 3.2 (which layers are homogeneous; the calculus is our own).
@@ -75,6 +81,7 @@ def certify(
         >>> certificate.homogeneous, certificate.degree
         (True, 1.0)
     """
+    require_usable_state(forward_func, "certify")
     proof = prove(forward_func, _flat(example_inputs), additional_forward_args, "certify", output=output)
     return replace(proof.certificate, digest=digest_of(forward_func))
 
@@ -106,30 +113,37 @@ def prove(
     additional = checked_arguments(additional_forward_args, where)
     shapes = tuple(tuple(x.shape) for x in formatted)
     dtypes = tuple(str(x.dtype).removeprefix("torch.") for x in formatted)
-    name = type(forward_func).__name__ if isinstance(forward_func, nn.Module) else "F"
+    name = type(forward_func).__name__ if is_a(forward_func, nn.Module) else "F"
     names = named_modules_of(forward_func)
+    nothing = Certificate(False, None, [], [], 0, shapes, dtypes, name=name)
     if untraceable := untraceable_parts(forward_func, names):
-        return Proof(Certificate(False, None, [], untraceable, 0, shapes, dtypes, name=name), Facts())
+        return Proof(replace(nothing, unsupported=untraceable), Facts())
 
     def run(xs: tuple[Tensor, ...]) -> list[Tensor]:
         return chosen_outputs(forward_func(*xs, *additional), output, where)
 
-    tracer = Tracer(names, run.__code__)
+    tracer = Tracer(names, run.__code__, [leaf for leaf in tree_leaves(additional) if is_a(leaf, Tensor)])
     with (
         ids_refused(forward_func, inputs, additional_forward_args, where),
+        autograd_refusals_explained(where),
         torch.inference_mode(False),
         torch.enable_grad(),
         nothing_left_behind(forward_func, formatted[0].device),
     ):
-        # Clones, so that the model may overwrite them and autograd has a node to find them by.
-        handles = tuple(x.detach().clone().requires_grad_().clone() for x in formatted)
+        handles = _handles(formatted)
         for handle in handles:
             tracer.add_input(handle)
         starts = [handle.grad_fn for handle in handles]  # the first layer may work in place and move the handles on
-        with arguments_watched(names, tracer.shadows) as unscaled, Escapes(tracer), tracer:
-            outputs = run(handles)
+        try:
+            with arguments_watched(names, tracer.shadows) as unscaled, Escapes(tracer), tracer:
+                outputs = run(handles)
+        except Exception as error:
+            values = [y.detach() for y in run(_handles(formatted))]  # where F itself fails, that is to be seen
+            counterexample = find_counterexample(run, formatted, values, None, proven=False)
+            found = [unfollowed(error)]
+            return Proof(replace(nothing, unsupported=found, counterexample=counterexample), tracer.facts)
         scaling = _together([tracer.scaling(y) for y in outputs], tracer)
-        violations, unsupported = _by_module({*scaling.reasons, *tracer.escapes})
+        violations, unsupported = _by_module(advised({*scaling.reasons, *tracer.escapes}, outputs))
         modules = dict(names.values())
         violations = [_in_its_words(violation, modules.get(violation.module)) for violation in violations]
         violations = blamed_on_arguments(violations, unscaled)
@@ -137,8 +151,9 @@ def prove(
             _custom(function)
             for function in custom_functions(outputs, starts)
             if not rule_vouches_for(function.__name__)
-            and not any(function.__name__ in v.reason for v in unsupported)
+            and not any(_tells_of(v, function.__name__) for v in unsupported)
             and function is not BackwardHookFunction  # its modules are among those with hooks
+            and not (unsupported and function.__module__.startswith("torch._higher_order_ops"))
         ]
         proven = not violations and not unsupported
         degree = scaling.degree if proven else None
@@ -147,17 +162,17 @@ def prove(
         counterexample = find_counterexample(run, formatted, values, degree, proven=proven)
     if proven and counterexample is not None:
         unsupported.append(_contradicted())
-    certificate = Certificate(
+    if proven and not all(map(all_finite, values)) and (spoilt := spoilt_state(forward_func)):
+        unsupported.append(_spoilt(spoilt))
+    certificate = replace(
+        nothing,
         homogeneous=not violations and not unsupported,
         degree=None if unsupported else degree,
         violations=violations,
         unsupported=unsupported,
         n_ops=tracer.n_ops,
-        shapes=shapes,
-        dtypes=dtypes,
         identically_zero=proven and scaling.zero,
         counterexample=counterexample,
-        name=name,
     )
     return Proof(certificate, tracer.facts)
 
@@ -202,6 +217,18 @@ def _in_its_words(violation: Violation, module: nn.Module | None) -> Violation:
     return replace(violation, reason=words[0], remedy=words[1], further=())
 
 
+def _handles(inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    """Return clones of inputs, so that F may overwrite them and autograd has a node to find them by."""
+    return tuple(x.detach().clone().requires_grad_().clone() for x in inputs)
+
+
+def _tells_of(found: Violation, function: str) -> bool:
+    """Return whether a finding is about a Python autograd function, or the operation that it is the gradient of."""
+    reasons = (found.reason, *(reason for _, _, reason in found.further))
+    operations = (reason.removeprefix("runs ").split(",")[0] for reason in reasons if reason.startswith("runs "))
+    return any(function in reason for reason in reasons) or any(is_generated(function, name) for name in operations)
+
+
 def _custom(function: type) -> Violation:
     reason = custom_function(function.__name__)
     try:
@@ -218,6 +245,17 @@ def _contradicted() -> Violation:
         "",
         "scales at every operation that was seen, but F(αx) differs from it on the example: something was not seen",
         "Look for state that the forward pass keeps, other threads, or code outside of PyTorch",
+    )
+
+
+def _spoilt(names: list[str]) -> Violation:
+    listed = ", ".join(names[:10])
+    return Violation(
+        "",
+        "",
+        "",
+        f"gives NaN or infinity on the example, and there is NaN or infinity in {listed}",
+        "Give the model finite numbers; or, if they belong there, another example that gives finite outputs",
     )
 
 

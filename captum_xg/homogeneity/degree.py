@@ -122,6 +122,9 @@ class Scaling:
         return f"degree {self.degree:g}" if self.kind == "degree" else self.kind
 
 
+WITHOUT_THE_CONSTANT = "Leave the constant out, or set it to zero"
+"""The remedy for a constant that meets what scales."""
+
 ZERO = Scaling(None, zero=True, stepwise=True)
 SIGNED_ZERO = Scaling(None, zero=True, stepwise=True, signed=True)
 CONSTANT = Scaling(0.0, constant=True, stepwise=True)
@@ -177,7 +180,7 @@ def mismatch(*terms: Scaling, verb: str = "adds", preposition: str = "to") -> Re
     degrees = sorted({term.degree for term in terms if not term.constant and term.degree is not None})
     listed = " and ".join(f"degree {degree:g}" for degree in degrees)
     if any(term.constant for term in terms) and degrees != [0]:
-        return Reason(f"{verb} a constant {preposition} what has {listed}", "Leave the constant out, or set it to zero")
+        return Reason(f"{verb} a constant {preposition} what has {listed}", WITHOUT_THE_CONSTANT)
     return Reason(f"{verb} what has {listed}", "Bring the parts to one degree, or explain them separately")
 
 

@@ -8,6 +8,9 @@ from weakref import WeakKeyDictionary
 import torch
 from torch import Tensor
 
+from captum_xg.homogeneity.contents import all_zero, entries, parts_of, same
+from captum_xg.homogeneity.memory import shares_memory
+from captum_xg.homogeneity.reflection import plainly
 from captum_xg.homogeneity.shadows import has_storage
 
 _LARGE = 2**16
@@ -25,6 +28,7 @@ class Facts:
         self._zero: dict[Hashable, Tensor] = {}
         self._grouped: list[list[Tensor]] | None = None
         self._unchanged: dict[Hashable, tuple[Tensor, Tensor]] = {}
+        self._unanswerable = False
         self._sources: WeakKeyDictionary[torch.UntypedStorage, dict[Hashable, Tensor]] = WeakKeyDictionary()
 
     def is_zero(self, tensor: Tensor) -> bool:
@@ -32,7 +36,7 @@ class Facts:
         values = tensor.detach()
         if values.numel() > _LARGE and has_storage(values) and values[(0,) * values.dim()]:
             return False  # most weights show at once that they are not
-        if values.any():
+        if not all_zero(values):
             return False
         if has_storage(tensor) and tensor.untyped_storage() in self._sources:
             self.read(tensor)
@@ -45,8 +49,10 @@ class Facts:
         """Return whether a constant tensor holds only zeros and infinities, and make the proof depend on it if so."""
         if self.is_zero(tensor):
             return True
-        values = tensor.detach()
-        if not values.dtype.is_floating_point or not ((values == 0) | values.isinf()).all():
+        numbers = entries(tensor)
+        if numbers is None or not tensor.dtype.is_floating_point:
+            return False
+        if not all(bool(((values == 0) | values.isinf()).all()) for values in numbers):
             return False
         self.read(tensor)
         return True
@@ -54,8 +60,13 @@ class Facts:
     def read(self, tensor: Tensor) -> None:
         """Make the proof depend on every value of a constant tensor."""
         for key, source in self._sources_of(tensor).items():
-            if key not in self._unchanged:
-                self._unchanged[key] = (source, source.clone())
+            if key in self._unchanged:
+                continue
+            copy = _copied(source)
+            if copy is None:
+                self._unanswerable = True  # of a kind that cannot be compared, so the proof holds this once
+            else:
+                self._unchanged[key] = (source, copy)
 
     def derived(self, results: Iterable[Tensor], arguments: Iterable[Tensor]) -> None:
         """Note that constants were computed from others (from none, if they were created)."""
@@ -66,23 +77,40 @@ class Facts:
             storage = result.untyped_storage()
             self._sources[storage] = {**self._sources.get(storage, {}), **sources}
 
+    def rests_on(self, tensor: Tensor, others: list[Tensor]) -> bool:
+        """Return whether a constant was computed from one of others, or is one of them."""
+        return any(shares_memory(source, others) for source in self._sources_of(tensor).values())
+
     def tensors(self) -> list[Tensor]:
         """Return the constants that were asked about."""
         return [*self._zero.values(), *(source for source, _ in self._unchanged.values())]
 
     def hold(self) -> bool:
         """Return whether every answer is what it was."""
+        with plainly():
+            return self._hold()
+
+    def _hold(self) -> bool:
+        if self._unanswerable:
+            return False
         if self._grouped is None:
             self._grouped = _grouped(list(self._zero.values()))
-        zero = not any((torch.cat(group) if len(group) > 1 else group[0]).any() for group in self._grouped)
-        return zero and all(
-            source.shape == copy.shape and torch.equal(source, copy) for source, copy in self._unchanged.values()
-        )
+        zero = all(all_zero(torch.cat(group) if len(group) > 1 else group[0]) for group in self._grouped)
+        return zero and all(same(source, copy) for source, copy in self._unchanged.values())
 
     def _sources_of(self, tensor: Tensor) -> dict[Hashable, Tensor]:
         """Return what a constant was computed from; itself if it was there before."""
         known = self._sources.get(tensor.untyped_storage()) if has_storage(tensor) else None
         return {_key(tensor): tensor.detach()} if known is None else known
+
+
+def _copied(source: Tensor) -> Tensor | None:
+    if parts_of(source) is None:
+        return None
+    try:
+        return source.clone()
+    except (RuntimeError, NotImplementedError):  # quantised by channel
+        return None
 
 
 def _key(tensor: Tensor) -> Hashable:

@@ -15,6 +15,8 @@ from captum_xg._function import ScalarFunction
 class _Dtypes(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Notes the dtype of every floating-point tensor that an operation returns."""
 
+    supports_higher_order_operators = True  # torch.cond and the like, too
+
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.seen: set[torch.dtype] = set()
@@ -30,6 +32,9 @@ class _Dtypes(TorchDispatchMode):  # type: ignore[no-untyped-call]
 def inner_dtypes(function: ScalarFunction, inputs: tuple[Tensor, ...]) -> set[torch.dtype]:
     """Return the floating dtypes of all results of operations while F runs once."""
     dtypes = _Dtypes()
-    with dtypes:
-        function.values(tuple(x.detach().clone() for x in inputs))
+    try:
+        with dtypes:
+            function.values(tuple(x.detach().clone() for x in inputs))
+    except Exception:  # F ran before, so it is the looking that it does not bear
+        return set()
     return dtypes.seen

@@ -8,7 +8,6 @@ import types
 from collections.abc import Callable, Iterator
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.dropout import _DropoutNd
@@ -17,6 +16,8 @@ from torch.nn.parameter import is_lazy
 
 from captum_xg._inputs import all_finite
 from captum_xg.errors import ModelStateError, TrainingModeError
+from captum_xg.homogeneity.contents import entries
+from captum_xg.homogeneity.reflection import attribute, held_in, is_a, own_attributes, plainly, submodules, tensors_of
 
 
 def modules_of(forward_func: Callable[..., Any]) -> list[nn.Module]:
@@ -27,7 +28,14 @@ def modules_of(forward_func: Callable[..., Any]) -> list[nn.Module]:
     attribute of theirs that is.
     """
     found: dict[int, nn.Module] = {}
-    _collect(forward_func, found, set())
+    _collect(forward_func, found, {}, set())
+    return list(found.values())
+
+
+def tensors_referred_to(forward_func: Callable[..., Any]) -> list[Tensor]:
+    """Return the tensors that a callable directly refers to in the ways of :func:`modules_of`, each once."""
+    found: dict[int, Tensor] = {}
+    _collect(forward_func, {}, found, set())
     return list(found.values())
 
 
@@ -35,7 +43,7 @@ def named_modules_of(forward_func: Callable[..., Any]) -> dict[int, tuple[str, n
     """Return id → (path, module) for every module under :func:`modules_of`; shared ones under their first path."""
     named: dict[int, tuple[str, nn.Module]] = {}
     for root in modules_of(forward_func):
-        for path, module in root.named_modules():
+        for path, module in submodules(root):
             named.setdefault(id(module), (path, module))
     return named
 
@@ -51,7 +59,7 @@ def require_evaluation_mode(
     offenders = [
         f"{path or 'the model itself'} ({type(module).__name__}): {effect}"
         for path, module in named_modules_of(forward_func).values()
-        if module.training and (effect := _training_effect(module))
+        if attribute(module, "training", False) and (effect := _training_effect(module))
     ]
     if offenders:
         listed = "".join(f"\n    {line}" for line in offenders[:10])
@@ -80,52 +88,62 @@ def require_usable_state(forward_func: Callable[..., Any], where: str, *, finite
     """
     if not finite and not _lacks_memory(forward_func):
         return
-    found = [
-        (f"{name} ({kind}): {problem[0]}", problem[1])
-        for name, kind, module, tensor in _state_of(forward_func)
-        if (problem := _unusable(name, kind, module, tensor, finite)) is not None
-    ]
+    with plainly():
+        found = [
+            (f"{name} ({kind}): {problem[0]}", problem[1])
+            for name, kind, module, tensor in _state_of(forward_func)
+            if (problem := _unusable(name, kind, module, tensor, finite)) is not None
+        ]
     if found:
         listed = "".join(f"\n    {line}" for line, _ in found[:10])
         more = f"\n    … and {len(found) - 10} more" if len(found) > 10 else ""
         remedies = " ".join(dict.fromkeys(remedy for _, remedy in found))
         raise ModelStateError(
-            f"{where}: parameters or buffers of the model hold nothing to compute with:{listed}{more}\n  {remedies} "
-            "Nothing was run."
+            f"{where}: tensors of the model hold nothing to compute with:{listed}{more}\n  {remedies} Nothing was run."
         )
 
 
 def _lacks_memory(forward_func: Callable[..., Any]) -> bool:
-    """Return whether a parameter or buffer is without memory, in a tenth of the time that naming each of them takes."""
-    stack: list[nn.Module | None] = list(modules_of(forward_func))
+    """Return whether a tensor of the model is without memory, in a fraction of the time that naming them takes."""
+    stack: list[Any] = list(modules_of(forward_func))
     seen: set[int] = set()
-    while stack:
-        module = stack.pop()
-        if module is None or id(module) in seen:
-            continue
-        seen.add(id(module))
-        for held in (module._parameters, module._buffers):
-            for tensor in held.values():
-                if tensor is not None and (tensor.is_meta or is_lazy(tensor)):
-                    return True
-        stack.extend(module._modules.values())
-    return False
+    with plainly():
+        while stack:
+            module = stack.pop()
+            if id(module) in seen or not is_a(module, nn.Module):
+                continue
+            seen.add(id(module))
+            own = own_attributes(module)
+            held = [tensor for _, _, tensor in tensors_of(module)] + [v for v in own.values() if is_a(v, Tensor)]
+            if any(tensor is not None and (is_lazy(tensor) or tensor.is_meta) for tensor in held):
+                return True
+            stack += held_in(attribute(module, "_modules"))
+    return any(is_lazy(tensor) or tensor.is_meta for tensor in tensors_referred_to(forward_func))
 
 
-def _state_of(forward_func: Callable[..., Any]) -> Iterator[tuple[str, str, nn.Module, Tensor]]:
-    """Yield each parameter and buffer, once, after its path, kind and module."""
+def _state_of(forward_func: Callable[..., Any]) -> Iterator[tuple[str, str, nn.Module | None, Tensor]]:
+    """Yield each parameter, buffer and other tensor that F refers to, once, after its path, kind and module."""
     seen: set[int] = set()
     for path, module in named_modules_of(forward_func).values():
-        if "_hf_hook" in module.__dict__:  # accelerate keeps the weights elsewhere and brings them in for each call
+        own = own_attributes(module)
+        if "_hf_hook" in own:  # accelerate keeps the weights elsewhere and brings them in for each call
             continue
-        for kind, held in (("parameter", module._parameters), ("buffer", module._buffers)):
-            for name, tensor in held.items():
-                if isinstance(tensor, Tensor) and id(tensor) not in seen:
-                    seen.add(id(tensor))
-                    yield (f"{path}.{name}" if path else name), kind, module, tensor
+        others = [("attribute", name, value) for name, value in own.items()]
+        for kind, name, tensor in tensors_of(module) + others:
+            if is_a(tensor, Tensor) and id(tensor) not in seen:
+                seen.add(id(tensor))
+                yield (f"{path}.{name}" if path else name), kind, module, tensor
+    for tensor in tensors_referred_to(forward_func):
+        if id(tensor) not in seen:
+            seen.add(id(tensor))
+            yield f"a tensor of shape {'×'.join(map(str, _shape(tensor)))}", "captured", None, tensor
 
 
-def _unusable(name: str, kind: str, module: nn.Module, tensor: Tensor, finite: bool) -> tuple[str, str] | None:
+def _shape(tensor: Tensor) -> tuple[int, ...]:
+    return () if is_lazy(tensor) or tensor.is_nested else tuple(tensor.shape)
+
+
+def _unusable(name: str, kind: str, module: nn.Module | None, tensor: Tensor, finite: bool) -> tuple[str, str] | None:
     """Return what makes a tensor unusable, and what to do; None if nothing does."""
     if is_lazy(tensor):
         return "not initialised, since its layer is lazy", "Lazy layers: run one batch first, model(x)."
@@ -134,7 +152,7 @@ def _unusable(name: str, kind: str, module: nn.Module, tensor: Tensor, finite: b
             "on the meta device, without values",
             "The meta device: give the model memory with model.to_empty(device=…) and load its weights.",
         )
-    if not finite or (kind == "buffer" and not name.endswith(("running_mean", "running_var"))):
+    if not finite or not (kind == "parameter" or name.endswith(("running_mean", "running_var"))):
         return None
     n_nan, n_infinite = not_finite(tensor)
     if (not n_nan and not n_infinite) or (kind == "parameter" and _is_mask(module, tensor)):
@@ -143,31 +161,30 @@ def _unusable(name: str, kind: str, module: nn.Module, tensor: Tensor, finite: b
     return f"{counts} of {tensor.numel()} entries", "NaN and infinity: load weights from before the training diverged."
 
 
-def _is_mask(module: nn.Module, parameter: Tensor) -> bool:
+def spoilt_state(forward_func: Callable[..., Any]) -> list[str]:
+    """Return the names of the parameters, buffers and other tensors that F refers to with NaN or infinity in them."""
+    with plainly():
+        return [f"{name} ({kind})" for name, kind, _, tensor in _state_of(forward_func) if not_finite(tensor) != (0, 0)]
+
+
+def _is_mask(module: nn.Module | None, parameter: Tensor) -> bool:
     """Return whether a parameter with infinities is meant to have them: it has no other numbers but 0."""
     if parameter.requires_grad or type(module).__module__.startswith("torch.nn."):
         return False
-    values = _entries(parameter)
-    return bool((values.isinf() | (values == 0)).all())
+    return all(bool((values.isinf() | (values == 0)).all()) for values in entries(parameter) or ())
 
 
 def not_finite(tensor: Tensor) -> tuple[int, int]:
     """Return how many entries are NaN and how many infinite, (0, 0) where it has no meaning: integers and the like."""
-    try:
-        values = _entries(tensor)
-        if not (values.dtype.is_floating_point or values.dtype.is_complex) or all_finite(values):
-            return 0, 0
-        return int(values.isnan().sum()), int(values.isinf().sum())
-    except (RuntimeError, NotImplementedError):  # quantised, nested, and the like
-        return 0, 0
-
-
-def _entries(tensor: Tensor) -> Tensor:
-    """Return the entries that a tensor holds, those that are not zero if it is sparse."""
-    values = tensor.detach()
-    if values.layout == torch.strided:
-        return values
-    return values.coalesce().values() if values.layout == torch.sparse_coo else values.values()
+    n_nan = n_infinite = 0
+    for values in entries(tensor) or ():
+        try:
+            if (values.dtype.is_floating_point or values.dtype.is_complex) and not all_finite(values):
+                n_nan += int(values.isnan().sum())
+                n_infinite += int(values.isinf().sum())
+        except RuntimeError:  # dtypes of 4 and 8 bits, which have no such operations
+            continue
+    return n_nan, n_infinite
 
 
 def _training_effect(module: nn.Module) -> str | None:
@@ -175,7 +192,7 @@ def _training_effect(module: nn.Module) -> str | None:
         return "normalises by the statistics of the batch, which mixes examples, and changes its running statistics"
     if isinstance(module, _InstanceNorm) and module.track_running_stats:
         return "changes its running statistics"
-    hooks = module._forward_pre_hooks.values()
+    hooks = (attribute(module, "_forward_pre_hooks") or {}).values()
     if any(type(part).__name__ in ("_SpectralNorm", "SpectralNorm") for part in (module, *hooks)):
         return "estimates its spectral norm anew and so changes its weight"
     drops = (
@@ -185,7 +202,7 @@ def _training_effect(module: nn.Module) -> str | None:
         # torchvision's StochasticDepth and the like: drop layers from elsewhere keep their rate in `p`.
         or (
             type(module).__name__ in ("StochasticDepth", "DropPath")
-            and getattr(module, "p", getattr(module, "drop_prob", 1)) != 0
+            and attribute(module, "p", attribute(module, "drop_prob", 1)) != 0
         )
     )
     if drops:
@@ -193,22 +210,24 @@ def _training_effect(module: nn.Module) -> str | None:
     return "draws its slopes at random" if isinstance(module, nn.RReLU) else None
 
 
-def _collect(value: Any, found: dict[int, nn.Module], seen: set[int]) -> None:
+def _collect(value: Any, found: dict[int, nn.Module], tensors: dict[int, Tensor], seen: set[int]) -> None:
     if id(value) in seen:
         return
     seen.add(id(value))
-    if isinstance(value, types.MethodType) and isinstance(value.__self__, nn.Module):
+    if is_a(value, types.MethodType) and is_a(value.__self__, nn.Module):
         value = value.__self__
-    if isinstance(value, nn.Module):
+    if is_a(value, nn.Module):
         found[id(value)] = value
-    elif isinstance(value, (list, tuple, dict)):
-        parts = value.values() if isinstance(value, dict) else value
-        found.update({id(part): part for part in parts if isinstance(part, nn.Module)})
-    elif isinstance(value, (functools.partial, types.MethodType, types.FunctionType)):
+    elif is_a(value, Tensor):
+        tensors[id(value)] = value
+    elif is_a(value, (list, tuple, dict)):
+        found.update({id(part): part for part in held_in(value) if is_a(part, nn.Module)})
+        tensors.update({id(part): part for part in held_in(value) if is_a(part, Tensor)})
+    elif is_a(value, (functools.partial, types.MethodType, types.FunctionType)):
         for part in _parts(value):
-            _collect(part, found, seen)
-    elif isinstance(method := getattr(value, "__call__", None), types.MethodType):  # noqa: B004  an object that is called
-        _collect(method, found, seen)
+            _collect(part, found, tensors, seen)
+    elif is_a(method := attribute(value, "__call__"), types.MethodType):  # an object that is called
+        _collect(method, found, tensors, seen)
 
 
 def _parts(value: functools.partial[Any] | types.MethodType | types.FunctionType) -> Iterator[Any]:
@@ -225,9 +244,9 @@ def _referred_to(function: types.FunctionType) -> Iterator[Any]:
     yield from function.__defaults__ or ()
     yield from closed_over(function)
     for name in _loaded_globals(function.__code__):
-        referred = function.__globals__.get(name)
+        referred: Any = function.__globals__.get(name)
         # Functions of other files are left alone: following them would walk through all of torch.
-        elsewhere = isinstance(referred, types.FunctionType) and referred.__globals__ is not function.__globals__
+        elsewhere = is_a(referred, types.FunctionType) and referred.__globals__ is not function.__globals__
         if not elsewhere:
             yield referred
 
@@ -244,7 +263,7 @@ def closed_over(function: types.FunctionType) -> Iterator[Any]:
 def _attributes_used(owner: object, function: types.FunctionType) -> Iterator[Any]:
     """Yield the attributes of an object that its method mentions by name, and no others of what it may own."""
     mentioned = set(names_in(function.__code__))
-    yield from (value for name, value in getattr(owner, "__dict__", {}).items() if name in mentioned)
+    yield from (value for name, value in own_attributes(owner).items() if name in mentioned)
 
 
 @functools.lru_cache(maxsize=1024)

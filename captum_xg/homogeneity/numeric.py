@@ -69,6 +69,7 @@ def check_homogeneity(
         InputError, TargetError, ForwardOutputError, GradientError: If F or its gradient is not to be had.
         ModelStateError: Parameters or buffers on the meta device, or not yet initialised.
         TrainingModeError, NondeterministicForwardError, CrossExampleError: If F is not one function per example.
+        ModelStateError: If parameters or buffers are on the meta device, uninitialised, NaN or infinite.
         DegreeError: If ``degree`` is not a number.
         OptionError: If a scale is not a finite positive number, or all of them are 1, or ``rtol`` is not a number ≥ 0.
         OptionTypeError: If ``forward_func`` is no model or function, such as the class of one.
@@ -87,8 +88,8 @@ def check_homogeneity(
     if degree is not None and (k is None or not math.isfinite(k)):
         raise DegreeError(f"{where}: `degree` must be a number or None but is {degree!r}.")
     formatted = format_inputs(inputs, where)
+    require_usable_state(forward_func, where)
     require_evaluation_mode(forward_func, where)
-    require_usable_state(forward_func, where, finite=False)
     wanted = None if scales is None else _checked_scales(scales, where)
     with (
         ids_refused(forward_func, inputs, additional_forward_args, where),

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from captum_xg._loading import import_files
 from captum_xg.homogeneity.degree import Scaling
+from captum_xg.homogeneity.reasons import is_generated
 
 if TYPE_CHECKING:
     from captum_xg.homogeneity.call import Call
@@ -104,7 +105,7 @@ def rule_vouches_for(function: str) -> bool:
     ``torch.library`` wraps the gradient that is registered for an operation in a function of this name. Who writes a
     rule for the operation vouches for its gradient as well.
     """
-    return any(function.startswith(f"GeneratedBackwardFor_{name.replace('::', '_')}_") for name in rules())
+    return any(is_generated(function, name) for name in rules())
 
 
 def rules() -> dict[str, Entry]:

@@ -13,6 +13,8 @@ from types import CodeType, FrameType
 import torch
 from torch import nn
 
+from captum_xg.homogeneity.reflection import is_a
+
 _TORCH = os.path.dirname(torch.__file__) + os.sep
 # What runs the model for a proof is of no interest to who wrote the model.
 _OURS = tuple(os.path.join(os.path.dirname(os.path.dirname(__file__)), part, "") for part in ("homogeneity", "priors"))
@@ -56,7 +58,7 @@ def current_site(op: str, names: Mapping[int, tuple[str, nn.Module]], outermost:
                 inside_torch = _line(frame)
         elif location is None:
             location = _line(frame)
-        if module is None and isinstance(owner := frame.f_locals.get("self"), nn.Module):
+        if module is None and is_a(owner := frame.f_locals.get("self"), nn.Module):
             inner = owner if inner is None else inner
             module = owner if id(owner) in names else None
         if module is not None and location is not None:
@@ -71,11 +73,16 @@ def current_site(op: str, names: Mapping[int, tuple[str, nn.Module]], outermost:
     return Site(names[id(module)][0], f"{name}{made}", op, line)
 
 
+def is_torch(file: str) -> bool:
+    """Return whether a file is one of PyTorch's or of this package."""
+    return file.startswith((_TORCH, *_OURS))
+
+
 def custom_function_running(outermost: CodeType) -> str | None:
     """Return the name of the custom autograd function whose forward runs now, if one does."""
     for frame in _frames(outermost):
         for value in list(frame.f_locals.values()):
-            if isinstance(value, torch.autograd.function.FunctionCtx):
+            if is_a(value, torch.autograd.function.FunctionCtx):
                 return type(value).__name__.removesuffix("Backward")
     return None
 

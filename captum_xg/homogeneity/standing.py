@@ -7,15 +7,15 @@ from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from typing import Any
 
-import torch
 from torch import Tensor
 from torch.utils._pytree import tree_leaves
 
 from captum_xg.homogeneity.certificate import Certificate
 from captum_xg.homogeneity.certify import prove
+from captum_xg.homogeneity.contents import same
 from captum_xg.homogeneity.facts import Facts
 from captum_xg.homogeneity.memory import shares_memory
-from captum_xg.homogeneity.modules import require_evaluation_mode
+from captum_xg.homogeneity.modules import require_evaluation_mode, require_usable_state
 from captum_xg.homogeneity.surroundings import describe
 
 _MOST = 16
@@ -41,7 +41,7 @@ class _Standing:
     def fits(self, additional: tuple[Any, ...]) -> bool:
         """Return whether the additional arguments that the proof asked about have the same values."""
         leaves = tree_leaves(additional) if self.arguments else ()
-        return all(torch.equal(leaves[i], value) for i, value in self.arguments)
+        return all(same(leaves[i], value) for i, value in self.arguments)
 
 
 class StandingProofs:
@@ -68,12 +68,14 @@ class StandingProofs:
 
         Raises:
             TrainingModeError: If layers are in training mode. A proof that is remembered was made without any.
+            ModelStateError: If parameters or buffers hold nothing to compute with.
         """
         key, anchors = describe(forward_func, inputs, additional)
         known = self._proofs.get(key)
         if known is not None and known.facts.hold() and known.fits(additional):
             self._proofs.move_to_end(key)
             return known.certificate
+        require_usable_state(forward_func, where)
         self._require_modes(forward_func, where)
         self.n_proofs += 1
         proof = prove(forward_func, inputs, additional, where)

@@ -19,6 +19,7 @@ from torch.nn.modules import module as torch_module
 from torch.utils._pytree import tree_flatten
 
 from captum_xg.homogeneity.modules import closed_over, modules_of, names_in
+from captum_xg.homogeneity.reflection import attribute, held_in, is_a, own_attributes, plainly
 
 _SIMPLE = frozenset({bool, int, float, complex, str, bytes, type(None), torch.dtype, torch.device, torch.Size})
 _STRIDED = torch.strided
@@ -46,20 +47,31 @@ def describe(
     """
     anchors: list[Any] = []
     seen: set[int] = set()
+    with plainly():
+        return tuple(_parts_of(forward_func, inputs, additional, anchors, seen)), anchors
+
+
+def _parts_of(
+    forward_func: Callable[..., Any],
+    inputs: tuple[Tensor, ...],
+    additional: tuple[Any, ...],
+    anchors: list[Any],
+    seen: set[int],
+) -> list[Hashable]:
     leaves, structure = tree_flatten(additional)
     parts: list[Hashable] = [
         tuple(map(_form, inputs)),
         torch.get_default_dtype(),
         tuple((d, torch.is_autocast_enabled(d), torch.get_autocast_dtype(d)) for d in {x.device.type for x in inputs}),
         tuple(tuple(hooks) for hooks in _GLOBAL_HOOKS),
-        repr(structure),
+        _text_of(structure),
         tuple(_form(x) if isinstance(x, Tensor) else _named(x, anchors, seen) for x in leaves),
         _named(forward_func, anchors, seen),
     ]
     for root in modules_of(forward_func):
         if id(root) not in seen:
             _add_module(root, parts, anchors, seen)
-    return tuple(parts), anchors
+    return parts
 
 
 def _add_module(  # noqa: PLR0912  one branch for each kind of attribute
@@ -68,16 +80,16 @@ def _add_module(  # noqa: PLR0912  one branch for each kind of attribute
     # This runs at every attribution, so it counts microseconds.
     seen.add(id(module))
     anchors.append(module)
-    attributes = module.__dict__
+    attributes = own_attributes(module)
     add = parts.append
-    add(id(module.__class__))
-    if id(module.__class__) not in seen:
-        seen.add(id(module.__class__))
-        if not _theirs(module.__class__):
-            add(_Describer(anchors, seen).of_class(module.__class__, 0))
+    add(id(type(module)))
+    if id(type(module)) not in seen:
+        seen.add(id(type(module)))
+        if not _theirs(type(module)):
+            add(_Describer(anchors, seen).of_class(type(module), 0))
     add(tuple(attributes))
     for name, value in attributes.items():
-        kind = value.__class__
+        kind: Any = type(value)
         if kind in _SIMPLE:
             add(kind)
             add(repr(value) if kind is float else value)
@@ -116,51 +128,53 @@ class _Describer:
         self._inside: set[int] = set()
 
     def value(self, value: Any, depth: int) -> Hashable:
-        kind = value.__class__
+        kind = type(value)
         if kind is slice:
-            return (slice, value.start, value.stop, value.step)
+            return (slice, *(self.value(part, depth) for part in (value.start, value.stop, value.step)))
         if kind in _SIMPLE:
             return (kind, repr(value)) if kind in (float, complex) else (kind, value)  # -0.0 == 0.0
         self._anchors.append(value)
-        if isinstance(value, Tensor):
+        if is_a(value, Tensor):
             return _tensor_state(value)
         if id(value) in self._inside or depth > _DEPTH:
             return id(value)
         self._inside.add(id(value))
         try:
             return id(value), self._parts(value, depth + 1)
+        except Exception:
+            return _Unlike()  # it could not be looked at, so nobody knows whether it is what it was
         finally:
             self._inside.discard(id(value))
 
     def _parts(self, value: Any, depth: int) -> Hashable:  # noqa: PLR0911  one return for each kind of value
-        if isinstance(value, (list, tuple, deque)):
-            return tuple(self.value(part, depth) for part in value)
-        if isinstance(value, (set, frozenset)):
-            return frozenset(self.value(part, depth) for part in value)
-        if isinstance(value, dict):
-            return tuple((self.value(key, depth), self.value(part, depth)) for key, part in value.items())
-        if isinstance(value, np.ndarray):
+        if is_a(value, (list, tuple, deque)):
+            return tuple(self.value(part, depth) for part in held_in(value))
+        if is_a(value, (set, frozenset)):
+            return frozenset(self.value(part, depth) for part in held_in(value))
+        if is_a(value, dict):
+            return tuple((self.value(key, depth), self.value(part, depth)) for key, part in dict.items(value))
+        if is_a(value, np.ndarray):
             return value.shape, str(value.dtype), value.tobytes() if value.dtype != object else 0
-        if isinstance(value, nn.Module):
+        if is_a(value, nn.Module):
             parts: list[Hashable] = []
             if id(value) in self._seen:
                 return id(value)
             _add_module(value, parts, self._anchors, self._seen)
             return tuple(parts)
-        if isinstance(value, types.FunctionType):
+        if is_a(value, types.FunctionType):
             return self._function(value, depth)
-        if isinstance(value, types.MethodType):
+        if is_a(value, types.MethodType):
             return self.value(value.__func__, depth), self.value(value.__self__, depth)
-        if isinstance(value, functools.partial):
+        if is_a(value, functools.partial):
             return self.value(value.func, depth), self.value(value.args, depth), self.value(value.keywords, depth)
-        if isinstance(value, (type, types.ModuleType, types.BuiltinFunctionType)):
+        if is_a(value, (type, types.ModuleType, types.BuiltinFunctionType)):
             return None
         if _theirs(type(value)):
             # Wrappers of ours say which callables of the user's they hold.
-            return tuple(self.value(part, depth - 1) for part in getattr(value, "rests_on", ()))
-        own = [(name, self.value(part, depth)) for name, part in getattr(value, "__dict__", {}).items()]
+            return tuple(self.value(part, depth - 1) for part in attribute(value, "rests_on", ()))
+        own = [(name, self.value(part, depth)) for name, part in own_attributes(value).items()]
         for slot in (name for c in type(value).__mro__ for name in _slots(c)):
-            own.append((slot, self.value(getattr(value, slot, None), depth)))
+            own.append((slot, self.value(attribute(value, slot), depth)))
         return tuple(own), self.of_class(type(value), depth)
 
     def of_class(self, kind: type, depth: int) -> Hashable:
@@ -170,7 +184,7 @@ class _Describer:
             for c in kind.__mro__
             if not _theirs(c)
             for name, part in vars(c).items()
-            if (name[:2] != "__" or name == "__call__") and (part.__class__ in _SIMPLE or isinstance(part, _HOLDING))
+            if (name[:2] != "__" or name == "__call__") and (type(part) in _SIMPLE or is_a(part, _HOLDING))
         )
 
     def _function(self, function: types.FunctionType, depth: int) -> Hashable:
@@ -182,10 +196,10 @@ class _Describer:
             if name not in known:
                 continue
             referred = known[name]
-            if isinstance(referred, types.FunctionType) and referred.__globals__ is not known:
+            if is_a(referred, types.FunctionType) and referred.__globals__ is not known:
                 self._anchors.append(referred)
                 parts.append(id(referred))  # of another file: entering would walk through all of torch
-            elif isinstance(referred, (type, types.ModuleType)):
+            elif is_a(referred, (type, types.ModuleType)):
                 if not _theirs(referred):
                     held = vars(referred)
                     parts.append(tuple((n, self.value(held[n], depth)) for n in names if n in held))
@@ -196,8 +210,8 @@ class _Describer:
 
 def _theirs(thing: Any) -> bool:
     """Return whether a class or module is Python's or a library's, which nobody changes between two calls."""
-    name = thing.__name__ if isinstance(thing, types.ModuleType) else thing.__module__
-    return name.split(".")[0] in _LIBRARIES
+    name = attribute(thing, "__name__" if is_a(thing, types.ModuleType) else "__module__")
+    return type(name) is str and name.split(".")[0] in _LIBRARIES
 
 
 def _slots(kind: type) -> tuple[str, ...]:
@@ -205,18 +219,29 @@ def _slots(kind: type) -> tuple[str, ...]:
     return (slots,) if isinstance(slots, str) else tuple(slots)
 
 
+class _Unlike:
+    """Stands for what could not be described: it equals nothing, so that no proof stands on it."""
+
+
+def _text_of(structure: Any) -> Hashable:
+    try:
+        return repr(structure)
+    except Exception:  # the keys of dicts may be anything
+        return _Unlike()
+
+
 def _form(tensor: Tensor) -> Hashable:
+    if tensor.is_nested:
+        return id(tensor)
     return tensor.shape, tensor.stride() if tensor.layout is _STRIDED else 0, tensor.dtype, tensor.device
 
 
 def _tensor_state(tensor: Tensor) -> Hashable:
-    if tensor.__class__ in _LAZY:
+    if type(tensor) in _LAZY or tensor.is_nested:
         return id(tensor)
     strided = tensor.layout is _STRIDED
-    return (
-        id(tensor),
-        tensor.data_ptr() if strided else 0,
-        tensor.shape,
-        tensor.stride() if strided else 0,
-        tensor.dtype,
-    )
+    try:
+        place = tensor.data_ptr() if strided else 0
+    except RuntimeError:  # of kinds that only wrap others
+        place = 0
+    return (id(tensor), place, tensor.shape, tensor.stride() if strided else 0, tensor.dtype)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from types import CodeType
@@ -12,18 +12,41 @@ from weakref import WeakKeyDictionary, WeakSet
 
 import torch
 from torch import Tensor, nn
+from torch._ops import HigherOrderOperator
 from torch.autograd.function import BackwardCFunction
 from torch.autograd.graph import Node
 from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 from torch.utils.weak import WeakIdKeyDictionary
 
 from captum_xg.homogeneity.autograd_graph import reaches, saved_tensors_are_changed
-from captum_xg.homogeneity.call import arguments_by_name, tensors_in
-from captum_xg.homogeneity.degree import CONSTANT, Reason, Scaling, mismatch
+from captum_xg.homogeneity.call import WITHOUT_BIAS, WITHOUT_IT, arguments_by_name, tensors_in
+from captum_xg.homogeneity.degree import CONSTANT, WITHOUT_THE_CONSTANT, Reason, Scaling, mismatch
+from captum_xg.homogeneity.factors import has_spoilt_factor
 from captum_xg.homogeneity.facts import Facts
 from captum_xg.homogeneity.guards import Guards
 from captum_xg.homogeneity.lifting import Lift
 from captum_xg.homogeneity.memory import lies_within, overlaps, shares_memory
+from captum_xg.homogeneity.reasons import (
+    BEYOND,
+    BITS,
+    CUT,
+    DECIDES,
+    LAPS,
+    NO_VALUES,
+    OUTSIDE,
+    OVERWRITTEN,
+    SAVED,
+    SHAPE,
+    SMUGGLED,
+    SPOILT,
+    STATISTICS,
+    custom_function,
+    is_generated,
+    no_rule,
+    not_followed,
+    of_argument,
+)
 from captum_xg.homogeneity.registry import find_rule, rule_vouches_for
 from captum_xg.homogeneity.schema import RANDOM, draws, n_results, returns_values, shape_deciding, written_values
 from captum_xg.homogeneity.shadows import Shadows, Value, has_storage
@@ -32,27 +55,6 @@ from captum_xg.homogeneity.sites import Site, current_site, custom_function_runn
 _PURE = ("aten", "prims", "torchvision")
 """Whose operations without a rule still give constants for constants: they are functions of their arguments."""
 
-_STATISTICS = Reason("is overwritten by statistics of the batch", "Call model.eval()", kind="unknown")
-
-_DECIDES = Reason(
-    "hands a value that depends on the input to Python (a branch, .item(), float()), where it can decide what runs",
-    "Use torch.where, or masks, so that the same operations run for every input",
-    kind="unknown",
-)
-_BITS = Reason("reads the bits of numbers as other numbers", "Convert the dtype instead", kind="unknown")
-_SHAPE = Reason(
-    "returns a tensor whose shape depends on values of the input, which Python can read",
-    "Use a mask and torch.where, so that shapes are the same for every input",
-    kind="unknown",
-)
-_SAVED = Reason(
-    "has hooks on the tensors that autograd saves, which may change the gradient", "Remove the hooks", kind="unknown"
-)
-_BEYOND = Reason(
-    "reads memory beyond the tensor it is a view of (as_strided), where its gradient does not reach",
-    "Take the view of the whole tensor",
-    kind="unknown",
-)
 _COUNTERPART = {
     torch.float16: torch.complex32,
     torch.float32: torch.complex64,
@@ -61,31 +63,6 @@ _COUNTERPART = {
     torch.complex64: torch.float32,
     torch.complex128: torch.float64,
 }
-_OUTSIDE = Reason(
-    "was computed where operations are not seen: in another thread or process, or before the forward pass",
-    "Compute it in the forward pass, in one thread",
-    kind="unknown",
-)
-_SMUGGLED = Reason(
-    "works on memory of another tensor through a tensor that PyTorch does not know to share it (DLPack, NumPy)",
-    "Use views",
-    kind="unknown",
-)
-_CUT = Reason(
-    "is cut off from autograd (detach, .data or no_grad), so the gradient is not the gradient of F",
-    "Let the gradient pass, or compute it from constants",
-    kind="gradient",
-)
-_OVERWRITTEN = Reason(
-    "overwrites values behind autograd's back (through detach, .data or no_grad), so the gradient is not that of F",
-    "Write to a copy, or let autograd see it",
-    kind="gradient",
-)
-
-
-_LAPS = Reason(
-    "writes in place to memory that lies on top of itself, or of what it reads", "Write to a copy", kind="unknown"
-)
 
 
 @dataclass(frozen=True)
@@ -107,9 +84,14 @@ class Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]
     Args:
         names: Module id → (path, module), to say where something happened.
         outermost: Code of the function that calls the model.
+        additional: Tensors among the additional forward arguments, which are constants that their user can do without.
     """
 
-    def __init__(self, names: Mapping[int, tuple[str, nn.Module]], outermost: CodeType) -> None:
+    supports_higher_order_operators = True
+
+    def __init__(
+        self, names: Mapping[int, tuple[str, nn.Module]], outermost: CodeType, additional: Sequence[Tensor] = ()
+    ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.shadows = Shadows()
         self.facts = Facts()
@@ -118,7 +100,9 @@ class Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]
         """What makes every verdict unknown: values that went where operations are not seen."""
         self._names = names
         self._outermost = outermost
+        self._additional = list(additional)
         self._op = ""
+        self._running: Mapping[str, Any] = {}
         self._guards = Guards(self.shadows)
         self._lift = Lift(self.shadows.palette, self.facts, self.located)
         self._starts: list[Node | None] = []
@@ -143,6 +127,8 @@ class Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]
         kwargs = kwargs or {}
         self.n_ops += 1
         self._op = str(func)
+        if isinstance(func, HigherOrderOperator):
+            return self._run_whole(func, args, kwargs)
         arguments = arguments_by_name(func, args, kwargs)
         tensors = list(tensors_in(arguments.values()))
         for tensor in tensors:
@@ -150,22 +136,38 @@ class Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]
                 what = f"works on {type(tensor).__name__}, a kind of tensor with operations of its own"
                 self.escapes.append(self.located(Reason(what, "Use plain tensors", kind="unknown")))
             elif self.shadows.smuggled(tensor):
-                self.escapes.append(self.located(_SMUGGLED))
+                self.escapes.append(self.located(SMUGGLED))
             if tensor.requires_grad and has_storage(tensor):
                 self._in_graph[tensor.untyped_storage()] = True
-        if saved_tensors_are_changed() and not any(reason.what == _SAVED.what for reason in self.escapes):
-            self.escapes.append(self.located(_SAVED))
+            if tensor.is_meta:
+                self.escapes.append(self.located(NO_VALUES))
+        if saved_tensors_are_changed() and not any(reason.what == SAVED.what for reason in self.escapes):
+            self.escapes.append(self.located(SAVED))
         values = {id(t): self.value(t) for t in tensors}
+        self._running = arguments if self._additional else {}
         self._notice_shapes(func, arguments, values)
+        dependent = {key for key, value in values.items() if not isinstance(value, Scaling) or value.depends_on_input}
+        if has_spoilt_factor(func, arguments, dependent):
+            self.escapes.append(self.located(SPOILT))
         results, guard = self._results(func, arguments, values, n_results(func, arguments))
         # What it was a view of, before it becomes another one.
         before = args[0].detach() if func._schema.name == "aten::as_strided_" else None
         out = func(*args, **kwargs)
         if before is not None and not lies_within(out, before) and self._depends(out):
-            self.escapes.append(self.located(_BEYOND))
+            self.escapes.append(self.located(BEYOND))
         self._record(func, arguments, out, results, tensors)
         if guard is not None:
             guard(out)
+        return out
+
+    def _run_whole(self, func: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
+        """Run an operator that takes functions, such as torch.cond, without looking into them."""
+        reason = self.located(not_followed(func.name()))
+        self.escapes.append(reason)  # it may write to tensors that its functions refer to
+        out = func(*args, **kwargs)
+        for tensor in tree_leaves(out):
+            if isinstance(tensor, Tensor):
+                self.shadows.create(tensor, Scaling(None, reasons=frozenset({reason})))
         return out
 
     def add_input(self, tensor: Tensor) -> None:
@@ -178,7 +180,7 @@ class Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]
         value = self.shadows.read(tensor)
         if isinstance(value, Scaling) and not value.depends_on_input:
             if tensor.grad_fn is not None and not self.shadows.known(tensor) and reaches(tensor, self._starts):
-                return Scaling(None, reasons=frozenset({self.located(_OUTSIDE)}))
+                return Scaling(None, reasons=frozenset({self.located(OUTSIDE)}))
             return value
         if not _differentiable(tensor) or not self._is_cut(tensor):
             return value
@@ -193,8 +195,22 @@ class Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]
         """Return a reason with the place that is running now."""
         if isinstance(reason, Located):
             return reason
+        if reason.remedy in (WITHOUT_IT, WITHOUT_THE_CONSTANT, WITHOUT_BIAS) and self._meets_argument(reason.remedy):
+            reason = of_argument(reason)
         site = current_site(op or self._op, self._names, self._outermost)
         return Located(reason.what, reason.remedy, reason.kind, site, self.n_ops)
+
+    def _meets_argument(self, remedy: str) -> bool:
+        """Return whether the constant that an operation adds is an additional forward argument."""
+        added: Any = list(self._running.values())
+        if remedy == WITHOUT_BIAS:
+            added = [self._running.get("bias" if "bias" in self._running else "self")]
+        return any(
+            _differentiable(tensor)
+            and not self.shadows.palette.together(self.shadows.read(tensor)).depends_on_input
+            and self.facts.rests_on(tensor, self._additional)
+            for tensor in tensors_in(added)
+        )
 
     def _results(
         self, func: Any, arguments: dict[str, Any], values: Mapping[int, Value], n_results: int
@@ -216,11 +232,9 @@ class Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]
         elif not dependent and func.namespace in _PURE:
             results = [CONSTANT] * n_results
         else:
-            missing = Reason(
-                f"runs {name}, for which there is no rule",
-                "Write one (captum_xg.homogeneity.degree_rule), or use operations that have one",
-                kind="unknown",
-            )
+            # A rule is of no use where the gradient is that of a Python function around the operation.
+            function = custom_function_running(self._outermost)
+            missing = no_rule(name) if function is None or is_generated(function, name) else custom_function(function)
             reasons = frozenset().union(*(self.shadows.palette.together(v).reasons for v in values.values()))
             results = [Scaling(None, reasons=reasons | {self.located(missing)})] * n_results
         if draws(func, arguments) and not any(map(_tells_of_chance, results)):
@@ -229,7 +243,7 @@ class Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
     def _hand_over(self, func: Any, arguments: dict[str, Any], dependent: bool) -> None:
         if dependent:
-            self.escapes.append(self.located(_DECIDES))
+            self.escapes.append(self.located(DECIDES))
             return
         for tensor in tensors_in(arguments.values()):
             self.facts.read(tensor)
@@ -242,7 +256,7 @@ class Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]
         for tensor in shape_deciding(func, arguments):
             value = self.shadows.palette.together(values[id(tensor)])
             if value.depends_on_input or value.reasons:
-                self.escapes.append(self.located(_SHAPE))
+                self.escapes.append(self.located(SHAPE))
                 return
             self.facts.read(tensor)
 
@@ -263,8 +277,8 @@ class Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]
         written = []
         for tensor, result in written_values(func, arguments, results):
             if overlaps(tensor, tensors) and self.shadows.palette.together(self.shadows.read(tensor)).depends_on_input:
-                self.escapes.append(self.located(_LAPS))
-            value = self._with(CONSTANT, _STATISTICS) if result is None else result
+                self.escapes.append(self.located(LAPS))
+            value = self._with(CONSTANT, STATISTICS) if result is None else result
             self._write(tensor, value, recorded)
             written.append(tensor)
         if any(not isinstance(result, Scaling) or result.depends_on_input for result in results):
@@ -294,7 +308,7 @@ class Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]
             together = self.shadows.palette.together(before)
             wrong_already = any(reason.kind == "gradient" for reason in together.reasons)  # which stays, below
             if together.depends_on_input and not together.stepwise and not wrong_already:
-                value = self._with(value, _OVERWRITTEN)
+                value = self._with(value, OVERWRITTEN)
             elif has_storage(tensor) and tensor.untyped_storage() in self._in_graph:
                 # What was done behind autograd's back is not undone by doing it again.
                 doubts = [reason for reason in together.reasons if reason.kind == "gradient"]
@@ -307,10 +321,10 @@ class Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]
         if base in self._chunks:
             whole_before = self._chunks[base]()
             if whole_before is not None:
-                self._cuts[whole_before] = self.located(_OVERWRITTEN)
+                self._cuts[whole_before] = self.located(OVERWRITTEN)
             return
         if storage in self._used and (tensor in self.unversioned or base in self.unversioned):
-            self.escapes.append(self.located(replace(_OVERWRITTEN, kind="unknown")))
+            self.escapes.append(self.located(replace(OVERWRITTEN, kind="unknown")))
             return
         if not _differentiable(tensor) or not value.depends_on_input or value.stepwise:
             return
@@ -320,7 +334,7 @@ class Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]
         unowned = storage not in self._owners and not base.requires_grad
         owner = self._owners.setdefault(storage, weakref.ref(base))
         if owner() is not base or (unowned and whole.depends_on_input and not whole.stepwise):
-            self.escapes.append(self.located(replace(_OVERWRITTEN, kind="unknown")))
+            self.escapes.append(self.located(replace(OVERWRITTEN, kind="unknown")))
             self._owners[storage] = weakref.ref(base)  # once said is enough
 
     def _depends(self, tensor: Tensor) -> bool:
@@ -341,9 +355,9 @@ class Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]
             return
         viewed = [t for t in tensors if shares_memory(view, [t])]
         if any(t.dtype not in (view.dtype, _COUNTERPART.get(view.dtype)) for t in viewed):
-            self.escapes.append(self.located(_BITS))
+            self.escapes.append(self.located(BITS))
         if func._schema.name == "aten::as_strided" and viewed and not lies_within(view, viewed[0]):
-            self.escapes.append(self.located(_BEYOND))
+            self.escapes.append(self.located(BEYOND))
         if value.stepwise:
             return
         cut = next((t for t in viewed if self._is_cut(t)), None)
@@ -368,7 +382,7 @@ class Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]
     def _cut(self) -> Reason:
         """Return the reason that what runs now has no gradient of autograd's making."""
         function = custom_function_running(self._outermost)
-        return self.located(_CUT if function is None else custom_function(function))
+        return self.located(CUT if function is None else custom_function(function))
 
     def _unrecorded(self, scaling: Scaling) -> Scaling:
         if not scaling.depends_on_input or scaling.stepwise or _gradient_doubted(scaling):
@@ -383,15 +397,6 @@ class Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]
     def _with(self, value: Value, reason: Reason) -> Value:
         located = self.located(reason)
         return self.shadows.palette.mapped(value, lambda scaling: scaling.because(located))
-
-
-def custom_function(name: str) -> Reason:
-    """Return the reason that a custom autograd function is on the path."""
-    return Reason(
-        f"goes through the custom autograd function {name}, whose backward pass is not analysed",
-        "Write it with PyTorch's own operations",
-        kind="unknown",
-    )
 
 
 def _gradient_doubted(scaling: Scaling) -> bool:

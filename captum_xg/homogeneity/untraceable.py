@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from captum_xg.homogeneity.certificate import Violation
+from captum_xg.homogeneity.reflection import attribute, is_a, own_attributes
 
 
 def untraceable_parts(forward_func: Callable[..., Any], names: Mapping[int, tuple[str, nn.Module]]) -> list[Violation]:
@@ -41,15 +42,16 @@ def hooked_parts(names: Mapping[int, tuple[str, nn.Module]]) -> list[Violation]:
             type=type(module).__name__,
         )
         for path, module in names.values()
-        if module._backward_hooks or module._backward_pre_hooks
+        if attribute(module, "_backward_hooks") or attribute(module, "_backward_pre_hooks")
     ]
 
 
 def _why(part: Any) -> tuple[str, str] | None:
-    if isinstance(part, (torch.jit.ScriptModule, torch.jit.ScriptFunction)):
+    if is_a(part, (torch.jit.ScriptModule, torch.jit.ScriptFunction)):
         return "is scripted or traced, so its operations are not seen one by one", "Certify the model before torch.jit"
-    if hasattr(part, "_orig_mod") or hasattr(part, "_torchdynamo_orig_callable"):
+    own = own_attributes(part)  # as some answer to every name
+    if "_orig_mod" in own.get("_modules", ()) or "_torchdynamo_orig_callable" in own:
         return "is compiled, so its operations are not seen one by one", "Certify the model before torch.compile"
-    if isinstance(part, nn.DataParallel) and len(part.device_ids) > 1:
+    if is_a(part, nn.DataParallel) and len(part.device_ids) > 1:
         return "runs in several threads, whose operations are not seen", "Certify the module inside: model.module"
     return None

@@ -8,25 +8,25 @@ from captum_xg.errors import CaptumXGError, ModelStateError
 from captum_xg.homogeneity.modules import require_usable_state
 
 
-def _net() -> nn.Sequential:
+def _net():
     return nn.Sequential(nn.Linear(3, 2, bias=False), nn.ReLU(), nn.BatchNorm1d(2)).eval()
 
 
-def _spoilt(name: str, value: float) -> nn.Sequential:
+def _spoilt(name, value):
     net = _net()
     with torch.no_grad():
         net.state_dict()[name].view(-1)[0] = value
     return net
 
 
-def test_names_what_is_on_the_meta_device_and_touches_no_data() -> None:
+def test_names_what_is_on_the_meta_device_and_touches_no_data():
     net = _net()
     net[2] = net[2].to("meta")
     with pytest.raises(ModelStateError, match=r"(?s)^Here: .*2\.weight \(parameter\).*2\.running_var \(buffer\).*meta"):
         require_usable_state(net, "Here", finite=False)
 
 
-def test_says_of_lazy_layers_to_run_one_batch_first() -> None:
+def test_says_of_lazy_layers_to_run_one_batch_first():
     net = nn.Sequential(nn.LazyLinear(2), nn.LazyBatchNorm1d())
     with pytest.raises(ModelStateError, match=r"(?s)0\.weight.*1\.running_mean.*run one batch first"):
         require_usable_state(net, "Here", finite=False)
@@ -36,7 +36,7 @@ def test_says_of_lazy_layers_to_run_one_batch_first() -> None:
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
 @pytest.mark.parametrize("name", ["0.weight", "2.weight", "2.bias", "2.running_mean", "2.running_var"])
-def test_counts_what_is_not_finite(name: str, value: float) -> None:
+def test_counts_what_is_not_finite(name, value):
     net = _spoilt(name, value)
     kind = "NaN" if value != value else "infinite"
     with pytest.raises(ModelStateError, match=rf"{name} .*1 {kind} of {net.state_dict()[name].numel()} entries"):
@@ -44,7 +44,7 @@ def test_counts_what_is_not_finite(name: str, value: float) -> None:
     require_usable_state(net, "Here", finite=False)
 
 
-def test_lists_at_most_ten() -> None:
+def test_lists_at_most_ten():
     with torch.device("meta"):
         net = nn.Sequential(*(nn.Linear(2, 2) for _ in range(6)))
     with pytest.raises(ModelStateError) as caught:
@@ -55,15 +55,15 @@ def test_lists_at_most_ten() -> None:
 
 
 @pytest.mark.filterwarnings("ignore:.*jit:FutureWarning")
-def test_finds_the_modules_behind_functions_and_scripts() -> None:
+def test_finds_the_modules_behind_functions_and_scripts():
     net = _spoilt("0.weight", float("nan"))
-    traced = torch.jit.trace(net, torch.rand(1, 3))  # type: ignore[no-untyped-call]
+    traced = torch.jit.trace(net, torch.rand(1, 3))
     for forward in (lambda x: net(x), net.forward, torch.jit.script(net), traced):
         with pytest.raises(ModelStateError, match=r"0\.weight"):
             require_usable_state(forward, "Here")
 
 
-def test_takes_infinities_where_they_belong() -> None:
+def test_takes_infinities_where_they_belong():
     class Masked(nn.Sequential):
         pass
 
@@ -79,7 +79,7 @@ def test_takes_infinities_where_they_belong() -> None:
 
 
 @pytest.mark.filterwarnings("ignore")
-def test_looks_at_every_kind_of_tensor() -> None:
+def test_looks_at_every_kind_of_tensor():
     net = _net()
     for i, tensor in enumerate(
         (
@@ -101,7 +101,7 @@ def test_looks_at_every_kind_of_tensor() -> None:
             require_usable_state(net, "Here")
 
 
-def test_leaves_alone_what_accelerate_brings_in_for_each_call() -> None:
+def test_leaves_alone_what_accelerate_brings_in_for_each_call():
     net = nn.Linear(2, 2).to("meta")
-    net._hf_hook = object()  # type: ignore[assignment]
+    net._hf_hook = object()
     require_usable_state(net, "Here")

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from captum_xg.homogeneity.call import Call, largest
+from captum_xg.homogeneity.call import WITHOUT_IT, Call, largest
 from captum_xg.homogeneity.degree import (
     CONSTANT,
     SIGNED_ZERO,
@@ -76,7 +76,7 @@ def plus(call: Call, product: Scaling, addend: Any) -> Scaling:
     return sum_of(
         product,
         scaling,
-        reason=Reason(f"adds a constant of up to {largest(addend):.2g}", "Leave it out, or set it to zero"),
+        reason=Reason(f"adds a constant of up to {largest(addend):.2g}", WITHOUT_IT),
     )
 
 

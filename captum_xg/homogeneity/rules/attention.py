@@ -13,7 +13,8 @@ from captum_xg.homogeneity.registry import degree_rule
 from captum_xg.homogeneity.rules.arithmetic import given, nonlinear_together
 from captum_xg.homogeneity.schema import RANDOM
 
-_SOFTMAX = Reason("normalises exponentials (softmax), which are sharper for larger α", "Explain the logits instead")
+SOFTMAX_REMEDY = "Explain the logits instead"
+_SOFTMAX = Reason("normalises exponentials (softmax), which are sharper for larger α", SOFTMAX_REMEDY)
 
 _ATTENTION = Reason(
     "takes a softmax over products of queries and keys, which is sharper for larger α",
@@ -36,7 +37,7 @@ def masked_softmax(call: Call) -> Scaling:
 @degree_rule("_log_softmax", "log_softmax", "_sparse_log_softmax")
 def log_softmax(call: Call) -> Scaling:
     """What x lacks to its smooth maximum."""
-    reason = Reason("subtracts a smooth maximum (logsumexp), which is sharper for larger α", _SOFTMAX.remedy)
+    reason = Reason("subtracts a smooth maximum (logsumexp), which is sharper for larger α", SOFTMAX_REMEDY)
     return nonlinear_of(call.scaling("self"), reason, otherwise=1.0)
 
 

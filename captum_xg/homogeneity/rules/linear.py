@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import Tensor
 
-from captum_xg.homogeneity.call import Call, largest
+from captum_xg.homogeneity.call import WITHOUT_BIAS, Call, largest
 from captum_xg.homogeneity.degree import (
     ZERO,
     Reason,
@@ -33,7 +33,7 @@ def with_bias(call: Call, product: Scaling, bias: Any) -> Scaling:
             scaling,
             reason=Reason(
                 f"adds a bias of up to {largest(bias):.2g}",
-                "Use to_xdnn(model), or train it with bias=False",
+                WITHOUT_BIAS,
             ),
         )
     return sum_of(product, scaling)

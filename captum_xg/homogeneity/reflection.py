@@ -1,0 +1,79 @@
+"""The one place that looks at other people's objects, which may raise anything when they are looked at.
+
+Attributes, properties, ``__class__``, ``__repr__`` and iteration may all run foreign code: proxies that are not
+connected, configurations that raise KeyError for what they lack, endless recursion. What cannot be looked at counts as
+not there; who must not conclude anything from that says so by a default of its own.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import nn
+
+plainly = torch._C.DisableTorchFunctionSubclass
+"""Within it, subclasses of tensors are looked at without their own ``__torch_function__``."""
+
+
+def is_a(value: Any, kinds: type | tuple[type, ...]) -> bool:
+    """Return whether a value is an instance; False if it does not say so."""
+    try:
+        return isinstance(value, kinds)
+    except Exception:  # a proxy's __class__ is a property
+        return False
+
+
+def attribute(owner: Any, name: str, default: Any = None) -> Any:
+    """Return an attribute, the default if there is none or it cannot be had."""
+    try:
+        return getattr(owner, name, default)
+    except Exception:
+        return default
+
+
+def own_attributes(owner: Any) -> Mapping[str, Any]:
+    """Return the attributes that an object itself holds, without asking its ``__getattr__``."""
+    try:
+        held = object.__getattribute__(owner, "__dict__")
+    except Exception:
+        return {}
+    return held if type(held) is dict else {}
+
+
+def held_in(value: Any) -> list[Any]:
+    """Return what a list, tuple, set, deque or dict (its values) holds, past what a subclass makes of it."""
+    for kind in (list, tuple, set, frozenset, deque):
+        if issubclass(type(value), kind):
+            return list(kind.__iter__(value))
+    return list(dict.values(value)) if issubclass(type(value), dict) else []
+
+
+def shown(value: Any) -> str:
+    """Return ``repr()`` of a value, its type's name if it has none."""
+    try:
+        return repr(value)
+    except Exception:
+        return f"<{type(value).__name__}>"
+
+
+def submodules(root: nn.Module) -> list[tuple[str, nn.Module]]:
+    """Return the path of every module under one, itself included, each once."""
+    try:
+        return list(root.named_modules())
+    except Exception:  # one of its own, or of a module that was never initialised
+        return [("", root)]
+
+
+def tensors_of(module: nn.Module) -> list[tuple[str, str, Any]]:
+    """Return (kind, name, tensor) of the parameters and buffers that a module itself holds, None for those not set."""
+    return [
+        (kind, name, tensor)
+        for kind, held in (
+            ("parameter", attribute(module, "_parameters")),
+            ("buffer", attribute(module, "_buffers")),
+        )
+        for name, tensor in ([] if held is None else held.items())
+    ]
