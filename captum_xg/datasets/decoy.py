@@ -7,6 +7,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from captum_xg._text import displayed
 from captum_xg.errors import InputError, OptionError
 
 PATCH = 4
@@ -16,6 +17,7 @@ CLASSES = 10
 """So many shades of grey there are, one for each class."""
 
 
+@displayed
 class Decoyed(NamedTuple):
     """Images with decoys.
 

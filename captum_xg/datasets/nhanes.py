@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from captum_xg._text import displayed
 from captum_xg.errors import OptionError
 
 ONE_HOT_UP_TO = 12  # distinct values; columns with more are numbers or grades and stay one column
@@ -40,6 +41,7 @@ _NHEFS_DROPPED = {
 }
 
 
+@displayed
 @dataclass(frozen=True)
 class MortalityTable:
     """People, what was known of them at their examination, and whether they were alive at a later date.

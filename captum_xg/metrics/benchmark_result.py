@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from captum_xg._text import Table, displayed
 from captum_xg.errors import OptionError
 from captum_xg.metrics.benchmark_bootstrap import Estimate, estimate, resample
 from captum_xg.metrics.benchmark_methods import Method
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
+@displayed
 @dataclass(frozen=True)
 class Cost:
     """What a method costs, counted while it ran.
@@ -40,6 +42,7 @@ class Cost:
     peak_memory: int | None
 
 
+@displayed
 @dataclass(frozen=True)
 class Curve:
     """A metric that is an area under a curve, as the curve.
@@ -53,6 +56,7 @@ class Curve:
     values: tuple[Estimate, ...]
 
 
+@displayed
 @dataclass(frozen=True)
 class MetricInfo:
     """A metric of the benchmark.
@@ -70,6 +74,7 @@ class MetricInfo:
     unit: str = ""
 
 
+@displayed
 @dataclass(frozen=True)
 class MethodResult:
     """What one method gave.
@@ -91,6 +96,7 @@ class MethodResult:
     refusal: str | None
 
 
+@displayed
 @dataclass(frozen=True)
 class BenchmarkResult:
     """The result of :meth:`captum_xg.metrics.AttributionBenchmark.run`; ``print`` it.
@@ -159,10 +165,10 @@ class BenchmarkResult:
             Path(path).write_text(text + "\n", encoding="utf-8")
         return text
 
-    def __str__(self) -> str:
-        from captum_xg.metrics.benchmark_table import text
+    def _parts(self) -> list[str | Table]:
+        from captum_xg.metrics.benchmark_table import parts
 
-        return text(self)
+        return parts(self)
 
     def to_markdown(self) -> str:
         """Return the table in Markdown, and what is to be said about it."""

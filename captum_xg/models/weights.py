@@ -10,6 +10,7 @@ from types import MappingProxyType
 import torch
 from torch import nn
 
+from captum_xg._text import displayed
 from captum_xg.errors import CheckpointError, OptionError
 from captum_xg.models.alexnet import alexnet, xalexnet
 from captum_xg.models.checkpoint_file import download, read_checkpoint
@@ -21,6 +22,7 @@ from captum_xg.models.wording import first_ten
 _FOLDER = "https://download.visinf.tu-darmstadt.de/data/2021-neurips-fast-axiomatic-attribution/models/"
 
 
+@displayed
 @dataclass(frozen=True)
 class ReleasedWeights:
     """Weights that the authors of X-Gradient have published.
@@ -62,6 +64,7 @@ RELEASED: Mapping[str, ReleasedWeights] = MappingProxyType(
 """Name → weights. Source: Hesse et al. 2021, Table 2; files: github.com/visinf/fast-axiomatic-attribution."""
 
 
+@displayed
 @dataclass(frozen=True)
 class LoadedCheckpoint:
     """What :func:`load_checkpoint` has done.

@@ -15,6 +15,7 @@ from torch.utils._pytree import tree_map, tree_map_only
 
 from captum_xg._function import additional_arguments, recordable
 from captum_xg._inputs import format_inputs
+from captum_xg._text import displayed
 from captum_xg.errors import InputError, OptionError
 from captum_xg.homogeneity.certify import Output
 from captum_xg.priors.attributions import ATTRIBUTIONS, Attribution, Batch, Foreign
@@ -35,6 +36,7 @@ Weight: TypeAlias = float | Callable[[int], float]
 _WHERE = "AttributionPriorLoss"
 
 
+@displayed
 class PriorLoss(NamedTuple):
     """What one step of training with an attribution prior is made of.
 

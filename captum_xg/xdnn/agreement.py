@@ -7,7 +7,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from captum_xg._text import displayed
 
+
+@displayed
 @dataclass(frozen=True)
 class Agreement:
     """The outputs of the model after one stage of the conversion, compared with those of the original.
