@@ -8,6 +8,7 @@ import torch
 from torch import Generator, Tensor
 
 from captum_xg._options import switch
+from captum_xg._text import displayed
 from captum_xg.errors import InputError, OptionError, OptionTypeError
 
 PATCH = 4
@@ -17,6 +18,7 @@ CLASSES = 10
 """So many shades of grey there are, one for each class."""
 
 
+@displayed
 class Decoyed(NamedTuple):
     """Images with decoys.
 

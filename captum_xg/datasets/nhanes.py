@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from captum_xg._failures import in_one_line
 from captum_xg._options import file_path, number_that
 from captum_xg._reading import read_array, require_file, unreadable
+from captum_xg._text import displayed
 from captum_xg.errors import FileError, OptionError
 
 ONE_HOT_UP_TO = 12  # distinct values; columns with more are numbers or grades and stay one column
@@ -43,6 +44,7 @@ _NHEFS_DROPPED = {
 }
 
 
+@displayed
 @dataclass(frozen=True)
 class MortalityTable:
     """People, what was known of them at their examination, and whether they were alive at a later date.

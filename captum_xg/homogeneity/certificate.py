@@ -8,11 +8,13 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, TypeAlias
 
+from captum_xg._text import displayed
 from captum_xg.homogeneity.digest import digest_of
 
 Verdict: TypeAlias = Literal["homogeneous", "disproved", "unknown"]
 
 
+@displayed
 @dataclass(frozen=True)
 class Violation:
     """A module in which something breaks F(αx) = αᵏF(x), or is not known to keep it.
@@ -65,6 +67,7 @@ def _listed(violations: list[Violation], most: int | None) -> list[str]:
     return lines
 
 
+@displayed
 @dataclass(frozen=True)
 class Counterexample:
     """A scale at which the example input shows that F is not homogeneous of the degree in question.
@@ -80,6 +83,7 @@ class Counterexample:
     degree: float
 
 
+@displayed
 @dataclass(frozen=True)
 class Certificate:
     """The verdict on one forward function, for inputs of one shape and dtype.

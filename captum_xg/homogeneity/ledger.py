@@ -8,12 +8,15 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from captum_xg._text import Table, displayed
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 _MOST = 24
 
 
+@displayed
 @dataclass(frozen=True, eq=False)
 class LedgerRow:
     """What one constant carries.
@@ -39,6 +42,7 @@ class LedgerRow:
         return f"{self.module}.{self.constant}" if self.module else self.constant
 
 
+@displayed
 @dataclass(frozen=True, eq=False)
 class BiasLedger:
     r"""F(x) of every example, split into what the inputs carry, what each added constant carries, and the rest.
@@ -170,13 +174,15 @@ class BiasLedger:
             return f"{carried}, as in an X-DNN" if self.exact else carried
         return carried
 
-    def __str__(self) -> str:
+    def _parts(self) -> list[str | Table]:
         n = len(self.values)
         verdict = "exact to rounding" if self.exact else "with a remainder that is NOT rounding"
-        lines = [f"F(x) = Σ x·∂F/∂x + constants, {verdict} ({n} example{'s' * (n != 1)}, {self.dtype})"]
+        lines: list[str | Table] = [
+            f"F(x) = Σ x·∂F/∂x + constants, {verdict} ({n} example{'s' * (n != 1)}, {self.dtype})"
+        ]
         lines.append(f"  {self.headline()}.")
         shown, others = self.largest_rows(_MOST)
-        table = [("part", "", "mean", "mean |·|", "share")]
+        table: list[tuple[str, ...]] = [("part", "", "mean", "mean |·|", "share")]
         table.append(self._line("inputs", "x·∂F/∂x", self.input_part))
         table += [self._line(row.name, row.type or row.location, row.contributions) for row in shown]
         if others:
@@ -184,14 +190,10 @@ class BiasLedger:
             table.append(self._line(f"{len(others)} more constants", "", rest.sum(0), absolute=rest.abs().sum(0)))
         table.append(self._line("remainder", "rounding" if self.exact else "unexplained", self.remainder))
         table.append(("F(x)", "", *_means(self.values, self.values.abs()), ""))
-        widths = [max(map(len, column)) for column in zip(*table, strict=True)]
-        for cells in table:
-            left = "  ".join(cell.ljust(width) for cell, width in zip(cells[:2], widths[:2], strict=True))
-            right = "  ".join(cell.rjust(width) for cell, width in zip(cells[2:], widths[2:], strict=True))
-            lines.append(f"    {left}  {right}".rstrip())
+        lines.append(Table(table, left=2, indent=4))
         if not self.exact:
             lines += [f"  {line}" for line in _REMAINDER]
-        return "\n".join((*lines, *(f"  {note}" for note in self.notes)))
+        return [*lines, *(f"  {note}" for note in self.notes)]
 
     def _line(
         self, name: str, kind: str, part: Tensor, absolute: Tensor | None = None

@@ -5,9 +5,11 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field, replace
 
+from captum_xg._text import Table, displayed
 from captum_xg.homogeneity.certificate import Certificate
 
 
+@displayed
 @dataclass(frozen=True)
 class ScaleCheck:
     """Agreement of F(αx) with αᵏF(x) at one scale.
@@ -36,6 +38,7 @@ class ScaleCheck:
         return self.max_deviation <= self.tolerance
 
 
+@displayed
 @dataclass(frozen=True)
 class EulerCheck:
     """Agreement of Σ x·∂F with kF, Euler's identity, which homogeneous differentiable functions satisfy.
@@ -60,6 +63,7 @@ class EulerCheck:
         return self.max_deviation <= self.tolerance
 
 
+@displayed
 @dataclass(frozen=True)
 class UnusedScale:
     """A scale that could not be used on some examples.
@@ -75,6 +79,7 @@ class UnusedScale:
     reason: str
 
 
+@displayed
 @dataclass(frozen=True)
 class Culprit:
     """What breaks homogeneity: found op by op, or as a layer that does not scale on the activations that it receives.
@@ -101,6 +106,7 @@ class Culprit:
         return f"{name}: {self.reason}{f' [{self.location}]' if self.location else ''}"
 
 
+@displayed
 @dataclass(frozen=True)
 class HomogeneityReport:
     """Whether F(αx) = αᵏF(x) held, numerically, on some inputs and scales.
@@ -169,8 +175,10 @@ class HomogeneityReport:
             unchecked=tuple(i + start for i in self.unchecked),
         )
 
-    def __str__(self) -> str:
-        lines = [f"{self._verdict()} ({self.examples} example{'s' * (self.examples != 1)}, {self.dtype})"]
+    def _parts(self) -> list[str | Table]:
+        lines: list[str | Table] = [
+            f"{self._verdict()} ({self.examples} example{'s' * (self.examples != 1)}, {self.dtype})"
+        ]
         k = _number(1.0 if self.tested_degree is None else self.tested_degree)
         header = ("scale α", "examples", "deviation", "worst example", "F(αx)", f"α^{k}·F(x)")
         rows = [
@@ -192,9 +200,7 @@ class HomogeneityReport:
             g = self.gradient
             numbers = (f"{g.observed:.6g}", f"{g.expected:.6g}")
             rows.append((f"∇F {format_scale(g.scale)}", str(g.examples), _mark(g), str(g.worst_example), *numbers))
-        widths = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
-        for row in (header, *rows):
-            lines.append("  " + "  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)))
+        lines.append(Table([header, *rows], left=0, indent=2))
         if self.euler is not None:
             lines.append(f"  Euler's identity compares Σ x·∂F with {k}·F(x).")
         if self.gradient is not None:
@@ -208,8 +214,7 @@ class HomogeneityReport:
             shown = ", ".join(map(str, self.unchecked[:8])) + ", …" * (len(self.unchecked) > 8)
             lines.append(f"  Tried at no scale: example{'s' * (len(self.unchecked) > 1)} {shown}.")
         lines += [f"  {note}" for note in self.notes]
-        lines += self.culprit_lines()
-        return "\n".join(lines)
+        return lines + self.culprit_lines()
 
     def culprit_lines(self, most: int = 10) -> list[str]:
         """Return the culprits as indented lines, the first ``most`` of them."""

@@ -7,6 +7,8 @@ from dataclasses import asdict, dataclass
 from enum import Enum
 from typing import Any
 
+from captum_xg._text import Table, displayed
+
 
 class Verdict(str, Enum):
     """What came of trying an axiom on a method."""
@@ -22,6 +24,7 @@ class Verdict(str, Enum):
         return {"holds": "✓", "holds in the limit": "✓∞", "fails": "✗", "not tried": "–"}[self.value]
 
 
+@displayed
 @dataclass(frozen=True)
 class Counterexample:
     """The smallest case found that violates an axiom.
@@ -57,6 +60,7 @@ class Counterexample:
         )
 
 
+@displayed
 @dataclass(frozen=True)
 class AxiomResult:
     """One method against one axiom.
@@ -105,6 +109,7 @@ class AxiomResult:
         return f"{self.verdict.mark} {count}"
 
 
+@displayed
 @dataclass(frozen=True)
 class AxiomReport:
     """A table of methods and axioms, as Table 1 of the paper, computed.
@@ -146,15 +151,13 @@ class AxiomReport:
         """The cells in which an axiom fails."""
         return tuple(result for result in self.results if result.verdict is Verdict.FAILS)
 
-    def __str__(self) -> str:
+    def _parts(self) -> list[str | Table]:
         rows = self._rows()
-        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-        lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
-        lines.insert(2, "─" * (sum(widths) + 2 * (len(widths) - 1)))
+        lines: list[str | Table] = [Table(rows, left=len(rows[0]), headers=2, rule=True)]
         for result in self.failures:
             lines += ["", f"{result.method}: {result.title} fails ({result.violations} of {result.cases} cases)"]
             lines += [f"    {line}" for line in str(result.counterexample).splitlines()]
-        return "\n".join([*lines, "", *self._remarks()])
+        return [*lines, "", *self._remarks()]
 
     def to_markdown(self) -> str:
         """Return the table and its counterexamples in Markdown."""

@@ -10,6 +10,8 @@ from typing import TypeVar
 import torch
 from torch import Tensor
 
+from captum_xg._text import displayed
+
 Key = TypeVar("Key", bound=Hashable)
 Aggregate = Callable[[Tensor], Tensor]
 
@@ -17,6 +19,7 @@ _ENTRIES = 4_000_000
 """Numbers held at once: 32 MB."""
 
 
+@displayed
 @dataclass(frozen=True)
 class Estimate:
     """A number with its 95 % bootstrap interval.

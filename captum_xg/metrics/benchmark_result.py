@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from captum_xg._files import write_text
+from captum_xg._text import Table, displayed
 from captum_xg.errors import OptionError
 from captum_xg.metrics.benchmark_bootstrap import Estimate, estimate, resample
 from captum_xg.metrics.benchmark_methods import Method
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
+@displayed
 @dataclass(frozen=True)
 class Cost:
     """What a method costs, counted while it ran.
@@ -41,6 +43,7 @@ class Cost:
     peak_memory: int | None
 
 
+@displayed
 @dataclass(frozen=True)
 class Curve:
     """A metric that is an area under a curve, as the curve.
@@ -54,6 +57,7 @@ class Curve:
     values: tuple[Estimate, ...]
 
 
+@displayed
 @dataclass(frozen=True)
 class MetricInfo:
     """A metric of the benchmark.
@@ -71,6 +75,7 @@ class MetricInfo:
     unit: str = ""
 
 
+@displayed
 @dataclass(frozen=True)
 class MethodResult:
     """What one method gave.
@@ -92,6 +97,7 @@ class MethodResult:
     refusal: str | None
 
 
+@displayed
 @dataclass(frozen=True)
 class BenchmarkResult:
     """The result of :meth:`captum_xg.metrics.AttributionBenchmark.run`; ``print`` it.
@@ -160,10 +166,10 @@ class BenchmarkResult:
             write_text(path, text + "\n")
         return text
 
-    def __str__(self) -> str:
-        from captum_xg.metrics.benchmark_table import text
+    def _parts(self) -> list[str | Table]:
+        from captum_xg.metrics.benchmark_table import parts
 
-        return text(self)
+        return parts(self)
 
     def to_markdown(self) -> str:
         """Return the table in Markdown, and what is to be said about it."""

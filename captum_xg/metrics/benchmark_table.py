@@ -6,6 +6,7 @@ import importlib
 import math
 from typing import TYPE_CHECKING, Any
 
+from captum_xg._text import Table
 from captum_xg.errors import OptionError
 from captum_xg.metrics.benchmark_bootstrap import Estimate
 
@@ -17,17 +18,10 @@ _COSTS = ("gradients", "forwards", "ms", "MiB")
 _MOST_LINES = 6
 
 
-def text(result: BenchmarkResult) -> str:
-    """Return the table in columns, with notes below."""
+def parts(result: BenchmarkResult) -> list[str | Table]:
+    """Return the table, with notes below."""
     header, rows = _cells(result)
-    widths = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
-
-    def line(cells: list[str]) -> str:
-        name, *rest = (cell.rjust(width) for cell, width in zip(cells, widths, strict=True))
-        return "  ".join([name.strip().ljust(widths[0]), *rest]).rstrip()
-
-    rule = "─" * (sum(widths) + 2 * (len(widths) - 1))
-    return "\n".join([line(header), rule, *map(line, rows), "", *notes(result)])
+    return [Table([header, *rows], rule=True), "", *notes(result)]
 
 
 def markdown(result: BenchmarkResult) -> str:

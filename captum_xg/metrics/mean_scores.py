@@ -90,6 +90,7 @@ class MeanOfScores(Metric):
 
         if isinstance(val, Axes) and ax is None:
             val, ax = None, val
+        axes: Any
         value = self._plottable(self.compute() if val is None else val)
         if self._curve_behind is not None and not isinstance(value, list) and float(value) == self._curve_behind[0]:
             import matplotlib.pyplot as plt
@@ -97,7 +98,7 @@ class MeanOfScores(Metric):
             axes = plt.subplots()[1] if ax is None else ax
             self._draw(axes, *self._curve_behind)
         else:
-            _, axes = self._plot(value, ax)
+            axes = self._plot(value, ax)[1]
             if not all(map(math.isfinite, value if isinstance(value, list) else [value])):
                 axes.set_title("values that are not finite cannot be drawn", fontsize="small")
         return axes.figure, axes

@@ -12,6 +12,7 @@ from torch import nn
 
 from captum_xg._devices import usable_device
 from captum_xg._options import file_path, forward_function, switch
+from captum_xg._text import displayed
 from captum_xg.errors import CheckpointError, OptionTypeError
 from captum_xg.models.alexnet import alexnet, xalexnet
 from captum_xg.models.checkpoint_file import download, read_checkpoint
@@ -24,6 +25,7 @@ from captum_xg.models.writing import write_values
 _FOLDER = "https://download.visinf.tu-darmstadt.de/data/2021-neurips-fast-axiomatic-attribution/models/"
 
 
+@displayed
 @dataclass(frozen=True)
 class ReleasedWeights:
     """Weights that the authors of X-Gradient have published.
@@ -65,6 +67,7 @@ RELEASED: Mapping[str, ReleasedWeights] = MappingProxyType(
 """Name → weights. Source: Hesse et al. 2021, Table 2; files: github.com/visinf/fast-axiomatic-attribution."""
 
 
+@displayed
 @dataclass(frozen=True)
 class LoadedCheckpoint:
     """What :func:`load_checkpoint` has done.

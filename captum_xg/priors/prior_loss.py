@@ -6,9 +6,11 @@ from typing import Any, NamedTuple, NoReturn
 
 from torch import Tensor
 
+from captum_xg._text import displayed
 from captum_xg.errors import OptionTypeError
 
 
+@displayed
 class PriorLoss(NamedTuple):
     """What one step of training with an attribution prior is made of.
 

@@ -7,6 +7,7 @@ import statistics
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
+from captum_xg._text import displayed
 from captum_xg.errors import OptionError
 from captum_xg.repro.decoy_protocol import Method
 from captum_xg.repro.decoy_store import Run
@@ -26,6 +27,7 @@ def choose(grid: Mapping[float, Sequence[Run]], score: Callable[[Run], float]) -
     return min(weight for weight, mean in means.items() if mean == best)
 
 
+@displayed
 @dataclass(frozen=True)
 class Outcome:
     """All trainings of one method.

@@ -7,9 +7,11 @@ import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from captum_xg._text import displayed
 from captum_xg.errors import OptionError
 
 
+@displayed
 @dataclass(frozen=True)
 class Estimate:
     """A mean with its 95 % interval by Student's t.

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from captum_xg._text import displayed
 from captum_xg.repro.estimate import difference, estimate
 from captum_xg.repro.sparsity_protocol import Method, Result
 
@@ -28,6 +29,7 @@ PAPER = {
 PAPER_STRENGTHS = {"rrr": 0.1, "gradient": 0.1, "xgradient_nobias": 1.0, "eg1": 1.0}
 
 
+@displayed
 @dataclass(frozen=True)
 class Outcome:
     """A method at every strength that was tried.

@@ -10,7 +10,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvNd
 
+from captum_xg._text import displayed
 
+
+@displayed
 @dataclass(frozen=True)
 class Agreement:
     """One output of the model after one stage of the conversion, compared with that of the original.

@@ -7,10 +7,12 @@ import math
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from captum_xg._text import Table, displayed
 from captum_xg.homogeneity.certificate import Certificate
 from captum_xg.xdnn.agreement import Agreement
 
 
+@displayed
 @dataclass(frozen=True)
 class Change:
     """One module that was changed.
@@ -32,6 +34,7 @@ class Change:
     stage: str
 
 
+@displayed
 @dataclass(frozen=True)
 class Unconverted:
     """A module that still breaks homogeneity, or is not known to keep it.
@@ -51,6 +54,7 @@ class Unconverted:
     location: str = ""
 
 
+@displayed
 @dataclass(frozen=True)
 class ConversionReport:
     """What :func:`~captum_xg.to_xdnn` did.
@@ -116,8 +120,8 @@ class ConversionReport:
         """Return the report as JSON."""
         return json.dumps(self.to_dict(), indent=indent, ensure_ascii=False)
 
-    def __str__(self) -> str:
-        return "\n".join([self._verdict(), *self.change_lines(), *self._agreement_lines(), *self.unconverted_lines()])
+    def _parts(self) -> list[str | Table]:
+        return [self._verdict(), *self.change_lines(), *self._agreement_lines(), *self.unconverted_lines()]
 
     def _verdict(self) -> str:
         if not self.homogeneous:
@@ -155,7 +159,7 @@ class ConversionReport:
                 lines.append(f"      … and {len(changes) - len(shown)} more (all in report.changes)")
         return lines
 
-    def _agreement_lines(self) -> list[str]:
+    def _agreement_lines(self) -> list[str | Table]:
         if not self.agreement:
             return []
         n = self.agreement[0].examples
@@ -170,11 +174,8 @@ class ConversionReport:
             )
             for stage in self.agreement
         ]
-        widths = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
-        lines = [f"  Outputs compared with the original's on {n} example{'s' * (n != 1)}:"]
-        for row in (header, *rows):
-            cells = [row[0].ljust(widths[0]), *(c.rjust(w) for c, w in zip(row[1:], widths[1:], strict=True))]
-            lines.append("    " + "  ".join(cells))
+        lines: list[str | Table] = [f"  Outputs compared with the original's on {n} example{'s' * (n != 1)}:"]
+        lines.append(Table([header, *rows], indent=4))
         seen = {each.output: each for each in self.agreement if each.classes is not None and each.predictions != n}
         for each in seen.values():
             lines.append(

@@ -1,5 +1,6 @@
 """One small evaluation for every metric that captum_xg.metrics exports, whole or in parts."""
 
+import functools
 import inspect
 
 import torch
@@ -21,6 +22,7 @@ def network():
         ).double()
 
 
+@functools.cache
 def data():
     """Images, attributions, targets and reference attributions, float64."""
     generator = torch.Generator().manual_seed(1)
