@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import inspect
 from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping
 from contextlib import contextmanager
 from typing import Any
@@ -52,8 +53,8 @@ def taken_apart(batch: Any, where: str, *, accepts: Callable[[str], bool] | None
 
     A tensor is inputs alone. Tuples and lists are ``(inputs, target, additional_forward_args)`` in this order, the last
     of which may be missing, and several inputs are a tuple or list. In dicts and dataclasses the target is the entry
-    of that name (:data:`TARGET_NAMES`), and what else there is is the input; a named tuple is taken by its names where
-    its target is elsewhere than in the second place.
+    of that name (:data:`TARGET_NAMES`), and what else there is is the input, but for entries without tensors, such as
+    file names; a named tuple is taken by its names where its target is elsewhere than in the second place.
 
     Args:
         batch: What the loader gives.
@@ -128,6 +129,27 @@ def numbered(loader: Iterable[Any], where: str) -> Iterator[tuple[int, Any]]:
                 return
         yield index, batch
         index += 1
+
+
+def require_fitting_call(function: Callable[..., Any], parts: Parts, where: str) -> None:
+    """Refuse additional arguments that a model has no place for, such as the indices of the examples.
+
+    Raises:
+        InputError: Saying what the third part of a batch is.
+    """
+    if parts.additional is None:
+        return
+    try:
+        signature = inspect.signature(function.forward if isinstance(function, nn.Module) else function)
+    except (TypeError, ValueError):  # of C, without a signature
+        return
+    try:
+        signature.bind(*parts.arguments, **parts.named)
+    except TypeError as error:
+        raise InputError(
+            f"{where}: the third part of a batch is additional_forward_args, what the model is called with behind the "
+            f"inputs, and this model is not called so: {error}. Let the loader give (inputs, target)."
+        ) from None
 
 
 @contextmanager
@@ -210,10 +232,12 @@ def _by_name(entries: dict[str, Any], kind: str, where: str, accepts: Callable[[
     inputs = {n: _as_tuple(v) for n, v in present.items() if n not in targets and n != ADDITIONAL_NAME}
     target = present[targets[0]] if targets else None
     additional = _as_tuple(present.get(ADDITIONAL_NAME))
-    if len(targets) <= 1 and len(inputs) == 1:
-        return Parts(next(iter(inputs.values())), target, additional, bool(targets))
-    if len(targets) <= 1 and inputs and accepts is not None and all(map(accepts, inputs)):
-        return Parts(None, target, additional, bool(targets), inputs)
+    if len(targets) <= 1:
+        if len(inputs) > 1 and accepts is not None and all(map(accepts, inputs)):
+            return Parts(None, target, additional, bool(targets), inputs)
+        tensors = [value for value in inputs.values() if _has_tensor(value)]
+        if len(inputs) == 1 or len(tensors) == 1:
+            return Parts(tensors[0] if tensors else next(iter(inputs.values())), target, additional, bool(targets))
     listed = ", ".join(map(repr, entries)) or "nothing"
     if len(targets) > 1:
         problem = f"so that {' and '.join(map(repr, targets))} may be the target"
@@ -226,6 +250,12 @@ def _by_name(entries: dict[str, Any], kind: str, where: str, accepts: Callable[[
         f"{where}: the batch is a {kind} with {listed}, {problem}. Let the loader give {FORMS}, for example by a "
         "collate_fn of the DataLoader."
     )
+
+
+def _has_tensor(value: Any) -> bool:
+    if isinstance(value, (tuple, list)):
+        return any(map(_has_tensor, value))
+    return isinstance(value, Tensor)
 
 
 def _as_tuple(value: Any) -> Any:

@@ -140,7 +140,7 @@ def _of_probabilities(outputs: Tensor, target: Tensor, where: str, option: str) 
 def _of_classes(outputs: Tensor, target: Tensor, where: str, option: str, ignore_index: int) -> Tensor:
     expected = (outputs.shape[0], *outputs.shape[2:])
     if tuple(target.shape) != expected:
-        hint = ""
+        hint = " Is this a single example? Give batches, as a DataLoader does." if target.dim() == 0 else ""
         if tuple(target.shape) == (expected[0], 1, *expected[1:]):
             hint = " Remove its dimension of size 1: target.squeeze(1)."
         elif target.shape == outputs.shape:
@@ -163,6 +163,10 @@ def _of_classes(outputs: Tensor, target: Tensor, where: str, option: str, ignore
 
 
 def _require_any(counted: Tensor, where: str, ignore_index: int) -> None:
+    if counted.numel() == 0:
+        raise TargetError(
+            f"{where}: `target` has shape {tuple(counted.shape)} and so no labels. Leave such batches out."
+        )
     if not bool(counted.any()):
         raise TargetError(
             f"{where}: every label in `target` is {ignore_index}, which does not count, so the mean loss is that of "

@@ -16,7 +16,7 @@ from torch.utils.data import ConcatDataset, DataLoader, Dataset, IterableDataset
 
 from captum_xg import AttributionPriorLoss, fine_tune
 from captum_xg._batches import moved, naming_batch, numbered, require_batches, taken_apart
-from captum_xg.errors import InputError, OptionTypeError, TargetError
+from captum_xg.errors import CaptumXGError, InputError, OptionTypeError, TargetError
 from captum_xg.metrics import AttributionBenchmark
 
 X, Y = torch.rand(6, 4, generator=torch.Generator().manual_seed(0)), torch.tensor([0, 1, 2, 0, 1, 2])
@@ -54,6 +54,7 @@ FORMS = {
     "dict with nothing more": {"image": X, "target": Y, "additional_forward_args": None, "mask": None},
     "dataclass": Record(X, Y),
     "inputs in a list": ([X], Y),
+    "dict with file names": {"path": ["a", "b"], "image": X, "label": Y, "n": 6},
 }
 
 
@@ -305,7 +306,10 @@ BAD = {
     "inputs alone": ((X,), InputError, "inputs only"),
     "four parts": ((X, Y, None, None), InputError, "tuple of 4"),
     "text": ("torn", InputError, "str"),
-    "array": ((X.numpy(), Y), Exception, ""),
+    "array": ((X.numpy(), Y), InputError, "ndarray"),
+    "indices": ((X, Y, Y), InputError, "additional_forward_args"),
+    "single example": ((X[0], Y[0]), CaptumXGError, ""),
+    "empty": ((X[:0], Y[:0]), (TargetError, InputError), r"\(0,"),
 }
 
 

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.utils.data.distributed import DistributedSampler
 
-from captum_xg._batches import FORMS, moved, naming_batch, numbered, taken_apart
+from captum_xg._batches import FORMS, Parts, moved, naming_batch, numbered, require_fitting_call, taken_apart
 from captum_xg._inputs import format_inputs
 from captum_xg._target import check_output, check_target
 from captum_xg.errors import InputError, OptionError, TargetError
@@ -73,7 +73,9 @@ def batches(
     known: dict[tuple[torch.Size, ...], torch.Size] = {}
     for index, item in numbered(loader, WHERE):
         with naming_batch(index, WHERE):
-            inputs, label, additional = (moved(part, device) for part in _parts(item, target))
+            parts = _parts(item, target)
+            require_fitting_call(getattr(forward_func, "function", forward_func), parts, WHERE)
+            inputs, label, additional = (moved(p, device) for p in (parts.inputs, parts.target, parts.additional))
             formatted = format_inputs(inputs, WHERE)
             inputs = formatted if isinstance(inputs, tuple) else formatted[0]
             chosen = label if target == "label" else None
@@ -120,7 +122,7 @@ def first_examples(loader: Iterable[Any], n: int) -> Any:
     several = False
     for index, item in numbered(loader, WHERE):
         with naming_batch(index, WHERE):
-            inputs, _, _ = _parts(item, "none")
+            inputs = _parts(item, "none").inputs
             several = isinstance(inputs, tuple)
             found.append(format_inputs(inputs, WHERE))
         if sum(len(part[0]) for part in found) >= n:
@@ -156,8 +158,8 @@ def digest_of_tensors(value: Any) -> str:
     return digest.hexdigest()
 
 
-def _parts(item: Any, target: str) -> tuple[Any, Any, Any]:
-    """Return inputs, target and additional arguments of a batch."""
+def _parts(item: Any, target: str) -> Parts:
+    """Return the parts of a batch, which has a target if it is wanted."""
     parts = taken_apart(item, WHERE)
     if target == "label" and not parts.labelled:
         kind = TargetError if isinstance(item, Tensor) else InputError
@@ -165,7 +167,7 @@ def _parts(item: Any, target: str) -> tuple[Any, Any, Any]:
             f"{WHERE}: the batch has inputs only. Let the loader give {FORMS}, or choose target='predicted', or "
             "target='none' for an output of one number per example."
         )
-    return parts.inputs, parts.target, parts.additional
+    return parts
 
 
 def _output(forward_func: Callable[..., Any], inputs: tuple[Tensor, ...], additional: Any) -> Tensor:

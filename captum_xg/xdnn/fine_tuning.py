@@ -11,7 +11,16 @@ import torch
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
-from captum_xg._batches import FORMS, Parts, moved, naming_batch, numbered, require_batches, taken_apart
+from captum_xg._batches import (
+    FORMS,
+    Parts,
+    moved,
+    naming_batch,
+    numbered,
+    require_batches,
+    require_fitting_call,
+    taken_apart,
+)
 from captum_xg._losses import Loss, checked_number, default_loss, require_a_loss_of_one_output
 from captum_xg._options import finite_number, forward_function, positive_integer, switch
 from captum_xg.errors import GradientError, InputError, OptionError, OptionTypeError
@@ -142,6 +151,13 @@ class _Step:
                 f"{where}: the batch has inputs only, and there is nothing to train for. Give {FORMS}; if this is one "
                 "batch in place of a list of them, pass [(inputs, target)]."
             )
+        require_fitting_call(self._model, parts, where)
+        arrays = [x for x in (*parts.arguments, *parts.named.values(), parts.target) if type(x).__module__ == "numpy"]
+        if arrays:
+            raise InputError(
+                f"{where}: the batch has a NumPy {type(arrays[0]).__name__}. Make tensors of arrays by "
+                "torch.from_numpy, or let a DataLoader collate them."
+            )
         value = self._value(parts, where)
         number = float(value.detach())
         if not math.isfinite(number):
@@ -201,6 +217,12 @@ def _optimizer(optimizer: Any, parameters: list[nn.Parameter], lr: float) -> tor
         raise OptionTypeError(
             f"{_WHERE}: `optimizer` must be an optimizer, such as torch.optim.SGD(model.parameters(), lr=…), but is "
             f"{kind}."
+        )
+    closure = inspect.signature(optimizer.step).parameters.get("closure")
+    if closure is not None and closure.default is inspect.Parameter.empty:
+        raise OptionError(
+            f"{_WHERE}: `optimizer` is {type(optimizer).__name__}, which needs a closure that computes the loss anew. "
+            "Take one that does not, such as torch.optim.SGD, or write the loop."
         )
     held = {id(p) for group in optimizer.param_groups for p in group["params"]}
     if held.isdisjoint(map(id, parameters)):

@@ -8,7 +8,7 @@ import torch
 from captum.attr import IntegratedGradients
 from torch import nn
 
-from captum_xg.errors import OptionError, OptionTypeError
+from captum_xg.errors import BaselineError, OptionError, OptionTypeError
 from captum_xg.priors import (
     AttributionPriorLoss,
     EnergyInRegion,
@@ -46,7 +46,6 @@ WRONG = {
     "references": [lambda v=v: loss(attribution="expected_gradients", references=v) for v in (3, {1}, dict)],
     "generator": [lambda v=v: loss(attribution="expected_gradients", generator=v) for v in (3, torch.Generator)],
     "n_steps": [lambda v=v: loss(attribution="integrated_gradients", n_steps=v) for v in (1.5, True, "2", None)],
-    "baselines": [lambda v=v: loss(attribution="integrated_gradients", baselines=v) for v in ("zero", None, (0, "a"))],
     "across_processes": [
         lambda v=v, p=p: p(across_processes=v)
         for v in (None, "yes", 2, NET)
@@ -85,6 +84,12 @@ def test_what_has_another_type_is_refused_at_once_by_name(name, make):
         make()
     with pytest.raises(TypeError):
         make()
+
+
+@pytest.mark.parametrize("baselines", ["zero", None, (0, "a"), nn.Linear])
+def test_what_is_no_baseline_is_refused_at_once(baselines):
+    with pytest.raises(BaselineError, match="`baselines` must be"):
+        loss(attribution="integrated_gradients", baselines=baselines)
 
 
 @pytest.mark.parametrize(

@@ -326,6 +326,7 @@ class Stream:
         ({"optimizer": torch.optim.SGD}, OptionTypeError),
         ({"optimizer": "adam"}, OptionTypeError),
         ({"optimizer": torch.optim.SGD(nn.Linear(2, 2).parameters(), lr=0.1)}, OptionError),
+        ({"optimizer": torch.optim.LBFGS(nn.Linear(2, 2).parameters())}, OptionError),
         ({"output": 1.5}, OptionTypeError),
         ({"output": nn.Linear}, OptionTypeError),
         ({"progress": "no"}, OptionTypeError),

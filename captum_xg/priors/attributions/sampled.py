@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.utils.data import Dataset, default_collate
 
 from captum_xg._batches import inputs_of_example
-from captum_xg._options import positive_integer, single_number
+from captum_xg._options import positive_integer
 from captum_xg.errors import BaselineError, OptionError, OptionTypeError
 from captum_xg.homogeneity.modules import named_modules_of
 from captum_xg.priors.attributions.base import Attribution, Batch
@@ -116,12 +116,14 @@ class IntegratedGradients(Attribution):
 
     def __init__(self, *, n_steps: int = 20, baselines: float | Tensor | tuple[float | Tensor, ...] = 0) -> None:
         self._n_steps = positive_integer(n_steps, "n_steps", _WHERE)
-        each = baselines if isinstance(baselines, tuple) else (baselines,)
-        if not all(isinstance(b, (Tensor, np.ndarray)) or single_number(b) is not None for b in each):
-            raise OptionTypeError(
-                f"{_WHERE}: `baselines` must be a number, a tensor, or a tuple of these, one for each input, but is "
-                f"{baselines!r}."
-            )
+        for baseline in baselines if isinstance(baselines, tuple) else (baselines,):
+            try:
+                torch.as_tensor(baseline)
+            except (RuntimeError, TypeError, ValueError):
+                raise BaselineError(
+                    f"{_WHERE}: `baselines` must be a number, a tensor, or a tuple of these, one for each input, but "
+                    f"is {baselines!r}."
+                ) from None
         self._baselines = baselines
         nodes, weights = np.polynomial.legendre.leggauss(self._n_steps)
         self._alphas, self._weights = torch.from_numpy((nodes + 1) / 2), torch.from_numpy(weights / 2)
