@@ -47,4 +47,4 @@ def _there_are() -> str:
         found += [f"cuda:{i}" for i in range(torch.cuda.device_count())]
     if torch.backends.mps.is_available():
         found.append("mps")
-    return f"Here there is {', '.join(found)}."
+    return f"Available here: {', '.join(found)}."

@@ -45,7 +45,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     Whatever goes wrong in reading, building and running becomes one message and status 3, with the traceback if the
     environment variable ``CAPTUM_XG_DEBUG`` is set. Interrupted it is 130, and 141 if nobody reads the output any more.
-    ``certify`` and ``convert`` have 1 and 2 for their answers: see :mod:`captum_xg.commands`.
+    ``certify`` and ``convert`` give their answers by 1 and 2, as their ``--help`` says.
     """
     # Output goes to pipes and logs whose encoding may not know α: better a question mark than a crash.
     for stream in (sys.stdout, sys.stderr):
@@ -124,6 +124,8 @@ def _parser() -> argparse.ArgumentParser:
     parser = _Parser(
         prog="captum-xg",
         description="Integrated Gradients in one forward and one backward pass, for networks with F(αx) = αF(x).",
+        epilog="Exit status: 0 done, 2 wrong arguments, 3 could not run; certify and convert say more in theirs. With "
+        f"{DEBUG}=1 in the environment, whatever goes wrong is shown with its traceback.",
     )
     parser.add_argument("--version", action="version", version=f"captum-xg {__version__}")
     parser.set_defaults(parser=parser)
