@@ -78,8 +78,6 @@ def require_usable_state(forward_func: Callable[..., Any], where: str, *, finite
     Raises:
         ModelStateError: Naming at most ten of them.
     """
-    if not finite and not _lacks_memory(forward_func):
-        return
     found = [
         (f"{name} ({kind}): {problem[0]}", problem[1])
         for name, kind, module, tensor in _state_of(forward_func)
@@ -93,23 +91,6 @@ def require_usable_state(forward_func: Callable[..., Any], where: str, *, finite
             f"{where}: parameters or buffers of the model hold nothing to compute with:{listed}{more}\n  {remedies} "
             "Nothing was run."
         )
-
-
-def _lacks_memory(forward_func: Callable[..., Any]) -> bool:
-    """Return whether a parameter or buffer is without memory, in a tenth of the time that naming each of them takes."""
-    stack: list[nn.Module | None] = list(modules_of(forward_func))
-    seen: set[int] = set()
-    while stack:
-        module = stack.pop()
-        if module is None or id(module) in seen:
-            continue
-        seen.add(id(module))
-        for held in (module._parameters, module._buffers):
-            for tensor in held.values():
-                if tensor is not None and (tensor.is_meta or is_lazy(tensor)):
-                    return True
-        stack.extend(module._modules.values())
-    return False
 
 
 def _state_of(forward_func: Callable[..., Any]) -> Iterator[tuple[str, str, nn.Module, Tensor]]:
