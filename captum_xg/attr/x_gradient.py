@@ -19,12 +19,13 @@ from captum_xg._types import Baselines, Inputs, Target
 from captum_xg.attr.refusal import refusal_message, uncertified_message
 from captum_xg.errors import DegreeError, HomogeneityError, HomogeneityWarning, OptionError
 from captum_xg.homogeneity.certificate import Certificate
-from captum_xg.homogeneity.modules import require_evaluation_mode, require_usable_state
+from captum_xg.homogeneity.modules import require_evaluation_mode
 from captum_xg.homogeneity.numeric import checked_rtol, verify_homogeneity
 from captum_xg.homogeneity.report import HomogeneityReport
 from captum_xg.homogeneity.standing import StandingProofs
 from captum_xg.homogeneity.state import nothing_left_behind
 from captum_xg.homogeneity.token_ids import ids_refused
+from captum_xg.homogeneity.without_memory import require_memory
 
 Validation = Literal["numeric", "certificate", "off"]
 OnViolation = Literal["raise", "warn"]
@@ -214,7 +215,7 @@ class XGradient(GradientAttribution):  # type: ignore[misc]  # Captum has no typ
         n = len(formatted[0])
         size = n if internal_batch_size is None else positive_integer(internal_batch_size, "internal_batch_size", where)
         function = ScalarFunction(self.forward_func, additional_forward_args, target, where)
-        require_usable_state(self.forward_func, where, finite=False)
+        require_memory(self.forward_func, where)
         checked = self.validate == "numeric"
         if checked:
             require_evaluation_mode(self.forward_func, where)

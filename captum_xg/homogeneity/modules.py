@@ -86,8 +86,6 @@ def require_usable_state(forward_func: Callable[..., Any], where: str, *, finite
     Raises:
         ModelStateError: Naming at most ten of them.
     """
-    if not finite and not _lacks_memory(forward_func):
-        return
     with plainly():
         found = [
             (f"{name} ({kind}): {problem[0]}", problem[1])
@@ -101,24 +99,6 @@ def require_usable_state(forward_func: Callable[..., Any], where: str, *, finite
         raise ModelStateError(
             f"{where}: tensors of the model hold nothing to compute with:{listed}{more}\n  {remedies} Nothing was run."
         )
-
-
-def _lacks_memory(forward_func: Callable[..., Any]) -> bool:
-    """Return whether a tensor of the model is without memory, in a fraction of the time that naming them takes."""
-    stack: list[Any] = list(modules_of(forward_func))
-    seen: set[int] = set()
-    with plainly():
-        while stack:
-            module = stack.pop()
-            if id(module) in seen or not is_a(module, nn.Module):
-                continue
-            seen.add(id(module))
-            own = own_attributes(module)
-            held = [tensor for _, _, tensor in tensors_of(module)] + [v for v in own.values() if is_a(v, Tensor)]
-            if any(tensor is not None and (is_lazy(tensor) or tensor.is_meta) for tensor in held):
-                return True
-            stack += held_in(attribute(module, "_modules"))
-    return any(is_lazy(tensor) or tensor.is_meta for tensor in tensors_referred_to(forward_func))
 
 
 def _state_of(forward_func: Callable[..., Any]) -> Iterator[tuple[str, str, nn.Module | None, Tensor]]:
