@@ -5,9 +5,11 @@ from __future__ import annotations
 import argparse
 import sys
 from contextlib import redirect_stdout
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from captum_xg.commands.notes import untrained_norms
 from captum_xg.commands.options import add_target, failing, keys, shape
 from captum_xg.errors import CaptumXGError, OptionError
 
@@ -94,7 +96,7 @@ def run(options: argparse.Namespace) -> int:
     if not options.json:
         print(
             f"State dict: {options.to.resolve()}\n"
-            "  To load it: xdnn, _ = to_xdnn(model, *inputs); xdnn.load_state_dict(torch.load(PATH))"
+            "  To load it: xdnn, _ = to_xdnn(model, *inputs); xdnn.load_state_dict(torch.load(PATH, weights_only=True))"
         )
     return CONVERTED
 
@@ -137,7 +139,7 @@ def _converted(options: argparse.Namespace) -> ConversionReport:
             raise OptionError(f"--to {options.to} cannot be written: {error}") from error
         finally:
             partial.unlink(missing_ok=True)
-    return report
+    return replace(report, notes=(*report.notes, *untrained_norms(model, "convert")))
 
 
 def _read(path: Path) -> Tensor:
