@@ -119,3 +119,25 @@ def test_a_file_that_was_there_is_kept_if_writing_fails(capsys, monkeypatch, dir
     assert main(["convert", TARGET, "--input", "2,3,8,8", "--to", "x.pt"]) == 3
     assert "No space left" in capsys.readouterr().err
     assert [file.read_bytes() for file in directory.glob("x.pt*")] == [b"good"]
+
+
+def test_batch_norms_that_have_seen_no_data_are_pointed_out_as_certify_does(capsys, directory):
+    (directory / "fresh.py").write_text(MODELS.replace("    nn.init.uniform_(model[1].running_mean)\n", ""))
+    says = "1 of 1 batch norms have a mean of zero, as if they had never seen data"
+    assert main(["convert", "fresh.py:net", "--input", "2,3,8,8"]) == 0
+    assert f"{says}, and so add no shift for it. Trained ones do: convert the model" in capsys.readouterr().out
+    assert main(["convert", "fresh.py:net", "--input", "2,3,8,8", "--json"]) == 0
+    assert any(says in note for note in json.loads(capsys.readouterr().out)["notes"])
+    assert main(["convert", TARGET, "--input", "2,3,8,8"]) == 0
+    assert "never seen data" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("value", ["nan", "inf"])
+def test_weights_that_are_not_finite_are_named_and_nothing_is_written(capsys, directory, value):
+    spoilt = MODELS.replace(
+        "    return model\n", f"    model[5].weight.data[0, 0] = float('{value}')\n    return model\n"
+    )
+    (directory / "spoilt.py").write_text(spoilt)
+    assert main(["convert", "spoilt.py:net", "--input", "2,3,8,8", "--to", "out.pt"]) == 3
+    assert "5.weight (parameter): 1 " in capsys.readouterr().err
+    assert not (directory / "out.pt").exists()

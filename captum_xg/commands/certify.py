@@ -9,6 +9,7 @@ import sys
 from contextlib import redirect_stdout
 from typing import TYPE_CHECKING, Any
 
+from captum_xg.commands.notes import untrained_norms
 from captum_xg.commands.options import CHECK_INPUT, add_target, keys, random_inputs, running, shape
 
 if TYPE_CHECKING:
@@ -94,26 +95,10 @@ def _certified(options: argparse.Namespace) -> tuple[Certificate, list[str]]:
         model = load_target(options.target)
         inputs = random_inputs(options.shapes, dtype)
         with running(options.target, options.shapes, "random inputs", CHECK_INPUT):
-            notes = _notes(model)
+            notes = untrained_norms(model, "certify")
             if isinstance(model, torch.nn.Module):
                 model = model.eval().to(dtype)
             return certify(model, *inputs, output=options.output), notes
-
-
-def _notes(model: Any) -> list[str]:
-    """Return what the certificate does not say because it is about the parameters as they are."""
-    from torch.nn.modules.batchnorm import _BatchNorm
-
-    from captum_xg.homogeneity.modules import named_modules_of
-
-    norms = [module for _, module in named_modules_of(model).values() if isinstance(module, _BatchNorm)]
-    fresh = [norm for norm in norms if norm.running_mean is not None and not bool(norm.running_mean.any())]
-    if not fresh:
-        return []
-    return [
-        f"{len(fresh)} of {len(norms)} batch norms have a mean of zero, as if they had never seen data, and so add no "
-        "shift for it. Trained ones do: certify the model with its weights."
-    ]
 
 
 def _degree(text: str) -> float:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import argparse
 import sys
 from contextlib import redirect_stdout
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from captum_xg._files import require_writable, write_tensors
+from captum_xg.commands.notes import untrained_norms
 from captum_xg.commands.options import CHECK_INPUT, add_target, keys, random_inputs, running, shape
 from captum_xg.errors import OptionError
 
@@ -91,7 +93,7 @@ def run(options: argparse.Namespace) -> int:
     if not options.json:
         print(
             f"State dict: {options.to.resolve()}\n"
-            "  To load it: xdnn, _ = to_xdnn(model, *inputs); xdnn.load_state_dict(torch.load(PATH))"
+            "  To load it: xdnn, _ = to_xdnn(model, *inputs); xdnn.load_state_dict(torch.load(PATH, weights_only=True))"
         )
     return CONVERTED
 
@@ -123,4 +125,4 @@ def _converted(options: argparse.Namespace) -> ConversionReport:
             xdnn, report = to_xdnn(model.eval(), *inputs, output=options.output, strict=False)
     if report.homogeneous:
         write_tensors(options.to, xdnn.state_dict())
-    return report
+    return replace(report, notes=(*report.notes, *untrained_norms(model, "convert")))

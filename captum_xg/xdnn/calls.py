@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import fx, nn
 
-from captum_xg.xdnn.layers import Clamp, HardGate
+from captum_xg.xdnn.layers import Clamp, HardGate, MustBeNone
 from captum_xg.xdnn.registry import find_conversion
 
 
@@ -153,7 +153,7 @@ def lift_calls(module: nn.Module, passed: Collection[str]) -> tuple[fx.GraphModu
     kept = {p.name: p.default for p in parameters if p.default is not p.empty and p.name not in passed}
     tracer = _OneLevel()
     graph = tracer.trace(module, concrete_args=kept or None)
-    with _registered(module, tracer.unregistered):
+    with _registered(module, {**tracer.unregistered, **_absent_arguments(graph, module, tracer.unregistered)}):
         root = fx.GraphModule(module, graph, class_name=type(module).__name__)
     root.train(module.training)
     for name, value in vars(module).items():  # which code outside of it may read: sizes, names, scales
@@ -265,6 +265,19 @@ def _nodes_in(value: Any) -> list[fx.Node]:
     if isinstance(value, (list, tuple)):
         return [node for part in value for node in _nodes_in(part)]
     return []
+
+
+def _absent_arguments(graph: fx.Graph, module: nn.Module, taken: Collection[str]) -> dict[str, nn.Module]:
+    """Have modules refuse arguments that are None now, where torch.fx calls what a saved recording cannot load."""
+    made: dict[str, nn.Module] = {}
+    for node in graph.nodes:
+        if node.op == "call_function" and getattr(node.target, "__name__", "") == "_assert_is_none":
+            argument = node.args[0]
+            check = MustBeNone(str(argument.target).removesuffix("_1"))  # so torch.fx calls what is kept
+            name = _free_name(module, check, (*taken, *made))
+            node.op, node.target, node.args, node.kwargs = "call_module", name, (argument,), {}
+            made[name] = check
+    return made
 
 
 @contextmanager

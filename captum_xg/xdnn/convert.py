@@ -54,11 +54,16 @@ def to_xdnn(
         which functional calls were replaced are recordings (:class:`torch.fx.GraphModule`). The parameters of extended
         norms and gates lie under ``….model``; all other modules keep class, path and names of parameters.
 
-        ``torch.save(xdnn, path)`` writes the whole model, which ``torch.load(path, weights_only=False)`` makes again
-        without the original's constructor, though the classes of modules that are not recordings must be importable.
-        That runs code from the file, so load only what you trust. ``xdnn.state_dict()`` holds numbers alone, radii of
-        norms and gates among them, and is loaded with ``weights_only=True`` into the result of another conversion:
-        ``to_xdnn(model, *inputs)[0].load_state_dict(…)``, whatever the weights and the inputs of that.
+        To save it, there are three ways:
+
+        * Numbers alone: ``torch.save(xdnn.state_dict(), path)``, radii of norms and gates among them. They are read by
+          ``torch.load(path, weights_only=True)`` and loaded into the result of converting another instance of the same
+          architecture, whatever its weights: ``to_xdnn(model, *inputs)[0].load_state_dict(…)``.
+        * Without the original and its classes: ``torch.export.save(torch.export.export(xdnn, inputs,
+          dynamic_shapes=…), path)``. ``torch.export.load(path).module()`` is as homogeneous, and certified, as before.
+        * As it is: ``torch.save(xdnn, path)``, read with ``torch.load(path, weights_only=False)``, which runs code from
+          the file. Recordings need no class of the original any more, all other modules need theirs, and PyTorch saves
+          no parametrised modules in this way.
 
     Raises:
         ConversionError: If the result could not be certified (with ``.report``), the model cannot be copied, or does
@@ -105,12 +110,14 @@ def to_xdnn(
 
 
 def _refusal(report: ConversionReport) -> str:
+    # It may be proven of the numbers that are in it, and training would end that, or of a degree that is no use.
+    proven = "" if report.certificate.homogeneous else ": F(αx) = αF(x) is not proven"
     done = f" after {len(report.changes)} changes" if report.changes else ""
     return "\n".join(
         [
-            f"{WHERE}: {report.model} could not be converted to an X-DNN: F(αx) = αF(x) is not proven{done}.",
+            f"{WHERE}: {report.model} could not be converted to an X-DNN{proven}{done}.",
             *report.unconverted_lines(),
-            f"  What to do: fix what is named above, or register a conversion for it (register_conversion). Or: "
+            f"  What to do: mend what is named above, or register a conversion for it (register_conversion). Or: "
             f"{_ALTERNATIVE}.",
             "  error.report has every change; strict=False returns the model as far as it could be converted.",
         ]

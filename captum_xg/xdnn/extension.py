@@ -223,5 +223,6 @@ def _check_inputs(inputs: tuple[Any, ...], expected: int) -> None:
                 f"HomogeneousExtension: input {i} must be a floating-point tensor of shape (N, …) with one example in "
                 f"each row, but it is {got}. Arguments that are not to be scaled follow the inputs (`n_inputs`)."
             )
-        if len(x) != len(inputs[0]):
-            raise InputError(f"HomogeneousExtension: inputs 0 and {i} have {len(inputs[0])} and {len(x)} examples.")
+        n, first = x.shape[0], inputs[0].shape[0]  # len() would make fixed numbers of them where they are symbols
+        if n != first:
+            raise InputError(f"HomogeneousExtension: inputs 0 and {i} have {first} and {n} examples.")

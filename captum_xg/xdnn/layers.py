@@ -123,6 +123,26 @@ class Clamp(nn.Module):
         return f"{self.min}, {self.max}"
 
 
+class MustBeNone(nn.Module):
+    """Refuse an argument that was None when a forward was recorded."""
+
+    def __init__(self, argument: str) -> None:
+        super().__init__()
+        self.argument = argument
+
+    def forward(self, value: Any) -> None:
+        """Raise unless the value is None."""
+        if value is not None:
+            raise ValueError(
+                f"`{self.argument}` was None when to_xdnn recorded this forward, so that it cannot be passed any more. "
+                "Convert the model with that argument (additional_forward_args)."
+            )
+
+    def extra_repr(self) -> str:
+        """Return the argument."""
+        return self.argument
+
+
 class WithoutArgument(nn.Module):
     """Call a function with None for one of its arguments."""
 

@@ -80,8 +80,8 @@ class _Scaling:
         if tensor.layout != torch.strided or tensor.is_quantized or tensor.is_nested:
             kind = "quantised" if tensor.is_quantized else "nested" if tensor.is_nested else str(tensor.layout)
             raise self._refused(name, tensor, f"that is {kind}")
-        n = len(self._factor)
-        if tensor.dim() == 0 or len(tensor) != n:
+        n = self._factor.shape[0]
+        if tensor.dim() == 0 or tensor.shape[0] != n:
             raise ForwardOutputError(
                 f"{self._where}: {name} is a tensor of shape {tuple(tensor.shape)} for {n} examples, so that its "
                 "entries cannot be told to belong to one each. Return shape (N, …)."

@@ -121,7 +121,8 @@ class ConversionReport:
         return json.dumps(self.to_dict(), indent=indent, ensure_ascii=False)
 
     def _parts(self) -> list[str | Table]:
-        return [self._verdict(), *self.change_lines(), *self._agreement_lines(), *self.unconverted_lines()]
+        notes = [f"  {note}" for note in self.notes]
+        return [self._verdict(), *self.change_lines(), *self._agreement_lines(), *notes, *self.unconverted_lines()]
 
     def _verdict(self) -> str:
         if not self.homogeneous:
@@ -184,7 +185,7 @@ class ConversionReport:
             )
         if self.constants_share is not None:
             lines.append(f"  The constants that were dropped carried {self.constants_share:.1%} of the predictions.")
-        return lines + [f"  {note}" for note in self.notes]
+        return lines
 
     def unconverted_lines(self, most: int = 10) -> list[str]:
         """Return what stands in the way, as lines."""
