@@ -10,9 +10,9 @@ from torch import Tensor
 from torch.autograd.graph import Node
 
 from captum_xg.homogeneity.degree import Reason
+from captum_xg.homogeneity.reasons import Located
 from captum_xg.homogeneity.rules.attention import SOFTMAX_REMEDY
 from captum_xg.homogeneity.rules.piecewise import RECTIFIER
-from captum_xg.homogeneity.tracer import Located
 
 _MOVES = frozenset(
     {
@@ -58,7 +58,7 @@ def advised(reasons: Iterable[Reason], outputs: Iterable[Tensor]) -> list[Reason
     return changed
 
 
-_WITHIN = "Use HomogeneousExtension(model), or weights that do not change with the size of the input"
+_WITHIN = "Explain the logits instead; for a softmax within the network use HomogeneousExtension(model)"
 
 
 def _at_the_output(node: Node | None) -> list[str]:

@@ -26,13 +26,13 @@ from captum_xg.homogeneity.escapes import Escapes
 from captum_xg.homogeneity.explanations import explain_composite
 from captum_xg.homogeneity.facts import Facts
 from captum_xg.homogeneity.modules import named_modules_of, require_usable_state, spoilt_state
-from captum_xg.homogeneity.reasons import custom_function, is_generated
+from captum_xg.homogeneity.reasons import Located, custom_function, is_generated
 from captum_xg.homogeneity.reflection import is_a
 from captum_xg.homogeneity.registry import rule_vouches_for
 from captum_xg.homogeneity.sites import short_path
 from captum_xg.homogeneity.state import nothing_left_behind
 from captum_xg.homogeneity.token_ids import ids_refused
-from captum_xg.homogeneity.tracer import Located, Tracer
+from captum_xg.homogeneity.tracer import Tracer
 from captum_xg.homogeneity.unfollowed import unfollowed
 from captum_xg.homogeneity.unscaled import arguments_watched, blamed_on_arguments
 from captum_xg.homogeneity.untraceable import hooked_parts, untraceable_parts

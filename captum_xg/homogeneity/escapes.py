@@ -53,6 +53,11 @@ class Escapes(TorchFunctionMode):
         super().__init__()
         self._tracer = tracer
 
+    def __enter__(self) -> Escapes:
+        super().__enter__()  # type: ignore[no-untyped-call]
+        self._tracer.function_modes = torch._C._len_torch_function_stack()
+        return self
+
     def __torch_function__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:

@@ -7,6 +7,20 @@ from torch import Tensor
 
 from captum_xg.homogeneity.shadows import has_storage
 
+_COUNTERPART = {
+    torch.float16: torch.complex32,
+    torch.float32: torch.complex64,
+    torch.float64: torch.complex128,
+    torch.complex32: torch.float16,
+    torch.complex64: torch.float32,
+    torch.complex128: torch.float64,
+}
+
+
+def reads_other_bits(view: Tensor, viewed: Tensor) -> bool:
+    """Return whether a view reads the bits of numbers as numbers of another kind, parts of complex ones excepted."""
+    return viewed.dtype not in (view.dtype, _COUNTERPART.get(view.dtype))
+
 
 def shares_memory(tensor: Tensor, others: list[Tensor]) -> bool:
     """Return whether a tensor is a view of one of others."""

@@ -2,7 +2,24 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from captum_xg.homogeneity.degree import Reason
+from captum_xg.homogeneity.sites import Site
+
+
+@dataclass(frozen=True)
+class Located(Reason):
+    """A reason and where it arose.
+
+    Attributes:
+        site: The module and source line.
+        order: How many operations had run.
+    """
+
+    site: Site = Site("", "", "", "")  # noqa: RUF009  frozen
+    order: int = 0
+
 
 SPOILT = Reason(
     "multiplies by NaN or infinity, so F has no finite gradient", "Give the model finite weights", kind="unknown"
@@ -28,6 +45,11 @@ SAVED = Reason(
 BEYOND = Reason(
     "reads memory beyond the tensor it is a view of (as_strided), where its gradient does not reach",
     "Take the view of the whole tensor",
+    kind="unknown",
+)
+PAST_PYTHON = Reason(
+    "runs operations that Python does not call one by one: a script of torch.jit, or C++",
+    "Certify the model before torch.jit, or use PyTorch's own operations",
     kind="unknown",
 )
 OUTSIDE = Reason(

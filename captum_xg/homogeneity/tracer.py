@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 import weakref
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from types import CodeType
 from typing import Any
@@ -26,7 +27,7 @@ from captum_xg.homogeneity.factors import has_spoilt_factor
 from captum_xg.homogeneity.facts import Facts
 from captum_xg.homogeneity.guards import Guards
 from captum_xg.homogeneity.lifting import Lift
-from captum_xg.homogeneity.memory import lies_within, overlaps, shares_memory
+from captum_xg.homogeneity.memory import lies_within, overlaps, reads_other_bits, shares_memory
 from captum_xg.homogeneity.reasons import (
     BEYOND,
     BITS,
@@ -36,11 +37,13 @@ from captum_xg.homogeneity.reasons import (
     NO_VALUES,
     OUTSIDE,
     OVERWRITTEN,
+    PAST_PYTHON,
     SAVED,
     SHAPE,
     SMUGGLED,
     SPOILT,
     STATISTICS,
+    Located,
     custom_function,
     is_generated,
     no_rule,
@@ -50,32 +53,10 @@ from captum_xg.homogeneity.reasons import (
 from captum_xg.homogeneity.registry import find_rule, rule_vouches_for
 from captum_xg.homogeneity.schema import RANDOM, draws, n_results, returns_values, shape_deciding, written_values
 from captum_xg.homogeneity.shadows import Shadows, Value, has_storage
-from captum_xg.homogeneity.sites import Site, current_site, custom_function_running
+from captum_xg.homogeneity.sites import current_site, custom_function_running
 
 _PURE = ("aten", "prims", "torchvision")
 """Whose operations without a rule still give constants for constants: they are functions of their arguments."""
-
-_COUNTERPART = {
-    torch.float16: torch.complex32,
-    torch.float32: torch.complex64,
-    torch.float64: torch.complex128,
-    torch.complex32: torch.float16,
-    torch.complex64: torch.float32,
-    torch.complex128: torch.float64,
-}
-
-
-@dataclass(frozen=True)
-class Located(Reason):
-    """A reason and where it arose.
-
-    Attributes:
-        site: The module and source line.
-        order: How many operations had run.
-    """
-
-    site: Site = Site("", "", "", "")  # noqa: RUF009  frozen
-    order: int = 0
 
 
 class Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]
@@ -96,6 +77,8 @@ class Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self.shadows = Shadows()
         self.facts = Facts()
         self.n_ops = 0
+        self.function_modes = sys.maxsize
+        """How many modes for functions are in force around the forward pass; fewer while one of them handles a call."""
         self.escapes: list[Reason] = []
         """What makes every verdict unknown: values that went where operations are not seen."""
         self._names = names
@@ -128,7 +111,10 @@ class Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self.n_ops += 1
         self._op = str(func)
         if isinstance(func, HigherOrderOperator):
-            return self._run_whole(func, args, kwargs)
+            return self._run_whole(func, args, kwargs, not_followed(func.name()))  # type: ignore[no-untyped-call]
+        if torch._C._len_torch_function_stack() >= self.function_modes:
+            # Whatever Python calls passes the mode that looks for escapes, and only then comes here.
+            return self._run_whole(func, args, kwargs, PAST_PYTHON)
         arguments = arguments_by_name(func, args, kwargs)
         tensors = list(tensors_in(arguments.values()))
         for tensor in tensors:
@@ -160,14 +146,15 @@ class Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]
             guard(out)
         return out
 
-    def _run_whole(self, func: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
-        """Run an operator that takes functions, such as torch.cond, without looking into them."""
-        reason = self.located(not_followed(func.name()))
-        self.escapes.append(reason)  # it may write to tensors that its functions refer to
-        out = func(*args, **kwargs)
-        for tensor in tree_leaves(out):
-            if isinstance(tensor, Tensor):
-                self.shadows.create(tensor, Scaling(None, reasons=frozenset({reason})))
+    def _run_whole(self, func: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any], why: Reason) -> Any:
+        """Run something of which not all is seen: an operator that takes functions, or a part of a script."""
+        with torch._C.DisableTorchFunction():
+            reason = self.located(why, "" if why is PAST_PYTHON else None)  # one finding for all of a script
+            self.escapes.append(reason)  # it may also write to tensors that are not among its arguments
+            out = func(*args, **kwargs)
+            for tensor in tree_leaves(out):
+                if isinstance(tensor, Tensor):
+                    self.shadows.create(tensor, Scaling(None, reasons=frozenset({reason})))
         return out
 
     def add_input(self, tensor: Tensor) -> None:
@@ -197,7 +184,7 @@ class Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]
             return reason
         if reason.remedy in (WITHOUT_IT, WITHOUT_THE_CONSTANT, WITHOUT_BIAS) and self._meets_argument(reason.remedy):
             reason = of_argument(reason)
-        site = current_site(op or self._op, self._names, self._outermost)
+        site = current_site(self._op if op is None else op, self._names, self._outermost)
         return Located(reason.what, reason.remedy, reason.kind, site, self.n_ops)
 
     def _meets_argument(self, remedy: str) -> bool:
@@ -354,7 +341,7 @@ class Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]
         if not value.depends_on_input:
             return
         viewed = [t for t in tensors if shares_memory(view, [t])]
-        if any(t.dtype not in (view.dtype, _COUNTERPART.get(view.dtype)) for t in viewed):
+        if any(reads_other_bits(view, t) for t in viewed):
             self.escapes.append(self.located(BITS))
         if func._schema.name == "aten::as_strided" and viewed and not lies_within(view, viewed[0]):
             self.escapes.append(self.located(BEYOND))

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from captum_xg.homogeneity.certificate import Violation
-from captum_xg.homogeneity.reflection import attribute, is_a, own_attributes
+from captum_xg.homogeneity.reflection import attribute, is_a, own_attributes, submodules
 
 
 def untraceable_parts(forward_func: Callable[..., Any], names: Mapping[int, tuple[str, nn.Module]]) -> list[Violation]:
@@ -25,7 +25,7 @@ def untraceable_parts(forward_func: Callable[..., Any], names: Mapping[int, tupl
     for path, part in parts:
         why = _why(part)
         if why is not None and id(part) not in seen:
-            seen.add(id(part))
+            seen.update(id(inside) for _, inside in submodules(part))
             found.append(Violation(path, "", "", *why, type=type(part).__name__))
     return found
 
@@ -47,7 +47,7 @@ def hooked_parts(names: Mapping[int, tuple[str, nn.Module]]) -> list[Violation]:
 
 
 def _why(part: Any) -> tuple[str, str] | None:
-    if is_a(part, (torch.jit.ScriptModule, torch.jit.ScriptFunction)):
+    if is_a(part, (torch.jit.ScriptModule, torch.jit.ScriptFunction, torch._C.ScriptMethod)):
         return "is scripted or traced, so its operations are not seen one by one", "Certify the model before torch.jit"
     own = own_attributes(part)  # as some answer to every name
     if "_orig_mod" in own.get("_modules", ()) or "_torchdynamo_orig_callable" in own:
