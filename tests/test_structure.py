@@ -7,7 +7,7 @@ import captum_xg
 
 PACKAGE = Path(captum_xg.__file__).parent
 LAYERS = (
-    {"_version", "errors", "_types", "_loading", "_options", "_files"},
+    {"_version", "errors", "_types", "_loading", "_options", "_files", "_figures"},
     {"_captum", "_inputs", "_target", "_function"},
     {"homogeneity"},
     {"attr", "xdnn", "testing"},

@@ -50,6 +50,7 @@ class MeanAbsoluteRelativeDifference(MeanOfScores):
     """
 
     higher_is_better = False
+    unit = "mean |reference − attribution| / |reference|"
 
     infinite: Tensor
 

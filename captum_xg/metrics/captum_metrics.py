@@ -49,6 +49,7 @@ class Infidelity(ModelMetric):
     """
 
     higher_is_better = False
+    unit = "mean infidelity, (output)²"
 
     def __init__(
         self,
@@ -134,6 +135,7 @@ class MaxSensitivity(ModelMetric):
     """
 
     higher_is_better = False
+    unit = "mean largest relative change of the attributions"
 
     def __init__(
         self,

@@ -62,6 +62,7 @@ class CompletenessGap(ModelMetric):
             raise OptionError(f"{self._where}: `relative` must be True or False but is {relative!r}.")
         self.baselines = baselines
         self.relative = relative
+        self.unit = "|Σ attributions − (F(x) − F(b))|" + " / |F(x) − F(b)|" * relative
 
     @torch.no_grad()
     def scores(
