@@ -9,7 +9,7 @@ PACKAGE = Path(captum_xg.__file__).parent
 LAYERS = (
     {
         *("_version", "errors", "_types", "_loading", "_options", "_failures", "_files", "_reading", "_devices"),
-        *("_batches", "_losses", "_text"),
+        *("_batches", "_losses", "_text", "_figures"),
     },
     {"_captum", "_inputs", "_target", "_function"},
     {"homogeneity"},

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 from torch import Tensor
 
 from captum_xg._files import write_figure
+from captum_xg._figures import RIGHT, SPEAKS, WRONG, colour_bar, new_figure, scale_of, show_attributions, show_image
 from captum_xg.datasets.fashion_mnist import CLASSES
 from captum_xg.demo.comparison import Comparison
+
+if TYPE_CHECKING:
+    from matplotlib.figure import SubFigure
 
 FloatArray = npt.NDArray[np.float32]
 
@@ -31,61 +37,45 @@ def draw(
         with_biases: Of its twin.
         rows: How many images to show: the first one of each class, in the order they come.
     """
-    # Not through pyplot, whose state and backend belong to the caller.
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
     chosen = _first_of_each_class(labels)[:rows]
-    steps = without.integrated_gradients.gradient_evaluations
-    titles = (
-        "image",
-        f"Integrated Gradients\n{steps} gradients",
-        "X-Gradient\n1 gradient",
-        "difference\n(same colours)",
-        f"Integrated Gradients\n{steps} gradients",
-        "input × gradient\n1 gradient",
-        "difference\n(same colours)",
+    figure = new_figure(12.5, 1.52 * len(chosen) + 2.6)
+    left, middle, right = figure.subfigures(1, 3, width_ratios=(1.12, 3.05, 3.05), squeeze=False)[0]
+    # Blank titles and bar, so that rows of all three parts are level.
+    left.suptitle(" \n ", fontsize=12)
+    grid = left.subplots(len(chosen), 1, squeeze=False)
+    for axes, index in zip(grid[:, 0], chosen, strict=True):
+        drawn = show_image(axes, images[index, 0])
+        axes.set_ylabel(CLASSES[int(labels[index])], fontsize=10.5)
+        axes.set_xlabel(" ", fontsize=9)
+    grid[0, 0].set_title("image\n ", fontsize=9.5)
+    colour_bar(left, drawn, grid, "grey value\n ").set_ticks([0, 1])
+    _network(middle, without, chosen, "X-Gradient")
+    _network(right, with_biases, chosen, "input × gradient")
+    middle.suptitle(
+        "network without biases: F(αx) = αF(x)\nX-Gradient is Integrated Gradients", color=RIGHT, fontsize=12
     )
-    figure = Figure(figsize=(11.5, 1.45 * len(chosen) + 1.9), facecolor="white")
-    FigureCanvasAgg(figure)
-    grid = figure.add_gridspec(
-        len(chosen), 9, width_ratios=(1, 0.18, 1, 1, 1, 0.18, 1, 1, 1), left=0.085, right=0.985, top=0.825, bottom=0.075
+    right.suptitle(
+        "the same network with biases\none gradient is not enough: XGradient refuses", color=WRONG, fontsize=12
     )
-    columns = (0, 2, 3, 4, 6, 7, 8)
-    for row, index in enumerate(chosen):
-        panels = [images[index, 0].numpy(), *_panels(without, index), *_panels(with_biases, index)]
-        for position, (column, panel) in enumerate(zip(columns, panels, strict=True)):
-            axes = figure.add_subplot(grid[row, column])
-            axes.set_xticks([])
-            axes.set_yticks([])
-            if position == 0:
-                axes.imshow(1 - panel, cmap="gray", vmin=0, vmax=1)
-                axes.set_ylabel(CLASSES[int(labels[index])], fontsize=10)
-            else:
-                reference = panels[1 if position < 4 else 4]
-                limit = float(np.abs(reference).max())
-                axes.imshow(panel, cmap="RdBu_r", vmin=-limit, vmax=limit)
-            if position in (3, 6):
-                share = (without if position == 3 else with_biases).differences[index]
-                axes.set_xlabel(f"up to {_percent(float(share))}", fontsize=9)
-            if row == 0:
-                axes.set_title(titles[position], fontsize=9.5)
-    figure.text(0.39, 0.925, "network without biases: F(αx) = αF(x)", ha="center", fontsize=12, weight="bold")
-    figure.text(0.39, 0.897, "X-Gradient is Integrated Gradients", ha="center", fontsize=10.5, color="#1a7a3a")
-    figure.text(0.80, 0.925, "the same network with biases", ha="center", fontsize=12, weight="bold")
-    figure.text(
-        0.80, 0.897, "one gradient is wrong, and XGradient refuses it", ha="center", fontsize=10.5, color="#b02020"
-    )
-    figure.text(0.5, 0.965, "Which pixels make the network see this garment?", ha="center", fontsize=14)
-    figure.text(
-        0.5,
-        0.018,
-        "Red pixels speak for the class, blue ones against it. Below each difference: its largest value, relative to "
-        "the largest attribution of that image.",
-        ha="center",
-        fontsize=9.5,
-    )
-    write_figure(path, figure, dpi=130)
+    figure.suptitle("Which pixels make the network see this garment?", fontsize=14)
+    write_figure(path, figure, dpi=110)
+
+
+def _network(part: SubFigure, comparison: Comparison, chosen: list[int], one_gradient: str) -> None:
+    steps = comparison.integrated_gradients.gradient_evaluations
+    titles = (f"Integrated Gradients\n{steps} gradients", f"{one_gradient}\n1 gradient", "difference\n(same scale)")
+    grid = part.subplots(len(chosen), 3, squeeze=False)
+    for row, index in zip(grid, chosen, strict=True):
+        panels = _panels(comparison, index)
+        scale = scale_of(panels[0])
+        for axes, panel in zip(row, panels, strict=True):
+            drawn = show_attributions(axes, panel, scale)
+        row[0].set_xlabel(f"1 = {scale:.2g} logits", fontsize=9)
+        row[2].set_xlabel(f"up to {_percent(float(comparison.differences[index]))}", fontsize=9)
+    for axes, title in zip(grid[0], titles, strict=True):
+        axes.set_title(title, fontsize=9.5)
+    label = f"attribution, as a share of the largest of Integrated Gradients in its row\n({SPEAKS})"
+    colour_bar(part, drawn, grid, label)
 
 
 def _panels(comparison: Comparison, index: int) -> tuple[FloatArray, FloatArray, FloatArray]:
@@ -102,4 +92,5 @@ def _first_of_each_class(labels: Tensor) -> list[int]:
 
 
 def _percent(share: float) -> str:
-    return f"{share:.0%}" if share >= 0.005 else f"{share:.0e}"
+    digits = 0 if share >= 0.005 or share == 0 else math.ceil(-math.log10(100 * share))
+    return f"{share:.{digits}%}"

@@ -51,6 +51,7 @@ class MeanAbsoluteRelativeDifference(MeanOfScores):
 
     higher_is_better = False
     plot_lower_bound = 0.0
+    unit = "mean |reference − attribution| / |reference|"
 
     infinite: Tensor
 

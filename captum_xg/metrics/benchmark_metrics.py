@@ -67,7 +67,7 @@ class BenchmarkMetric:
 
     @property
     def unit(self) -> str:
-        """What its curve shows."""
+        """What its curve shows, or its value where it has none."""
         return str(getattr(self.metric, "unit", ""))
 
     @property

@@ -66,7 +66,7 @@ class MetricInfo:
         name: As in ``estimates``.
         short: In tables.
         higher_is_better: Which way is better; None if the metric does not say.
-        unit: What its curve shows; empty if the metric does not say.
+        unit: What its curve shows, or its value where it has none; empty if the metric does not say.
     """
 
     name: str

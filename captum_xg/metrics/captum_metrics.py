@@ -52,6 +52,7 @@ class Infidelity(ModelMetric):
 
     higher_is_better = False
     plot_lower_bound = 0.0
+    unit = "mean infidelity, (output)²"
 
     def __init__(
         self,
@@ -139,6 +140,7 @@ class MaxSensitivity(ModelMetric):
     higher_is_better = False
     plot_lower_bound = 0.0
     function_name = "attribution_func"
+    unit = "mean largest relative change of the attributions"
 
     def __init__(
         self,

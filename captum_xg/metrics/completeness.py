@@ -61,6 +61,7 @@ class CompletenessGap(ModelMetric):
         super().__init__(forward_func, internal_batch_size=internal_batch_size, **options)
         self.baselines = checked_baselines(baselines, self._where)
         self.relative = switch(relative, "relative", self._where, numbers=False)
+        self.unit = "|Σ attributions − (F(x) − F(b))|" + " / |F(x) − F(b)|" * self.relative
 
     @torch.no_grad()
     def scores(

@@ -68,6 +68,7 @@ class SensitivityN(ModelMetric):
     """
 
     higher_is_better = True
+    unit = "mean correlation with the drop of the output"
 
     n_features: Tensor
 
