@@ -7,12 +7,12 @@ from collections.abc import Sequence
 import torch
 
 from captum_xg._failures import in_one_line
-from captum_xg.errors import OptionError
+from captum_xg.errors import OptionError, OptionTypeError
 
 _OTHER_NAMES = {"gpu": "cuda", "nvidia": "cuda", "metal": "mps", "apple": "mps"}
 
 
-def usable_device(name: str | torch.device, option: str, *, only: Sequence[str] = ()) -> torch.device:
+def usable_device(name: str | int | torch.device, option: str, *, only: Sequence[str] = ()) -> torch.device:
     """Return a device after having put a number there and taken it back.
 
     Args:
@@ -21,9 +21,12 @@ def usable_device(name: str | torch.device, option: str, *, only: Sequence[str] 
         only: Types that can be used for what it is meant for; any if empty.
 
     Raises:
+        OptionTypeError: If it names no device.
         OptionError: If there is none of that name here, it holds no numbers, or is of another type.
     """
     said = f"{option} {name}"
+    if isinstance(name, bool) or not isinstance(name, (str, int, torch.device)):
+        raise OptionTypeError(f"{option} must be a device, such as 'cpu' or 'cuda', but is {type(name).__name__}.")
     try:
         device = torch.device(name)
     except Exception as error:  # RuntimeError or TypeError, with a list of all types that PyTorch was ever built for

@@ -9,7 +9,6 @@ from numbers import Integral, Real
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import nn
 
 from captum_xg.errors import OptionError, OptionTypeError
@@ -157,27 +156,6 @@ def _plain(value: Any) -> Any:
     if getattr(value, "shape", None) == () and hasattr(value, "item") and not getattr(value, "is_meta", False):
         return value.item()
     return value
-
-
-def existing_device(value: Any, name: str, where: str) -> torch.device:
-    """Return a device that there is, and that holds numbers.
-
-    Raises:
-        OptionTypeError: If it names no device.
-        OptionError: If there is no such device here.
-    """
-    if isinstance(value, bool) or not isinstance(value, (str, int, torch.device)):
-        raise OptionTypeError(f"{where}: `{name}` must be a device, such as 'cpu' or 'cuda', but is {_shown(value)}.")
-    try:
-        device = torch.device(value)
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError, NotImplementedError) as error:  # CUDA where there is none is the second
-        hint = " Use 'cuda'." if str(value).startswith("gpu") else ""
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise OptionError(f"{where}: `{name}` = {str(value)!r} is no device here.{hint} PyTorch: {reason}") from error
-    if device.type == "meta":
-        raise OptionError(f"{where}: `{name}` is the meta device, which holds no numbers. Use 'cpu' or 'cuda'.")
-    return device
 
 
 def _shown(value: Any) -> str:

@@ -20,7 +20,7 @@ def untraceable_parts(forward_func: Callable[..., Any], names: Mapping[int, tupl
         names: Module id → (path, module), of the modules behind F.
     """
     found = []
-    parts = [("", forward_func), *names.values()]
+    parts: list[tuple[str, Any]] = [("", forward_func), *names.values()]
     seen: set[int] = set()
     for path, part in parts:
         why = _why(part)

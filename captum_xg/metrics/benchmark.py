@@ -14,7 +14,8 @@ from torch import Tensor
 from tqdm import tqdm
 
 from captum_xg._batches import naming_batch, require_batches
-from captum_xg._options import existing_device, forward_function, integer, one_of, positive_integer, switch
+from captum_xg._devices import usable_device
+from captum_xg._options import forward_function, integer, one_of, positive_integer, switch
 from captum_xg._version import __version__
 from captum_xg.errors import (
     CrossExampleError,
@@ -119,7 +120,7 @@ class AttributionBenchmark:
         if not isinstance(reference, str):
             raise OptionTypeError(f"{where}: `reference` must be the name of a method but is {reference!r}.")
         at_once = positive_integer(internal_batch_size, "internal_batch_size", where)
-        self.device = _device_of(forward_func) if device is None else existing_device(device, "device", where)
+        self.device = _device_of(forward_func) if device is None else usable_device(device, f"{where}: device")
         self._references = None if references is None else _checked_references(references, where)
         self._meter = CostMeter(forward_func)
         around = Surroundings(self._meter.forward_func, self._given_references, at_once)

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from torch import nn
 
-from captum_xg._files import write_figure
 from captum_xg._figures import (
     RIGHT,
     SPEAKS,
@@ -23,6 +22,7 @@ from captum_xg._figures import (
     show_image,
     wrapped,
 )
+from captum_xg._files import write_figure
 from captum_xg.datasets.fashion_mnist import CLASSES
 from captum_xg.repro.decoy_protocol import CLEAN, CLEAN_XDNN, Labelled, Method, without_prior
 from captum_xg.repro.decoy_report import Outcomes

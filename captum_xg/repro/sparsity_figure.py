@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from captum_xg._files import write_figure
 from captum_xg._figures import method_style, new_figure, wrapped
+from captum_xg._files import write_figure
 from captum_xg.repro.estimate import estimate
 from captum_xg.repro.sparsity_protocol import Method
 from captum_xg.repro.sparsity_results import PAPER, Outcome
