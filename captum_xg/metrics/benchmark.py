@@ -120,7 +120,7 @@ class AttributionBenchmark:
         if not isinstance(reference, str):
             raise OptionTypeError(f"{where}: `reference` must be the name of a method but is {reference!r}.")
         at_once = positive_integer(internal_batch_size, "internal_batch_size", where)
-        self.device = _device_of(forward_func) if device is None else usable_device(device, f"{where}: device")
+        self.device = _device_of(forward_func) if device is None else usable_device(device, f"{where}: `device`")
         self._references = None if references is None else _checked_references(references, where)
         self._meter = CostMeter(forward_func)
         around = Surroundings(self._meter.forward_func, self._given_references, at_once)
