@@ -7,13 +7,14 @@ them is the constant zero, at every input.
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Collection, Iterable, Iterator
 
 from torch import Tensor
 from torch.autograd.graph import Node
 
-_CONSTANT = frozenset(
+_FLAT = frozenset(
     [
         *("Sign", "Round", "Floor", "Ceil", "Trunc"),
         *("Eq", "Ne", "Ge", "Gt", "Le", "Lt"),  # in place; others have no node at all
@@ -26,6 +27,7 @@ _OVERWRITING = frozenset(["Fill", "Copy"])
 """Functions of which the first argument is overwritten, so that only what is written has a derivative."""
 _COUNTING = {"LinalgVectorNorm": "_saved_ord", "Norm": "_saved_p", "Dist": "_saved_p", "Cdist": "_saved_p"}
 """Norms, and where their order is kept: that of order 0 counts what is not 0."""
+_FLAT_IN_PART = frozenset([*_FLAT, *_OVERWRITING, *_COUNTING, "Sgn", "Div"])
 
 
 def gradient_ancestors(tensors: Iterable[Tensor], until: Collection[Node] = ()) -> Iterator[Node]:
@@ -55,10 +57,11 @@ def without_derivative(node: Node) -> bool:
 
 
 def _sources(node: Node) -> list[Node]:
-    # With a number at the end, as PyTorch's own have: a function of the user's may round and hand its gradient on.
-    name = re.sub(r"(Backward\d+|Backwards)$", "", node.name().rpartition("::")[2])
+    name = _function(node.name())
     edges = [source for source, _ in node.next_functions]
-    if name in _CONSTANT or (name == "Sgn" and not node._input_metadata[0].dtype.is_complex):
+    if name not in _FLAT_IN_PART:
+        return [source for source in edges if source is not None]
+    if name in _FLAT or (name == "Sgn" and not node._input_metadata[0].dtype.is_complex):
         return []
     if name == "Div" and getattr(node, "_saved_rounding_mode", None) is not None:
         return []
@@ -67,3 +70,10 @@ def _sources(node: Node) -> list[Node]:
     if name in _OVERWRITING:
         edges = edges[1:]
     return [source for source in edges if source is not None]
+
+
+@functools.lru_cache(maxsize=1024)
+def _function(name: str) -> str:
+    """Return the function that a node of that name belongs to, if it is one of PyTorch's."""
+    # With a number at the end, as its own have: a function of the user's may round and hand its gradient on.
+    return re.sub(r"(Backward\d+|Backwards)$", "", name.rpartition("::")[2])
