@@ -59,7 +59,7 @@ def shown(value: Any) -> str:
         return f"<{type(value).__name__}>"
 
 
-def submodules(root: nn.Module) -> list[tuple[str, nn.Module]]:
+def submodules(root: Any) -> list[tuple[str, nn.Module]]:
     """Return the path of every module under one, itself included, each once."""
     try:
         return list(root.named_modules())
