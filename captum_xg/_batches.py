@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils.data import DataLoader, Dataset, IterableDataset
+from torch.utils.data import Dataset
 
 from captum_xg.errors import InputError, OptionTypeError
 
@@ -119,8 +119,9 @@ def moved(value: Any, device: torch.device | None) -> Any:  # noqa: PLR0911  one
 
 def numbered(loader: Iterable[Any], where: str) -> Iterator[tuple[int, Any]]:
     """Yield the batches of a loader with their indices, which an error of the loader itself tells."""
-    iterator = iter(loader)
     index = 0
+    with naming_batch(index, where):
+        iterator = iter(loader)
     while True:
         with naming_batch(index, where):
             try:
@@ -176,19 +177,19 @@ def require_batches(loader: Any, where: str, name: str = "loader") -> None:
 def _mistaken(loader: Any) -> str | None:
     if isinstance(loader, type):
         return f"is the class {loader.__name__}. Pass an instance."
-    if isinstance(loader, Dataset) and not isinstance(loader, IterableDataset):
+    iterable = hasattr(loader, "__iter__")
+    if isinstance(loader, Dataset) and not iterable:
         return (
             f"is a dataset ({type(loader).__name__}), which gives single examples. Wrap it: torch.utils.data."
             "DataLoader(dataset, batch_size=…), with batch_size=None if its items are batches."
         )
-    if isinstance(loader, Mapping) or hasattr(loader, "_fields") or _is_record(loader) or _is_one_batch(loader):
+    if isinstance(loader, Mapping) or (_is_record(loader) and not iterable) or _is_one_batch(loader):
         return "is one batch and not a sequence of batches. Pass a list of it: [(inputs, target)]."
     if _is_array(loader):
         return (
             f"is a {type(loader).__name__} of shape {tuple(loader.shape)}. Pass a DataLoader, or a list of batches: "
             "[(inputs, target)]."
         )
-    iterable = hasattr(loader, "__iter__") or isinstance(loader, DataLoader)
     if isinstance(loader, (str, bytes, nn.Module)) or not iterable:
         call = " If it is a function that makes them, call it." if callable(loader) else ""
         return f"must be an iterable of batches, such as a DataLoader, but is {type(loader).__name__}.{call}"
@@ -197,6 +198,8 @@ def _mistaken(loader: Any) -> str | None:
 
 def _is_one_batch(loader: Any) -> bool:
     """Return whether a tuple or list looks like (inputs, target), and not like batches of inputs alone."""
+    if isinstance(loader, tuple) and hasattr(loader, "_fields"):
+        return True
     if not isinstance(loader, (tuple, list)) or not 2 <= len(loader) <= 3:
         return False
     first, second = loader[0], loader[1]
@@ -233,7 +236,7 @@ def _by_name(entries: dict[str, Any], kind: str, where: str, accepts: Callable[[
     target = present[targets[0]] if targets else None
     additional = _as_tuple(present.get(ADDITIONAL_NAME))
     if len(targets) <= 1:
-        if len(inputs) > 1 and accepts is not None and all(map(accepts, inputs)):
+        if len(inputs) > 1 and additional is None and accepts is not None and all(map(accepts, inputs)):
             return Parts(None, target, additional, bool(targets), inputs)
         tensors = [value for value in inputs.values() if _has_tensor(value)]
         if len(inputs) == 1 or len(tensors) == 1:

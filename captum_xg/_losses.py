@@ -104,7 +104,7 @@ def _binary(outputs: Tensor, target: Tensor, where: str, option: str, ignore_ind
             f"{where}: `target` has shape {tuple(target.shape)} and the outputs have {tuple(outputs.shape)}; one "
             "logit per example needs one label each."
         )
-    counted = target != ignore_index
+    counted = (target if target.dtype.is_floating_point else target.to(torch.int64)) != ignore_index
     _require_any(counted, where, ignore_index)
     labels = target[counted]
     if not bool(((labels == 0) | (labels == 1)).all()):

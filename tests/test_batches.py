@@ -171,8 +171,19 @@ class Stream(IterableDataset):
         return iter([(X, Y)])
 
 
-class Net(nn.Sequential):
-    pass
+class OnesOwn(Examples):
+    """A dataset that gives batches where it is gone through."""
+
+    def __iter__(self):
+        return iter([(X, Y)])
+
+
+@dataclass
+class Loader:
+    batch_size: int = 6
+
+    def __iter__(self):
+        return iter([(X, Y)])
 
 
 def _make():
@@ -231,6 +242,8 @@ def test_what_is_no_loader_is_refused_at_once_with_what_to_pass(loader, said):
         iter([(X, Y)]),
         Stream(),
         DataLoader(Stream(), batch_size=None),
+        OnesOwn(),
+        Loader(),
         DataLoader(Examples(), batch_size=2),
         _make(),
     ],

@@ -89,6 +89,7 @@ REFUSED = {
     "too few for one logit": (lambda: linear(1), X, BITS[:4], TargetError),
     "labels in a row for one logit": (lambda: linear(1), X, BITS[None], TargetError),
     "of examples for pixels": (lambda: pixels(3), IMAGES, MAP[:, 0, 0], TargetError),
+    "a label that wraps around to one that is ignored": (lambda: linear(1), X, (BITS * 156).byte(), TargetError),
     "all ignored": (lambda: linear(3), X, torch.full((6,), -100), TargetError),
     "all ignored, one logit": (lambda: linear(1), X, torch.full((6,), -100), TargetError),
     "255": (lambda: pixels(3), IMAGES, masked(MAP, [0], 255), TargetError),

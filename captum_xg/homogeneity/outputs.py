@@ -24,10 +24,16 @@ def one_output(result: Any, output: Output, where: str) -> Tensor:
         OptionError: If there is no such part.
         ForwardOutputError: If there are several tensors, or none.
     """
-    chosen = chosen_outputs(_plain(result) if output is None else result, output, where)
+    try:
+        chosen = chosen_outputs(_plain(result) if output is None else result, output, where)
+    except ForwardOutputError:
+        raise ForwardOutputError(
+            f"{where}: the model returns {type(result).__name__}, with no tensor in it"
+            f"{'' if output is None else f' where output={output!r} points to'}."
+        ) from None
     if len(chosen) != 1:
         raise ForwardOutputError(
-            f"{where}: the model returns {len(chosen)} tensors, and nothing says which to explain. Pass output=…, a "
+            f"{where}: the model returns {len(chosen)} tensors, and nothing says which is meant. Pass output=…, a "
             "key, a path of keys, or a function of what the model returns."
         )
     return chosen[0]

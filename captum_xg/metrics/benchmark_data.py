@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils.data.distributed import DistributedSampler
 
 from captum_xg._batches import FORMS, Parts, moved, naming_batch, numbered, require_fitting_call, taken_apart
@@ -70,11 +70,13 @@ def batches(
         InputError: If a batch has another form, or its inputs cannot be attributed to.
         TargetError: If there is no target, or it is none for the output.
     """
+    # What the meter wraps takes other arguments than the wrapper.
+    called = forward_func if isinstance(forward_func, nn.Module) else getattr(forward_func, "function", forward_func)
     known: dict[tuple[torch.Size, ...], torch.Size] = {}
     for index, item in numbered(loader, WHERE):
         with naming_batch(index, WHERE):
             parts = _parts(item, target)
-            require_fitting_call(getattr(forward_func, "function", forward_func), parts, WHERE)
+            require_fitting_call(called, parts, WHERE)
             inputs, label, additional = (moved(p, device) for p in (parts.inputs, parts.target, parts.additional))
             formatted = format_inputs(inputs, WHERE)
             inputs = formatted if isinstance(inputs, tuple) else formatted[0]

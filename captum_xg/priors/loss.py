@@ -48,10 +48,12 @@ class AttributionPriorLoss(nn.Module):
 
     Args:
         model: A module or any callable; it is not registered here, so that parameters have one owner.
-        prior: Ω, one of :mod:`captum_xg.priors`, a sum of them, or any function from attributions to one number.
+        prior: Ω, one of :mod:`captum_xg.priors`, a sum of them, or any function from attributions to one number through
+            which a gradient finds its way back to them.
         weight: λ, a number or a function of the step. At 0 the prior is measured but no graph is kept for it.
-        task_loss: A function of what the model returns and the target. By default cross entropy for class indices,
-            binary with logits for one logit.
+        task_loss: A function of what the model returns and the target. By default cross entropy for class indices or
+            probabilities, and binary cross entropy for one logit and labels 0 and 1; anything else, a regression among
+            it, needs one.
         attribution: ``"xgradient"`` (x·∇F, where F is proven to be homogeneous), ``"input_x_gradient"`` (x·∇F of any
             model), ``"gradient"``, ``"rrr"`` (gradient of the summed log-probabilities), ``"expected_gradients"``,
             ``"integrated_gradients"``, or a function ``(inputs, target=…)`` that returns attributions.
@@ -146,7 +148,8 @@ class AttributionPriorLoss(nn.Module):
             InputError: Inputs that nothing can be attributed to.
             TargetError: A target that does not say what is explained.
             HomogeneityError: ``"xgradient"`` and a model that is not proven to be homogeneous.
-            DisconnectedAttributionError: If the prior would train nothing.
+            DisconnectedAttributionError: If the prior, or a term of it, would train nothing: if no gradient leads back
+                from it to attributions that depend on the parameters.
             NonFinitePriorError: If it is NaN or infinite.
         """
         formatted = self._formatted(inputs)
