@@ -88,7 +88,7 @@ def _html(result: Any) -> str:
     cls = type(result)
     if hasattr(cls, "_parts"):
         parts = list(result._parts())
-    elif "__str__" in vars(cls):
+    elif any("__str__" in vars(base) for base in cls.__mro__[:-1]):
         parts = [str(result)]
     else:
         parts = [cls.__name__, Table([(name, _full(value)) for name, value, _ in _values(result)], left=2, headers=0)]
@@ -142,20 +142,21 @@ def _values(result: Any) -> Iterator[tuple[str, Any, bool]]:
 
 def short(value: Any) -> str:
     """Return a value in at most some 50 characters: numbers with six digits, tensors by dtype and shape."""
-    if hasattr(value, "shape") and hasattr(value, "dtype"):
+    kind = type(value)  # asked instead of the value, which may be anybody's and answer with anything
+    if hasattr(kind, "shape") and hasattr(kind, "dtype"):
         return _short_tensor(value)
     if isinstance(value, (float, str, Enum)):
         return _short_scalar(value.value if isinstance(value, Enum) else value)
     if isinstance(value, Mapping):
         return _collection(value, lambda: "{" + ", ".join(f"{short(k)}: {short(v)}" for k, v in value.items()) + "}")
-    if isinstance(value, (list, tuple, set, frozenset)) and not hasattr(value, "_fields"):
+    if isinstance(value, (list, tuple, set, frozenset)) and not hasattr(kind, "_fields"):
         opening, closing = "[]" if isinstance(value, list) else "()" if isinstance(value, tuple) else "{}"
         comma = "," * (isinstance(value, tuple) and len(value) == 1)
         return _collection(value, lambda: opening + ", ".join(map(short, value)) + comma + closing)
     if callable(value):
         return str(getattr(value, "__name__", type(value).__name__))
-    text = f"{type(value).__name__}(…)" if hasattr(value, "_repr_html_") else " ".join(repr(value).split())
-    return text if len(text) <= _MOST else f"{type(value).__name__}(…)"
+    text = f"{kind.__name__}(…)" if hasattr(kind, "_repr_html_") else " ".join(repr(value).split())
+    return text if len(text) <= _MOST else f"{kind.__name__}(…)"
 
 
 def _short_scalar(value: Any) -> str:

@@ -293,3 +293,21 @@ def test_ipython_and_containers_use_the_short_form():
     certificate = certify(nn.Linear(3, 1, bias=False), torch.rand(1, 3))
     assert pretty(certificate) == repr(certificate)
     assert repr([certificate]) == f"[{certificate!r}]"
+
+
+def test_a_subclass_and_objects_of_other_people_are_shown_as_well():
+    class Own(captum_xg.Certificate):
+        pass
+
+    class Odd(dict):
+        def __getattr__(self, name):
+            raise KeyError(name)
+
+    certificate = certify(nn.Linear(3, 1, bias=False), torch.rand(1, 3))
+    own = Own(**{f.name: getattr(certificate, f.name) for f in dataclasses.fields(certificate)})
+    assert repr(own).startswith("Own(homogeneous=True")
+    assert _page(own).words == str(own).split() == str(certificate).split()
+    loss = captum_xg.PriorLoss(*torch.ones(3), Odd(logits=torch.ones(2, 3)), (torch.ones(2, 4),))
+    shown = "outputs={'logits': float32 (2, 3)}, attributions=(float32 (2, 4),))"
+    assert repr(loss) == f"PriorLoss(total=1, task=1, prior=1, {shown}"
+    assert "logits:" in _page(loss).words
