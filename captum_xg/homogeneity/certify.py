@@ -27,7 +27,7 @@ from captum_xg.homogeneity.explanations import explain_composite
 from captum_xg.homogeneity.facts import Facts
 from captum_xg.homogeneity.modules import named_modules_of, require_usable_state, spoilt_state
 from captum_xg.homogeneity.reasons import Located, custom_function, is_generated
-from captum_xg.homogeneity.reflection import is_a
+from captum_xg.homogeneity.reflection import is_a, is_tensor
 from captum_xg.homogeneity.registry import rule_vouches_for
 from captum_xg.homogeneity.sites import short_path
 from captum_xg.homogeneity.state import nothing_left_behind
@@ -122,7 +122,7 @@ def prove(
     def run(xs: tuple[Tensor, ...]) -> list[Tensor]:
         return chosen_outputs(forward_func(*xs, *additional), output, where)
 
-    tracer = Tracer(names, run.__code__, [leaf for leaf in tree_leaves(additional) if is_a(leaf, Tensor)])
+    tracer = Tracer(names, run.__code__, [leaf for leaf in tree_leaves(additional) if is_tensor(leaf)])
     with (
         ids_refused(forward_func, inputs, additional_forward_args, where),
         autograd_refusals_explained(where),

@@ -17,7 +17,16 @@ from torch.nn.parameter import is_lazy
 from captum_xg._inputs import all_finite
 from captum_xg.errors import ModelStateError, TrainingModeError
 from captum_xg.homogeneity.contents import entries
-from captum_xg.homogeneity.reflection import attribute, held_in, is_a, own_attributes, plainly, submodules, tensors_of
+from captum_xg.homogeneity.reflection import (
+    attribute,
+    held_in,
+    is_a,
+    is_tensor,
+    own_attributes,
+    plainly,
+    submodules,
+    tensors_of,
+)
 
 
 def modules_of(forward_func: Callable[..., Any]) -> list[nn.Module]:
@@ -110,7 +119,7 @@ def _state_of(forward_func: Callable[..., Any]) -> Iterator[tuple[str, str, nn.M
             continue
         others = [("attribute", name, value) for name, value in own.items()]
         for kind, name, tensor in tensors_of(module) + others:
-            if is_a(tensor, Tensor) and id(tensor) not in seen:
+            if is_tensor(tensor) and id(tensor) not in seen:
                 seen.add(id(tensor))
                 yield (f"{path}.{name}" if path else name), kind, module, tensor
     for tensor in tensors_referred_to(forward_func):
@@ -198,11 +207,11 @@ def _collect(value: Any, found: dict[int, nn.Module], tensors: dict[int, Tensor]
         value = value.__self__
     if is_a(value, nn.Module):
         found[id(value)] = value
-    elif is_a(value, Tensor):
+    elif is_tensor(value):
         tensors[id(value)] = value
     elif is_a(value, (list, tuple, dict)):
         found.update({id(part): part for part in held_in(value) if is_a(part, nn.Module)})
-        tensors.update({id(part): part for part in held_in(value) if is_a(part, Tensor)})
+        tensors.update({id(part): part for part in held_in(value) if is_tensor(part)})
     elif is_a(value, (functools.partial, types.MethodType, types.FunctionType)):
         for part in _parts(value):
             _collect(part, found, tensors, seen)

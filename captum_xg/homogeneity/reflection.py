@@ -7,12 +7,13 @@ not there; who must not conclude anything from that says so by a default of its 
 
 from __future__ import annotations
 
+import types
 from collections import deque
 from collections.abc import Mapping
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 plainly = torch._C.DisableTorchFunctionSubclass
 """Within it, subclasses of tensors are looked at without their own ``__torch_function__``."""
@@ -34,13 +35,47 @@ def attribute(owner: Any, name: str, default: Any = None) -> Any:
         return default
 
 
+def is_tensor(value: Any) -> bool:
+    """Return whether a value really is a tensor, and does not only say so, as mocks do."""
+    return issubclass(type(value), Tensor)
+
+
 def own_attributes(owner: Any) -> Mapping[str, Any]:
-    """Return the attributes that an object itself holds, without asking its ``__getattr__``."""
+    """Return the attributes that an object itself holds, past its ``__getattr__``; none if they are hidden."""
+    return held_by(owner) or {}
+
+
+def held_by(owner: Any) -> Mapping[str, Any] | None:
+    """Return the attributes and slots that an object itself holds, None if they are hidden behind code of its own."""
+    held: dict[str, Any] = {}
+    if _HAS_DICT.__get__(type(owner)):
+        try:
+            found = object.__getattribute__(owner, "__dict__")
+        except Exception:
+            return None
+        if type(found) is not dict:
+            return None
+        held = found
+    slots = {name: slot for kind in type(owner).__mro__ for name, slot in _slots_of(kind)}
+    return {**held, **{name: _content(slot, owner) for name, slot in slots.items()}} if slots else held
+
+
+_HAS_DICT = type.__dict__["__dictoffset__"]
+
+
+def _slots_of(kind: type) -> list[tuple[str, Any]]:
+    declared = kind.__dict__.get("__slots__", ())
+    names = (declared,) if isinstance(declared, str) else tuple(declared)
+    private = f"_{kind.__name__.lstrip('_')}"
+    found = ((name, kind.__dict__.get(f"{private}{name}" if name[:2] == "__" else name)) for name in names)
+    return [(name, slot) for name, slot in found if type(slot) is types.MemberDescriptorType]
+
+
+def _content(slot: Any, owner: Any) -> Any:
     try:
-        held = object.__getattribute__(owner, "__dict__")
-    except Exception:
-        return {}
-    return held if type(held) is dict else {}
+        return slot.__get__(owner)
+    except AttributeError:  # not set
+        return None
 
 
 def held_in(value: Any) -> list[Any]:

@@ -19,7 +19,7 @@ from torch.nn.modules import module as torch_module
 from torch.utils._pytree import tree_flatten
 
 from captum_xg.homogeneity.modules import closed_over, modules_of, names_in
-from captum_xg.homogeneity.reflection import attribute, held_in, is_a, own_attributes, plainly
+from captum_xg.homogeneity.reflection import attribute, held_by, held_in, is_a, is_tensor, own_attributes, plainly
 
 _SIMPLE = frozenset({bool, int, float, complex, str, bytes, type(None), torch.dtype, torch.device, torch.Size})
 _STRIDED = torch.strided
@@ -34,6 +34,7 @@ _HOLDING = (types.FunctionType, list, dict, tuple, Tensor)
 _LIBRARIES = frozenset(sys.stdlib_module_names) - {"__main__", "types"} | {
     *("builtins", "torch", "numpy", "torchvision", "captum", "captum_xg")
 }
+_GETATTRIBUTE = object.__getattribute__
 _DEPTH = 6
 """How many objects deep the surroundings are looked into."""
 
@@ -80,7 +81,7 @@ def _add_module(  # noqa: PLR0912  one branch for each kind of attribute
     # This runs at every attribution, so it counts microseconds.
     seen.add(id(module))
     anchors.append(module)
-    attributes = own_attributes(module)
+    attributes = module.__dict__ if type(module).__getattribute__ is _GETATTRIBUTE else own_attributes(module)
     add = parts.append
     add(id(type(module)))
     if id(type(module)) not in seen:
@@ -134,7 +135,7 @@ class _Describer:
         if kind in _SIMPLE:
             return (kind, repr(value)) if kind in (float, complex) else (kind, value)  # -0.0 == 0.0
         self._anchors.append(value)
-        if is_a(value, Tensor):
+        if is_tensor(value):
             return _tensor_state(value)
         if id(value) in self._inside or depth > _DEPTH:
             return id(value)
@@ -172,10 +173,11 @@ class _Describer:
         if _theirs(type(value)):
             # Wrappers of ours say which callables of the user's they hold.
             return tuple(self.value(part, depth - 1) for part in attribute(value, "rests_on", ()))
-        own = [(name, self.value(part, depth)) for name, part in own_attributes(value).items()]
-        for slot in (name for c in type(value).__mro__ for name in _slots(c)):
-            own.append((slot, self.value(attribute(value, slot), depth)))
-        return tuple(own), self.of_class(type(value), depth)
+        held = held_by(value)
+        if held is None:
+            return _Unlike()  # what it holds may change without a sign
+        own = tuple((name, self.value(part, depth)) for name, part in held.items())
+        return own, self.of_class(type(value), depth)
 
     def of_class(self, kind: type, depth: int) -> Hashable:
         """Return what classes of the user's own hold: plain attributes, and what their functions refer to."""
@@ -212,11 +214,6 @@ def _theirs(thing: Any) -> bool:
     """Return whether a class or module is Python's or a library's, which nobody changes between two calls."""
     name = attribute(thing, "__name__" if is_a(thing, types.ModuleType) else "__module__")
     return type(name) is str and name.split(".")[0] in _LIBRARIES
-
-
-def _slots(kind: type) -> tuple[str, ...]:
-    slots = kind.__dict__.get("__slots__", ())
-    return (slots,) if isinstance(slots, str) else tuple(slots)
 
 
 class _Unlike:

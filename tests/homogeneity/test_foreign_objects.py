@@ -129,6 +129,7 @@ OBJECTS: dict[str, Callable[[], Any]] = {
     "module": lambda: _BadModule("lost"),
     "mock": MagicMock,
     "mock of a module": lambda: MagicMock(spec=nn.Module),
+    "mock of a tensor": lambda: MagicMock(spec=torch.Tensor),
     "slice": lambda: slice(_Fails(), torch.rand(2)),
 }
 
@@ -228,6 +229,44 @@ def test_no_proof_stands_on_what_cannot_be_described():
     xg = XGradient(lambda x, options: net(x), validate="certificate")
     for n in (1, 2):
         xg.attribute(X, additional_forward_args=({key: 1},))
+        assert xg._proofs.n_proofs == n
+
+
+def test_no_proof_stands_on_what_hides_its_content():
+    class Hides:
+        limit = 1.0
+
+        @property
+        def __dict__(self):
+            raise RuntimeError
+
+    xg = XGradient(_as_attribute(Hides()), validate="certificate")
+    for n in (1, 2):
+        xg.attribute(X)
+        assert xg._proofs.n_proofs == n
+
+
+def test_slots_are_seen_past_the_class_that_guards_them():
+    class Guarded:
+        __slots__ = ("__private", "public")
+
+        def __init__(self):
+            self.set(1.0)
+
+        def set(self, value):
+            self.__private = value
+            object.__setattr__(self, "public", value)
+
+        def __getattribute__(self, name):
+            if name in ("public", "_Guarded__private"):
+                raise KeyError(name)
+            return object.__getattribute__(self, name)
+
+    thing = Guarded()
+    xg = XGradient(_as_attribute(thing), validate="certificate")
+    for value, n in ((1.0, 1), (1.0, 1), (2.0, 2)):
+        thing.set(value)
+        xg.attribute(X)
         assert xg._proofs.n_proofs == n
 
 
