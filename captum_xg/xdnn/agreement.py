@@ -68,7 +68,7 @@ def compare(
     n = len(reference)
     top1, predictions = None, 0
     if classes is not None and not before.is_complex() and before.dim() > classes and before.shape[classes] > 1:
-        same = before.argmax(classes) == after.argmax(classes)
+        same = before.double().argmax(classes) == after.double().argmax(classes)
         top1, predictions = (float(same.double().mean()) if same.numel() else None), same.numel()
     return Agreement(
         stage,

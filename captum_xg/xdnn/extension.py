@@ -41,8 +41,10 @@ class HomogeneousExtension(nn.Module):
     .. math:: z\,\partial_z \hat F = \frac{z^2}{\|(x, z)\|^2} \big(\hat F - x' \cdot \nabla f(x')\,\|(x, z)\|/r\big),
         \qquad x' = r\,x/\|(x, z)\|.
 
-    That is right for :math:`\hat F`, which does depend on z, and misleading for F. Where features that F
-    ignores matter, convert the model (:func:`~captum_xg.to_xdnn`), or use Integrated Gradients of F.
+    That is right for :math:`\hat F`, which does depend on z, and misleading for F. Where features that F ignores
+    matter, convert the model (:func:`~captum_xg.to_xdnn`), or use Integrated Gradients of F.
+
+    It is made in the mode, training or evaluation, of the model.
 
     Args:
         model: A module whose first ``n_inputs`` positional arguments are floating-point tensors of shape ``(N, …)``,

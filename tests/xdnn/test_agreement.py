@@ -215,6 +215,7 @@ def test_differences_of_several_outputs_are_the_largest_and_infinite_where_they_
 
 def test_outputs_of_no_dimension_or_no_rows_have_no_top1():
     assert compare("", 0, torch.tensor(1.0), torch.tensor(2.0)).top1 is None
+    assert compare("", 0, normal(3, 2) > 0, normal(3, 2) > 0).top1 == 1
     assert compare("", 0, torch.ones(0, 3), torch.ones(0, 3)).top1 is None
     assert compare("", 0, torch.ones(2, 0), torch.ones(2, 0)).top1 is None
     assert compare("", 0, torch.fft.fft(normal(2, 3)), torch.fft.fft(normal(2, 3))).top1 is None

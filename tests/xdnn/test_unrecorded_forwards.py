@@ -189,6 +189,17 @@ def test_what_is_said_of_a_constant_is_true_of_the_model_as_it_is(name, zero):
         assert "cannot be replaced there, as torch.fx cannot record it (TraceError: " in text
 
 
+def test_a_size_that_is_told_is_that_of_the_numbers_that_are_there_with_zeros_beside_them():
+    def forward(s, x):
+        return s.o(torch.relu(s.l(x) + (s.shift + s.zero))) if x.shape[0] < 99 else x
+
+    parts = {"shift": nn.Parameter(torch.zeros(6)), "zero": nn.Parameter(torch.zeros(6))}
+    model = filled(Unrecordable(forward, **parts))
+    with pytest.raises(ConversionError) as error:
+        to_xdnn(model, torch.randn(7, 5))
+    assert sizes_in(str(error.value)) == [float(f"{float(model.shift.detach().abs().max()):.2g}")]
+
+
 def test_a_token_beside_the_input_is_no_bias_and_stays():
     def forward(s, x):
         if x.shape[0] > 99:
