@@ -226,7 +226,11 @@ def test_copies_and_states_bring_the_measured_radius(name):
         assert torch.equal(other(x), extension(x))
 
 
-@pytest.mark.parametrize("copied", [copy.deepcopy, lambda e: pickle.loads(pickle.dumps(e)), saved_state], ids=str)
+@pytest.mark.parametrize(
+    "copied",
+    [copy.deepcopy, lambda e: pickle.loads(pickle.dumps(e)), saved_state],
+    ids=["deepcopy", "pickle", "state dict"],
+)
 def test_a_copy_of_what_is_not_measured_measures_for_itself(copied):
     extension = HomogeneousExtension(network(), radius="auto")
     other = copied(extension)
