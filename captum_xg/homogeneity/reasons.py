@@ -113,13 +113,10 @@ def not_followed(operator: str) -> Reason:
     )
 
 
-_ARGUMENT = "an additional forward argument, which is held constant,"
-
-
 def of_argument(reason: Reason) -> Reason:
     """Return a reason against a constant in terms of the additional forward argument that it is."""
     return Reason(
-        reason.what.replace("a constant", _ARGUMENT, 1).replace("a bias", _ARGUMENT, 1),
+        f"{reason.what} (an additional forward argument, held constant while the input is scaled)",
         "Pass it among the inputs if it is to be scaled and attributed to with them; to keep it as it is, use "
         "captum.attr.IntegratedGradients",
         reason.kind,
