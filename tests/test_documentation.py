@@ -93,6 +93,27 @@ def test_a_quote_with_another_number_or_word_is_noticed():
             assert_quotes(wrong, "is proven, degree 1 20 operations; 0.0311 more")
 
 
+@pytest.mark.parametrize("method", ["LayerIntegratedGradients", "LayerGradientXActivation", "LayerGradCam"])
+def test_the_layer_methods_that_the_readme_names_reach_every_parameter_behind_the_layer(method):
+    import captum.attr
+
+    from captum_xg import AttributionPriorLoss
+    from captum_xg.priors import GiniSparsity
+
+    assert f"`{method}`" in README
+    torch.manual_seed(0)
+    layers = [torch.nn.Conv2d(1, 3, 3, bias=False), torch.nn.ReLU(), torch.nn.Flatten()]
+    model = torch.nn.Sequential(*layers, torch.nn.Linear(48, 3, bias=False))
+    layer_method = getattr(captum.attr, method)(model, model[0])
+
+    def attribution(x, target):
+        return layer_method.attribute(x, target=target, grad_kwargs={"create_graph": True})
+
+    loss = AttributionPriorLoss(model, GiniSparsity(), attribution=attribution)
+    loss(torch.rand(4, 1, 6, 6), torch.tensor([0, 1, 2, 0])).prior.backward()
+    assert model[-1].weight.grad.abs().sum() > 0
+
+
 def test_the_signature_in_the_readme_is_that_of_the_class():
     (quoted,) = [block for _, block in fenced("text") if block.startswith("XGradient(")]
 

@@ -40,7 +40,7 @@ MODELS = {
 def test_an_activation_that_is_used_twice_is_no_obstacle_as_it_is_to_deeplift(name):
     torch.manual_seed(0)
     model, x = MODELS[name]().double(), torch.randn(4, 6, dtype=torch.float64)
-    with pytest.raises(RuntimeError, match="used more than once"), pytest.warns(UserWarning):
+    with pytest.raises(RuntimeError, match="used more than once"), pytest.warns(UserWarning, match="hooks"):
         DeepLift(model).attribute(x, target=1)
     by_ig = IntegratedGradients(model).attribute(x, target=1)
     for validate in ("numeric", "certificate"):
