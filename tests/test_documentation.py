@@ -1,8 +1,11 @@
 """README's code, the tutorials and the demo do what they say."""
 
+import contextlib
+import inspect
 import json
 import os
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -11,34 +14,157 @@ import numpy as np
 import pytest
 import torch
 
-from captum_xg import _version
+from captum_xg import XGradient, _version
 from captum_xg.cli import main
 from captum_xg.demo import demo_images, demo_model
 from captum_xg.demo.assets import ASSETS, LICENCE_FILE, WEIGHT_FILES, training_record
 from captum_xg.demo.train import accuracy
 
 ROOT = Path(__file__).resolve().parent.parent
+README = (ROOT / "README.md").read_text()
 NOTEBOOKS = sorted((ROOT / "tutorials").glob("*.ipynb"))
 
 
-def test_every_code_block_of_the_readme_runs(tmp_path, monkeypatch, capsys):
+def fenced(kind=r"\w*"):
+    """Return the fenced blocks of README in their order, as (language, content)."""
+    return re.findall(rf"^```({kind})\n(.*?)^```", README, re.DOTALL | re.MULTILINE)
+
+
+def assert_quotes(quoted, printed):
+    """Each part of what is quoted, between ellipses, was printed, in that order; digits may differ by rounding."""
+    words, start = printed.split(), 0
+    for part in re.split(r"(?<!\S)…(?!\S)", quoted):
+        wanted = part.split()
+        places = [
+            i
+            for i in range(start, len(words) - len(wanted) + 1)
+            if all(same_word(a, b) for a, b in zip(wanted, words[i : i + len(wanted)], strict=True))
+        ]
+        assert places, f"not printed: {part}"
+        start = places[0] + len(wanted)
+
+
+def same_word(one, other):
+    """Whether words are equal but for the last digits of their numbers; integers must be equal."""
+    number = r"\d+(?:\.\d+)?(?:e[+-]\d+)?"
+    if re.sub(number, "", one) != re.sub(number, "", other):
+        return False
+    for a, b in zip(re.findall(number, one), re.findall(number, other), strict=True):
+        if a.isdigit() or b.isdigit():
+            if a != b:
+                return False
+        elif max(float(a), float(b)) < 1e-5:  # rounding errors, of which only the size means something
+            if not 1e-2 < float(a) / float(b) < 1e2:
+                return False
+        elif float(a) != pytest.approx(float(b), rel=0.02):
+            return False
+    return True
+
+
+def test_every_code_block_of_the_readme_runs_and_prints_what_is_quoted(tmp_path, monkeypatch, capsys):
+    from captum_xg.models import weights, xfixup_resnet50
+    from captum_xg.models.checkpoint_file import Checkpoint
+
     monkeypatch.chdir(tmp_path)
-    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
-    assert len(blocks) >= 5
+    monkeypatch.setattr(weights, "download", lambda *_, **__: Path("not downloaded"))
+    monkeypatch.setattr(
+        weights, "read_checkpoint", lambda *_, **__: Checkpoint(xfixup_resnet50().state_dict(), None, None)
+    )
+    assert {language for language, _ in fenced()} == {"python", "sh", "text"}  # what is Python runs
     namespace: dict = {}
-    for block in blocks:
-        exec(compile(block, "README.md", "exec"), namespace)
+    printed, quotes = "", 0
+    for language, block in fenced():
+        if language == "python":
+            capsys.readouterr()
+            exec(compile(block, "README.md", "exec"), namespace)
+            printed = capsys.readouterr().out
+        elif language == "text" and not block.startswith("XGradient("):  # the signature
+            assert_quotes(block, printed)
+            quotes += 1
+    assert quotes == 3
     assert (tmp_path / "x_gradient.png").stat().st_size > 1000
-    # The refusal that the README quotes is the one that the package gives.
-    printed = capsys.readouterr().out
-    quoted = re.search(r"```text\n(XGradient\.attribute: .*?)```", (ROOT / "README.md").read_text(), re.DOTALL).group(1)
-    for paragraph in quoted.split("…"):
-        assert " ".join(paragraph.split()) in " ".join(printed.split())
-    assert "COST" not in (ROOT / "README.md").read_text()
+    assert (tmp_path / "bias_ledger.png").stat().st_size > 1000
+
+
+def test_a_quote_with_another_number_or_word_is_noticed():
+    assert_quotes("proven, … 20 operations; 0.0312", "is proven, degree 1 20 operations; 0.0311 more")
+    for wrong in ("proven … 21 operations", "20 operations; 0.05", "disproved", "20 … proven"):
+        with pytest.raises(AssertionError):
+            assert_quotes(wrong, "is proven, degree 1 20 operations; 0.0311 more")
+
+
+@pytest.mark.parametrize("method", ["LayerIntegratedGradients", "LayerGradientXActivation", "LayerGradCam"])
+def test_the_layer_methods_that_the_readme_names_reach_every_parameter_behind_the_layer(method):
+    import captum.attr
+
+    from captum_xg import AttributionPriorLoss
+    from captum_xg.priors import GiniSparsity
+
+    assert f"`{method}`" in README
+    torch.manual_seed(0)
+    layers = [torch.nn.Conv2d(1, 3, 3, bias=False), torch.nn.ReLU(), torch.nn.Flatten()]
+    model = torch.nn.Sequential(*layers, torch.nn.Linear(48, 3, bias=False))
+    layer_method = getattr(captum.attr, method)(model, model[0])
+
+    def attribution(x, target):
+        return layer_method.attribute(x, target=target, grad_kwargs={"create_graph": True})
+
+    loss = AttributionPriorLoss(model, GiniSparsity(), attribution=attribution)
+    loss(torch.rand(4, 1, 6, 6), torch.tensor([0, 1, 2, 0])).prior.backward()
+    assert model[-1].weight.grad.abs().sum() > 0
+
+
+def test_the_signature_in_the_readme_is_that_of_the_class():
+    (quoted,) = [block for _, block in fenced("text") if block.startswith("XGradient(")]
+
+    def parameters(function):
+        own = [p for p in inspect.signature(function).parameters.values() if p.name != "self"]
+        names = [p.name if p.default is p.empty else f"{p.name}={p.default!r}".replace("'", '"') for p in own]
+        first = next(i for i, p in enumerate(own) if p.kind is p.KEYWORD_ONLY)
+        return ", ".join([*names[:first], "*", *names[first:]])
+
+    said = " ".join(quoted.split())
+    assert (
+        said == f"XGradient({parameters(XGradient.__init__)}) .attribute({parameters(XGradient.attribute.__wrapped__)})"
+    )
+
+
+def commands():
+    """Return the commands that README and tutorials tell the reader to type, without comments."""
+    texts = [content for _, content in fenced("sh")] + re.findall(r"(?<!`)`(captum-xg [^`]*)`", README)
+    for notebook in NOTEBOOKS:
+        cells = json.loads(notebook.read_text())["cells"]
+        prose = ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "markdown"]
+        texts += [line for text in prose for line in text.splitlines() if line.startswith("    captum-xg ")]
+    lines = [part for text in texts for line in text.splitlines() for part in line.split("#")[0].split("&&")]
+    return sorted({" ".join(line.split()) for line in lines if line.strip().startswith("captum-xg ")})
+
+
+@pytest.mark.parametrize("command", commands())
+def test_a_command_that_is_shown_has_all_the_arguments_that_it_needs(command):
+    from captum_xg import cli
+
+    arguments = shlex.split(command)[1:]
+    with contextlib.suppress(SystemExit) if "--help" in arguments else contextlib.nullcontext():
+        cli._parser().parse_args(arguments)
+
+
+def test_scripts_that_are_named_exist():
+    named = re.findall(r"tests/[\w/]+\.py", README)
+    assert len(named) > 5
+    assert not [path for path in named if not (ROOT / path).exists()]
+
+
+def test_the_accuracies_in_the_readme_are_those_on_record():
+    networks = json.loads((ASSETS / "small_models.json").read_text())["networks"]
+    for label, name in (("AlexNet", "alexnet"), ("VGG", "vgg"), ("Fixup-ResNet", "fixup_resnet")):
+        numbers = [networks[f"{x}small_{name}"] for x in ("", "x")]
+        cells = [f"{100 * n['mean']:.2f} ± {100 * n['standard_error']:.2f} %" for n in numbers]
+        assert f"| {label} | {cells[0]} | {cells[1]} |" in README
 
 
 def test_the_paths_that_the_readme_links_to_exist():
-    for path in re.findall(r"\]\((?!http)([^)]+)\)", (ROOT / "README.md").read_text()):
+    for path in re.findall(r"\]\((?!http)([^)]+)\)", README):
         assert (ROOT / path).exists(), path
 
 

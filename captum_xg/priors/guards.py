@@ -138,8 +138,9 @@ def require_path_to_parameters(
         why = "no parameter of the model requires a gradient. Call model.requires_grad_() on what is to be trained"
     elif foreign:
         why = (
-            "the function given as `attribution` returns tensors without a path to the parameters. Captum's methods "
-            "are such (they differentiate without create_graph), so that a prior on them silently does nothing. Use "
+            "the function given as `attribution` returns tensors without a path to the parameters. Most of "
+            "Captum's methods are such (they differentiate without create_graph; some of those for layers take "
+            "grad_kwargs={'create_graph': True}), so that a prior on them silently does nothing. Use "
             "attribution='xgradient', 'input_x_gradient', 'gradient', 'expected_gradients' or "
             "'integrated_gradients'; or differentiate with create_graph=True in your function, which "
             "XGradient(…).attribute takes"

@@ -166,8 +166,8 @@ def draw_examples(path: Path, models: Mapping[Method, nn.Module], data: Labelled
         label = f"attribution, as a share of the largest in its panel\n({SPEAKS})"
         colour_bar(figure, drawn, grid, label)
     title = (
-        "Integrated Gradients of the true class, after training with decoys (framed patch). "
-        "Below each: what the network says, green if right"
+        "Integrated Gradients of the true class, after training with decoys (framed). "
+        "Below: what the network says (green: right)"
     )
     figure.suptitle(wrapped(title, figure.get_size_inches()[0] - 0.3, 11.5), fontsize=11.5)
     write_figure(path, figure, dpi=100)
