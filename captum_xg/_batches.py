@@ -77,7 +77,8 @@ def taken_apart(batch: Any, where: str, *, accepts: Callable[[str], bool] | None
         if hasattr(batch, "keys"):  # a graph, whose loader has a collate_fn of its own
             remedy = "Take its parts out: [(b.x, b.y, b.edge_index) for b in loader], for example."
         raise InputError(
-            f"{where}: the batch is {found}; it must be {FORMS}. Several inputs are a tuple in the first place. {remedy}"
+            f"{where}: the batch is {found}; it must be {FORMS}. Several inputs are a tuple in the first place. "
+            f"{remedy}"
         )
     inputs, target, additional = (*batch, None, None)[:3]
     return Parts(_as_tuple(inputs), target, _as_tuple(additional), labelled=len(batch) > 1)
@@ -191,8 +192,8 @@ def _mistaken(loader: Any) -> str | None:
         return "is one batch and not a sequence of batches. Pass a list of it: [(inputs, target)]."
     if _is_array(loader):
         return (
-            f"is of type {type(loader).__name__}, of shape {tuple(loader.shape)}. Pass a DataLoader, or a list of batches: "
-            "[(inputs, target)]."
+            f"is of type {type(loader).__name__}, of shape {tuple(loader.shape)}. Pass a DataLoader, or a list of "
+            "batches: [(inputs, target)]."
         )
     if isinstance(loader, (str, bytes, nn.Module)) or not iterable:
         call = " If it is a function that makes them, call it." if callable(loader) else ""
