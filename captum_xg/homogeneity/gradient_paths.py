@@ -68,7 +68,9 @@ def _sources(node: Node) -> list[Node]:
         return [source for source in edges if source is not None]
     if name in _FLAT or (name in _FLAT_OF_REAL and not _of_complex(node)):
         return []
-    if node.name() == "PowBackward0" and node._saved_exponent == 0:  # others have exponents in tensors
+    if (
+        node.name() == "PowBackward0" and getattr(node, "_saved_exponent", None) == 0
+    ):  # others have exponents in tensors
         return []
     if name == "Div" and getattr(node, "_saved_rounding_mode", None) is not None:
         return []
