@@ -295,6 +295,7 @@ def test_ipython_and_containers_use_the_short_form():
     assert repr([certificate]) == f"[{certificate!r}]"
 
 
+@pytest.mark.filterwarnings("ignore:The PyTorch API of nested tensors")
 def test_a_result_shows_itself_though_what_it_holds_cannot():
     class Silent:
         def __repr__(self):
