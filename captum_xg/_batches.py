@@ -71,10 +71,14 @@ def taken_apart(batch: Any, where: str, *, accepts: Callable[[str], bool] | None
     if entries is not None:
         return _by_name(entries, type(batch).__name__, where, accepts)
     if not isinstance(batch, (tuple, list)) or not 1 <= len(batch) <= 3:
-        found = type(batch).__name__ + (f" of {len(batch)}" if isinstance(batch, (tuple, list)) else "")
+        kind = type(batch).__name__
+        found = f"a {kind} of {len(batch)}" if isinstance(batch, (tuple, list)) else f"of type {kind}"
+        remedy = "A collate_fn of the DataLoader can bring batches into this form."
+        if hasattr(batch, "keys"):  # a graph, whose loader has a collate_fn of its own
+            remedy = "Take its parts out: [(b.x, b.y, b.edge_index) for b in loader], for example."
         raise InputError(
-            f"{where}: the batch is a {found}; it must be {FORMS}. Several inputs are a tuple in the first place. A "
-            "collate_fn of the DataLoader can bring batches into this form."
+            f"{where}: the batch is {found}; it must be {FORMS}. Several inputs are a tuple in the first place. "
+            f"{remedy}"
         )
     inputs, target, additional = (*batch, None, None)[:3]
     return Parts(_as_tuple(inputs), target, _as_tuple(additional), labelled=len(batch) > 1)
@@ -183,12 +187,13 @@ def _mistaken(loader: Any) -> str | None:
             f"is a dataset ({type(loader).__name__}), which gives single examples. Wrap it: torch.utils.data."
             "DataLoader(dataset, batch_size=…), with batch_size=None if its items are batches."
         )
-    if isinstance(loader, Mapping) or (_is_record(loader) and not iterable) or _is_one_batch(loader):
+    named = isinstance(loader, Mapping) or (hasattr(loader, "keys") and hasattr(loader, "to"))  # such as a graph
+    if named or (_is_record(loader) and not iterable) or _is_one_batch(loader):
         return "is one batch and not a sequence of batches. Pass a list of it: [(inputs, target)]."
     if _is_array(loader):
         return (
-            f"is a {type(loader).__name__} of shape {tuple(loader.shape)}. Pass a DataLoader, or a list of batches: "
-            "[(inputs, target)]."
+            f"is of type {type(loader).__name__}, of shape {tuple(loader.shape)}. Pass a DataLoader, or a list of "
+            "batches: [(inputs, target)]."
         )
     if isinstance(loader, (str, bytes, nn.Module)) or not iterable:
         call = " If it is a function that makes them, call it." if callable(loader) else ""

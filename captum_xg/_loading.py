@@ -37,7 +37,7 @@ def on_demand(
             value = getattr(importlib.import_module(homes[name]), name)
             setattr(sys.modules[package], name, value)  # so that this is asked once
             return value
-        if not name.startswith("_") and find_spec(f"{package}.{name}") is not None:
+        if not name.startswith("_") and name.isidentifier() and find_spec(f"{package}.{name}") is not None:
             return importlib.import_module(f"{package}.{name}")
         raise AttributeError(f"module {package!r} has no attribute {name!r}", name=name, obj=sys.modules[package])
 

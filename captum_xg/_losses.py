@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any, TypeAlias
 
@@ -46,14 +47,22 @@ def default_loss(outputs: Any, target: Any, where: str, option: str, ignore_inde
         TargetError: If labels do not fit the outputs, or none of them counts.
     """
     if not isinstance(outputs, Tensor) or outputs.dim() == 0 or not outputs.dtype.is_floating_point:
-        found = f"{outputs.dtype} of shape {tuple(outputs.shape)}" if isinstance(outputs, Tensor) else type(outputs)
+        is_tensor = isinstance(outputs, Tensor)
+        found = f"{outputs.dtype} of shape {tuple(outputs.shape)}" if is_tensor else type(outputs).__name__
         raise ForwardOutputError(
             f"{where}: the model returns {found}; without {option}=… it must return floating-point logits (N, …). Pass "
             f"output=… to choose a part of what it returns, or {option}, a function of outputs and target."
         )
     if not isinstance(target, Tensor) or target.dtype.is_complex:
         kind = f"a tensor of {target.dtype}" if isinstance(target, Tensor) else type(target).__name__
-        raise OptionError(f"{where}: `target` is {kind}, so that no loss is meant by itself. {_other_loss(option)}")
+        listed = " If it holds class indices, make a tensor of it." if isinstance(target, (list, tuple)) else ""
+        raise OptionError(
+            f"{where}: `target` is {kind}, so that no loss is meant by itself.{listed} {_other_loss(option)}"
+        )
+    if target.numel() == 0:
+        raise TargetError(
+            f"{where}: `target` has shape {tuple(target.shape)} and so no labels. Leave such batches out."
+        )
     target = target.to(outputs.device)
     if one_number(outputs):
         return _binary(outputs, target, where, option, ignore_index)
@@ -68,6 +77,8 @@ def require_a_loss_of_one_output(loss: Callable[..., Any] | None, outputs: Any, 
     Raises:
         OptionError: If the loss is PyTorch's and the outputs have one number per example or position.
     """
+    while isinstance(loss, functools.partial):
+        loss = loss.func
     softmax = loss is F.cross_entropy or isinstance(loss, nn.CrossEntropyLoss)
     if softmax and isinstance(outputs, Tensor) and outputs.dim() > 1 and one_number(outputs):
         raise OptionError(
@@ -102,7 +113,7 @@ def _binary(outputs: Tensor, target: Tensor, where: str, option: str, ignore_ind
     if len(target.shape) == 0 or len(target) != len(outputs) or _without_ones(target) != _without_ones(outputs):
         raise TargetError(
             f"{where}: `target` has shape {tuple(target.shape)} and the outputs have {tuple(outputs.shape)}; one "
-            "logit per example needs one label each."
+            f"logit per example needs one label each.{_single(target)}"
         )
     counted = (target if target.dtype.is_floating_point else target.to(torch.int64)) != ignore_index
     _require_any(counted, where, ignore_index)
@@ -140,7 +151,7 @@ def _of_probabilities(outputs: Tensor, target: Tensor, where: str, option: str) 
 def _of_classes(outputs: Tensor, target: Tensor, where: str, option: str, ignore_index: int) -> Tensor:
     expected = (outputs.shape[0], *outputs.shape[2:])
     if tuple(target.shape) != expected:
-        hint = " Is this a single example? Give batches, as a DataLoader does." if target.dim() == 0 else ""
+        hint = _single(target)
         if tuple(target.shape) == (expected[0], 1, *expected[1:]):
             hint = " Remove its dimension of size 1: target.squeeze(1)."
         elif target.shape == outputs.shape:
@@ -163,15 +174,15 @@ def _of_classes(outputs: Tensor, target: Tensor, where: str, option: str, ignore
 
 
 def _require_any(counted: Tensor, where: str, ignore_index: int) -> None:
-    if counted.numel() == 0:
-        raise TargetError(
-            f"{where}: `target` has shape {tuple(counted.shape)} and so no labels. Leave such batches out."
-        )
     if not bool(counted.any()):
         raise TargetError(
             f"{where}: every label in `target` is {ignore_index}, which does not count, so the mean loss is that of "
             "nothing. Leave such batches out."
         )
+
+
+def _single(target: Tensor) -> str:
+    return " Is this a single example? Give batches, as a DataLoader does." if target.dim() == 0 else ""
 
 
 def _without_ones(x: Tensor) -> list[int]:

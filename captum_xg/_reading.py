@@ -121,7 +121,9 @@ def why_not_loaded(error: Exception) -> str:
     """Return what ``torch.load`` stumbled over, without its own advice to allow everything."""
     if name := foreign_object(error):
         return f"it holds {name}. Only tensors and plain values are unpickled, since anything else could run any code"
-    first = "" if isinstance(error, pickle.UnpicklingError) else str(error).strip().split(". ")[0]
+    # The name of a KeyError is that of an entry in the unpickler's tables.
+    telling = not isinstance(error, (pickle.UnpicklingError, KeyError))
+    first = str(error).strip().split(". ")[0] if telling else ""
     return "it is damaged or no checkpoint" + (f" ({' '.join(first.split())})" if first else "")
 
 

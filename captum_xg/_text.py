@@ -142,6 +142,13 @@ def _values(result: Any) -> Iterator[tuple[str, Any, bool]]:
 
 def short(value: Any) -> str:
     """Return a value in at most some 50 characters: numbers with six digits, tensors by dtype and shape."""
+    try:
+        return _short(value)
+    except Exception:  # anybody's object, which need not be able to show itself: a result still is
+        return f"{type(value).__name__}(…)"
+
+
+def _short(value: Any) -> str:
     kind = type(value)  # asked instead of the value, which may be anybody's and answer with anything
     if hasattr(kind, "shape") and hasattr(kind, "dtype"):
         return _short_tensor(value)
@@ -149,7 +156,8 @@ def short(value: Any) -> str:
         return _short_scalar(value.value if isinstance(value, Enum) else value)
     if isinstance(value, Mapping):
         return _collection(value, lambda: "{" + ", ".join(f"{short(k)}: {short(v)}" for k, v in value.items()) + "}")
-    if isinstance(value, (list, tuple, set, frozenset)) and not hasattr(kind, "_fields"):
+    listed = isinstance(value, (list, tuple)) or (isinstance(value, (set, frozenset)) and value)
+    if listed and not hasattr(kind, "_fields"):
         opening, closing = "[]" if isinstance(value, list) else "()" if isinstance(value, tuple) else "{}"
         comma = "," * (isinstance(value, tuple) and len(value) == 1)
         return _collection(value, lambda: opening + ", ".join(map(short, value)) + comma + closing)
@@ -178,7 +186,7 @@ def _collection(values: Collection[Any], whole: Callable[[], str]) -> str:
 def _short_tensor(value: Any) -> str:
     if tuple(value.shape) == ():
         try:
-            return short(value.item())
+            return _short(value.item())
         except Exception:  # without numbers, as on the meta device
             pass
     return f"{str(value.dtype).removeprefix('torch.')} {tuple(value.shape)}"

@@ -151,7 +151,7 @@ def test_a_dict_of_several_inputs_is_for_a_model_that_has_arguments_of_these_nam
     ids=lambda batch: str(type(batch)),
 )
 def test_what_is_no_batch_is_refused_with_the_form_that_it_should_have(batch):
-    with pytest.raises(InputError, match=r"^test: the batch is a .*\(inputs, target\)"):
+    with pytest.raises(InputError, match=r"^test: the batch is (a|of type) .*\(inputs, target\)"):
         taken_apart(batch, "test")
 
 
@@ -186,6 +186,19 @@ class Loader:
         return iter([(X, Y)])
 
 
+class Graph:
+    """What graph libraries have in place of dicts: it gives its entries where it is gone through."""
+
+    def keys(self):
+        return ["x", "y"]
+
+    def to(self, device):
+        return self
+
+    def __iter__(self):
+        return iter([("x", X), ("y", Y)])
+
+
 def _make():
     yield X, Y
 
@@ -204,6 +217,7 @@ NO_LOADERS = {
     "named tuple": (Pair(X, Y), r"\[\(inputs, target\)\]"),
     "dict": ({"image": X, "label": Y}, r"\[\(inputs, target\)\]"),
     "dataclass": (Record(X, Y), r"\[\(inputs, target\)\]"),
+    "graph": (Graph(), r"\[\(inputs, target\)\]"),
     "tensor": (X, "DataLoader"),
     "array": (X.numpy(), "DataLoader"),
     "class": (DataLoader, "instance"),
@@ -213,6 +227,11 @@ NO_LOADERS = {
     "number": (3, "iterable of batches"),
     "nothing": (None, "iterable of batches"),
 }
+
+
+def test_graphs_are_to_be_taken_apart_by_hand():
+    with pytest.raises(InputError, match=r"of type Graph.*Take its parts out: \[\(b\.x"):
+        taken_apart(Graph(), "test")
 
 
 @pytest.mark.parametrize(("loader", "said"), NO_LOADERS.values(), ids=NO_LOADERS)

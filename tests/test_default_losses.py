@@ -1,6 +1,7 @@
 """Where no loss is given there is one rule for training with a prior and without: what is not plain is refused."""
 
 import math
+from functools import partial
 
 import pytest
 import torch
@@ -143,7 +144,9 @@ def test_a_regression_is_trained_with_a_loss_of_its_own():
     assert losses[-1] < losses[0]
 
 
-@pytest.mark.parametrize("loss", [F.cross_entropy, nn.CrossEntropyLoss(label_smoothing=0.1)])
+@pytest.mark.parametrize(
+    "loss", [F.cross_entropy, nn.CrossEntropyLoss(label_smoothing=0.1), partial(F.cross_entropy, label_smoothing=0.1)]
+)
 @pytest.mark.parametrize("make", [lambda: linear(1), lambda: pixels(1)])
 def test_cross_entropy_of_a_single_class_is_always_0_and_is_refused(make, loss):
     x = X if isinstance(make(), nn.Linear) else IMAGES
@@ -199,3 +202,15 @@ def test_a_label_beyond_the_classes_in_a_later_batch_leaves_what_was_trained_bef
 def test_probabilities_in_half_precision_may_sum_to_nearly_1():
     y = torch.softmax(torch.randn(64, 30, generator=torch.Generator().manual_seed(0)), 1).bfloat16()
     assert float(default_loss(torch.zeros(64, 30), y, "test", "loss")) == pytest.approx(math.log(30), rel=1e-2)
+
+
+@pytest.mark.parametrize("y", [SOFT[:0], CLASSES[:0], BITS[:0].float()])
+def test_no_examples_have_no_mean_loss(y):
+    with pytest.raises(TargetError, match="no labels"):
+        default_loss(torch.zeros(0, 3), y, "here", "loss")
+
+
+@pytest.mark.parametrize("outputs", [torch.zeros(3), torch.zeros(1, 3)])
+def test_a_single_example_is_told_from_a_batch(outputs):
+    with pytest.raises(TargetError, match="single example"):
+        default_loss(outputs, CLASSES[0], "here", "loss")

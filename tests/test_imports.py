@@ -147,7 +147,12 @@ def test_a_star_import_brings_the_public_names_and_nothing_else():
 
 
 def test_a_wrong_name_is_an_attribute_error_that_names_it():
-    for module, name in ((captum_xg, "XGradeint"), (captum_xg.datasets, "mnist"), (captum_xg, "_nothing")):
+    for module, name in (
+        (captum_xg, "XGradeint"),
+        (captum_xg.datasets, "mnist"),
+        (captum_xg, "_nothing"),
+        (captum_xg, "no.thing"),
+    ):
         assert not hasattr(module, name)
         with pytest.raises(AttributeError, match=f"module '{module.__name__}' has no attribute '{name}'"):
             getattr(module, name)

@@ -295,6 +295,30 @@ def test_ipython_and_containers_use_the_short_form():
     assert repr([certificate]) == f"[{certificate!r}]"
 
 
+@pytest.mark.filterwarnings("ignore:The PyTorch API of nested tensors")
+def test_a_result_shows_itself_though_what_it_holds_cannot():
+    class Silent:
+        def __repr__(self):
+            raise RuntimeError
+
+    class Shapeless:
+        dtype = "none"
+
+        @property
+        def shape(self):
+            raise ValueError
+
+    inside: list[object] = []
+    inside.append(inside)
+    nested = torch.nested.nested_tensor([torch.ones(1), torch.ones(2)])
+    for outputs in (Silent(), Shapeless(), inside, nested, {"a": Silent()}):
+        loss = captum_xg.PriorLoss(*torch.ones(3), outputs, torch.ones(2, 4))
+        assert repr(loss).startswith("PriorLoss(total=1, task=1, prior=1, outputs=")
+        assert len(repr(loss)) < 200
+        assert "outputs" in _page(loss).words
+    assert (short(set()), short(frozenset())) == ("set()", "frozenset()")
+
+
 def test_a_subclass_and_objects_of_other_people_are_shown_as_well():
     class Own(captum_xg.Certificate):
         pass

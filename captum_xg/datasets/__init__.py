@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 from captum_xg._loading import on_demand
 
 if TYPE_CHECKING:
+    from captum_xg.datasets import arrays as arrays
     from captum_xg.datasets import decoy as decoy
     from captum_xg.datasets import evaluation as evaluation
     from captum_xg.datasets import fashion_mnist as fashion_mnist

@@ -25,9 +25,14 @@ _FLAT = frozenset(
 """Functions that are flat in all their arguments, by the names of their nodes."""
 _OVERWRITING = frozenset(["Fill", "Copy"])
 """Functions of which the first argument is overwritten, so that only what is written has a derivative."""
-_COUNTING = {"LinalgVectorNorm": "_saved_ord", "Norm": "_saved_p", "Dist": "_saved_p", "Cdist": "_saved_p"}
+_COUNTING = {
+    "LinalgVectorNorm": "_saved_ord",
+    **dict.fromkeys(["Norm", "Dist", "Cdist", "Pdist"], "_saved_p"),
+}
 """Norms, and where their order is kept: that of order 0 counts what is not 0."""
-_FLAT_IN_PART = frozenset([*_FLAT, *_OVERWRITING, *_COUNTING, "Sgn", "Div"])
+_FLAT_OF_REAL = frozenset(["Sgn", "Angle"])
+"""Functions that have a derivative for complex arguments alone."""
+_FLAT_IN_PART = frozenset([*_FLAT, *_OVERWRITING, *_COUNTING, *_FLAT_OF_REAL, "Div", "Pow", "Copysign"])
 
 
 def gradient_ancestors(tensors: Iterable[Tensor], until: Collection[Node] = ()) -> Iterator[Node]:
@@ -61,7 +66,11 @@ def _sources(node: Node) -> list[Node]:
     edges = [source for source, _ in node.next_functions]
     if name not in _FLAT_IN_PART:
         return [source for source in edges if source is not None]
-    if name in _FLAT or (name == "Sgn" and not node._input_metadata[0].dtype.is_complex):
+    if name in _FLAT or (name in _FLAT_OF_REAL and not _of_complex(node)):
+        return []
+    if (
+        node.name() == "PowBackward0" and getattr(node, "_saved_exponent", None) == 0
+    ):  # others have exponents in tensors
         return []
     if name == "Div" and getattr(node, "_saved_rounding_mode", None) is not None:
         return []
@@ -69,7 +78,15 @@ def _sources(node: Node) -> list[Node]:
         return []
     if name in _OVERWRITING:
         edges = edges[1:]
+    if name == "Copysign":
+        edges = edges[:1]
     return [source for source in edges if source is not None]
+
+
+def _of_complex(node: Node) -> bool:
+    """Return whether the first argument of a function was complex."""
+    source, place = node.next_functions[0]
+    return source is not None and source._input_metadata[place].dtype.is_complex
 
 
 @functools.lru_cache(maxsize=1024)

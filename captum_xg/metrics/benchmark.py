@@ -166,6 +166,8 @@ class AttributionBenchmark:
         require_batches(loader, WHERE)
         if resume is not None and not isinstance(resume, (str, os.PathLike)):
             raise OptionTypeError(f"{WHERE}: `resume` must be the path of a folder but is {resume!r}.")
+        if resume == "":  # which is the working directory for pathlib, and nobody means it
+            raise OptionError(f"{WHERE}: `resume` is an empty path. Name a folder, or leave it out to keep nothing.")
         progress = switch(progress, "progress", WHERE)
         require_evaluation_mode(self.forward_func, WHERE)
         rank, processes = _processes()

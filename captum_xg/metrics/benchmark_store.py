@@ -86,12 +86,15 @@ class Store:
         groups = {"settings": settings, "method": methods, "metric": metrics}
         own: dict[str, dict[str, Any]] = json.loads(json.dumps(groups))
         path = self.folder / SETTINGS
-        found = _read_settings(path, own) if path.exists() else {group: {} for group in own}
+        known = path.exists()
+        if not known and next(self.folder.glob("batch*.pt"), None) is not None:
+            raise unreadable(path, "it is missing, and nothing else says what the results beside it are of", ANOTHER)
+        found = _read_settings(path, own) if known else {group: {} for group in own}
         changed = [
             name if group == "settings" else f"{group} {name}"
             for group, entries in own.items()
             for name in entries
-            if name in found[group] and found[group][name] != entries[name]
+            if (name in found[group] or (known and group == "settings")) and found[group].get(name) != entries[name]
         ]
         if changed:
             meaning = "".join(f"{_MEANING[name]} " for name in changed if name in _MEANING)
@@ -142,7 +145,7 @@ def _read_part(path: Path) -> Part:
         require_fields(content, _FIELDS)
         part = Part(**{name: value for name, value in content.items() if name != "checksum"})
         for name, scores in part.scores.items():
-            if not isinstance(name, str) or not isinstance(scores, Tensor) or scores.layout != torch.strided:
+            if not isinstance(name, str) or not _is_plain_tensor(scores):
                 raise ValueError(f"its scores of {name!r} are no numbers")
             if scores.dim() == 0 or len(scores) != part.n:
                 raise ValueError(f"its scores of {name!r} have shape {tuple(scores.shape)} for {part.n} examples")
@@ -166,6 +169,10 @@ _FIELDS: dict[str, Check] = {
     "refused_in": or_none(is_text),
     "checksum": is_text,
 }
+
+
+def _is_plain_tensor(value: Any) -> bool:
+    return isinstance(value, Tensor) and value.layout == torch.strided and not value.is_meta
 
 
 def _as_list(content: Mapping[str, Any]) -> list[Any]:

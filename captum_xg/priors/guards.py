@@ -97,8 +97,8 @@ class Trained:
         self.has_parameters = any(True for root in roots for _ in root.parameters())
         self._parameters = {id(p) for root in roots for p in root.parameters() if p.requires_grad}
         self._explained = explained
-        self._points = {p.data_ptr() for p in points}
-        self._given = self._points | {value.data_ptr() for value in given if isinstance(value, Tensor)}
+        self._points = set(map(_place, points))
+        self._given = self._points | {_place(value) for value in given if isinstance(value, Tensor)}
         self._others: set[int] | None = None
 
     @property
@@ -113,13 +113,13 @@ class Trained:
             leaf = getattr(node, "variable", None)
             if leaf is None:
                 continue
-            own = leaf.data_ptr() not in self._points
+            own = _place(leaf) not in self._points
             if own and (id(leaf) in self._parameters or isinstance(leaf, nn.Parameter)):
                 return True
             met.append(id(leaf))
         if self._others is None:
             leaves = _leaves([self._explained])
-            self._others = {id(leaf) for leaf in leaves if leaf.data_ptr() not in self._given}
+            self._others = {id(leaf) for leaf in leaves if _place(leaf) not in self._given}
         return not self._others.isdisjoint(met)
 
 
@@ -242,6 +242,14 @@ _ADVICE = {
     "attributions": "The outputs are finite, so their gradient is not: often the square root or norm of exactly zero. "
     "Nothing was changed.",
 }
+
+
+def _place(tensor: Tensor) -> int:
+    """Return where a tensor's numbers are, the same for a detached one, or what else tells it from others."""
+    try:
+        return tensor.data_ptr()
+    except RuntimeError:  # sparse
+        return id(tensor)
 
 
 def _leaves(tensors: tuple[Tensor, ...] | list[Tensor]) -> Iterator[Tensor]:

@@ -113,7 +113,8 @@ class HomogeneousExtension(nn.Module):
         inputs, others = arguments[: self.n_inputs], arguments[self.n_inputs :]
         _check_inputs(inputs, self.n_inputs)
         if not self._known:
-            self._measure(inputs)
+            # Not by a decorator: it would import the compiler, which takes seconds, for everybody.
+            torch.compiler.disable(self._measure)(inputs)  # type: ignore[no-untyped-call]
         size, factor = magnitude(inputs, self.norm)
         radius = self.radius / factor
         on_sphere = [scaled_to(x, size, radius) for x in inputs]
@@ -122,7 +123,6 @@ class HomogeneousExtension(nn.Module):
             return outputs
         return scaled_outputs(outputs, power_of_size(size / radius, self.degree), _WHERE)
 
-    @torch.compiler.disable  # type: ignore[untyped-decorator]
     def _measure(self, inputs: tuple[Tensor, ...]) -> None:
         """Make the mean norm of a batch the radius, unless there is one.
 

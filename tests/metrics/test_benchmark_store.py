@@ -1,6 +1,7 @@
 """Parts of a benchmark on disk: what comes back is what was written; anything else is named and refused."""
 
 import json
+import re
 
 import pytest
 import torch
@@ -65,6 +66,7 @@ def test_what_is_read_is_what_was_written(changed, store):
         (lambda c: c["scores"].pop("a"), "not those that were written"),
         (lambda c: c["scores"].update(a=[1.0, 2.0, 3.0]), "scores of 'a' are no numbers"),
         (lambda c: c["scores"].update(a=torch.arange(3.0).to_sparse()), "scores of 'a' are no numbers"),
+        (lambda c: c["scores"].update(a=torch.zeros(3, device="meta")), "scores of 'a' are no numbers"),
         (lambda c: c.update(scores=None), "its scores cannot be None"),
         (lambda c: c.update(n=0), "its n cannot be 0"),
         (lambda c: c.update(n=True), "its n cannot be True"),
@@ -100,6 +102,7 @@ def test_a_file_that_is_no_part_is_refused_with_a_reason_and_without_the_advice_
         read(store)
     assert "weights_only" not in str(error.value)
     assert "()" not in str(error.value)
+    assert not re.search(r"\(\d+\)", str(error.value))
 
 
 @pytest.mark.parametrize(
@@ -124,6 +127,25 @@ def test_settings_that_are_none_are_refused(content, store):
     with pytest.raises(OptionError, match=r"settings\.json cannot be read: \w.*Give another folder"):
         Store(store.folder, {"seed": 0}, {}, {})
     assert path.read_bytes() == content.encode("utf-8", "surrogatepass")
+
+
+def test_results_without_the_settings_that_they_are_of_are_refused(store):
+    store.add(0, "own", PART)
+    path = store.folder / "settings.json"
+    path.write_text('{"settings": {}, "method": {}, "metric": {}}')
+    with pytest.raises(OptionError, match="changed: seed"):
+        Store(store.folder, {"seed": 0}, {}, {})
+    path.unlink()
+    with pytest.raises(OptionError, match=r"settings\.json cannot be read: it is missing.*Give another folder"):
+        Store(store.folder, {"seed": 0}, {}, {})
+    assert not path.exists()
+
+
+def test_an_empty_path_is_not_the_working_directory(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(OptionError, match="`resume` is an empty path"):
+        AttributionBenchmark(network(), ["gradient"], ["KPM"]).run(data(), resume="", progress=False)
+    assert not list(tmp_path.iterdir())
 
 
 def test_other_examples_of_the_loader_are_said_to_be_what_changed_references(tmp_path):

@@ -109,6 +109,10 @@ DEAD = {
     "sgn": lambda a: a.sgn().mean(),
     "sign of a smooth function": lambda a: a.square().sum().sign(),
     "L0 norm": lambda a: torch.linalg.vector_norm(a, 0),
+    "angle": lambda a: a.angle().mean(),
+    "sign of another number": lambda a: torch.copysign(torch.ones_like(a), a).mean(),
+    "power 0": lambda a: a.abs().pow(0).mean(),
+    "distances of order 0": lambda a: F.pdist(a, 0).mean(),
     "L0 norm of rows": lambda a: a.norm(p=0, dim=1).mean(),
     "compared in place": _in_place,
     "overwritten": lambda a: (a * 1).fill_(2.0).mean(),
@@ -135,6 +139,11 @@ ALIVE = {
     "own sign": lambda a: Sign.apply(a).square().sum(),
     "true division": lambda a: (a / 0.1).abs().mean(),
     "sign of a complex number": lambda a: torch.view_as_real(torch.fft.rfft(a).sgn()).square().sum(),
+    "angle of a complex number": lambda a: torch.fft.rfft(a).angle().square().mean(),
+    "with another sign": lambda a: torch.copysign(a, torch.ones(())).mean(),
+    "power in a tensor": lambda a: a.abs().pow(torch.tensor([0.0, 1, 2, 3, 4])).mean(),
+    "exponent": lambda a: (2**a).mean(),
+    "distances": lambda a: F.pdist(a, 1).mean(),
     "sign times the value": lambda a: (a.sign() * a).sum(),
     "remainder": lambda a: a.remainder(0.1).mean(),
     "largest": lambda a: a.amax(),
@@ -358,3 +367,26 @@ def test_a_weight_that_requires_a_gradient_would_get_none_and_is_refused():
     ):
         with pytest.raises(OptionTypeError, match="requires a gradient"):
             make()
+
+
+class Graph(nn.Module):
+    """A layer over the edges of a graph, which are given as a sparse matrix."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.net = network()
+
+    def forward(self, x: Tensor, adjacency: Tensor) -> Tensor:
+        return self.net(torch.sparse.mm(adjacency, x))
+
+
+@pytest.mark.filterwarnings("ignore:Sparse CSR")
+@pytest.mark.parametrize("layout", [torch.sparse_coo, torch.sparse_csr])
+def test_paths_are_found_behind_sparse_arguments(layout):
+    dense = torch.eye(4, dtype=torch.float64).roll(1, 0)
+    sparse = dense.to_sparse(layout=layout)
+    found = AttributionPriorLoss(Graph(), squares, attribution="gradient")(X, LABELS, sparse)
+    found.total.backward()
+    torch.testing.assert_close(found.prior, squares(found.attributions))
+    with pytest.raises(DisconnectedAttributionError, match="the prior"):
+        AttributionPriorLoss(Graph(), DEAD["sign"], attribution="gradient")(X, LABELS, sparse)
