@@ -65,13 +65,12 @@ class Constants:
         for key, value in arguments.items():
             if id(value) in dependent:
                 continue
-            if key in factors:
-                if not self._is_finite(value):
-                    return True
-            elif (name, key) == ("aten::div", "other") and _has_zero(value):
+            if key in factors and not self._is_finite(value):
                 return True
             # What is overwritten may hold anything, as memory that was just taken does.
-            elif key not in written and self._has_nan(value, dependent):
+            if key not in written and self._has_nan(value, dependent):
+                return True
+            if (name, key) == ("aten::div", "other") and _has_zero(value):
                 return True
         return False
 

@@ -59,6 +59,10 @@ _PURE = ("aten", "prims", "torchvision")
 """Whose operations without a rule still give constants for constants: they are functions of their arguments."""
 
 
+_PLACES = frozenset({"index", "indices", "mask", "condition", "offsets"})
+"""Arguments that say where numbers go, and are none that are added."""
+
+
 class Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Sees every operation below autograd, runs it, and notes how its results scale.
 
@@ -195,12 +199,11 @@ class Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
     def _meets_argument(self, remedy: str) -> bool:
         """Return whether the constant that an operation adds is an additional forward argument."""
-        added: Any = list(self._running.values())
+        added: Any = [value for name, value in self._running.items() if name not in _PLACES]
         if remedy == WITHOUT_BIAS:
             added = [self._running.get("bias" if "bias" in self._running else "self")]
         return any(
-            _differentiable(tensor)
-            and not self.shadows.palette.together(self.shadows.read(tensor)).depends_on_input
+            not self.shadows.palette.together(self.shadows.read(tensor)).depends_on_input
             and self.facts.rests_on(tensor, self._additional)
             for tensor in tensors_in(added)
         )
