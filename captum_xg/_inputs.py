@@ -5,6 +5,7 @@ from __future__ import annotations
 from numbers import Integral
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -141,12 +142,14 @@ def _target_in_its_place(baselines: Any) -> str:
     indices = [
         not value.dtype.is_floating_point and value.dim() <= 1
         if isinstance(value, Tensor)
+        else value.dtype.kind in "iu" and value.ndim <= 1
+        if isinstance(value, np.ndarray)
         else isinstance(value, (Integral, tuple)) and not isinstance(value, bool)
         for value in entries
     ]
     if not entries or not all(indices):
         return ""
-    shown = baselines if len(repr(baselines)) <= 20 and not isinstance(baselines, Tensor) else "labels"
+    shown = baselines if len(repr(baselines)) <= 20 and not isinstance(baselines, (Tensor, np.ndarray)) else "labels"
     return (
         " If the class to explain was meant: the second place is that of the baselines, as for IntegratedGradients "
         f"(for InputXGradient and Saliency it is that of the target). Pass target={shown}."

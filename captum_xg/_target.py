@@ -195,3 +195,5 @@ def _require_one_number(index: Any, classes: tuple[int, ...], name: str, where: 
             f"{where}; `{name}` = {index!r} picks {count} numbers per example, but exactly one is explained. Give "
             "an index for every dimension behind the examples."
         )
+    if isinstance(index, slice):
+        raise TargetError(f"{where}; `{name}` = {index!r} is a slice by itself. Put it into a tuple, ({index!r},).")

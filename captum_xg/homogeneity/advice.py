@@ -24,7 +24,14 @@ _MOVES = frozenset(
 """What autograd calls operations after which the output is still the same numbers."""
 
 _AFFINE = frozenset({"Mul", "Div", "Neg", "Add", "Sub", "Rsub"})
-_REDUCTIONS = frozenset({"Sum", "Mean", "Max", "Amax", "Log"})
+_REDUCTIONS = frozenset({"Sum", "Mean", "Max", "Amax", "Prod"})
+_OF_PROBABILITIES = frozenset(
+    {
+        *("Log", "Log1P", "Log2", "Log10", "Logit", "Exp", "Sqrt", "Pow"),
+        *("Round", "Clamp", "ClampMin", "ClampMax", "NanToNum"),
+    }
+)
+"""What is done with probabilities at the output, with and without need."""
 _LOGITS = frozenset({"sigmoid", "hardsigmoid", "logsigmoid", "logsigmoidforward"})
 
 
@@ -72,7 +79,7 @@ def _at_the_output(node: Node | None) -> list[str]:
         seen.add(node)
         name = type(node).__name__.rstrip("0123456789").removesuffix("Backward")
         parents = [parent for parent, _ in node.next_functions if parent is not None]
-        if name in _MOVES or (name in _AFFINE | _REDUCTIONS and len(parents) == 1):
+        if name in _MOVES or (name in _AFFINE | _REDUCTIONS | _OF_PROBABILITIES and len(parents) == 1):
             stack += parents
         else:
             found.append(name.lower())

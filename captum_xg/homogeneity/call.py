@@ -160,12 +160,14 @@ class Call:
 
 
 def largest(value: Any) -> float:
-    """Return the largest finite magnitude in a number or tensor."""
+    """Return the largest finite magnitude in a number or tensor; NaN if there is one in it."""
     if isinstance(value, (list, tuple)):
         return max(map(largest, value), default=0.0)
     if not isinstance(value, Tensor):
         return float(abs(value))
     magnitudes = value.detach().abs().double()
+    if bool(magnitudes.isnan().any()):
+        return float("nan")
     finite = magnitudes[torch.isfinite(magnitudes)]
     return float(finite.max()) if finite.numel() else 0.0
 

@@ -13,7 +13,7 @@ from torch.nn.modules._functions import BackwardHookFunction
 from torch.utils._pytree import tree_leaves
 
 from captum_xg._function import autograd_refusals_explained, checked_arguments
-from captum_xg._inputs import all_finite, format_inputs
+from captum_xg._inputs import format_inputs
 from captum_xg._options import forward_function
 from captum_xg.errors import ForwardOutputError, OptionError
 from captum_xg.homogeneity.advice import advised
@@ -25,7 +25,7 @@ from captum_xg.homogeneity.digest import digest_of
 from captum_xg.homogeneity.escapes import Escapes
 from captum_xg.homogeneity.explanations import explain_composite
 from captum_xg.homogeneity.facts import Facts
-from captum_xg.homogeneity.modules import named_modules_of, require_usable_state, spoilt_state
+from captum_xg.homogeneity.modules import named_modules_of, not_finite, require_usable_state, spoilt_state
 from captum_xg.homogeneity.reasons import Located, custom_function, is_generated
 from captum_xg.homogeneity.reflection import is_a, is_tensor
 from captum_xg.homogeneity.registry import rule_vouches_for
@@ -81,8 +81,8 @@ def certify(
         >>> certificate.homogeneous, certificate.degree
         (True, 1.0)
     """
-    require_usable_state(forward_func, "certify")
-    proof = prove(forward_func, _flat(example_inputs), additional_forward_args, "certify", output=output)
+    finite = require_usable_state(forward_func, "certify")
+    proof = prove(forward_func, _flat(example_inputs), additional_forward_args, "certify", output=output, finite=finite)
     return replace(proof.certificate, digest=digest_of(forward_func))
 
 
@@ -106,8 +106,12 @@ def prove(
     where: str,
     *,
     output: Output = None,
+    finite: Iterable[Tensor] = (),
 ) -> Proof:
-    """Return the verdict on F and what it rests on, without a digest; for arguments see :func:`certify`."""
+    """Return the verdict on F and what it rests on, without a digest; for arguments see :func:`certify`.
+
+    Tensors that are known to be ``finite`` are not looked through again.
+    """
     forward_function(forward_func, "forward_func", where)
     formatted = format_inputs(inputs, where)
     additional = checked_arguments(additional_forward_args, where)
@@ -122,7 +126,7 @@ def prove(
     def run(xs: tuple[Tensor, ...]) -> list[Tensor]:
         return chosen_outputs(forward_func(*xs, *additional), output, where)
 
-    tracer = Tracer(names, run.__code__, [leaf for leaf in tree_leaves(additional) if is_tensor(leaf)])
+    tracer = Tracer(names, run.__code__, [leaf for leaf in tree_leaves(additional) if is_tensor(leaf)], finite)
     with (
         ids_refused(forward_func, inputs, additional_forward_args, where),
         autograd_refusals_explained(where),
@@ -162,7 +166,7 @@ def prove(
         counterexample = find_counterexample(run, formatted, values, degree, proven=proven)
     if proven and counterexample is not None:
         unsupported.append(_contradicted())
-    if proven and not all(map(all_finite, values)) and (spoilt := spoilt_state(forward_func)):
+    if proven and any(not_finite(y)[0] for y in values) and (spoilt := spoilt_state(forward_func)):
         unsupported.append(_spoilt(spoilt))
     certificate = replace(
         nothing,
@@ -254,8 +258,8 @@ def _spoilt(names: list[str]) -> Violation:
         "",
         "",
         "",
-        f"gives NaN or infinity on the example, and there is NaN or infinity in {listed}",
-        "Give the model finite numbers; or, if they belong there, another example that gives finite outputs",
+        f"gives NaN on the example, and there is NaN or infinity in {listed}",
+        "Give the model finite numbers; or, if they belong there, another example that gives none",
     )
 
 

@@ -78,8 +78,14 @@ class Facts:
             self._sources[storage] = {**self._sources.get(storage, {}), **sources}
 
     def rests_on(self, tensor: Tensor, others: list[Tensor]) -> bool:
-        """Return whether a constant was computed from one of others, or is one of them."""
-        return any(shares_memory(source, others) for source in self._sources_of(tensor).values())
+        """Return whether a constant was computed from one of others, or is one of them.
+
+        Integers count if nothing else went into it: what a table holds at their place is not theirs.
+        """
+        sources = list(self._sources_of(tensor).values())
+        among = [source for source in sources if shares_memory(source, others)]
+        floating = any(source.dtype.is_floating_point or source.dtype.is_complex for source in among)
+        return floating or (bool(among) and len(among) == len(sources))
 
     def tensors(self) -> list[Tensor]:
         """Return the constants that were asked about."""

@@ -51,6 +51,16 @@ def overlaps(tensor: Tensor, others: list[Tensor]) -> bool:
     )
 
 
+def is_dense(tensor: Tensor) -> bool:
+    """Return whether a tensor takes every element of a piece of memory once, in whatever order."""
+    span = 1
+    for step, size in sorted(zip(tensor.stride(), tensor.shape, strict=True)):
+        if size > 1 and step != span:
+            return False
+        span *= max(size, 1)
+    return True
+
+
 def _on_top_of_itself(tensor: Tensor) -> bool:
     span = 1
     for step, size in sorted(

@@ -79,7 +79,7 @@ def require_evaluation_mode(
         )
 
 
-def require_usable_state(forward_func: Callable[..., Any], where: str, *, finite: bool = True) -> None:
+def require_usable_state(forward_func: Callable[..., Any], where: str, *, finite: bool = True) -> list[Tensor]:
     """Refuse parameters and buffers that hold nothing to compute with, before anything runs.
 
     None may be on the meta device or uninitialised. With ``finite``, parameters and the running statistics of norms
@@ -92,14 +92,18 @@ def require_usable_state(forward_func: Callable[..., Any], where: str, *, finite
         where: The public name that errors begin with.
         finite: Look at the numbers, too. Without it no data is touched.
 
+    Returns:
+        The tensors that were looked through and are finite.
+
     Raises:
         ModelStateError: Naming at most ten of them.
     """
+    known_finite: list[Tensor] = []
     with plainly():
         found = [
             (f"{name} ({kind}): {problem[0]}", problem[1])
             for name, kind, module, tensor in _state_of(forward_func)
-            if (problem := _unusable(name, kind, module, tensor, finite)) is not None
+            if (problem := _unusable(name, kind, module, tensor, known_finite if finite else None)) is not None
         ]
     if found:
         listed = "".join(f"\n    {line}" for line, _ in found[:10])
@@ -108,6 +112,7 @@ def require_usable_state(forward_func: Callable[..., Any], where: str, *, finite
         raise ModelStateError(
             f"{where}: tensors of the model hold nothing to compute with:{listed}{more}\n  {remedies} Nothing was run."
         )
+    return known_finite
 
 
 def _state_of(forward_func: Callable[..., Any]) -> Iterator[tuple[str, str, nn.Module | None, Tensor]]:
@@ -132,8 +137,13 @@ def _shape(tensor: Tensor) -> tuple[int, ...]:
     return () if is_lazy(tensor) or tensor.is_nested else tuple(tensor.shape)
 
 
-def _unusable(name: str, kind: str, module: nn.Module | None, tensor: Tensor, finite: bool) -> tuple[str, str] | None:
-    """Return what makes a tensor unusable, and what to do; None if nothing does."""
+def _unusable(
+    name: str, kind: str, module: nn.Module | None, tensor: Tensor, finite: list[Tensor] | None
+) -> tuple[str, str] | None:
+    """Return what makes a tensor unusable, and what to do; None if nothing does.
+
+    With a list ``finite`` its numbers are looked at as well, and it is added there if all are finite.
+    """
     if is_lazy(tensor):
         return "not initialised, since its layer is lazy", "Lazy layers: run one batch first, model(x)."
     if tensor.is_meta:
@@ -141,10 +151,13 @@ def _unusable(name: str, kind: str, module: nn.Module | None, tensor: Tensor, fi
             "on the meta device, without values",
             "The meta device: give the model memory with model.to_empty(device=…) and load its weights.",
         )
-    if not finite or not (kind == "parameter" or name.endswith(("running_mean", "running_var"))):
+    if finite is None or not (kind == "parameter" or name.endswith(("running_mean", "running_var"))):
         return None
     n_nan, n_infinite = not_finite(tensor)
-    if (not n_nan and not n_infinite) or (kind == "parameter" and _is_mask(module, tensor)):
+    if not n_nan and not n_infinite:
+        finite.append(tensor)
+        return None
+    if kind == "parameter" and _is_mask(module, tensor):
         return None
     counts = " and ".join(f"{n} {what}" for n, what in ((n_nan, "NaN"), (n_infinite, "infinite")) if n)
     return f"{counts} of {tensor.numel()} entries", "NaN and infinity: load weights from before the training diverged."

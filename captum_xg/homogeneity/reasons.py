@@ -22,7 +22,9 @@ class Located(Reason):
 
 
 SPOILT = Reason(
-    "multiplies by NaN or infinity, so F has no finite gradient", "Give the model finite weights", kind="unknown"
+    "has NaN among its constants, multiplies by infinity or divides by zero, so F has no finite gradient",
+    "Give the model finite constants",
+    kind="unknown",
 )
 NO_VALUES = Reason(
     "works on a tensor on the meta device, which has no values", "Put it where the inputs are", kind="unknown"

@@ -75,10 +75,10 @@ class StandingProofs:
         if known is not None and known.facts.hold() and known.fits(additional):
             self._proofs.move_to_end(key)
             return known.certificate
-        require_usable_state(forward_func, where)
+        finite = require_usable_state(forward_func, where)
         self._require_modes(forward_func, where)
         self.n_proofs += 1
-        proof = prove(forward_func, inputs, additional, where)
+        proof = prove(forward_func, inputs, additional, where, finite=finite)
         if proof.certificate.homogeneous:
             # The anchors keep alive what the key names by address, so that nothing else can take that address.
             self._proofs[key] = _Standing(

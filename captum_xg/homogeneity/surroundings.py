@@ -5,11 +5,15 @@ Two descriptions that are equal describe the same surroundings, up to the number
 
 from __future__ import annotations
 
+import array
 import functools
 import sys
+import threading
 import types
-from collections import deque
+import weakref
+from collections import UserDict, UserList, deque
 from collections.abc import Callable, Hashable
+from contextvars import ContextVar
 from typing import Any
 
 import numpy as np
@@ -147,7 +151,7 @@ class _Describer:
         finally:
             self._inside.discard(id(value))
 
-    def _parts(self, value: Any, depth: int) -> Hashable:  # noqa: PLR0911  one return for each kind of value
+    def _parts(self, value: Any, depth: int) -> Hashable:  # noqa: PLR0911, PLR0912  one return for each kind of value
         if is_a(value, (list, tuple, deque)):
             return tuple(self.value(part, depth) for part in held_in(value))
         if is_a(value, (set, frozenset)):
@@ -155,7 +159,8 @@ class _Describer:
         if is_a(value, dict):
             return tuple((self.value(key, depth), self.value(part, depth)) for key, part in dict.items(value))
         if is_a(value, np.ndarray):
-            return value.shape, str(value.dtype), value.tobytes() if value.dtype != object else 0
+            whole = value.tobytes() if value.dtype != object else tuple(self.value(v, depth) for v in value.flat)
+            return value.shape, str(value.dtype), whole
         if is_a(value, nn.Module):
             parts: list[Hashable] = []
             if id(value) in self._seen:
@@ -170,6 +175,18 @@ class _Describer:
             return self.value(value.func, depth), self.value(value.args, depth), self.value(value.keywords, depth)
         if is_a(value, (type, types.ModuleType, types.BuiltinFunctionType)):
             return None
+        if is_a(value, (UserDict, UserList)):
+            return self.value(value.data, depth)
+        if is_a(value, (bytearray, array.array)):
+            return bytes(value)
+        if is_a(value, types.MappingProxyType):
+            return tuple((self.value(key, depth), self.value(part, depth)) for key, part in value.items())
+        if is_a(value, (weakref.ref, ContextVar)):
+            return self.value(value() if is_a(value, weakref.ref) else value.get(None), depth)
+        if is_a(value, (types.GeneratorType, threading.local)):
+            return _Unlike()  # what comes next cannot be seen
+        if is_a(value, functools._lru_cache_wrapper):
+            return self.value(value.__wrapped__, depth)
         if _theirs(type(value)):
             # Wrappers of ours say which callables of the user's they hold.
             return tuple(self.value(part, depth - 1) for part in attribute(value, "rests_on", ()))
@@ -192,7 +209,7 @@ class _Describer:
     def _function(self, function: types.FunctionType, depth: int) -> Hashable:
         code, known = function.__code__, function.__globals__
         names = names_in(code)
-        parts = [self.value(p, depth) for p in (function.__defaults__, function.__kwdefaults__)]
+        parts = [self.value(p, depth) for p in (function.__defaults__, function.__kwdefaults__, function.__dict__)]
         parts += [self.value(p, depth) for p in closed_over(function)]
         for name in names:
             if name not in known:

@@ -24,7 +24,7 @@ def ids_refused(
 
     Integers become floating-point, as Integrated Gradients makes them, and an embedding refuses those in one of many
     wordings. It is recognised by trial and not by the wording: the forward function fails with the inputs as they are,
-    and runs with one of them as integers.
+    runs with one of them as integers, and fails with the same numbers as floating-point ones.
 
     Raises:
         InputError: Naming the input, or the additional argument, that must hold integers.
@@ -52,7 +52,11 @@ def _message(forward_func: Callable[..., Any], inputs: Any, additional: tuple[An
         for chosen in _choices(given, additional):
             for as_integers in (_whole, _zeros):
                 changed = tuple(as_integers(a) if i in chosen else a for i, a in enumerate(arguments))
-                if _runs(forward_func, changed):
+                # That the same numbers still fail shows that it is the type, and not what the numbers are.
+                alike = tuple(
+                    c.to(a.dtype) if isinstance(c, Tensor) else c for c, a in zip(changed, arguments, strict=True)
+                )
+                if _runs(forward_func, changed) and not _runs(forward_func, alike):
                     return _of_inputs(chosen, inputs, forward_func) if chosen[0] < n else _of_arguments(chosen, n)
     return None
 

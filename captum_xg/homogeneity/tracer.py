@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import weakref
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from types import CodeType
@@ -23,7 +23,7 @@ from torch.utils.weak import WeakIdKeyDictionary
 from captum_xg.homogeneity.autograd_graph import reaches, saved_tensors_are_changed
 from captum_xg.homogeneity.call import WITHOUT_BIAS, WITHOUT_IT, arguments_by_name, tensors_in
 from captum_xg.homogeneity.degree import CONSTANT, WITHOUT_THE_CONSTANT, Reason, Scaling, mismatch
-from captum_xg.homogeneity.factors import has_spoilt_factor
+from captum_xg.homogeneity.factors import Constants
 from captum_xg.homogeneity.facts import Facts
 from captum_xg.homogeneity.guards import Guards
 from captum_xg.homogeneity.lifting import Lift
@@ -59,6 +59,10 @@ _PURE = ("aten", "prims", "torchvision")
 """Whose operations without a rule still give constants for constants: they are functions of their arguments."""
 
 
+_PLACES = frozenset({"index", "indices", "mask", "condition", "offsets"})
+"""Arguments that say where numbers go, and are none that are added."""
+
+
 class Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Sees every operation below autograd, runs it, and notes how its results scale.
 
@@ -66,12 +70,17 @@ class Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]
         names: Module id → (path, module), to say where something happened.
         outermost: Code of the function that calls the model.
         additional: Tensors among the additional forward arguments, which are constants that their user can do without.
+        finite: Tensors that were looked through for NaN and infinity, and have none.
     """
 
     supports_higher_order_operators = True
 
     def __init__(
-        self, names: Mapping[int, tuple[str, nn.Module]], outermost: CodeType, additional: Sequence[Tensor] = ()
+        self,
+        names: Mapping[int, tuple[str, nn.Module]],
+        outermost: CodeType,
+        additional: Sequence[Tensor] = (),
+        finite: Iterable[Tensor] = (),
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.shadows = Shadows()
@@ -84,6 +93,7 @@ class Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self._names = names
         self._outermost = outermost
         self._additional = list(additional)
+        self._constants = Constants(finite)
         self._op = ""
         self._running: Mapping[str, Any] = {}
         self._guards = Guards(self.shadows)
@@ -132,10 +142,10 @@ class Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]
         values = {id(t): self.value(t) for t in tensors}
         self._running = arguments if self._additional else {}
         self._notice_shapes(func, arguments, values)
-        dependent = {key for key, value in values.items() if not isinstance(value, Scaling) or value.depends_on_input}
-        if has_spoilt_factor(func, arguments, dependent):
-            self.escapes.append(self.located(SPOILT))
         results, guard = self._results(func, arguments, values, n_results(func, arguments))
+        dependent = {key for key, value in values.items() if _may_depend(value)}
+        if any(map(_may_depend, results)) and self._constants.spoil(func, arguments, dependent):
+            self.escapes.append(self.located(SPOILT))
         # What it was a view of, before it becomes another one.
         before = args[0].detach() if func._schema.name == "aten::as_strided_" else None
         out = func(*args, **kwargs)
@@ -189,12 +199,11 @@ class Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
     def _meets_argument(self, remedy: str) -> bool:
         """Return whether the constant that an operation adds is an additional forward argument."""
-        added: Any = list(self._running.values())
+        added: Any = [value for name, value in self._running.items() if name not in _PLACES]
         if remedy == WITHOUT_BIAS:
             added = [self._running.get("bias" if "bias" in self._running else "self")]
         return any(
-            _differentiable(tensor)
-            and not self.shadows.palette.together(self.shadows.read(tensor)).depends_on_input
+            not self.shadows.palette.together(self.shadows.read(tensor)).depends_on_input
             and self.facts.rests_on(tensor, self._additional)
             for tensor in tensors_in(added)
         )
@@ -268,7 +277,7 @@ class Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]
             value = self._with(CONSTANT, STATISTICS) if result is None else result
             self._write(tensor, value, recorded)
             written.append(tensor)
-        if any(not isinstance(result, Scaling) or result.depends_on_input for result in results):
+        if any(map(_may_depend, results)):
             self._used.update(t.untyped_storage() for t in [*tensors, *tensors_in([out])] if has_storage(t))
         returns = func._schema.returns
         fresh = []
@@ -284,7 +293,7 @@ class Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]
                         self._written_out[tensor] = not self._is_cut(tensors[0])
                 elif returned.alias_info is None or not returned.alias_info.is_write:
                     self._note_view(func, tensor, tensors, recorded)
-        if all(isinstance(result, Scaling) and not result.depends_on_input for result in results):
+        if not any(map(_may_depend, results)):
             self.facts.derived([*fresh, *written], tensors)
 
     def _write(self, tensor: Tensor, value: Value, recorded: bool) -> None:
@@ -384,6 +393,10 @@ class Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]
     def _with(self, value: Value, reason: Reason) -> Value:
         located = self.located(reason)
         return self.shadows.palette.mapped(value, lambda scaling: scaling.because(located))
+
+
+def _may_depend(value: Value) -> bool:
+    return not isinstance(value, Scaling) or value.depends_on_input
 
 
 def _gradient_doubted(scaling: Scaling) -> bool:

@@ -177,6 +177,7 @@ def test_a_tolerance_that_is_no_number_is_refused(rtol: Any) -> None:
         (1, "target=1"),
         (2, "target=2"),
         ([1, 0, 2, 0], r"target=\[1, 0, 2, 0\]"),
+        (np.array([1, 0, 2, 0]), "target=labels"),
         (torch.tensor([1, 0, 2, 0]), "target=labels"),
         (torch.tensor(1), "target=labels"),
         ((1, 0), r"target=\(1, 0\)"),

@@ -4,7 +4,11 @@ import copy
 import gc
 import pickle
 import weakref
+from array import array
+from collections import UserDict, UserList
+from contextvars import ContextVar
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -225,7 +229,7 @@ def test_additional_arguments_that_the_proof_asked_about_are_asked_again():
     method.attribute(x, target=1, additional_forward_args=(one, zero))
     method.attribute(x, target=1, additional_forward_args=(2 * one, zero.clone()))
     assert proofs(method) == 1, "factors are free, and zero is zero"
-    with pytest.raises(HomogeneityError, match="adds a constant of up to 1"):
+    with pytest.raises(HomogeneityError, match="argument, which is held constant, of up to 1"):
         method.attribute(x, target=1, additional_forward_args=(one, one))
     numbers = certified(lambda x, shift: model(x) + shift)
     numbers.attribute(x, target=1, additional_forward_args=0)
@@ -410,3 +414,35 @@ def test_the_numeric_refusal_of_a_function_names_the_line():
     with pytest.raises(HomogeneityError, match="cut off from autograd") as refusal:
         XGradient(lambda x: x * x.detach().abs(), degree=2).attribute(torch.randn(2, 3), target=0)
     assert "test_certificate_validation.py:" in str(refusal.value)
+
+
+def _counting(of):
+    def count():
+        return count.number
+
+    count.number = of
+    return count
+
+
+HOLDERS = {
+    "array of objects": (lambda: np.array([0], dtype=object), lambda h: h[0], lambda h: h.__setitem__(0, 1)),
+    "UserDict": (lambda: UserDict(n=0), lambda h: h["n"], lambda h: h.update(n=1)),
+    "UserList": (lambda: UserList([0]), lambda h: h[0], lambda h: h.__setitem__(0, 1)),
+    "bytearray": (lambda: bytearray(1), lambda h: h[0], lambda h: h.__setitem__(0, 1)),
+    "array": (lambda: array("d", [0]), lambda h: h[0], lambda h: h.__setitem__(0, 1)),
+    "attribute of a function": (lambda: _counting(0), lambda h: h(), lambda h: setattr(h, "number", 1)),
+    "context variable": (lambda: ContextVar("n", default=0), lambda h: h.get(), lambda h: h.set(1)),
+}
+
+
+@pytest.mark.parametrize("name", HOLDERS)
+def test_a_proof_stands_while_what_holds_a_number_does_not_change_and_no_longer(name):
+    make, read, change = HOLDERS[name]
+    model, x, holder = network(), images(), make()
+    method = certified(lambda x: model(x) + read(holder))
+    method.attribute(x, target=1)
+    method.attribute(x, target=1)
+    assert proofs(method) == 1
+    change(holder)
+    with pytest.raises(HomogeneityError):
+        method.attribute(x, target=1)

@@ -770,6 +770,7 @@ TARGETS = {
     "float": (1.0, "but holds float"),
     "text": ("1", "but holds str"),
     "boolean": (True, "but holds bool"),
+    "slice of one": (slice(0, 1), "into a tuple"),
     "tuple too long": ((0, 0), "has 2 indices for 1 dimension"),
     "list too short": ([0, 1], "`target` lists 2 entries for 4 examples"),
     "list too long": ([0, 1, 2, 0, 1], "`target` lists 5 entries for 4 examples"),

@@ -205,3 +205,22 @@ def test_a_model_that_fails_only_at_other_scales_is_not_taken_for_one_of_ids() -
 
     with pytest.raises(AssertionError):
         XGradient(guarded).attribute(IDS, target=1)
+
+
+def _of_limited_size(x: Tensor) -> Tensor:
+    if x.abs().max() > 1:
+        raise ValueError("scale the inputs to [-1, 1]")
+    return x * torch.ones(3)
+
+
+@pytest.mark.parametrize(
+    "look",
+    [
+        lambda x: XGradient(_of_limited_size).attribute(x, target=0),
+        lambda x: certify(_of_limited_size, x),
+        lambda x: check_homogeneity(_of_limited_size, x, 0),
+    ],
+)
+def test_an_error_about_the_size_of_numbers_is_not_one_about_ids(look: Any) -> None:
+    with pytest.raises(ValueError, match="scale the inputs"):
+        look(torch.full((2, 3), 2.5))

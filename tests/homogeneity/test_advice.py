@@ -45,6 +45,23 @@ def test_what_squashes_the_output_is_to_be_left_out(name):
     assert _remedies(lambda x: squash(net(x))) == [f"{AT_THE_OUTPUT} {what} before it"]
 
 
+OF_PROBABILITIES = {
+    "kept from 0 and 1": lambda p: p.clamp(1e-6, 1 - 1e-6),
+    "logarithm": lambda p: (p + 1e-6).log(),
+    "logit": torch.logit,
+    "rounded": torch.round,
+    "squared": torch.square,
+}
+
+
+@pytest.mark.parametrize("name", OF_PROBABILITIES)
+def test_so_is_what_squashes_it_where_something_is_done_with_probabilities(name):
+    net = _net()
+    remedies = ". ".join(_remedies(lambda x: OF_PROBABILITIES[name](torch.sigmoid(net(x)))))
+    assert f"{AT_THE_OUTPUT} logit before it" in remedies
+    assert RELU not in remedies
+
+
 @pytest.mark.parametrize("squash", [nn.Sigmoid(), nn.Tanh(), nn.Softplus()])
 def test_within_the_network_the_same_layer_is_to_become_a_relu(squash):
     first = nn.Linear(3, 3, bias=False)
@@ -86,6 +103,20 @@ def test_an_additional_argument_is_not_to_be_set_to_zero(name):
     assert "an additional forward argument, held constant" in found.reason
     assert "among the inputs" in found.remedy
     assert "zero" not in found.remedy
+
+
+@pytest.mark.parametrize("taken", [lambda t: t, lambda t: t.float() / 2])
+def test_an_argument_of_integers_is_one_as_well(taken):
+    net, steps = _net(), torch.tensor([1, 2, 3])
+    (found,) = certify(lambda x, t: net(x) + taken(t), X, additional_forward_args=steps).violations
+    assert "an additional forward argument" in found.reason
+
+
+def test_what_a_table_holds_for_ids_is_no_argument():
+    net, table = _net(), nn.Embedding(5, 3)
+    ids = torch.tensor([0, 4, 1, 1])
+    (found,) = certify(lambda x, ids: net(x) + table(ids), X, additional_forward_args=ids).violations
+    assert "adds a constant" in found.reason
 
 
 def test_an_argument_in_a_structure_is_one_as_well():

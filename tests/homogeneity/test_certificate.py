@@ -140,7 +140,7 @@ def test_inputs_that_nothing_can_be_attributed_to_are_refused(inputs, error):
 def test_an_output_without_a_tensor_is_refused():
     with pytest.raises(ForwardOutputError, match="no tensor"):
         certify(lambda x: "logits", X)
-    with pytest.raises(TypeError, match="forward_func must be callable"):
+    with pytest.raises(TypeError, match="`forward_func` must be callable"):
         certify(3, X)
 
 

@@ -201,6 +201,20 @@ SPOILING = {
     "slope": ([torch.nan], nn.functional.prelu),
     "interpolation": ([1.0, torch.nan, 1.0], lambda h, b: torch.lerp(torch.zeros(3), h, b)),
     "power of it": ([1.0, torch.nan, 1.0], lambda h, b: torch.einsum("ni,i->n", h, b)),
+    "slope of a leaky ReLU": ([torch.nan], lambda h, b: nn.functional.leaky_relu(h, b.item()).relu()),
+    "scale of a norm": (
+        [1.0, torch.nan, 1.0],
+        lambda h, b: nn.functional.batch_norm(h, torch.zeros(3), torch.ones(3), weight=b),
+    ),
+    "variance": ([1.0, torch.nan, 1.0], lambda h, b: nn.functional.batch_norm(h, torch.zeros(3), b)),
+    "bilinear": (
+        [1.0, torch.nan, 1.0],
+        lambda h, b: nn.functional.bilinear(h, torch.ones(len(h), 3), b.expand(1, 3, 3)),
+    ),
+    "quotient of products": ([1.0, torch.inf, 1.0], lambda h, b: torch.addcdiv(0 * h, b, torch.ones(3)) + h),
+    "alpha": ([torch.nan], lambda h, b: torch.add(h, h, alpha=b.item())),
+    "joined and left out": ([[torch.nan]], lambda h, b: torch.cat([h, b.expand(len(h), 1)], 1)[:, :3]),
+    "infinities that cancel": ([0.0, torch.inf, 0.0], lambda h, b: (h + b) - b),
     "infinity hidden by ReLU": ([-torch.inf, -torch.inf, -torch.inf], lambda h, b: torch.relu(h * b)),
 }
 
@@ -212,9 +226,54 @@ def test_buffers_that_spoil_the_output_leave_the_verdict_unknown(name):
     assert "NaN" in str(certificate)
 
 
+CONSTANTS = {
+    "product with NaN": lambda x: x.sum(1) * torch.nan,
+    "infinite factor hidden by ReLU": lambda x: (x.abs().sum(1) * -torch.inf).relu(),
+    "divisor of zero": lambda x: x / torch.zeros(3),
+    "divisor of zero as a number": lambda x: x / 0.0,
+    "divisor with NaN": lambda x: x.div(torch.nan),
+    "slope": lambda x: nn.functional.leaky_relu(x, torch.nan),
+    "slopes": lambda x: nn.functional.prelu(x, torch.tensor([torch.nan])),
+    "fused": lambda x: torch.addcmul(torch.zeros(3), x, torch.ones(3), value=torch.nan),
+    "in place": lambda x: torch.full_like(x, torch.nan).mul_(x),
+}
+
+
+@pytest.mark.parametrize("name", CONSTANTS)
+def test_constants_that_leave_no_finite_gradient_leave_the_verdict_unknown(name):
+    assert certify(CONSTANTS[name], X).verdict == "unknown"
+
+
+def _filled(x):
+    y = torch.full_like(x, torch.nan)  # as new memory may be
+    y[:, :1], y[:, 1:] = x[:, 2:], x[:, :2]
+    return y
+
+
+def test_what_is_overwritten_may_have_been_nan():
+    assert certify(_filled, X).degree == 1
+    assert certify(lambda x: torch.full_like(x, torch.nan).copy_(x), X).degree == 1
+
+
+def test_weights_that_become_nan_on_the_way_are_looked_at_again():
+    layer = _layer()
+
+    def spoilt(x):
+        with torch.no_grad():
+            weight = layer.weight.clone()
+            layer.weight.mul_(torch.nan)
+        result = layer(x).relu().nansum(1)
+        with torch.no_grad():
+            layer.weight.copy_(weight)
+        return result
+
+    assert certify(spoilt, X).verdict == "unknown"
+
+
 MASKING = {
     "unused": ([torch.nan], lambda h, b: h),
     "sum": ([0.0, -torch.inf, 0.0], lambda h, b: torch.relu(h + b)),
+    "sum at the output": ([0.0, -torch.inf, 0.0], torch.add),
     "maximum": ([-torch.inf], lambda h, b: torch.maximum(h, b).relu()),
     "limits": ([-torch.inf, torch.inf], lambda h, b: h.clamp(b[0], b[1])),
     "choice": ([-torch.inf], lambda h, b: torch.where(h > 0, h, b).amax(1).relu()),
