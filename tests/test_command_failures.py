@@ -314,6 +314,12 @@ def test_images_that_are_not_there_or_damaged(command, root, files, capsys):
     assert FASHION[root] in message
 
 
+def test_images_in_the_home_of_the_user_are_found(files, capsys, here, monkeypatch):
+    monkeypatch.setenv("HOME", str(here))
+    (here / "there").symlink_to(files / "cut_gz")
+    assert "damaged" in refused(capsys, [*EVALUATE, "--data", "fashion-mnist:~/there"])
+
+
 @pytest.mark.parametrize("folder", ["photos", "sizes", "no_photos"])
 def test_folders_of_images_that_are_damaged_or_do_not_fit(folder, capsys):
     message = refused(capsys, [*EVALUATE, "--data", f"@{folder}"])

@@ -155,14 +155,14 @@ def load_checkpoint(
         raise OptionTypeError(
             f"{where}: `model` must be a torch.nn.Module but is {type(model).__name__}, which has no weights."
         )
-    file_path(path_or_url, "path_or_url", where)
+    local = file_path(path_or_url, "path_or_url", where)
     strict, progress = switch(strict, "strict", where), switch(progress, "progress", where)
     # Before a download is taken for a damaged one because of it.
     usable_device(map_location, f"{where}: map_location")
     released = RELEASED.get(path_or_url) if isinstance(path_or_url, str) else None
     address = released.url if released else str(path_or_url)
     downloaded = "://" in address
-    path = download(address, progress=progress) if downloaded else Path(path_or_url).expanduser()
+    path = download(address, progress=progress) if downloaded else local
     if not downloaded and not path.is_file():
         raise CheckpointError(
             f"load_checkpoint: there is no file {str(path_or_url)!r}. Give a path, an address with ://, or a released "

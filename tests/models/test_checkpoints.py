@@ -458,3 +458,14 @@ def test_notes_in_the_file_that_are_no_numbers_are_left_out(odd, saved):
 def test_what_is_no_model_is_refused(wrong, saved):
     with pytest.raises(OptionError, match=r"load_checkpoint: `model`"):
         load_checkpoint(wrong, saved({"weight": torch.ones(1)}))
+
+
+@pytest.mark.parametrize("place", ["~/weights", "~nobody-of-this-name/weights"])
+def test_the_home_of_the_user_is_known_and_that_of_nobody_is_a_folder_like_others(
+    place, source, model, saved, tmp_path, monkeypatch
+):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "~nobody-of-this-name").mkdir()
+    (tmp_path / place.replace("~/", "")).write_bytes(saved(source.state_dict()).read_bytes())
+    assert load_checkpoint(model, place).names == tuple(source.state_dict())
