@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -163,7 +164,7 @@ def load_checkpoint(
     address = released.url if released else str(path_or_url)
     downloaded = "://" in address
     path = download(address, progress=progress) if downloaded else local
-    if not downloaded and not path.is_file():
+    if not downloaded and not os.path.isfile(path):  # that of Path raises an error for names that are too long
         raise CheckpointError(
             f"load_checkpoint: there is no file {str(path_or_url)!r}. Give a path, an address with ://, or a released "
             f"name: {', '.join(RELEASED)}."
