@@ -124,7 +124,7 @@ def single_number(value: Any) -> float | None:
     try:
         return float(plain)
     except OverflowError:  # an integer or a fraction beyond the largest float
-        return math.inf if plain > 0 else -math.inf
+        return -math.inf if plain < 0 else math.inf
 
 
 def one_of(value: Any, choices: Iterable[Any], name: str, where: str) -> Any:
