@@ -31,7 +31,7 @@ def whole_file(path: str | Path) -> Iterator[Path]:
     write one file: it is then that of one of them.
 
     Args:
-        path: The file. What is yielded is a file beside it, with the same suffix.
+        path: The file. What is yielded is a file beside it, without a suffix.
 
     Raises:
         FileError: If the path is that of something other than a regular file, or cannot be written.
@@ -40,7 +40,7 @@ def whole_file(path: str | Path) -> Iterator[Path]:
     with _said(path):
         destination, before = _destination(path)
         # Nobody else may read meanwhile what they may not read afterwards.
-        unfinished = _new_file(destination.parent, path.suffix, 0o666 if before is None else 0o600)
+        unfinished = _new_file(destination.parent, 0o666 if before is None else 0o600)
     try:
         yield unfinished
         with _said(path):
@@ -65,7 +65,7 @@ def require_writable(path: str | Path) -> None:
     path = Path(path)
     with _said(path):
         destination, _ = _destination(path)
-        _new_file(destination.parent, path.suffix, 0o600).unlink()
+        _new_file(destination.parent, 0o600).unlink()
 
 
 def make_folder(path: str | Path) -> Path:
@@ -112,7 +112,8 @@ def write_tensors(path: str | Path, content: Any) -> None:
 
     with whole_file(path) as unfinished:
         try:
-            torch.save(content, unfinished)
+            with unfinished.open("wb") as sink:  # torch would name its archive after the file, and refuses some names
+                torch.save(content, sink)
         except RuntimeError as error:  # so torch calls what goes wrong with files
             raise FileError(_text(Path(path), error)) from error
 
@@ -164,8 +165,8 @@ def _destination(path: Path) -> tuple[Path, os.stat_result | None]:
     return real, before
 
 
-def _new_file(folder: Path, suffix: str, mode: int) -> Path:
-    path = folder / f".captum-xg-{secrets.token_hex(8)}{suffix}"
+def _new_file(folder: Path, mode: int) -> Path:
+    path = folder / f".captum-xg-{secrets.token_hex(8)}"
     os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, mode))
     return path
 

@@ -119,7 +119,12 @@ def single_numbers(values: Any) -> tuple[float, ...] | None:
 def single_number(value: Any) -> float | None:
     """Return the real number that a value is, in Python, NumPy or a tensor without dimensions; None if it is none."""
     plain = _plain(value)
-    return float(plain) if isinstance(plain, Real) and not isinstance(plain, bool) else None
+    if not isinstance(plain, Real) or isinstance(plain, bool):
+        return None
+    try:
+        return float(plain)
+    except OverflowError:  # an integer or a fraction beyond the largest float
+        return -math.inf if plain < 0 else math.inf
 
 
 def one_of(value: Any, choices: Iterable[Any], name: str, where: str) -> Any:
@@ -141,14 +146,14 @@ def one_of(value: Any, choices: Iterable[Any], name: str, where: str) -> Any:
 
 
 def file_path(value: Any, name: str, where: str) -> Path:
-    """Return an option that must be the path of a file or folder.
+    """Return an option that must be the path of a file or folder; ``~`` is the user's home.
 
     Raises:
         OptionTypeError: If it is something else.
     """
     if not isinstance(value, (str, os.PathLike)):
         raise OptionTypeError(f"{where}: `{name}` must be a str or a Path but is {_shown(value)}.")
-    return Path(value)
+    return Path(os.path.expanduser(value))  # unlike that of Path, it leaves the names of unknown users as they are
 
 
 def _plain(value: Any) -> Any:

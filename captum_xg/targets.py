@@ -6,6 +6,7 @@ import difflib
 import importlib
 import importlib.util
 import inspect
+import os
 import re
 import sys
 import traceback
@@ -92,7 +93,7 @@ def _module(name: str, text: str) -> ModuleType:
 
 
 def _file(path: Path, text: str) -> ModuleType:
-    if not path.is_file():
+    if not os.path.isfile(path):  # that of Path raises an error for names that are too long
         raise OptionError(f"TARGET {text!r}: there is no file {path}. {_FORMS}")
     # A name of its own, so that it neither hides nor is hidden by an installed module; registered, as dataclasses ask.
     name = f"_captum_xg_target_{path.stem}"

@@ -314,6 +314,37 @@ def test_images_that_are_not_there_or_damaged(command, root, files, capsys):
     assert FASHION[root] in message
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        (*EVALUATE, "--data", "{}"),
+        (*EVALUATE, "--data", "{}.npz"),
+        (*EVALUATE, "--data", "fashion-mnist:{}"),
+        (*EVALUATE, "--data", "@good.npz", "--weights", "{}"),
+        (*EVALUATE, "--data", "@good.npz", "--output", "{}"),
+        (*EVALUATE, "--data", "@good.npz", "--resume", "{}"),
+        (*CONVERT, "--examples", "{}.npy"),
+        (*CONVERT, "--input", "2,36", "--to", "{}"),
+        ("certify", "{}.py", "--input", "1,36"),
+        (*SPARSITY, "--data", "{}"),
+        ("demo", "--output", "{}"),
+        ("demo", "--assets", "{}"),
+    ],
+    ids=lambda arguments: " ".join(arguments[-2:]),
+)
+def test_names_that_are_too_long_are_said_in_our_own_words(arguments, capsys, here):
+    message = refused(capsys, [part.format("long" * 80) for part in arguments])
+    assert "longlong" in message
+    assert "failed with" not in message
+    assert all("longlong" not in path.name for path in here.rglob("*"))
+
+
+def test_images_in_the_home_of_the_user_are_found(files, capsys, here, monkeypatch):
+    monkeypatch.setenv("HOME", str(here))
+    (here / "there").symlink_to(files / "cut_gz")
+    assert "damaged" in refused(capsys, [*EVALUATE, "--data", "fashion-mnist:~/there"])
+
+
 @pytest.mark.parametrize("folder", ["photos", "sizes", "no_photos"])
 def test_folders_of_images_that_are_damaged_or_do_not_fit(folder, capsys):
     message = refused(capsys, [*EVALUATE, "--data", f"@{folder}"])

@@ -156,6 +156,16 @@ def test_more_images_take_the_place_of_the_results_on_fewer():
 
 
 @pytest.mark.usefixtures("no_pictures")
+def test_more_images_that_fill_up_a_batch_are_refused_with_how_many_there_were(capsys):
+    arguments = ("net.py:net", "--data", "data.npz", "--methods", "gradient")
+    assert _evaluate(*arguments, "--images", "6") == 0
+    before = _kept("captum-xg-evaluate")
+    assert _evaluate(*arguments) == 3
+    assert "batch 0 is not the one of 6 examples that they were made from" in capsys.readouterr().err
+    assert _kept("captum-xg-evaluate") == before
+
+
+@pytest.mark.usefixtures("no_pictures")
 @pytest.mark.parametrize(
     ("change", "said"),
     [

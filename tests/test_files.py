@@ -175,13 +175,24 @@ def test_an_error_of_torch_save_is_said_and_leaves_what_was_there(tmp_path, monk
     path.write_bytes(b"old")
 
     def full(_, unfinished):
-        unfinished.write_bytes(b"half")
+        unfinished.write(b"half")
         raise RuntimeError("[enforce fail at inline_container.cc:664] . unexpected pos 0 vs 1")
 
     monkeypatch.setattr(torch, "save", full)
     with pytest.raises(FileError, match=r"weights\.pt cannot be written: .*enforce fail"):
         write_tensors(path, {})
     assert tree(tmp_path) == {"weights.pt": (stat.S_IFREG, b"old")}
+
+
+@pytest.mark.parametrize("name", ["weights", ".pt", "ü ö", f"w.{'x' * 250}", "w." + "x" * 30, "a.b.c"])
+def test_every_name_that_the_system_takes_is_a_name_for_a_file(name, tmp_path, write):
+    require_writable(tmp_path / name)
+    if write is WRITERS["figure"] and "." in name[1:]:
+        return  # whose suffix names its format
+    write(tmp_path / name)
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+    if write is WRITERS["tensors"]:
+        assert torch.load(tmp_path / name, weights_only=True).keys() == {"w"}
 
 
 def test_a_folder_that_cannot_be_written_to_is_said_before_the_work(tmp_path, monkeypatch):

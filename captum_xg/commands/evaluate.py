@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -130,7 +131,7 @@ def run(options: argparse.Namespace) -> int:
     names = {"methods": [each.name for each in benchmark.methods], "metrics": [each.name for each in benchmark.metrics]}
     kept = options.resume or results.folder / "partial"
     # Parts of another model are refused by themselves, with the reason in more detail.
-    results.require_nothing_lost({**about, **names}, model=not (kept / SETTINGS).exists())
+    results.require_nothing_lost({**about, **names}, model=not os.path.exists(kept / SETTINGS))
     print(f"{options.target} on {options.data}, {n} examples, {device}: {accuracy:.1%} recognised")
     with running(options.target, [shape], "examples", CHECK_MEMORY):
         result = benchmark.run(loader, resume=kept, progress=not options.quiet)

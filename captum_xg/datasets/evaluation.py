@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -53,7 +54,7 @@ def labelled_examples(
         raise OptionError("--mean and --std go together: give both or none.")
     if mean is not None and std is not None and not all(map(math.isfinite, (*mean, *std))):
         raise OptionError("--mean and --std must be finite numbers.")
-    if not source.endswith(".npz") and Path(source).is_dir():
+    if not source.endswith(".npz") and os.path.isdir(source):
         return _folder(Path(source), n, size, mean, std, dtype)
     if size is not None:
         raise OptionError(f"--size is for folders of images; {source} has a size of its own.")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import os
 import shutil
 import zlib
 from pathlib import Path
@@ -60,15 +61,16 @@ def load_fashion_mnist(root: str | Path, *, train: bool) -> tuple[Tensor, Tensor
     """
     where = "load_fashion_mnist"
     root, train = file_path(root, "root", where), switch(train, "train", where)
-    _unpack_distribution(root)
     raw = root / "FashionMNIST" / "raw"
-    if root.exists() and not root.is_dir():
+    if os.path.isdir(root):  # that of Path raises an error for names that are too long
+        _unpack_distribution(root)
+    elif os.path.exists(root):
         raise unreadable(root, "it is no folder", _WANTED)
     try:
         dataset = FashionMNIST(str(root), train=train, download=True)
         images, labels = dataset.data, dataset.targets
     except Exception as error:  # no network, no room, or a damaged file; torchvision has an error of its own for each
-        there = raw.is_dir() and any(raw.glob("*-ubyte"))
+        there = os.path.isdir(raw) and any(raw.glob("*-ubyte"))
         reason = f"what is in {raw} is damaged or incomplete" if there else "it is not there and cannot be downloaded"
         raise FileError(f"Fashion-MNIST under {root}: {reason} ({in_one_line(error)}). {_WANTED}") from error
     if images.shape[1:] != (28, 28) or labels.shape != images.shape[:1] or not bool((labels < len(CLASSES)).all()):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
@@ -106,9 +107,9 @@ def load_mortality(path: str | Path | None = None) -> MortalityTable:
     if path is None:
         return load_nhefs()
     path = file_path(path, "path", "load_mortality")
-    if (path / "NHANESI_subset_X.csv").is_file():
+    if os.path.isfile(path / "NHANESI_subset_X.csv"):  # not that of Path, which raises an error for too long names
         return load_nhanes_subset(path)
-    if (path / "X_sparsity.csv").is_file() or path.is_file():
+    if os.path.isfile(path / "X_sparsity.csv") or os.path.isfile(path):
         return load_sparsity_file(path)
     raise OptionError(
         f"{path}: no NHANES I data here. Give a folder with NHANESI_subset_X.csv and NHANESI_subset_y.csv, a folder "
@@ -203,8 +204,8 @@ def load_sparsity_file(path: str | Path) -> MortalityTable:
     Source: Erion et al. 2021, *Improving performance of deep learning models with axiomatic attribution priors and
     expected gradients*.
     """
-    path = Path(path)
-    if path.is_dir():
+    path = file_path(path, "path", "load_sparsity_file")
+    if os.path.isdir(path):
         frame, given = _numbers(path / "X_sparsity.csv", index_col=0), read_array(path / "y_sparsity.npy")
         if given.dtype.kind not in "iufb":
             raise OptionError(f"{path / 'y_sparsity.npy'}: labels must be 0 or 1 but are {given.dtype}.")

@@ -58,9 +58,9 @@ def retrain(
         accuracies[name] = accuracy(model, *test)
         write_tensors(destination / file, model.state_dict())
     images, labels = test
-    with whole_file(destination / IMAGES_FILE) as unfinished:
+    with whole_file(destination / IMAGES_FILE) as unfinished, unfinished.open("wb") as sink:
         np.savez_compressed(
-            unfinished,
+            sink,
             images=(images[:SHIPPED_IMAGES, 0] * 255).round().to(torch.uint8).numpy(),
             labels=labels[:SHIPPED_IMAGES].to(torch.uint8).numpy(),
         )

@@ -118,8 +118,9 @@ class Store:
         if part.digest != digest:
             raise OptionError(
                 f"AttributionBenchmark.run: the results in {self.folder} are about other examples, or about these in "
-                f"another order: batch {index} is not the one that they were made from. Use a loader that does not "
-                "shuffle and the same batch size, or give another folder."
+                f"another order: batch {index} is not the one of {part.n} examples that they were made from. Use the "
+                "same number of examples, the same batch size and a loader that does not shuffle, or give another "
+                "folder."
             )
         if part.refusal is not None:
             return part if part.refused_in is None or part.refused_in in metrics else None

@@ -103,11 +103,15 @@ def read_checkpoint(path: Path, map_location: str | torch.device, *, downloaded:
             f"load_checkpoint: {path} holds no state dict but {type(state_dict).__name__}. It must hold a dict from "
             'names to tensors, or a dict with one under "state_dict".'
         )
-    odd = [f"{name!r}: {type(value).__name__}" for name, value in state_dict.items() if not isinstance(value, Tensor)]
-    if odd or not all(isinstance(name, str) for name in state_dict):
+    odd = [
+        f"{name!r}: {type(value).__name__}"
+        for name, value in state_dict.items()
+        if not (isinstance(name, str) and isinstance(value, Tensor))
+    ]
+    if odd:
         raise CheckpointError(
-            f"load_checkpoint: {path} holds values that are not tensors: {', '.join(first_ten(odd))}. It must hold a "
-            'dict from names to tensors, or a dict with one under "state_dict".'
+            f"load_checkpoint: {path} holds entries that are not names with tensors: {', '.join(first_ten(odd))}. It "
+            'must hold a dict from names to tensors, or a dict with one under "state_dict".'
         )
     notes = content if state_dict is not content else {}
     epoch, accuracy = _number(notes.get("epoch")), _number(notes.get("best_acc1"))

@@ -112,6 +112,8 @@ def _without_wrappers(tensors: Mapping[str, Tensor]) -> dict[str, tuple[str, Ten
 
 def _kind(tensor: Tensor) -> str:
     """Return what must be the same on both sides; precisions of floating-point numbers may differ."""
+    if tensor.is_nested:  # which has no shape to ask for
+        return "a nested tensor"
     shape = "×".join(map(str, tensor.shape)) or "a number"
     usual = tensor.is_floating_point() and tensor.layout == torch.strided and not tensor.is_quantized
     return shape if usual else f"{shape} ({tensor.dtype}, {tensor.layout})"

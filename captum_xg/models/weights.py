@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -155,15 +156,15 @@ def load_checkpoint(
         raise OptionTypeError(
             f"{where}: `model` must be a torch.nn.Module but is {type(model).__name__}, which has no weights."
         )
-    file_path(path_or_url, "path_or_url", where)
+    local = file_path(path_or_url, "path_or_url", where)
     strict, progress = switch(strict, "strict", where), switch(progress, "progress", where)
     # Before a download is taken for a damaged one because of it.
     usable_device(map_location, f"{where}: map_location")
     released = RELEASED.get(path_or_url) if isinstance(path_or_url, str) else None
     address = released.url if released else str(path_or_url)
     downloaded = "://" in address
-    path = download(address, progress=progress) if downloaded else Path(path_or_url).expanduser()
-    if not downloaded and not path.is_file():
+    path = download(address, progress=progress) if downloaded else local
+    if not downloaded and not os.path.isfile(path):  # that of Path raises an error for names that are too long
         raise CheckpointError(
             f"load_checkpoint: there is no file {str(path_or_url)!r}. Give a path, an address with ://, or a released "
             f"name: {', '.join(RELEASED)}."

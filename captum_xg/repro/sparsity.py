@@ -133,8 +133,9 @@ def _results(experiment: Experiment, store: Store, method: Method, strength: flo
     for some in _chunks(missing, experiment.chunk(method)):
         step = len(some) * method.cost
         found = experiment.run(method, strength, some, lambda step=step: bar.update(step))  # type: ignore[misc]
-        store.add(method, strength, dict(zip(some, found, strict=True)))
-    there = store.results(method, strength)
+        results = dict(zip(some, found, strict=True))
+        store.add(method, strength, results)
+        there |= results  # another process may have written over those in the store
     return [there[i] for i in wanted]
 
 

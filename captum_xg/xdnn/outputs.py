@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import functools
 from collections import deque
 from collections.abc import Iterator, Mapping, MutableMapping
 from typing import Any
@@ -141,9 +142,13 @@ def _hides_numbers(value: Any, depth: int) -> bool:
         return _holds_numbers(value)
     if isinstance(value, np.ndarray):
         return value.dtype.kind in "fc"
+    if isinstance(value, Iterator):  # nobody knows what is to come
+        return True
     if not depth or isinstance(value, (type, nn.Module, str, bytes)):
         return False
     held = [part for _, part in _attributes(value)]
+    if isinstance(value, functools.partial):
+        held += [*value.args, *value.keywords.values()]
     if isinstance(value, Mapping):
         held += value.values()
     elif isinstance(value, (tuple, list, set, frozenset, deque)):

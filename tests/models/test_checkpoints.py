@@ -187,11 +187,21 @@ def test_code_in_a_checkpoint_is_never_run(model, saved, tmp_path):
 
 @pytest.mark.parametrize(
     "content",
-    [[], {}, torch.zeros(3), {"state_dict": None}, {"a": 1, "b": "c"}, {"state_dict": {"w": [1.0]}}],
+    [
+        [],
+        {},
+        torch.zeros(3),
+        {"state_dict": None},
+        {"a": 1, "b": "c"},
+        {"state_dict": {"w": [1.0]}},
+        {1: torch.zeros(3)},
+    ],
     ids=repr,
 )
 def test_anything_but_a_state_dict_is_refused(content, model, saved):
-    assert "names to tensors" in " ".join(refused(model, saved(content)).split())
+    message = " ".join(refused(model, saved(content)).split())
+    assert "names to tensors" in message
+    assert ": ." not in message
 
 
 def test_damaged_and_absent_files_are_refused(source, model, saved, tmp_path):
@@ -200,9 +210,10 @@ def test_damaged_and_absent_files_are_refused(source, model, saved, tmp_path):
     assert "was not read" in refused(model, path)
     path.write_bytes(b"")
     assert "was not read" in refused(model, path)
-    message = refused(model, tmp_path / "nowhere.pt")
-    assert "there is no file" in message
-    assert "xalexnet" in message
+    for name in ("nowhere.pt", "x" * 300, ""):
+        message = refused(model, tmp_path / name)
+        assert "there is no file" in message
+        assert "xalexnet" in message
 
 
 @pytest.mark.parametrize("device", ["meta", "nonsense", 1.5])
@@ -328,9 +339,10 @@ def filled(model, value=7.0):
         (lambda w: torch.quantize_per_tensor(w.float(), 0.1, 0, torch.qint8), "qint8"),
         (lambda w: w.int(), "torch.int32"),
         (lambda w: w.bool(), "torch.bool"),
+        (lambda w: torch.nested.nested_tensor([w, w]), "a nested tensor"),
         (lambda w: w[None], "1×"),
     ],
-    ids=["meta", "overflow", "sparse", "complex", "quantized", "integer", "bool", "shape"],
+    ids=["meta", "overflow", "sparse", "complex", "quantized", "integer", "bool", "nested", "shape"],
 )
 @pytest.mark.parametrize("strict", [True, False])
 def test_one_tensor_that_cannot_be_taken_leaves_all_others_alone(place, change, said, strict, saved):
@@ -458,3 +470,14 @@ def test_notes_in_the_file_that_are_no_numbers_are_left_out(odd, saved):
 def test_what_is_no_model_is_refused(wrong, saved):
     with pytest.raises(OptionError, match=r"load_checkpoint: `model`"):
         load_checkpoint(wrong, saved({"weight": torch.ones(1)}))
+
+
+@pytest.mark.parametrize("place", ["~/weights", "~nobody-of-this-name/weights"])
+def test_the_home_of_the_user_is_known_and_that_of_nobody_is_a_folder_like_others(
+    place, source, model, saved, tmp_path, monkeypatch
+):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "~nobody-of-this-name").mkdir()
+    (tmp_path / place.replace("~/", "")).write_bytes(saved(source.state_dict()).read_bytes())
+    assert load_checkpoint(model, place).names == tuple(source.state_dict())

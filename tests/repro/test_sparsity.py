@@ -333,6 +333,17 @@ def test_an_interrupted_experiment_goes_on_and_comes_out_the_same(small, tmp_pat
     assert len(trained) == before
 
 
+def test_another_process_that_writes_over_results_loses_no_run_its_own(small, monkeypatch):
+    original = Store.add
+
+    def overwritten(self, method, strength, results):
+        original(self, method, strength, results)
+        self._path(method, strength).write_text("{}")
+
+    monkeypatch.setattr(Store, "add", overwritten)
+    assert small() == 0
+
+
 def test_results_of_other_settings_are_refused_and_not_mixed(small, tmp_path, capsys):
     assert small("--panel", "left") == 0
     assert small("--seed", "1") == 3

@@ -2,6 +2,7 @@
 
 import collections
 import dataclasses
+import functools
 import types
 from collections import OrderedDict, UserDict, deque, namedtuple
 from typing import Any, NamedTuple
@@ -206,6 +207,9 @@ REFUSED = {
     "array": lambda y: y.detach().numpy(),
     "array in a dict": lambda y: {"a": y, "b": np.ones(N)},
     "itself": itself,
+    "generator": lambda y: (part for part in [y]),
+    "iterator in a dict": lambda y: {"a": y, "b": map(torch.neg, [y])},
+    "arguments that wait for their function": lambda y: functools.partial(torch.mul, y),
 }
 
 

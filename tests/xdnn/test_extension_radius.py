@@ -90,7 +90,7 @@ def test_other_options_take_one_number_of_any_kind(options):
 
 @pytest.mark.parametrize(
     "radius",
-    [torch.tensor([1.0, 2.0]), torch.tensor(-1.0), torch.tensor(math.nan), "Auto", 1j, torch.tensor(True)],
+    [torch.tensor([1.0, 2.0]), torch.tensor(-1.0), torch.tensor(math.nan), 10**400, "Auto", 1j, torch.tensor(True)],
     ids=repr,
 )
 def test_what_is_no_radius_is_refused_by_name(radius):
