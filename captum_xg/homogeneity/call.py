@@ -17,6 +17,9 @@ WITHOUT_IT = "Leave it out, or set it to zero"
 WITHOUT_BIAS = "Use to_xdnn(model), or train it with bias=False"
 """The remedy for a bias."""
 
+PLACES = frozenset({"index", "indices", "mask", "condition", "offsets"})
+"""Arguments of operations that say where numbers go, and are none that are added."""
+
 
 class Constants(Protocol):
     """Answers questions about the values of constants, and remembers them: a proof rests on the answers."""

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from types import CodeType
-from typing import Any
+from typing import Any, TypeAlias
 from weakref import WeakKeyDictionary, WeakSet
 
 import torch
@@ -21,7 +21,7 @@ from torch.utils._pytree import tree_leaves
 from torch.utils.weak import WeakIdKeyDictionary
 
 from captum_xg.homogeneity.autograd_graph import reaches, saved_tensors_are_changed
-from captum_xg.homogeneity.call import WITHOUT_BIAS, WITHOUT_IT, arguments_by_name, tensors_in
+from captum_xg.homogeneity.call import PLACES, WITHOUT_BIAS, WITHOUT_IT, arguments_by_name, tensors_in
 from captum_xg.homogeneity.degree import CONSTANT, WITHOUT_THE_CONSTANT, Reason, Scaling, mismatch
 from captum_xg.homogeneity.factors import Constants
 from captum_xg.homogeneity.facts import Facts
@@ -55,12 +55,10 @@ from captum_xg.homogeneity.schema import RANDOM, draws, n_results, returns_value
 from captum_xg.homogeneity.shadows import Shadows, Value, has_storage
 from captum_xg.homogeneity.sites import current_site, custom_function_running
 
+Names: TypeAlias = Mapping[int, tuple[str, nn.Module]]
+
 _PURE = ("aten", "prims", "torchvision")
 """Whose operations without a rule still give constants for constants: they are functions of their arguments."""
-
-
-_PLACES = frozenset({"index", "indices", "mask", "condition", "offsets"})
-"""Arguments that say where numbers go, and are none that are added."""
 
 
 class Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]
@@ -76,11 +74,7 @@ class Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]
     supports_higher_order_operators = True
 
     def __init__(
-        self,
-        names: Mapping[int, tuple[str, nn.Module]],
-        outermost: CodeType,
-        additional: Sequence[Tensor] = (),
-        finite: Iterable[Tensor] = (),
+        self, names: Names, outermost: CodeType, additional: Sequence[Tensor] = (), finite: Iterable[Tensor] = ()
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.shadows = Shadows()
@@ -199,7 +193,7 @@ class Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
     def _meets_argument(self, remedy: str) -> bool:
         """Return whether the constant that an operation adds is an additional forward argument."""
-        added: Any = [value for name, value in self._running.items() if name not in _PLACES]
+        added: Any = [value for name, value in self._running.items() if name not in PLACES]
         if remedy == WITHOUT_BIAS:
             added = [self._running.get("bias" if "bias" in self._running else "self")]
         return any(
