@@ -80,7 +80,8 @@ def to_xdnn(
         >>> print(report)
         >>> XGradient(xdnn).attribute(images, target=labels)
     """
-    forward_function(model, "model", WHERE)
+    if isinstance(model, (type, tuple)):
+        forward_function(model, "model", WHERE)
     switch(strict, "strict", WHERE)
     if not isinstance(model, nn.Module):
         raise ConversionError(

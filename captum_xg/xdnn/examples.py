@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -15,7 +16,8 @@ from captum_xg._function import additional_arguments
 from captum_xg.errors import CaptumXGError
 from captum_xg.homogeneity.bias_ledger import bias_ledger
 from captum_xg.homogeneity.certificate import Certificate
-from captum_xg.homogeneity.certify import Output, certify, chosen_outputs, prove
+from captum_xg.homogeneity.certify import Output, chosen_outputs, prove
+from captum_xg.homogeneity.digest import digest_of
 from captum_xg.xdnn.agreement import dimension_of_classes, relative_difference
 from captum_xg.xdnn.flow import Flow, observe
 from captum_xg.xdnn.own_constants import added_constants
@@ -70,10 +72,8 @@ class Examples:
         return observe(model, inputs, lambda: model(*inputs, *additional_arguments(self._additional)))
 
     def certificate(self, model: nn.Module) -> Certificate:
-        """Return the certificate of the model as it is."""
-        return self._of_few(
-            lambda xs: certify(model, *xs, additional_forward_args=self._additional, output=self._output)
-        )
+        """Return the certificate of the model as it is, also of one with numbers that are not finite (unknown then)."""
+        return replace(self._proven(model), digest=digest_of(model))
 
     def certificate_when_trained(self, model: nn.Module) -> Certificate:
         """Return the certificate of what the model may become by training.
@@ -81,9 +81,10 @@ class Examples:
         A bias that is zero so far, or a mean that has seen no data, breaks nothing, but will once the model is trained.
         """
         with _zeros_filled(model):
-            return self._of_few(
-                lambda xs: prove(model, xs, self._additional, WHERE, output=self._output).certificate,
-            )
+            return self._proven(model)
+
+    def _proven(self, model: nn.Module) -> Certificate:
+        return self._of_few(lambda xs: prove(model, xs, self._additional, WHERE, output=self._output).certificate)
 
     def added_constants(self, model: nn.Module) -> dict[str, list[str]]:
         """Return which parameters and buffers each module's forward adds, those among them that are zero so far."""
