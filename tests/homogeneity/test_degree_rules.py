@@ -52,7 +52,7 @@ def test_our_samples_that_scale_are_certified_but_where_it_cannot_be_known(own):
     assert sorted(text for text in missed if not any(why in text for why in UNKNOWABLE)) == []
 
 
-def _pytorchs(most: int, dtype: torch.dtype, n_draws: int) -> Table:
+def _pytorchs(most: int, dtype: torch.dtype, n_draws: int, share: int = 0, shares: int = 1) -> Table:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         methods = pytest.importorskip(
@@ -61,16 +61,17 @@ def _pytorchs(most: int, dtype: torch.dtype, n_draws: int) -> Table:
             exc_type=ImportError,
         )
     table = Table()
-    for op in methods.op_db:
+    for op in methods.op_db[share::shares]:
         if op.supports_dtype(dtype, "cpu"):
             for sample in samples_of(op, dtype, most):
                 check(sample, table, n_draws=n_draws)
-    assert table.total("correct") > 100
+    assert table.total("correct") > 100 / shares
     return table
 
 
-def test_no_claim_about_pytorchs_samples_is_contradicted():
-    table = _pytorchs(1, torch.float64, 2)
+@pytest.mark.parametrize("share", range(8))  # so that several processes have work
+def test_no_claim_about_pytorchs_samples_is_contradicted(share):
+    table = _pytorchs(1, torch.float64, 2, share, 8)
     assert sorted({text for tally in table.values() for text in tally.wrong}) == []
 
 
