@@ -22,9 +22,10 @@ LONG = "a_method_of_somebody_elses_with_a_long_name"
 
 
 @pytest.fixture
-def written(monkeypatch):
+def written(monkeypatch, tmp_path):
     """The figures that are saved meanwhile."""
     figures = []
+    monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(Figure, "savefig", lambda figure, *_, **__: figures.append(figure))
     return figures
 
