@@ -111,8 +111,8 @@ def test_wrong_arguments_have_the_status_of_wrong_arguments(arguments):
 def test_a_file_that_was_there_is_kept_if_writing_fails(capsys, monkeypatch, directory):
     (directory / "x.pt").write_bytes(b"good")
 
-    def full(_, path):
-        path.write_bytes(b"half")
+    def full(_, file):
+        file.write(b"half")
         raise OSError("No space left on device")
 
     monkeypatch.setattr(torch, "save", full)

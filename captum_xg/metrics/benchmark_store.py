@@ -90,11 +90,16 @@ class Store:
         if not known and next(self.folder.glob("batch*.pt"), None) is not None:
             raise unreadable(path, "it is missing, and nothing else says what the results beside it are of", ANOTHER)
         found = _read_settings(path, own) if known else {group: {} for group in own}
+
+        def required(name: str) -> bool:
+            return known and name != "references"  # which are there once a method needs them
+
         changed = [
             name if group == "settings" else f"{group} {name}"
             for group, entries in own.items()
             for name in entries
-            if (name in found[group] or (known and group == "settings")) and found[group].get(name) != entries[name]
+            if found[group].get(name) != entries[name]
+            and (name in found[group] or (group == "settings" and required(name)))
         ]
         if changed:
             meaning = "".join(f"{_MEANING[name]} " for name in changed if name in _MEANING)
