@@ -30,6 +30,9 @@ from captum_xg.metrics.benchmark_data import digest_of_tensors
 SETTINGS = "settings.json"
 ANEW, ANOTHER = "Delete it to have it done anew.", "Give another folder."
 
+_ONCE_NEEDED = ("reference", "references")
+"""Settings that come with the first method or metric that needs them."""
+
 _MEANING = {
     "references": "The references are those of Expected Gradients: unless they are given, the first images or other "
     "examples of the loader, so that other ones, or another number of them, change them.",
@@ -92,7 +95,7 @@ class Store:
         found = _read_settings(path, own) if known else {group: {} for group in own}
 
         def required(name: str) -> bool:
-            return known and name != "references"  # which are there once a method needs them
+            return known and name not in _ONCE_NEEDED
 
         changed = [
             name if group == "settings" else f"{group} {name}"
