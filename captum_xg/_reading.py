@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 
 Check = Callable[[Any], bool]
 
+ANEW = "Delete it to have it done anew."
+"""What to do with a damaged part of results that can be made again."""
+
 _FOREIGN = re.compile(r"GLOBAL ([\w.]+)")
 
 

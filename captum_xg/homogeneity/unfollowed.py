@@ -5,6 +5,7 @@ from __future__ import annotations
 import traceback
 from pathlib import Path
 
+from captum_xg._failures import in_one_line
 from captum_xg.homogeneity.certificate import Violation
 from captum_xg.homogeneity.reasons import not_followed
 from captum_xg.homogeneity.sites import is_torch, short_path
@@ -24,11 +25,10 @@ def unfollowed(error: Exception) -> Violation:
     if operators:
         reason = not_followed(operators[0].stem)
         return Violation("", f"torch.{operators[0].stem}", location, reason.what, reason.remedy)
-    first = f"{type(error).__name__}: {error}".splitlines()[0]
     return Violation(
         "",
         "",
         location,
-        f"runs by itself, but not while its operations are followed ({first})",
+        f"runs by itself, but not while its operations are followed ({in_one_line(error)})",
         "Test it numerically instead: check_homogeneity(…), or validate='numeric'",
     )

@@ -8,7 +8,7 @@ from typing import Any
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
-from captum_xg.homogeneity.modules import require_usable_state
+from captum_xg.homogeneity.modules import modules_of, require_usable_state, tensors_referred_to
 
 
 def require_memory(forward_func: Callable[..., Any], where: str) -> None:
@@ -19,15 +19,20 @@ def require_memory(forward_func: Callable[..., Any], where: str) -> None:
     Raises:
         ModelStateError: Naming parameters and buffers without memory.
     """
-    if not isinstance(forward_func, nn.Module) or _lacks_memory(forward_func):
+    if _lacks_memory(forward_func):
         require_usable_state(forward_func, where, finite=False)
 
 
-def _lacks_memory(root: nn.Module) -> bool:
-    """Return whether a tensor of the modules is without memory; True as well where that cannot be seen this way."""
-    stack: list[Any] = [root]
+def _lacks_memory(forward_func: Callable[..., Any]) -> bool:
+    """Return whether a tensor that F refers to is without memory; True as well where that cannot be seen this way."""
     seen: set[int] = set()
     try:
+        if isinstance(forward_func, nn.Module):
+            stack: list[Any] = [forward_func]
+        else:
+            stack = list(modules_of(forward_func))
+            if any(is_lazy(tensor) or tensor.is_meta for tensor in tensors_referred_to(forward_func)):
+                return True
         while stack:
             module = stack.pop()
             if module is None or id(module) in seen:

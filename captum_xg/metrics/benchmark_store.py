@@ -14,6 +14,7 @@ from torch import Tensor
 
 from captum_xg._files import make_folder, write_json, write_tensors
 from captum_xg._reading import (
+    ANEW,
     Check,
     is_amount,
     is_count,
@@ -28,7 +29,7 @@ from captum_xg.errors import OptionError
 from captum_xg.metrics.benchmark_data import digest_of_tensors
 
 SETTINGS = "settings.json"
-ANEW, ANOTHER = "Delete it to have it done anew.", "Give another folder."
+ANOTHER = "Give another folder."
 
 _ONCE_NEEDED = ("reference", "references")
 """Settings that come with the first method or metric that needs them."""

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from captum_xg._files import write_json, write_tensors
 from captum_xg._reading import (
+    ANEW,
     Check,
     is_amount,
     is_count,
@@ -24,7 +25,7 @@ from captum_xg._reading import (
 )
 from captum_xg.models import load_checkpoint
 from captum_xg.repro.decoy_protocol import Method
-from captum_xg.repro.files import ANEW, settle
+from captum_xg.repro.files import settle
 
 SCORES = frozenset({"validation", "confounded", "test", "test_decoy", "test_clean", "patch_share"})
 

@@ -8,10 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from captum_xg._files import make_folder, write_json
-from captum_xg._reading import read_json
+from captum_xg._reading import ANEW, read_json
 from captum_xg.errors import OptionError
-
-ANEW = "Delete it to have it done anew."
 
 
 def settle(folder: Path, settings: Mapping[str, Any]) -> None:

@@ -8,8 +8,18 @@ from pathlib import Path
 from typing import Any
 
 from captum_xg._files import write_json
-from captum_xg._reading import Check, is_amount, is_count, is_share, is_text, read_json, require_fields, unreadable
-from captum_xg.repro.files import ANEW, settle
+from captum_xg._reading import (
+    ANEW,
+    Check,
+    is_amount,
+    is_count,
+    is_share,
+    is_text,
+    read_json,
+    require_fields,
+    unreadable,
+)
+from captum_xg.repro.files import settle
 from captum_xg.repro.sparsity_protocol import Method, Result
 
 
