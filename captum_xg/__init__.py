@@ -5,14 +5,14 @@
 
 from typing import TYPE_CHECKING
 
-from captum_xg._loading import on_demand
+from captum_xg._core.loading import on_demand
 from captum_xg._version import __version__
 
 if TYPE_CHECKING:
     from captum_xg import assets as assets
     from captum_xg import attr as attr
+    from captum_xg import benchmark as benchmark
     from captum_xg import cli as cli
-    from captum_xg import commands as commands
     from captum_xg import datasets as datasets
     from captum_xg import demo as demo
     from captum_xg import errors as errors
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from captum_xg import models as models
     from captum_xg import priors as priors
     from captum_xg import repro as repro
-    from captum_xg import targets as targets
     from captum_xg import testing as testing
     from captum_xg import xdnn as xdnn
 

@@ -2,6 +2,6 @@
 
 import sys
 
-from captum_xg.cli import main
+from captum_xg.cli.command_line import main
 
 sys.exit(main())

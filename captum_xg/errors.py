@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from captum_xg.homogeneity.certificate import Certificate
-    from captum_xg.homogeneity.report import HomogeneityReport
+    from captum_xg.homogeneity.certificate.certificate import Certificate
+    from captum_xg.homogeneity.check.report import HomogeneityReport
     from captum_xg.xdnn.report import ConversionReport
 
 
@@ -94,9 +94,9 @@ class HomogeneityError(CaptumXGError, RuntimeError):
     """F is not positively homogeneous of the degree asked for, or not proven to be, so x·∇F/k is not given out.
 
     Attributes:
-        report: The :class:`~captum_xg.homogeneity.report.HomogeneityReport` with every number behind the verdict; None
+        report: The :class:`HomogeneityReport` with every number behind the verdict; None
             if no numeric check was asked for.
-        certificate: The :class:`~captum_xg.homogeneity.certificate.Certificate` that names what breaks it; None if
+        certificate: The :class:`Certificate` that names what breaks it; None if
             none could be made.
     """
 
@@ -118,7 +118,7 @@ class ConversionError(CaptumXGError, RuntimeError):
     """A model could not be converted to an X-DNN, or not be proven to be one.
 
     Attributes:
-        report: The :class:`~captum_xg.xdnn.report.ConversionReport` with what was done and what could not be; None if
+        report: The :class:`ConversionReport` with what was done and what could not be; None if
             nothing was begun.
     """
 

@@ -15,7 +15,7 @@ import pytest
 import torch
 
 from captum_xg import XGradient, _version
-from captum_xg.cli import main
+from captum_xg.cli.command_line import main
 from captum_xg.demo import demo_images, demo_model
 from captum_xg.demo.assets import ASSETS, LICENCE_FILE, WEIGHT_FILES, training_record
 from captum_xg.demo.train import accuracy

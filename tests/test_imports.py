@@ -17,7 +17,7 @@ from unittest import mock
 import pytest
 
 import captum_xg
-from captum_xg._loading import on_demand
+from captum_xg._core.loading import on_demand
 
 PACKAGE = Path(captum_xg.__file__).parent
 SUBMODULES = sorted(file.name for file in pkgutil.iter_modules([str(PACKAGE)]) if not file.name.startswith("_"))
@@ -81,8 +81,8 @@ def test_help_and_version_import_nothing_at_all():
         f"""
 import contextlib, io, json, sys
 at_the_start = set(sys.modules)
-from captum_xg.cli import _parser, main
-from captum_xg.commands.repro import EXPERIMENTS
+from captum_xg.cli.command_line import _parser, main
+from captum_xg.cli.repro import EXPERIMENTS
 statuses = []
 for arguments in {[[*each, "--help"] for each in arguments] + [["--version"]]!r}:
     try:

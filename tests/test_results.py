@@ -19,7 +19,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 import captum_xg
 from captum_xg import AttributionPriorLoss, bias_ledger, certify, check_homogeneity, to_xdnn
-from captum_xg._text import Table, displayed, short
+from captum_xg._core.text import Table, displayed, short
 from captum_xg.homogeneity import Reason, Scaling, UnusedScale, Violation
 from captum_xg.metrics import AttributionBenchmark, CompletenessGap, KeepPositiveMask, axiom_report
 from captum_xg.priors import GiniSparsity

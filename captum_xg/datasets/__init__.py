@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from captum_xg._loading import on_demand
+from captum_xg._core.loading import on_demand
 
 if TYPE_CHECKING:
     from captum_xg.datasets import arrays as arrays

@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from captum_xg._reading import read_array, read_arrays, read_tensors, unreadable
+from captum_xg._core.reading import read_array, read_arrays, read_tensors, unreadable
 from captum_xg.errors import FileError
 
 

@@ -7,8 +7,8 @@ from typing import NamedTuple
 import torch
 from torch import Generator, Tensor
 
-from captum_xg._options import switch
-from captum_xg._text import displayed
+from captum_xg._core.options import switch
+from captum_xg._core.text import displayed
 from captum_xg.errors import InputError, OptionError, OptionTypeError
 
 PATCH = 4

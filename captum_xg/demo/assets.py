@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from captum_xg._reading import is_share, read_json, require_fields, unreadable
+from captum_xg._core.reading import is_share, read_json, require_fields, unreadable
 from captum_xg.datasets.arrays import read_labelled
 from captum_xg.datasets.fashion_mnist import CLASSES
 from captum_xg.demo.network import fashion_cnn

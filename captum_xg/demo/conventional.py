@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torchvision.ops import SqueezeExcitation
 
-from captum_xg._files import make_folder, require_writable, write_tensors
+from captum_xg._core.files import make_folder, require_writable, write_tensors
 from captum_xg.datasets.fashion_mnist import load_fashion_mnist
 from captum_xg.demo.assets import ASSETS
 from captum_xg.demo.train import accuracy, fit

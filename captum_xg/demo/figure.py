@@ -10,8 +10,17 @@ import numpy as np
 import numpy.typing as npt
 from torch import Tensor
 
-from captum_xg._figures import RIGHT, SPEAKS, WRONG, colour_bar, new_figure, scale_of, show_attributions, show_image
-from captum_xg._files import write_figure
+from captum_xg._core.figures import (
+    RIGHT,
+    SPEAKS,
+    WRONG,
+    colour_bar,
+    new_figure,
+    scale_of,
+    show_attributions,
+    show_image,
+)
+from captum_xg._core.files import write_figure
 from captum_xg.datasets.fashion_mnist import CLASSES
 from captum_xg.demo.comparison import Comparison
 

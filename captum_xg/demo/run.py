@@ -7,14 +7,14 @@ from pathlib import Path
 
 import torch
 
-from captum_xg._files import figure_format, make_folder, require_writable
+from captum_xg._core.files import figure_format, make_folder, require_writable
 from captum_xg.attr.x_gradient import XGradient
 from captum_xg.demo.assets import ASSETS, LICENCE_FILE, demo_images, demo_model, training_record
 from captum_xg.demo.comparison import Comparison, Method, compare
 from captum_xg.demo.figure import draw
 from captum_xg.demo.train import accuracy
 from captum_xg.errors import HomogeneityError
-from captum_xg.homogeneity.numeric import check_homogeneity
+from captum_xg.homogeneity.check.numeric import check_homogeneity
 
 N_STEPS = 128
 """As in the paper's comparison (Hesse et al. 2021, appendix B.2)."""

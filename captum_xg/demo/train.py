@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from tqdm import tqdm
 
-from captum_xg._files import make_folder, require_writable, whole_file, write_json, write_tensors
+from captum_xg._core.files import make_folder, require_writable, whole_file, write_json, write_tensors
 from captum_xg.datasets.fashion_mnist import load_fashion_mnist
 from captum_xg.demo.assets import ASSETS, IMAGES_FILE, TRAINING_FILE, WEIGHT_FILES
 from captum_xg.demo.network import fashion_cnn

@@ -4,9 +4,10 @@ For operations of one's own: ``degree_rule`` registers how they scale, in terms 
 and the other functions that end in ``_of``).
 """
 
-from captum_xg.homogeneity.bias_ledger import BiasLedger, bias_ledger
-from captum_xg.homogeneity.certificate import Certificate, Counterexample, Violation
-from captum_xg.homogeneity.certify import certify
+from captum_xg.homogeneity.certificate.certificate import Certificate, Counterexample, Violation
+from captum_xg.homogeneity.certificate.certify import certify
+from captum_xg.homogeneity.check.numeric import check_homogeneity
+from captum_xg.homogeneity.check.report import Culprit, EulerCheck, HomogeneityReport, ScaleCheck, UnusedScale
 from captum_xg.homogeneity.degree import (
     CONSTANT,
     ZERO,
@@ -22,9 +23,8 @@ from captum_xg.homogeneity.degree import (
     selection_of,
     sum_of,
 )
-from captum_xg.homogeneity.numeric import check_homogeneity
-from captum_xg.homogeneity.registry import degree_rule, forget_degree_rule
-from captum_xg.homogeneity.report import Culprit, EulerCheck, HomogeneityReport, ScaleCheck, UnusedScale
+from captum_xg.homogeneity.ledger.bias_ledger import BiasLedger, bias_ledger
+from captum_xg.homogeneity.rules.registry import degree_rule, forget_degree_rule
 
 __all__ = [
     "CONSTANT",

@@ -7,7 +7,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from captum_xg._options import one_of
+from captum_xg._core.options import one_of
 from captum_xg.metrics.formatting import format_attributions, require_as_many, require_same_shapes
 from captum_xg.metrics.mean_scores import MeanOfScores
 

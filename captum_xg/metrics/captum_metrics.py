@@ -12,13 +12,13 @@ from captum.attr import Attribution
 from captum.metrics import infidelity, sensitivity_max
 from torch import Tensor
 
-from captum_xg._function import ScalarFunction
-from captum_xg._inputs import all_finite, first_not_finite, format_inputs
-from captum_xg._options import forward_function, one_of, positive_integer, single_number, switch
-from captum_xg._types import Target
+from captum_xg._core.function import ScalarFunction
+from captum_xg._core.inputs import all_finite, first_not_finite, format_inputs
+from captum_xg._core.modules import require_evaluation_mode
+from captum_xg._core.options import forward_function, one_of, positive_integer, single_number, switch
+from captum_xg._core.seeding import checked_seed, example_seed, seeded
+from captum_xg._core.types import Target
 from captum_xg.errors import GradientError, OptionTypeError
-from captum_xg.homogeneity.modules import require_evaluation_mode
-from captum_xg.metrics.draws import checked_seed, example_seed, seeded
 from captum_xg.metrics.formatting import format_attributions, require_same_shapes
 from captum_xg.metrics.model_metric import ModelMetric, repeated
 from captum_xg.metrics.perturbations import RandomRemoval, UniformNoise

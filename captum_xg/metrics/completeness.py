@@ -8,9 +8,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from captum_xg._inputs import format_inputs
-from captum_xg._options import switch
-from captum_xg._types import Target
+from captum_xg._core.inputs import format_inputs
+from captum_xg._core.options import switch
+from captum_xg._core.types import Target
 from captum_xg.metrics.formatting import checked_baselines, format_attributions, format_baselines, require_as_many
 from captum_xg.metrics.model_metric import ModelMetric
 

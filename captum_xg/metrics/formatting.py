@@ -7,8 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from captum_xg._inputs import all_finite, first_not_finite
-from captum_xg._options import single_number
+from captum_xg._core.inputs import all_finite, first_not_finite
+from captum_xg._core.options import single_number
 from captum_xg.errors import BaselineError, InputError
 
 

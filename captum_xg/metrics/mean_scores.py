@@ -11,9 +11,9 @@ import torch
 from torch import Tensor
 from torchmetrics import Metric
 
-from captum_xg._options import single_number
+from captum_xg._core.options import single_number
 from captum_xg.errors import InputError, OptionTypeError
-from captum_xg.metrics.identity import add_identity
+from captum_xg.metrics.masking.identity import add_identity
 
 
 class MeanOfScores(Metric):

@@ -10,12 +10,12 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from captum_xg._function import ScalarFunction
-from captum_xg._inputs import all_finite, first_not_finite
-from captum_xg._options import forward_function, positive_integer
-from captum_xg._types import Target
+from captum_xg._core.function import ScalarFunction
+from captum_xg._core.inputs import all_finite, first_not_finite
+from captum_xg._core.modules import require_evaluation_mode
+from captum_xg._core.options import forward_function, positive_integer
+from captum_xg._core.types import Target
 from captum_xg.errors import ForwardOutputError
-from captum_xg.homogeneity.modules import require_evaluation_mode
 from captum_xg.metrics.mean_scores import MeanOfScores
 
 

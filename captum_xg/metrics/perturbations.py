@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from captum_xg._options import number_that
+from captum_xg._core.options import number_that
 from captum_xg.metrics.formatting import checked_baselines, format_baselines
 
 

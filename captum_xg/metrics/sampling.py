@@ -8,7 +8,7 @@ from typing import Any
 import torch.distributed as dist
 from torch.utils.data import Sampler
 
-from captum_xg._options import integer
+from captum_xg._core.options import integer
 from captum_xg.errors import OptionError, OptionTypeError
 
 

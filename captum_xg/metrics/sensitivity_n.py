@@ -8,12 +8,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from captum_xg._function import ScalarFunction
-from captum_xg._inputs import format_inputs
-from captum_xg._options import integer, positive_integer, single_numbers
-from captum_xg._types import Target
+from captum_xg._core.function import ScalarFunction
+from captum_xg._core.inputs import format_inputs
+from captum_xg._core.options import integer, positive_integer, single_numbers
+from captum_xg._core.seeding import checked_seed, example_seed
+from captum_xg._core.types import Target
 from captum_xg.errors import InputError, OptionError, OptionTypeError
-from captum_xg.metrics.draws import checked_seed, example_seed
 from captum_xg.metrics.formatting import checked_baselines, format_attributions, format_baselines, require_same_shapes
 from captum_xg.metrics.model_metric import ModelMetric, repeated
 

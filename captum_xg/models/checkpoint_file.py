@@ -15,9 +15,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from captum_xg._reading import foreign_object, why_not_loaded
+from captum_xg._core.reading import foreign_object, why_not_loaded
+from captum_xg._core.wording import first_ten
 from captum_xg.errors import CheckpointError
-from captum_xg.models.wording import first_ten
 
 
 class _NumberKind:

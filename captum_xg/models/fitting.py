@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
+from captum_xg._core.wording import first_ten
 from captum_xg.errors import CheckpointError
-from captum_xg.models.wording import first_ten
 
 WRAPPERS = {"module", "_orig_mod"}
 """Parts of names that DataParallel and torch.compile insert."""

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from captum_xg._options import switch
+from captum_xg._core.options import switch
 from captum_xg.models.fixup_block import FixupBlock
 from captum_xg.models.sizes import checked_sizes
 

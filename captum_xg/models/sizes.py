@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from captum_xg._options import number_that, positive_integer
+from captum_xg._core.options import number_that, positive_integer
 
 
 def checked_sizes(num_classes: Any, in_channels: Any, where: str) -> tuple[int, int]:

@@ -7,8 +7,8 @@ from typing import Any
 
 from torch import nn
 
-from captum_xg._options import file_path
-from captum_xg._reading import read_json
+from captum_xg._core.options import file_path
+from captum_xg._core.reading import read_json
 from captum_xg.models.weights import load_checkpoint
 
 ASSETS = Path(__file__).resolve().parent.parent / "assets"

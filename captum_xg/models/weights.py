@@ -11,16 +11,16 @@ from types import MappingProxyType
 import torch
 from torch import nn
 
-from captum_xg._devices import usable_device
-from captum_xg._options import file_path, forward_function, switch
-from captum_xg._text import displayed
+from captum_xg._core.devices import usable_device
+from captum_xg._core.options import file_path, forward_function, switch
+from captum_xg._core.text import displayed
+from captum_xg._core.wording import first_ten
 from captum_xg.errors import CheckpointError, OptionTypeError
 from captum_xg.models.alexnet import alexnet, xalexnet
 from captum_xg.models.checkpoint_file import download, read_checkpoint
 from captum_xg.models.fitting import fit, not_finite
 from captum_xg.models.fixup_resnet import fixup_resnet50, xfixup_resnet50
 from captum_xg.models.vgg import vgg16, xvgg16
-from captum_xg.models.wording import first_ten
 from captum_xg.models.writing import write_values
 
 _FOLDER = "https://download.visinf.tu-darmstadt.de/data/2021-neurips-fast-axiomatic-attribution/models/"

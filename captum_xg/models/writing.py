@@ -9,9 +9,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from captum_xg._failures import in_one_line
+from captum_xg._core.failures import in_one_line
+from captum_xg._core.wording import first_ten
 from captum_xg.errors import CheckpointError
-from captum_xg.models.wording import first_ten
 
 
 def write_values(model: nn.Module, tensors: Mapping[str, Tensor], *, source: str) -> None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias, TypeGuard, cast
 import torch
 from torch import Tensor, nn
 
-from captum_xg._options import finite_number, integer, single_number
+from captum_xg._core.options import finite_number, integer, single_number
 from captum_xg.errors import InputError, OptionError, OptionTypeError, PriorError
 from captum_xg.priors.guards import checked_prior
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from torch import Tensor
 
-from captum_xg._options import integer
+from captum_xg._core.options import integer
 from captum_xg.errors import OptionError, PriorError
 
 

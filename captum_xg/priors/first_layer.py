@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import grad
 
-from captum_xg.homogeneity.modules import named_modules_of
+from captum_xg._core.modules import named_modules_of
 
 # Older versions of PyTorch do not tell.
 _saved_hooks = getattr(torch._C._autograd, "_top_saved_tensors_default_hooks", lambda _: "unknown")

@@ -10,10 +10,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from captum_xg._target import check_output
+from captum_xg._core.target import check_output
 from captum_xg.errors import GradientError, OptionError, OptionTypeError
-from captum_xg.homogeneity.certify import Output
-from captum_xg.homogeneity.outputs import checked_output, one_output
+from captum_xg.homogeneity.certificate.certify import Output
+from captum_xg.homogeneity.certificate.outputs import checked_output, one_output
 from captum_xg.priors.first_layer import FirstLayers
 from captum_xg.priors.parallel import unwrapped
 

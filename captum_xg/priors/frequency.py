@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from captum_xg._options import finite_number, single_number, switch
+from captum_xg._core.options import finite_number, single_number, switch
 from captum_xg.errors import OptionError, OptionTypeError
 from captum_xg.priors.base import AttributionPrior
 from captum_xg.priors.dimensions import check_dims, spatial_dims

@@ -7,7 +7,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from captum_xg._options import one_of, switch
+from captum_xg._core.options import one_of, switch
 from captum_xg.priors.base import AttributionPrior
 from captum_xg.priors.batch_mean import mean_absolute
 from captum_xg.priors.distributed import checked_group, largest_over_processes

@@ -9,13 +9,13 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.graph import Node
 
-from captum_xg._inputs import first_not_finite
-from captum_xg._losses import checked_number
-from captum_xg._options import single_number
+from captum_xg._core.autograd_graph import ancestors
+from captum_xg._core.gradient_paths import gradient_ancestors, own_nodes, without_derivative
+from captum_xg._core.inputs import first_not_finite
+from captum_xg._core.losses import checked_number
+from captum_xg._core.modules import modules_of
+from captum_xg._core.options import single_number
 from captum_xg.errors import DisconnectedAttributionError, NonFinitePriorError, PriorOutputError
-from captum_xg.homogeneity.autograd_graph import ancestors
-from captum_xg.homogeneity.gradient_paths import gradient_ancestors, own_nodes, without_derivative
-from captum_xg.homogeneity.modules import modules_of
 
 _WHERE = "AttributionPriorLoss"
 _ONCE_DIFFERENTIABLE = {

@@ -12,13 +12,13 @@ import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_map, tree_map_only
 
-from captum_xg._function import additional_arguments, recordable
-from captum_xg._inputs import format_inputs
-from captum_xg._losses import IGNORED, Loss, checked_number, default_loss, require_a_loss_of_one_output
-from captum_xg._options import forward_function, integer, single_number
+from captum_xg._core.function import additional_arguments, recordable
+from captum_xg._core.inputs import format_inputs
+from captum_xg._core.losses import IGNORED, Loss, checked_number, default_loss, require_a_loss_of_one_output
+from captum_xg._core.options import forward_function, integer, single_number
 from captum_xg.errors import InputError, OptionError, OptionTypeError
-from captum_xg.homogeneity.certify import Output
-from captum_xg.priors.attributions import ATTRIBUTIONS, Attribution, Batch, Foreign
+from captum_xg.homogeneity.certificate.certify import Output
+from captum_xg.priors.attribution import ATTRIBUTIONS, Attribution, Batch, Foreign
 from captum_xg.priors.forward import Forward
 from captum_xg.priors.guards import (
     Trained,

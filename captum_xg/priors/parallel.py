@@ -10,8 +10,8 @@ import torch.distributed as dist
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
+from captum_xg._core.modules import modules_of
 from captum_xg.errors import OptionError
-from captum_xg.homogeneity.modules import modules_of
 
 _WHERE = "AttributionPriorLoss"
 

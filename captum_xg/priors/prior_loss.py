@@ -6,7 +6,7 @@ from typing import Any, NamedTuple, NoReturn
 
 from torch import Tensor
 
-from captum_xg._text import displayed
+from captum_xg._core.text import displayed
 from captum_xg.errors import OptionTypeError
 
 

@@ -9,9 +9,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from captum_xg.homogeneity.certificate import Certificate
-from captum_xg.homogeneity.modules import named_modules_of, require_evaluation_mode
-from captum_xg.homogeneity.standing import StandingProofs
+from captum_xg._core.modules import named_modules_of, require_evaluation_mode
+from captum_xg.homogeneity.certificate.cache import StandingProofs
+from captum_xg.homogeneity.certificate.certificate import Certificate
 from captum_xg.priors.forward import Forward
 from captum_xg.priors.scores import ScoreRule
 

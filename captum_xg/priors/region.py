@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from captum_xg._options import switch
+from captum_xg._core.options import switch
 from captum_xg.errors import PriorError
 from captum_xg.priors.base import AttributionPrior
 from captum_xg.priors.masks import boxes_as_region, checked_mask, chosen, fitted_mask

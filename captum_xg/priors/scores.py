@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 from torch.utils._pytree import tree_map
 
-from captum_xg._losses import IGNORED, one_number
-from captum_xg._options import integer, one_of
+from captum_xg._core.losses import IGNORED, one_number
+from captum_xg._core.options import integer, one_of
 from captum_xg.errors import ForwardOutputError, OptionError, TargetError
 
 ScoreFunction: TypeAlias = Callable[[Tensor, Any], Tensor]

@@ -7,7 +7,7 @@ import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from captum_xg._text import displayed
+from captum_xg._core.text import displayed
 from captum_xg.errors import OptionError
 
 

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from captum_xg._files import make_folder, write_json
-from captum_xg._reading import ANEW, read_json
+from captum_xg._core.files import make_folder, write_json
+from captum_xg._core.reading import ANEW, read_json
 from captum_xg.errors import OptionError
 
 

@@ -11,11 +11,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from captum_xg.homogeneity.certificate.leaks import Escapes
+from captum_xg.homogeneity.certificate.tracer import Tracer
 from captum_xg.homogeneity.degree import Scaling
-from captum_xg.homogeneity.escapes import Escapes
-from captum_xg.homogeneity.reasons import Located
-from captum_xg.homogeneity.registry import find_rule
-from captum_xg.homogeneity.tracer import Tracer
+from captum_xg.homogeneity.rules.reasons import Located
+from captum_xg.homogeneity.rules.registry import find_rule
 from captum_xg.testing.observation import (
     SCALES,
     Function,

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvNd
 
-from captum_xg._text import displayed
+from captum_xg._core.text import displayed
 
 
 @displayed

@@ -11,20 +11,20 @@ from typing import TypeVar
 from torch import Tensor, nn
 
 from captum_xg.errors import CaptumXGError, ConversionError
-from captum_xg.homogeneity.certificate import Certificate, Violation
-from captum_xg.homogeneity.certify import Output
+from captum_xg.homogeneity.certificate.certificate import Certificate, Violation
+from captum_xg.homogeneity.certificate.certify import Output
 from captum_xg.xdnn.agreement import Agreement, compare, largest_difference
-from captum_xg.xdnn.calls import FunctionCall
+from captum_xg.xdnn.dataflow import Flow
 from captum_xg.xdnn.examples import WHERE, Examples
 from captum_xg.xdnn.flaws import numbers_lost, wrong_degree
-from captum_xg.xdnn.flow import Flow
 from captum_xg.xdnn.folding import fold_batch_norms, uses_of
+from captum_xg.xdnn.functional_calls import FunctionCall
+from captum_xg.xdnn.fx_recording import Recordings
 from captum_xg.xdnn.own_constants import drop_constants
-from captum_xg.xdnn.recordings import Recordings
 from captum_xg.xdnn.registry import STAGES, Conversion, Entry, Place, Refusal, Stage, find_conversion
+from captum_xg.xdnn.replacement import has_hooks, replace_module
 from captum_xg.xdnn.report import Change, ConversionReport, Unconverted
 from captum_xg.xdnn.so_far import SoFar
-from captum_xg.xdnn.surgery import has_hooks, replace_module
 
 _T = TypeVar("_T")
 _ROUNDS = 36

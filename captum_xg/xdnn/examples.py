@@ -12,14 +12,14 @@ from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvNd
 from torch.utils._pytree import keystr, tree_flatten_with_path
 
-from captum_xg._function import additional_arguments
+from captum_xg._core.digest import digest_of
+from captum_xg._core.function import additional_arguments
 from captum_xg.errors import CaptumXGError
-from captum_xg.homogeneity.bias_ledger import bias_ledger
-from captum_xg.homogeneity.certificate import Certificate
-from captum_xg.homogeneity.certify import Output, chosen_outputs, prove
-from captum_xg.homogeneity.digest import digest_of
+from captum_xg.homogeneity.certificate.certificate import Certificate
+from captum_xg.homogeneity.certificate.certify import Output, chosen_outputs, prove
+from captum_xg.homogeneity.ledger.bias_ledger import bias_ledger
 from captum_xg.xdnn.agreement import dimension_of_classes, relative_difference
-from captum_xg.xdnn.flow import Flow, observe
+from captum_xg.xdnn.dataflow import Flow, observe
 from captum_xg.xdnn.own_constants import added_constants
 
 WHERE = "to_xdnn"

@@ -9,9 +9,9 @@ import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import _disable_current_modes
 
-from captum_xg._options import finite_number, forward_function, positive_integer
+from captum_xg._core.options import finite_number, forward_function, positive_integer
 from captum_xg.errors import CaptumXGError, InputError, OptionError, TrainingModeError
-from captum_xg.xdnn.magnitude import Norm, check_norm, magnitude, power_of_size, scaled_to
+from captum_xg.xdnn.norms import Norm, check_norm, magnitude, power_of_size, scaled_to
 from captum_xg.xdnn.outputs import scaled_outputs
 
 _WHERE = "HomogeneousExtension"

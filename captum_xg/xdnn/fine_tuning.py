@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
-from captum_xg._batches import (
+from captum_xg._core.batches import (
     FORMS,
     Parts,
     moved,
@@ -21,12 +21,12 @@ from captum_xg._batches import (
     require_fitting_call,
     taken_apart,
 )
-from captum_xg._losses import Loss, checked_number, default_loss, require_a_loss_of_one_output
-from captum_xg._options import finite_number, forward_function, positive_integer, switch
+from captum_xg._core.gradient_paths import gradient_ancestors
+from captum_xg._core.losses import Loss, checked_number, default_loss, require_a_loss_of_one_output
+from captum_xg._core.options import finite_number, forward_function, positive_integer, switch
 from captum_xg.errors import GradientError, InputError, OptionError, OptionTypeError
-from captum_xg.homogeneity.certify import Output
-from captum_xg.homogeneity.gradient_paths import gradient_ancestors
-from captum_xg.homogeneity.outputs import checked_output, one_output
+from captum_xg.homogeneity.certificate.certify import Output
+from captum_xg.homogeneity.certificate.outputs import checked_output, one_output
 
 _WHERE = "fine_tune"
 

@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.utils.parametrize import is_parametrized
 
-from captum_xg.xdnn.flow import Flow
-from captum_xg.xdnn.surgery import has_hooks, replace_module
+from captum_xg.xdnn.dataflow import Flow
+from captum_xg.xdnn.replacement import has_hooks, replace_module
 
 _LINEAR = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
 _TRANSPOSED = _LINEAR[-3:]

@@ -8,8 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from captum_xg.homogeneity.added_constants import Added, ConstantWatch
-from captum_xg.homogeneity.modules import named_modules_of
+from captum_xg._core.modules import named_modules_of
+from captum_xg.homogeneity.ledger.added_constants import Added, ConstantWatch
 from captum_xg.xdnn.registry import Conversion, Refusal
 
 _BESIDE = ("cat", "stack", "pad", "where", "fill")  # torch.concat and column_stack among them

@@ -9,7 +9,7 @@ from typing import Any, Literal, TypeAlias, get_args
 
 from torch import nn
 
-from captum_xg._loading import import_files
+from captum_xg._core.loading import import_files
 
 Stage: TypeAlias = Literal["activations", "normalisation and gates", "constants"]
 """Conversions happen in this order, and the agreement with the original is measured after each."""
@@ -99,7 +99,7 @@ def register_conversion(*kinds: Kind, stage: Stage) -> Callable[[Rule], Rule]:
 
     A rule is asked only where the certificate says that the module (or something inside of it) breaks homogeneity. It
     is handed the module itself, from a copy of the user's model, and may change and return it. For a function it is
-    handed a :class:`~captum_xg.xdnn.calls.FunctionCall`, and what it returns is called with the same arguments. The
+    handed a :class:`FunctionCall`, and what it returns is called with the same arguments. The
     most specific class counts. A rule for a class takes over everything inside of its modules.
 
     Args:

@@ -7,8 +7,8 @@ import math
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from captum_xg._text import Table, displayed
-from captum_xg.homogeneity.certificate import Certificate
+from captum_xg._core.text import Table, displayed
+from captum_xg.homogeneity.certificate.certificate import Certificate
 from captum_xg.xdnn.agreement import Agreement
 
 

@@ -6,7 +6,7 @@ import re
 
 from torch import nn
 
-from captum_xg.homogeneity.certificate import Certificate, Violation
+from captum_xg.homogeneity.certificate.certificate import Certificate, Violation
 from captum_xg.xdnn.examples import zero_so_far
 
 _SIZE = re.compile(r" of up to [^\s;]+")

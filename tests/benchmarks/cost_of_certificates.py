@@ -13,7 +13,7 @@ from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from captum_xg import XGradient, certify
-from captum_xg.homogeneity.standing import StandingProofs
+from captum_xg.homogeneity.certificate.cache import StandingProofs
 
 
 def seconds(function):

@@ -14,7 +14,8 @@ import time
 import warnings
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parent.parent))
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "oracles"))
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "zoo"))
 
 import torch
 from verdicts import Outcome, Tally, judge, outcomes, shrunk

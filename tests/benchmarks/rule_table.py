@@ -22,7 +22,8 @@ from pathlib import Path
 
 import torch
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "oracles"))
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "zoo"))
 
 from op_samples import KINDS, Table, check, samples_of
 from rule_samples import own_samples, vision_samples

@@ -7,12 +7,12 @@ import torch
 from decoy_samples import SMALL, stored
 
 from captum_xg.errors import CheckpointError, OptionError
-from captum_xg.repro.decoy_protocol import X_GRADIENT as DECOY_X_GRADIENT
-from captum_xg.repro.decoy_store import Run
-from captum_xg.repro.decoy_store import Store as DecoyStore
-from captum_xg.repro.decoy_training import network
-from captum_xg.repro.sparsity_protocol import X_GRADIENT, Result
-from captum_xg.repro.sparsity_store import Store
+from captum_xg.repro.decoy.protocol import X_GRADIENT as DECOY_X_GRADIENT
+from captum_xg.repro.decoy.store import Run
+from captum_xg.repro.decoy.store import Store as DecoyStore
+from captum_xg.repro.decoy.training import network
+from captum_xg.repro.sparsity.protocol import X_GRADIENT, Result
+from captum_xg.repro.sparsity.store import Store
 
 RESULT = Result(valid_auc=0.75, test_auc=1.0, epoch=0, seconds=0.25, device="cpu")
 

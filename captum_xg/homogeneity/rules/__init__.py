@@ -1,1 +1,1 @@
-"""Rules for operations, one file per algebraic family; each file says on top which operations belong in it."""
+"""Transfer functions of operations: how the degrees of results follow from those of arguments; one file a family."""

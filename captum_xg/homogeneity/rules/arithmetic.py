@@ -13,7 +13,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from captum_xg.homogeneity.call import WITHOUT_IT, Call, largest
 from captum_xg.homogeneity.degree import (
     CONSTANT,
     SIGNED_ZERO,
@@ -25,7 +24,8 @@ from captum_xg.homogeneity.degree import (
     quotient_of,
     sum_of,
 )
-from captum_xg.homogeneity.registry import degree_rule
+from captum_xg.homogeneity.rules.op_call import WITHOUT_IT, Call, largest
+from captum_xg.homogeneity.rules.registry import degree_rule
 
 
 def given(call: Call) -> list[Scaling]:

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from captum_xg.homogeneity.call import Call
 from captum_xg.homogeneity.degree import CONSTANT, Reason, Scaling, nonlinear_of, product_of
-from captum_xg.homogeneity.registry import degree_rule
 from captum_xg.homogeneity.rules.arithmetic import given, nonlinear_together
-from captum_xg.homogeneity.schema import RANDOM
+from captum_xg.homogeneity.rules.op_call import Call
+from captum_xg.homogeneity.rules.registry import degree_rule
+from captum_xg.homogeneity.rules.schema import RANDOM
 
 SOFTMAX_REMEDY = "Explain the logits instead"
 _SOFTMAX = Reason("normalises exponentials (softmax), which are sharper for larger α", SOFTMAX_REMEDY)

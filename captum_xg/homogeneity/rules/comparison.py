@@ -8,7 +8,6 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from captum_xg.homogeneity.call import Call, largest
 from captum_xg.homogeneity.degree import (
     CONSTANT,
     Reason,
@@ -18,8 +17,9 @@ from captum_xg.homogeneity.degree import (
     selection_of,
     sum_of,
 )
-from captum_xg.homogeneity.registry import degree_rule
 from captum_xg.homogeneity.rules.arithmetic import nonlinear_together, whole_steps
+from captum_xg.homogeneity.rules.op_call import Call, largest
+from captum_xg.homogeneity.rules.registry import degree_rule
 
 
 def steps(scaling: Scaling) -> Scaling:

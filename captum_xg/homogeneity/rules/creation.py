@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from captum_xg.homogeneity.call import Call
 from captum_xg.homogeneity.degree import CONSTANT, ZERO, Reason, Scaling, nonlinear_of, product_of, sum_of
-from captum_xg.homogeneity.registry import degree_rule
+from captum_xg.homogeneity.rules.op_call import Call
+from captum_xg.homogeneity.rules.registry import degree_rule
 from captum_xg.homogeneity.rules.shape import converted
 
 _UNWRITTEN = Reason(

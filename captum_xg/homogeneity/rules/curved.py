@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from captum_xg.homogeneity.call import Call
 from captum_xg.homogeneity.degree import Reason, Scaling, nonlinear_of
-from captum_xg.homogeneity.registry import degree_rule
 from captum_xg.homogeneity.rules.arithmetic import given, nonlinear_together
+from captum_xg.homogeneity.rules.op_call import Call
 from captum_xg.homogeneity.rules.piecewise import RECTIFIER
+from captum_xg.homogeneity.rules.registry import degree_rule
 
 _POLYNOMIALS = tuple(
     f"special_{family}_polynomial_{kind}"

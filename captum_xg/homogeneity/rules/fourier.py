@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from captum_xg.homogeneity.call import Call
 from captum_xg.homogeneity.degree import Scaling
-from captum_xg.homogeneity.registry import degree_rule
+from captum_xg.homogeneity.rules.op_call import Call
+from captum_xg.homogeneity.rules.registry import degree_rule
 
 
 @degree_rule("_fft_r2c", "_fft_c2c", "_fft_c2r")

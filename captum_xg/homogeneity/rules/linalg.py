@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from captum_xg.homogeneity.call import Call
 from captum_xg.homogeneity.degree import (
     CONSTANT,
     ZERO,
@@ -17,7 +16,8 @@ from captum_xg.homogeneity.degree import (
     product_of,
     quotient_of,
 )
-from captum_xg.homogeneity.registry import degree_rule
+from captum_xg.homogeneity.rules.op_call import Call
+from captum_xg.homogeneity.rules.registry import degree_rule
 
 _PACKED = Reason(
     "packs factors of different degree into one matrix",

@@ -7,7 +7,6 @@ from typing import Any
 
 from torch import Tensor
 
-from captum_xg.homogeneity.call import WITHOUT_BIAS, Call, largest
 from captum_xg.homogeneity.degree import (
     ZERO,
     Reason,
@@ -17,7 +16,8 @@ from captum_xg.homogeneity.degree import (
     selection_of,
     sum_of,
 )
-from captum_xg.homogeneity.registry import degree_rule
+from captum_xg.homogeneity.rules.op_call import WITHOUT_BIAS, Call, largest
+from captum_xg.homogeneity.rules.registry import degree_rule
 
 
 def with_bias(call: Call, product: Scaling, bias: Any) -> Scaling:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from captum_xg.homogeneity.call import Call
 from captum_xg.homogeneity.degree import CONSTANT, Reason, Scaling, power_of, product_of, quotient_of, selection_of
-from captum_xg.homogeneity.registry import degree_rule
 from captum_xg.homogeneity.rules.arithmetic import given, nonlinear_together
+from captum_xg.homogeneity.rules.op_call import Call
+from captum_xg.homogeneity.rules.registry import degree_rule
 
 _LOGITS = "Explain the logits instead"
 

@@ -11,7 +11,6 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from captum_xg.homogeneity.call import Call, largest
 from captum_xg.homogeneity.degree import (
     CONSTANT,
     Reason,
@@ -22,8 +21,9 @@ from captum_xg.homogeneity.degree import (
     sum_of,
     unknown,
 )
-from captum_xg.homogeneity.registry import degree_rule
 from captum_xg.homogeneity.rules.linear import with_bias
+from captum_xg.homogeneity.rules.op_call import Call, largest
+from captum_xg.homogeneity.rules.registry import degree_rule
 
 _OUT = "Use to_xdnn(model), or leave it out"
 

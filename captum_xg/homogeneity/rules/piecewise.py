@@ -9,7 +9,6 @@ from typing import Any
 
 from torch import Tensor
 
-from captum_xg.homogeneity.call import Call, largest
 from captum_xg.homogeneity.degree import (
     Reason,
     Scaling,
@@ -20,9 +19,10 @@ from captum_xg.homogeneity.degree import (
     selection_of,
     sum_of,
 )
-from captum_xg.homogeneity.registry import degree_rule
 from captum_xg.homogeneity.rules.arithmetic import joined
-from captum_xg.homogeneity.schema import RANDOM
+from captum_xg.homogeneity.rules.op_call import Call, largest
+from captum_xg.homogeneity.rules.registry import degree_rule
+from captum_xg.homogeneity.rules.schema import RANDOM
 
 RECTIFIER = "Use to_xdnn(model), or put nn.ReLU, nn.LeakyReLU or nn.PReLU there"
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from captum_xg.homogeneity.call import Call
 from captum_xg.homogeneity.degree import Reason, Scaling, nonlinear_of, selection_of
-from captum_xg.homogeneity.registry import degree_rule
 from captum_xg.homogeneity.rules.linalg import positions_of
+from captum_xg.homogeneity.rules.op_call import Call
+from captum_xg.homogeneity.rules.registry import degree_rule
 
 _WINDOWS = Reason("chooses its windows by values that change with α", "Choose them independently of the input")
 _COINCIDE = Reason(

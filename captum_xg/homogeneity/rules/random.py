@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from captum_xg.homogeneity.call import Call
 from captum_xg.homogeneity.degree import CONSTANT, ZERO, Scaling, product_of, sum_of
-from captum_xg.homogeneity.registry import degree_rule
 from captum_xg.homogeneity.rules.arithmetic import given
-from captum_xg.homogeneity.schema import RANDOM
+from captum_xg.homogeneity.rules.op_call import Call
+from captum_xg.homogeneity.rules.registry import degree_rule
+from captum_xg.homogeneity.rules.schema import RANDOM
 
 # Not a constant: what its numbers are now, zero perhaps, says nothing about the next pass.
 CHANCE = Scaling(0.0, stepwise=True, reasons=frozenset({RANDOM}))

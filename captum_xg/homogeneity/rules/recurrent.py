@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from captum_xg.homogeneity.call import Call
 from captum_xg.homogeneity.degree import ZERO, Reason, Scaling, nonlinear_of, product_of, sum_of
-from captum_xg.homogeneity.registry import degree_rule
 from captum_xg.homogeneity.rules.linear import with_bias
+from captum_xg.homogeneity.rules.op_call import Call
+from captum_xg.homogeneity.rules.registry import degree_rule
 
 _RELU = 0  # of cuDNN's modes; the others are tanh, LSTM and GRU
 _GATES = Reason("has gates or activations that saturate", "Use nn.RNN with nonlinearity='relu' and bias=False")

@@ -8,7 +8,6 @@ from math import prod
 import torch
 from torch import Tensor
 
-from captum_xg.homogeneity.call import Call
 from captum_xg.homogeneity.degree import (
     CONSTANT,
     Reason,
@@ -17,8 +16,9 @@ from captum_xg.homogeneity.degree import (
     power_of,
     unknown,
 )
-from captum_xg.homogeneity.registry import degree_rule
 from captum_xg.homogeneity.rules.comparison import compared, steps
+from captum_xg.homogeneity.rules.op_call import Call
+from captum_xg.homogeneity.rules.registry import degree_rule
 
 
 def cast(call: Call, scaling: Scaling) -> Scaling:

@@ -6,7 +6,6 @@ from dataclasses import replace
 
 import torch
 
-from captum_xg.homogeneity.call import Call
 from captum_xg.homogeneity.degree import (
     ZERO,
     Reason,
@@ -17,7 +16,8 @@ from captum_xg.homogeneity.degree import (
     selection_of,
     sum_of,
 )
-from captum_xg.homogeneity.registry import degree_rule
+from captum_xg.homogeneity.rules.op_call import Call
+from captum_xg.homogeneity.rules.registry import degree_rule
 
 _TRUNCATES = Reason(
     "truncates to integers, which αx crosses at other places", "Keep floating-point numbers as they are"

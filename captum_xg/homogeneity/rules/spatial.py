@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from captum_xg.homogeneity.call import Call
 from captum_xg.homogeneity.degree import Reason, Scaling, nonlinear_of, product_of
-from captum_xg.homogeneity.registry import degree_rule
 from captum_xg.homogeneity.rules.linalg import positions_of
 from captum_xg.homogeneity.rules.linear import with_bias
+from captum_xg.homogeneity.rules.op_call import Call
+from captum_xg.homogeneity.rules.registry import degree_rule
 from captum_xg.homogeneity.rules.shape import first_of, shaped_by
 
 _PLACES = Reason(

@@ -8,8 +8,8 @@ from torch import Tensor
 from torch.nn.modules.batchnorm import _BatchNorm
 from torchvision.ops import FrozenBatchNorm2d
 
-from captum_xg.xdnn.calls import FunctionCall
 from captum_xg.xdnn.folding import folds, slope_and_shift
+from captum_xg.xdnn.functional_calls import FunctionCall
 from captum_xg.xdnn.layers import ChannelScale
 from captum_xg.xdnn.registry import Conversion, Place, Refusal, register_conversion
 

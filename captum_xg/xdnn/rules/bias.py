@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvNd
 
-from captum_xg.xdnn.calls import FunctionCall
+from captum_xg.xdnn.functional_calls import FunctionCall
 from captum_xg.xdnn.layers import WithoutArgument
 from captum_xg.xdnn.registry import Conversion, Place, Refusal, register_conversion
 

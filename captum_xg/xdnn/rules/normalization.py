@@ -11,8 +11,8 @@ import torch.nn.functional as F
 from torch import nn
 from torch.nn.modules.instancenorm import _InstanceNorm
 
-from captum_xg.xdnn.calls import FunctionCall
 from captum_xg.xdnn.extension import HomogeneousExtension
+from captum_xg.xdnn.functional_calls import FunctionCall
 from captum_xg.xdnn.registry import Conversion, Place, Refusal, register_conversion
 
 

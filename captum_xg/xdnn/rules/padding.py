@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch.nn.modules.padding import _ConstantPadNd
 
-from captum_xg.xdnn.calls import FunctionCall
+from captum_xg.xdnn.functional_calls import FunctionCall
 from captum_xg.xdnn.layers import WithoutArgument
 from captum_xg.xdnn.registry import Conversion, Place, register_conversion
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torchvision.transforms import Normalize
 
-from captum_xg.xdnn.calls import FunctionCall
+from captum_xg.xdnn.functional_calls import FunctionCall
 from captum_xg.xdnn.layers import ChannelScale
 from captum_xg.xdnn.registry import Conversion, Place, Refusal, register_conversion
 

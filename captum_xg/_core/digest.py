@@ -1,0 +1,62 @@
+"""A fingerprint of architecture, parameters and buffers."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn.parameter import is_lazy
+
+from captum_xg._core.contents import parts_of
+from captum_xg._core.modules import modules_of
+from captum_xg._core.reflection import attribute, is_a, own_attributes, plainly, shown, submodules, tensors_of
+
+_SIMPLE = (bool, int, float, str, bytes, type(None))
+
+
+def digest_of(forward_func: Callable[..., Any]) -> str:
+    """Return the SHA-256 of the modules behind a forward function: classes, settings, parameters and buffers."""
+    digest = hashlib.sha256()
+    tensors: dict[int, Tensor] = {}
+    for root in modules_of(forward_func):
+        for path, module in submodules(root):
+            training = attribute(module, "training")
+            digest.update(f"{path}|{type(module).__module__}.{type(module).__qualname__}|{training}".encode())
+            digest.update(
+                f"[{', '.join(f'({name!r}, {shown(value)})' for name, value in settings_of(module))}]".encode()
+            )
+            for _, name, tensor in tensors_of(module):
+                if tensor is None:
+                    digest.update(f"{name}|None".encode())
+                    continue
+                with plainly():
+                    shape = () if is_lazy(tensor) or tensor.is_nested else tuple(tensor.shape)
+                    digest.update(f"{name}|{(shape, tensor.dtype)}".encode())
+                tensors.setdefault(id(tensor), tensor)
+    with ThreadPoolExecutor() as pool:  # hashlib works on large blocks without holding the interpreter
+        for part in pool.map(_hash, tensors.values()):
+            digest.update(part)
+    return digest.hexdigest()
+
+
+def settings_of(module: torch.nn.Module) -> list[tuple[str, Any]]:
+    """Return a module's own settings: attributes that are plain numbers, strings or tuples of them."""
+    return [
+        (name, value)
+        for name, value in own_attributes(module).items()
+        if is_a(value, _SIMPLE) or (is_a(value, tuple) and all(is_a(v, _SIMPLE) for v in tuple.__iter__(value)))
+    ]
+
+
+def _hash(tensor: Tensor) -> bytes:
+    with plainly():
+        digest = hashlib.sha256(str(tensor.layout).encode() if tensor.layout != torch.strided else b"")
+        for part in parts_of(tensor) or ():
+            plain = part.cpu().contiguous().reshape(-1)
+            if plain.numel():
+                digest.update(plain.view(torch.uint8).numpy().data)
+        return digest.digest()

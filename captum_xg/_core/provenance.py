@@ -1,0 +1,109 @@
+"""Where an operation was called from: the module that runs, and the line of the user's source."""
+
+from __future__ import annotations
+
+import os
+import sys
+import sysconfig
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import CodeType, FrameType
+
+import torch
+from torch import nn
+
+from captum_xg._core.reflection import is_a
+
+_TORCH = os.path.dirname(torch.__file__) + os.sep
+# What runs the model for a proof is of no interest to who wrote the model.
+_OURS = tuple(os.path.join(os.path.dirname(os.path.dirname(__file__)), part, "") for part in ("homogeneity", "priors"))
+_PARENT = os.path.dirname(os.path.dirname(os.path.dirname(__file__)))  # where this package lies, if not among these
+_LIBRARIES = sorted({sysconfig.get_path(kind) for kind in ("purelib", "platlib")}, key=len, reverse=True)
+
+
+@dataclass(frozen=True)
+class Site:
+    """Where something happened.
+
+    Attributes:
+        module: Path of the innermost module of the model that ran, ``""`` for the model itself and outside of modules.
+        type: Its class, ``""`` outside of modules; where a module that is none of the model's ran in it, the class of
+            that, and that it was made there.
+        op: The operation, ``"aten.add.Tensor"``.
+        location: ``"file:line"`` of the innermost line outside of torch; in torch where there is no other.
+    """
+
+    module: str
+    type: str
+    op: str
+    location: str
+
+
+def current_site(op: str, names: Mapping[int, tuple[str, nn.Module]], outermost: CodeType) -> Site:
+    """Return where the running operation was called from.
+
+    Args:
+        op: The operation.
+        names: Module id → (path, module).
+        outermost: Code of the function that called the model: what lies outside of it is not looked at.
+    """
+    module, inner, location, inside_torch = None, None, None, None
+    for frame in _frames(outermost):
+        file = frame.f_code.co_filename
+        if file.startswith(_OURS):
+            continue
+        if file.startswith(_TORCH):
+            if inside_torch is None and file.startswith(os.path.join(_TORCH, "nn")):
+                inside_torch = _line(frame)
+        elif location is None:
+            location = _line(frame)
+        if module is None and is_a(owner := frame.f_locals.get("self"), nn.Module):
+            inner = owner if inner is None else inner
+            module = owner if id(owner) in names else None
+        if module is not None and location is not None:
+            break
+    line = location or inside_torch or ""
+    if inner is None:
+        return Site("", "", op, line)
+    name = type(inner).__name__
+    if module is None:
+        return Site(name, name, op, line)
+    made = "" if inner is module else f", not registered in {type(module).__name__}"
+    return Site(names[id(module)][0], f"{name}{made}", op, line)
+
+
+def is_torch(file: str) -> bool:
+    """Return whether a file is one of PyTorch's or of this package."""
+    return file.startswith((_TORCH, *_OURS))
+
+
+def custom_function_running(outermost: CodeType) -> str | None:
+    """Return the name of the custom autograd function whose forward runs now, if one does."""
+    for frame in _frames(outermost):
+        for value in list(frame.f_locals.values()):
+            if is_a(value, torch.autograd.function.FunctionCtx):
+                return type(value).__name__.removesuffix("Backward")
+    return None
+
+
+def _frames(outermost: CodeType) -> list[FrameType]:
+    """Return the frames inside of the call of the model, innermost first; none if it is not running."""
+    frames = []
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None and frame.f_code is not outermost:
+        frames.append(frame)
+        frame = frame.f_back
+    return frames if frame is not None else []
+
+
+def _line(frame: FrameType) -> str:
+    return f"{short_path(frame.f_code.co_filename)}:{frame.f_lineno}"
+
+
+def short_path(file: str) -> str:
+    """Return a file's path as a person would write it: below the libraries or the working directory."""
+    for root in (*_LIBRARIES, _PARENT, os.getcwd()):
+        if file.startswith(root + os.sep):
+            return Path(file).relative_to(root).as_posix()
+    return file

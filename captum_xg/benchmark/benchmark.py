@@ -1,0 +1,349 @@
+"""Attribution methods side by side: how good by several metrics, how sure that is, and what each method costs."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Sized
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+from tqdm import tqdm
+
+from captum_xg._core.batches import naming_batch, require_batches
+from captum_xg._core.devices import usable_device
+from captum_xg._core.modules import modules_of, require_evaluation_mode
+from captum_xg._core.options import forward_function, integer, one_of, positive_integer, switch
+from captum_xg._core.seeding import seeded
+from captum_xg._version import __version__
+from captum_xg.benchmark.cost import CostMeter
+from captum_xg.benchmark.data import (
+    TARGETS,
+    WHERE,
+    Batch,
+    batches,
+    digest_of_tensors,
+    first_examples,
+    require_same_batches_every_time,
+)
+from captum_xg.benchmark.methods import Method, Surroundings, method_of, methods_of
+from captum_xg.benchmark.metrics import BenchmarkMetric, metrics_of
+from captum_xg.benchmark.result import BenchmarkResult, result_of
+from captum_xg.benchmark.settings import described, of_model
+from captum_xg.benchmark.store import Part, Store
+from captum_xg.errors import (
+    CrossExampleError,
+    DegreeError,
+    GradientError,
+    HomogeneityError,
+    InputError,
+    NondeterministicForwardError,
+    OptionError,
+    OptionTypeError,
+)
+
+REFUSALS = (HomogeneityError, DegreeError, GradientError, NondeterministicForwardError, CrossExampleError)
+N_REFERENCE_EXAMPLES = 128
+
+Parts = dict[tuple[int, str], Part]
+
+
+class AttributionBenchmark:
+    """Attribution methods × metrics over a data loader, with bootstrap intervals, costs and two controls.
+
+    The controls ``random`` (noise) and ``blurred_input`` (the input itself, blurred) know nothing of the model and are
+    always among the methods: what does not beat them has shown nothing.
+
+    Args:
+        forward_func: A module in evaluation mode, or any callable, as Captum takes it.
+        methods: Names: ``"gradient"`` (signed), ``"input_x_gradient"``, ``"integrated_gradients"`` (Captum's, 128
+            Gauss–Legendre steps, zero baseline; ``integrated_gradients_K`` for K), ``"expected_gradients_K"`` (Captum's
+            GradientShap without noise, K references per example; 32 without a number), ``"xgradient"``; or a dict from
+            names of your own to one of these, an instance of a Captum method, a pair of an instance and a dict of
+            options for its ``attribute``, or a callable from (inputs, target) to attributions. By default gradient,
+            expected_gradients_1, integrated_gradients and xgradient.
+        metrics: Instances of the metrics of :mod:`captum_xg.metrics` or their names, in a list or in a dict with names
+            of your own; by default the four of the paper's Table 3. Only their ``scores`` and ``aggregate`` are used,
+            so they accumulate nothing, and what ``protocol="released"`` makes of batches is left out.
+        target: What is explained: ``"label"`` (from the loader), ``"predicted"`` (the class with the largest output)
+            or ``"none"`` (the output is one number per example).
+        reference: The method, one of ``methods`` or a known name, that metrics which compare attributions compare with.
+        references: Inputs that Expected Gradients draws its references from; by default the first 128 of the loader.
+        resamples: Of the bootstrap.
+        seed: Of random attributions, references and the bootstrap. Each method and batch has a seed of its own, so that
+            neither other methods nor an interruption change a number.
+        internal_batch_size: The most examples that methods known by name put through the model at once.
+        device: Where batches are moved; by default to the first parameter of the model, if it has one.
+
+    It can be pickled if what it was given can. Python's own ``pickle`` takes functions by their names, so a model,
+    method or metric that is a lambda or a function within a function needs ``cloudpickle`` or ``dill``.
+
+    Raises:
+        OptionError: If an option has no such value.
+
+    Source: Hesse et al. 2021, Table 3 and Appendix B.2.
+
+    Example:
+        >>> model = torch.nn.Linear(4, 3, bias=False).eval()
+        >>> benchmark = AttributionBenchmark(model, ["xgradient", "integrated_gradients"], ["CompletenessGap"])
+        >>> result = benchmark.run([(torch.rand(8, 4), torch.arange(8) % 3)], progress=False)
+        >>> result.methods["integrated_gradients"].cost.gradient_evaluations
+        128.0
+    """
+
+    def __init__(
+        self,
+        forward_func: Callable[..., Any],
+        methods: Mapping[str, Any] | Sequence[Any] | None = None,
+        metrics: Mapping[str, Any] | Sequence[Any] | None = None,
+        *,
+        target: str = "label",
+        reference: str = "integrated_gradients",
+        references: Any = None,
+        resamples: int = 1000,
+        seed: int = 0,
+        internal_batch_size: int = 1024,
+        device: torch.device | str | None = None,
+    ) -> None:
+        where = "AttributionBenchmark"
+        self.forward_func = forward_function(forward_func, "forward_func", where)
+        self.target = one_of(target, TARGETS, "target", where)
+        self.resamples, self.seed = integer(resamples, "resamples", where), integer(seed, "seed", where, least=0)
+        if self.resamples < 100:
+            raise OptionError(
+                f"{where}: `resamples` must be at least 100, as fewer have no 2.5 % quantile to speak of, but is "
+                f"{resamples}."
+            )
+        if not isinstance(reference, str):
+            raise OptionTypeError(f"{where}: `reference` must be the name of a method but is {reference!r}.")
+        at_once = positive_integer(internal_batch_size, "internal_batch_size", where)
+        self.device = _device_of(forward_func) if device is None else usable_device(device, f"{where}: `device`")
+        self._references = None if references is None else _checked_references(references, where)
+        self._meter = CostMeter(forward_func)
+        around = Surroundings(self._meter.forward_func, self._given_references, at_once)
+        hooked = self._meter.counts_everything
+        self.methods: list[Method] = methods_of(methods, around, hooked)
+        self.metrics: list[BenchmarkMetric] = metrics_of(metrics, forward_func)
+        among = {method.name: method for method in self.methods}
+        self.reference = among[reference] if reference in among else method_of(reference, reference, around, hooked)
+        self._given = {
+            "methods": _copied(methods),
+            "metrics": _copied(metrics),
+            "reference": reference,
+            "internal_batch_size": at_once,
+            "device": None if device is None else self.device,
+        }
+
+    def run(self, loader: Iterable[Any], resume: str | Path | None = None, *, progress: bool = True) -> BenchmarkResult:
+        """Evaluate every method by every metric on all batches.
+
+        Under ``torchrun`` each process evaluates every so-manieth batch of the same loader and all processes return the
+        result of all batches: no example is left out or counted twice.
+
+        Args:
+            loader: Of batches ``(inputs, target)`` or ``(inputs, target, additional_forward_args)``, tuples, lists or
+                named tuples; several inputs are a tuple. Or of dicts or dataclasses with one entry ``target``,
+                ``label``, ``labels`` or ``y`` and one with the input. It must give the same batches each time it is
+                gone through if ``resume`` is used.
+            resume: A folder for partial results, written after each method and batch. Called again with it, the
+                benchmark goes on where it was interrupted, also with more methods, metrics or batches.
+            progress: Show a progress bar.
+
+        Returns:
+            The result; ``print`` it.
+
+        Raises:
+            OptionError: If ``resume`` has results of another model, configuration or other data, or references would
+                have to come from a loader that can be gone through only once.
+            InputError: If there are no batches, or they have another form.
+            TrainingModeError: If the model is in training mode.
+
+        Errors that come up in a batch, those of methods, metrics and the loader among them, say in which.
+        """
+        require_batches(loader, WHERE)
+        if resume is not None and not isinstance(resume, (str, os.PathLike)):
+            raise OptionTypeError(f"{WHERE}: `resume` must be the path of a folder but is {resume!r}.")
+        if resume == "":  # which is the working directory for pathlib, and nobody means it
+            raise OptionError(f"{WHERE}: `resume` is an empty path. Name a folder, or leave it out to keep nothing.")
+        progress = switch(progress, "progress", WHERE)
+        require_evaluation_mode(self.forward_func, WHERE)
+        rank, processes = _processes()
+        require_same_batches_every_time(loader, processes)
+        if self._references is None and any(m.needs_references for m in (*self.methods, self.reference)):
+            self._references_found = first_examples(loader, N_REFERENCE_EXAMPLES)
+        store = None if resume is None else self._store(resume)
+        parts: Parts = {}
+        length = len(loader) if isinstance(loader, Sized) else None
+        total = None if length is None else len(range(rank, length, processes)) * len(self.methods)
+        bar = tqdm(total=total, desc="benchmark", unit="method·batch", disable=not progress or rank > 0)
+        with bar, self._meter.attached():
+            for batch in batches(loader, self._meter.forward_func, self.target, self.device):
+                if batch.index % processes == rank:
+                    with naming_batch(batch.index, WHERE):
+                        for name, part in self._evaluated(batch, store):
+                            parts[batch.index, name] = part
+                            bar.update()
+        parts = _gathered(parts, processes)
+        if not parts:
+            raise InputError(f"{WHERE}: the loader has no batches, so there is nothing to evaluate.")
+        return result_of(
+            parts, self.methods, self.metrics, resamples=self.resamples, seed=self.seed, reference=self.reference.name
+        )
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what it was made from, for what it made from that refers to itself and to local functions."""
+        return {
+            "forward_func": self.forward_func,
+            "references": self._references,
+            "target": self.target,
+            "resamples": self.resamples,
+            "seed": self.seed,
+            **self._given,
+        }
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        AttributionBenchmark.__init__(self, **state)
+
+    def _evaluated(self, batch: Batch, store: Store | None) -> Iterator[tuple[str, Part]]:
+        """Yield what each method gives on a batch, from the store where it is there."""
+        wanted = [metric.name for metric in self.metrics]
+        made: dict[str, Any] = {}
+
+        def reference() -> Any:
+            name = self.reference.name
+            if name not in made:
+                try:
+                    made[name] = self._attributions(self.reference, batch)
+                except REFUSALS as error:
+                    raise OptionError(
+                        f"{WHERE}: the reference method {name!r} refuses, so nothing can be compared with it: {error}"
+                    ) from error
+            return made[name]
+
+        for method in self.methods:
+            part = None if store is None else store.part(batch.index, method.name, batch.digest, wanted)
+            if part is None:
+                part = self._part(method, batch, reference, made)
+                if store is not None:
+                    store.add(batch.index, method.name, part)
+            yield method.name, part
+
+    def _part(self, method: Method, batch: Batch, reference: Callable[[], Any], made: dict[str, Any]) -> Part:
+        device = batch.tensors[0].device
+        refusal, refused_in, scores = None, None, {}
+        countable = method.countable and not (method.by_hooks and self._meter.blind)
+        with self._meter.measure(device, countable=countable) as usage:
+            try:
+                attributions = self._attributions(method, batch)
+            except REFUSALS as error:
+                refusal = f"{type(error).__name__}: {error}"
+        if refusal is None:
+            refusal = _flaw(attributions, batch, method.name)
+        if refusal is None:
+            if method.name == self.reference.name:
+                made[method.name] = attributions
+            try:
+                for metric in self.metrics:
+                    # The same draws for every method, so that differences between methods are paired.
+                    with seeded(self._seed(batch, "metric"), device):
+                        scores[metric.name] = metric.scores(batch, attributions, method, reference)
+            except REFUSALS as error:  # of a metric that attributes itself
+                refusal, scores = f"in {metric.name}, {type(error).__name__}: {error}", {}
+                refused_in = metric.name
+        return Part(
+            n=len(batch),
+            digest=batch.digest,
+            scores=scores,
+            forward_passes=usage.forward_passes,
+            gradient_evaluations=usage.gradient_evaluations,
+            seconds=usage.seconds,
+            peak_memory=usage.peak_memory,
+            refusal=refusal,
+            refused_in=refused_in,
+        )
+
+    def _attributions(self, method: Method, batch: Batch) -> Any:
+        with seeded(self._seed(batch, method.name), batch.tensors[0].device):
+            found = method.attribute(batch)
+        return tuple(a.detach() for a in found) if isinstance(found, tuple) else _detached(found)
+
+    def _seed(self, batch: Batch, purpose: str) -> int:
+        text = f"{self.seed}|{batch.index}|{purpose}"
+        return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "little") >> 1
+
+    def _given_references(self) -> Any:
+        return self._references_found if self._references is None else self._references
+
+    def _store(self, folder: str | Path) -> Store:
+        expected = any(method.needs_references for method in (*self.methods, self.reference))
+        settings = {
+            "captum_xg": __version__,
+            "model": of_model(self.forward_func),
+            "target": self.target,
+            "seed": self.seed,
+            # Absent where they play no part, so that methods which need them may be added later.
+            **({"references": digest_of_tensors(self._given_references())} if expected else {}),
+            **({"reference": described(self.reference.settings)} if any(m.compares for m in self.metrics) else {}),
+        }
+        methods = {method.name: described(method.settings) for method in self.methods}
+        return Store(folder, settings, methods, {metric.name: described(metric.metric) for metric in self.metrics})
+
+
+def _flaw(attributions: Any, batch: Batch, name: str) -> str | None:
+    """Return what makes attributions useless for any metric; None if nothing.
+
+    Raises:
+        InputError: If they are not of the form of the inputs, which is a mistake in the call and no finding.
+    """
+    several = attributions if isinstance(attributions, tuple) else (attributions,)
+    shapes = [tuple(a.shape) if isinstance(a, Tensor) else type(a).__name__ for a in several]
+    if len(several) != len(batch.tensors) or any(
+        shape != tuple(x.shape) for shape, x in zip(shapes, batch.tensors, strict=True)
+    ):
+        raise InputError(
+            f"{WHERE}: the method {name!r} returns {shapes} for inputs of shapes "
+            f"{[tuple(x.shape) for x in batch.tensors]}. Attributions must have the shapes of the inputs."
+        )
+    for a in several:
+        bad = (~torch.isfinite(a)).reshape(len(a), -1).any(1)
+        if bool(bad.any()):
+            return f"it returns NaN or infinity, first in example {int(bad.nonzero()[0])} of batch {batch.index}"
+    return None
+
+
+def _copied(given: Any) -> Any:
+    return given if given is None else dict(given) if isinstance(given, Mapping) else list(given)
+
+
+def _checked_references(references: Any, where: str) -> Any:
+    several = references if isinstance(references, tuple) else (references,)
+    if not several or not all(isinstance(x, Tensor) and x.dim() > 0 and len(x) > 0 for x in several):
+        raise OptionTypeError(
+            f"{where}: `references` must be a tensor (R, …) with at least one reference, or a tuple of tensors, one "
+            f"for each input, but is {type(references).__name__}."
+        )
+    return references
+
+
+def _detached(value: Any) -> Any:
+    return value.detach() if isinstance(value, Tensor) else value
+
+
+def _device_of(forward_func: Callable[..., Any]) -> torch.device | None:
+    return next((p.device for module in modules_of(forward_func) for p in module.parameters()), None)
+
+
+def _processes() -> tuple[int, int]:
+    running = dist.is_available() and dist.is_initialized()
+    return (dist.get_rank(), dist.get_world_size()) if running else (0, 1)
+
+
+def _gathered(parts: Parts, processes: int) -> Parts:
+    if processes == 1:
+        return parts
+    everything: list[Parts | None] = [None] * processes
+    dist.all_gather_object(everything, parts)
+    return {key: part for each in everything if each is not None for key, part in each.items()}

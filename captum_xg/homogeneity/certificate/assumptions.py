@@ -1,0 +1,136 @@
+"""What a proof has asked about constants, so that it can be asked again when they may have changed."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterable
+from weakref import WeakKeyDictionary
+
+import torch
+from torch import Tensor
+
+from captum_xg._core.contents import all_zero, entries, parts_of, same
+from captum_xg._core.reflection import plainly
+from captum_xg._core.storage import has_storage, shares_memory
+
+_LARGE = 2**16
+"""Elements from which on a tensor is looked at by itself, without copying it."""
+
+
+class Facts:
+    """The questions about the values of constants that a proof rests on.
+
+    A constant that exists before the forward pass (parameter, buffer, captured tensor) is a *source*; one that is
+    computed in it is traced back to its sources.
+    """
+
+    def __init__(self) -> None:
+        self._zero: dict[Hashable, Tensor] = {}
+        self._grouped: list[list[Tensor]] | None = None
+        self._unchanged: dict[Hashable, tuple[Tensor, Tensor]] = {}
+        self._unanswerable = False
+        self._sources: WeakKeyDictionary[torch.UntypedStorage, dict[Hashable, Tensor]] = WeakKeyDictionary()
+
+    def is_zero(self, tensor: Tensor) -> bool:
+        """Return whether a constant tensor holds only zeros, and make the proof depend on it if so."""
+        values = tensor.detach()
+        if values.numel() > _LARGE and has_storage(values) and values[(0,) * values.dim()]:
+            return False  # most weights show at once that they are not
+        if not all_zero(values):
+            return False
+        if has_storage(tensor) and tensor.untyped_storage() in self._sources:
+            self.read(tensor)
+        else:
+            self._zero[_key(tensor)] = tensor.detach()
+            self._grouped = None
+        return True
+
+    def is_neutral(self, tensor: Tensor) -> bool:
+        """Return whether a constant tensor holds only zeros and infinities, and make the proof depend on it if so."""
+        if self.is_zero(tensor):
+            return True
+        numbers = entries(tensor)
+        if numbers is None or not tensor.dtype.is_floating_point:
+            return False
+        if not all(bool(((values == 0) | values.isinf()).all()) for values in numbers):
+            return False
+        self.read(tensor)
+        return True
+
+    def read(self, tensor: Tensor) -> None:
+        """Make the proof depend on every value of a constant tensor."""
+        for key, source in self._sources_of(tensor).items():
+            if key in self._unchanged:
+                continue
+            copy = _copied(source)
+            if copy is None:
+                self._unanswerable = True  # of a kind that cannot be compared, so the proof holds this once
+            else:
+                self._unchanged[key] = (source, copy)
+
+    def derived(self, results: Iterable[Tensor], arguments: Iterable[Tensor]) -> None:
+        """Note that constants were computed from others (from none, if they were created)."""
+        sources: dict[Hashable, Tensor] = {}
+        for argument in arguments:
+            sources.update(self._sources_of(argument))
+        for result in filter(has_storage, results):
+            storage = result.untyped_storage()
+            self._sources[storage] = {**self._sources.get(storage, {}), **sources}
+
+    def rests_on(self, tensor: Tensor, others: list[Tensor]) -> bool:
+        """Return whether a constant was computed from one of others, or is one of them.
+
+        Integers count if nothing else went into it: what a table holds at their place is not theirs.
+        """
+        sources = list(self._sources_of(tensor).values())
+        among = [source for source in sources if shares_memory(source, others)]
+        floating = any(source.dtype.is_floating_point or source.dtype.is_complex for source in among)
+        return floating or (bool(among) and len(among) == len(sources))
+
+    def tensors(self) -> list[Tensor]:
+        """Return the constants that were asked about."""
+        return [*self._zero.values(), *(source for source, _ in self._unchanged.values())]
+
+    def hold(self) -> bool:
+        """Return whether every answer is what it was."""
+        with plainly():
+            return self._hold()
+
+    def _hold(self) -> bool:
+        if self._unanswerable:
+            return False
+        if self._grouped is None:
+            self._grouped = _grouped(list(self._zero.values()))
+        zero = all(all_zero(torch.cat(group) if len(group) > 1 else group[0]) for group in self._grouped)
+        return zero and all(same(source, copy) for source, copy in self._unchanged.values())
+
+    def _sources_of(self, tensor: Tensor) -> dict[Hashable, Tensor]:
+        """Return what a constant was computed from; itself if it was there before."""
+        known = self._sources.get(tensor.untyped_storage()) if has_storage(tensor) else None
+        return {_key(tensor): tensor.detach()} if known is None else known
+
+
+def _copied(source: Tensor) -> Tensor | None:
+    if parts_of(source) is None:
+        return None
+    try:
+        return source.clone()
+    except (RuntimeError, NotImplementedError):  # quantised by channel
+        return None
+
+
+def _key(tensor: Tensor) -> Hashable:
+    # Not the tensor's id: what is asked about may be a passing view, and its id be given to another.
+    if not has_storage(tensor):
+        return id(tensor)
+    return tensor.data_ptr(), tensor.shape, tensor.stride(), tensor.dtype
+
+
+def _grouped(tensors: list[Tensor]) -> list[list[Tensor]]:
+    """Return small tensors of a kind as lists of vectors: one look for all of them is one wait on an accelerator."""
+    alike: dict[Hashable, list[Tensor]] = {}
+    for tensor in tensors:
+        if tensor.numel() > _LARGE or not has_storage(tensor) or not tensor.is_contiguous():
+            alike[id(tensor)] = [tensor]
+        else:
+            alike.setdefault((tensor.device, tensor.dtype), []).append(tensor.view(-1))
+    return list(alike.values())

@@ -1,0 +1,200 @@
+"""The certificate: a verdict on F(αx) = αᵏF(x), what it holds for, and what stands in its way."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal, TypeAlias
+
+from captum_xg._core.digest import digest_of
+from captum_xg._core.text import displayed
+
+Verdict: TypeAlias = Literal["homogeneous", "disproved", "unknown"]
+
+
+@displayed
+@dataclass(frozen=True)
+class Violation:
+    """A module in which something breaks F(αx) = αᵏF(x), or is not known to keep it.
+
+    Attributes:
+        module: Its path in the model, ``""`` for the model's own forward and for plain functions.
+        op: The operation, ``"aten.add.Tensor"``.
+        location: ``"file:line"`` that called it, ``""`` if that is not known.
+        reason: What it does.
+        remedy: What to do about it.
+        type: The class of the module, ``""`` outside of modules.
+        gradient: The values may scale, but autograd's gradient is not theirs.
+        further: What else the same module does, as (op, location, reason).
+    """
+
+    module: str
+    op: str
+    location: str
+    reason: str
+    remedy: str
+    type: str = ""
+    gradient: bool = False
+    further: tuple[tuple[str, str, str], ...] = ()
+
+    def __str__(self) -> str:
+        return "\n".join([*self.lines(), *([f"  → {self.remedy}."] if self.remedy else [])])
+
+    def lines(self) -> list[str]:
+        """Return what happens, and where, without the remedy."""
+        name = f"{self.module or 'the model itself'} ({self.type})" if self.type else self.module or "forward function"
+        lines = [f"{name}: {self.reason}{_at(self.op, self.location)}"]
+        return lines + [f"  also {reason}{_at(op, location)}" for op, location, reason in self.further]
+
+
+def _at(op: str, location: str) -> str:
+    place = ", ".join(filter(None, (op, location)))
+    return f"  [{place}]" if place else ""
+
+
+def _listed(violations: list[Violation], most: int | None) -> list[str]:
+    """Return violations as indented lines, a remedy once for those in a row that share it."""
+    shown = violations if most is None else violations[:most]
+    lines = []
+    for i, violation in enumerate(shown):
+        lines += [f"    {line}" for line in violation.lines()]
+        if violation.remedy and (i + 1 == len(shown) or shown[i + 1].remedy != violation.remedy):
+            lines.append(f"      → {violation.remedy}.")
+    if len(shown) < len(violations):
+        lines.append(f"    … and {len(violations) - len(shown)} more modules (all in the certificate)")
+    return lines
+
+
+@displayed
+@dataclass(frozen=True)
+class Counterexample:
+    """A scale at which the example input shows that F is not homogeneous of the degree in question.
+
+    Attributes:
+        scale: α.
+        deviation: Largest |F(αx) − αᵏF(x)| relative to the largest |αᵏF(x)|.
+        degree: The k that fits best, which this is measured with.
+    """
+
+    scale: float
+    deviation: float
+    degree: float
+
+
+@displayed
+@dataclass(frozen=True)
+class Certificate:
+    """The verdict on one forward function, for inputs of one shape and dtype.
+
+    If ``homogeneous``, then F(αx) = αᵏF(x) in exact arithmetic for all inputs x of these shapes, all α > 0, with
+    k = ``degree``, for parameters and buffers as they were, and autograd's gradient is that of F. Nothing but
+    operations with a rule was used to conclude that.
+
+    Attributes:
+        homogeneous: Whether it is proven.
+        degree: k, any real number, if proven; None if not, and if F is identically zero, which fits every k.
+            X-Gradient needs k ≥ 1.
+        violations: The modules that break it, each once, in order of execution.
+        unsupported: The modules in which something ran that nothing is known about.
+        identically_zero: F is zero for every input.
+        counterexample: Where the violations were seen to change the output of the example, if they were.
+        n_ops: How many operations ran.
+        shapes: Shapes of the inputs it holds for.
+        dtypes: Their dtypes.
+        digest: SHA-256 of architecture, parameters and buffers; :meth:`is_stale` compares with it.
+    """
+
+    homogeneous: bool
+    degree: float | None
+    violations: list[Violation]
+    unsupported: list[Violation]
+    n_ops: int
+    shapes: tuple[tuple[int, ...], ...]
+    dtypes: tuple[str, ...]
+    identically_zero: bool = False
+    counterexample: Counterexample | None = None
+    digest: str = ""
+    notes: tuple[str, ...] = ()
+    name: str = field(default="F", repr=False)
+
+    @property
+    def verdict(self) -> Verdict:
+        """``"homogeneous"``; ``"disproved"``: shown to be wrong; ``"unknown"``: neither proven nor disproved.
+
+        Disproved means that F(αx) ≠ αᵏF(x) was seen, or that the gradient is cut. What breaks a proof without being
+        seen to change the output may cancel (x + 1 − 1), so it leaves the verdict unknown.
+        """
+        if self.homogeneous:
+            return "homogeneous"
+        if self.counterexample is not None or any(violation.gradient for violation in self.violations):
+            return "disproved"
+        return "unknown"
+
+    def covers(self, degree: float | None) -> bool:
+        """Return whether x·∇F/k is proven to be Integrated Gradients against zero for k = ``degree`` ≥ 1."""
+        if not self.homogeneous:
+            return False
+        return self.identically_zero or (
+            degree is not None and degree >= 1 and self.degree is not None and abs(degree - self.degree) < 1e-9
+        )
+
+    def __bool__(self) -> bool:
+        return self.homogeneous
+
+    def is_stale(self, forward_func: Callable[..., Any]) -> bool:
+        """Return whether architecture, parameters or buffers are not what they were when this was issued."""
+        return digest_of(forward_func) != self.digest
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return everything as finite numbers, strings, lists and dicts."""
+        result = {"verdict": self.verdict, **asdict(self)}
+        result["shapes"] = [list(shape) for shape in self.shapes]
+        result["dtypes"] = list(self.dtypes)
+        result["notes"] = list(self.notes)
+        if self.counterexample is not None and not math.isfinite(self.counterexample.deviation):
+            result["counterexample"]["deviation"] = None  # JSON has no infinity
+        for key in ("violations", "unsupported"):
+            for violation in result[key]:
+                violation["further"] = [list(part) for part in violation["further"]]
+        return result
+
+    def to_json(self, indent: int | None = 2) -> str:
+        """Return :meth:`to_dict` as JSON."""
+        return json.dumps(self.to_dict(), indent=indent, ensure_ascii=False)
+
+    def __str__(self) -> str:
+        lines = [f"{self.name}: {self._headline()}"]
+        inputs = ", ".join(f"{dtype} {list(shape)}" for shape, dtype in zip(self.shapes, self.dtypes, strict=True))
+        lines.append(f"  {self.n_ops} operations; inputs {inputs}; parameters {self.digest[:12] or 'not recorded'}")
+        lines += self.finding_lines()
+        lines += [f"  {note}" for note in self.notes]
+        return "\n".join(lines)
+
+    def finding_lines(self, most: int | None = None) -> list[str]:
+        """Return what speaks against homogeneity as indented lines: the first ``most`` modules, or all."""
+        lines = []
+        if self.violations:
+            lines += ["  What breaks it, in order of execution:", *_listed(self.violations, most)]
+        if self.unsupported:
+            lines += ["  Nothing is known about:", *_listed(self.unsupported, most)]
+        if self.counterexample is not None:
+            c = self.counterexample
+            lines.append(
+                f"  Seen on the example: at α = {c.scale:g}, F(αx) is {c.deviation:.1e} (relative) from α^k·F(x), even "
+                f"for the k that fits best, {c.degree:.3g}."
+            )
+        return lines
+
+    def _headline(self) -> str:
+        if self.identically_zero and self.homogeneous:
+            return "identically zero, so homogeneous of every degree (proven)"
+        if self.homogeneous and self.degree is not None:
+            power = "" if self.degree == 0 else "α" if self.degree == 1 else f"α^{self.degree:g}·"
+            headline = f"F(αx) = {power}F(x) for all α > 0 (proven, degree {self.degree:g})"
+            return headline if self.degree >= 1 else f"{headline}; X-Gradient needs a degree of at least 1"
+        if self.verdict == "disproved":
+            seen = "the gradient is not that of F" if self.counterexample is None else "F(αx) ≠ αᵏF(x) for every k"
+            return f"not homogeneous: {seen}"
+        return "unknown: neither proven to be homogeneous nor disproved"

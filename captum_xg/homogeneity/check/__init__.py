@@ -1,0 +1,1 @@
+"""The numeric check of homogeneity, its report, and the diagnosis of what breaks it."""

@@ -1,0 +1,257 @@
+"""The verdict of the numeric check, with every number behind it, and how it is shown."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field, replace
+
+from captum_xg._core.text import Table, displayed
+from captum_xg.homogeneity.certificate.certificate import Certificate
+
+
+@displayed
+@dataclass(frozen=True)
+class ScaleCheck:
+    """Agreement of F(αx) with αᵏF(x) at one scale.
+
+    Attributes:
+        scale: α.
+        examples: How many examples were tried at this scale.
+        max_deviation: The largest |F(αx) − αᵏF(x)| / (αᵏ·max(|F(x)|, Σ|x·∂F|)).
+        worst_example: The index of the example where it occurs.
+        observed: F(αx) there.
+        expected: αᵏF(x) there.
+        tolerance: The largest deviation that counts as rounding at this scale.
+    """
+
+    scale: float
+    examples: int
+    tolerance: float
+    max_deviation: float
+    worst_example: int
+    observed: float
+    expected: float
+
+    @property
+    def holds(self) -> bool:
+        """Whether the deviation is within tolerance (a NaN is not)."""
+        return self.max_deviation <= self.tolerance
+
+
+@displayed
+@dataclass(frozen=True)
+class EulerCheck:
+    """Agreement of Σ x·∂F with kF, Euler's identity, which homogeneous differentiable functions satisfy.
+
+    Attributes:
+        max_deviation: The largest |Σ x·∂F − kF| / max(k|F|, Σ|x·∂F|).
+        worst_example: The index of the example where it occurs.
+        observed: Σ x·∂F there.
+        expected: kF there.
+        tolerance: The largest deviation that counts as rounding.
+    """
+
+    tolerance: float
+    max_deviation: float
+    worst_example: int
+    observed: float
+    expected: float
+
+    @property
+    def holds(self) -> bool:
+        """Whether the deviation is within tolerance (a NaN is not)."""
+        return self.max_deviation <= self.tolerance
+
+
+@displayed
+@dataclass(frozen=True)
+class UnusedScale:
+    """A scale that could not be used on some examples.
+
+    Attributes:
+        scale: α.
+        examples: How many examples it was given up for.
+        reason: Why.
+    """
+
+    scale: float
+    examples: int
+    reason: str
+
+
+@displayed
+@dataclass(frozen=True)
+class Culprit:
+    """What breaks homogeneity: found op by op, or as a layer that does not scale on the activations that it receives.
+
+    Attributes:
+        module: Path of the module in the model, "" for the model itself.
+        kind: Its class name, "" for a function that is no module.
+        reason: What it does.
+        remedy: What to do about it.
+        location: ``"file:line"`` that does it, "" if that is not known.
+    """
+
+    module: str
+    kind: str
+    reason: str
+    remedy: str
+    location: str = ""
+
+    def __str__(self) -> str:
+        if self.module:
+            return f"{self.module} ({self.kind}): {self.reason}"
+        # A module's path says where to look; its own forward and plain functions need the line.
+        name = f"the model itself ({self.kind})" if self.kind else "the forward function"
+        return f"{name}: {self.reason}{f' [{self.location}]' if self.location else ''}"
+
+
+@displayed
+@dataclass(frozen=True)
+class HomogeneityReport:
+    """Whether F(αx) = αᵏF(x) held, numerically, on some inputs and scales.
+
+    It is a test and not a proof: it has seen these inputs at these scales.
+
+    Attributes:
+        homogeneous: True only if every example was tried at one scale other than 1 at least, every deviation is within
+            tolerance, Euler's identity holds, and k ≥ 1.
+        degree: The degree k that F shows: the one asked for where it held, else the one estimated; None if there is no
+            single one (or F is zero along all these rays and none was asked for).
+        tested_degree: The degree that the deviations refer to; None if none could be estimated.
+        max_deviation: The largest relative deviation over all scales.
+        worst_example: The index of the example where it occurs.
+        worst_scale: The α where it occurs.
+        scales: One line per scale.
+        euler: Euler's identity; None if no degree was there to test.
+        gradient: Agreement of the gradients, Σ|x·(∂F(αx) − αᵏ⁻¹·∂F(x))|, for examples where F is zero at every scale
+            and so says nothing of k although the attributions are not zero; None if there are none.
+        unused: Scales that could not be used, and why.
+        unchecked: Indices of examples that could be tried at no scale.
+        examples: Number of examples.
+        dtype: The coarsest dtype of the computation, which decides the tolerance.
+        culprits: The layers that break homogeneity, first one first, where the forward function contains modules.
+        notes: Further findings, one sentence each.
+        certificate: The static analysis that names the culprits, where there was a violation to explain.
+    """
+
+    homogeneous: bool
+    degree: float | None
+    tested_degree: float | None
+    max_deviation: float
+    worst_example: int
+    worst_scale: float
+    scales: tuple[ScaleCheck, ...]
+    euler: EulerCheck | None
+    unused: tuple[UnusedScale, ...]
+    unchecked: tuple[int, ...]
+    examples: int
+    dtype: str
+    gradient: ScaleCheck | None = None
+    culprits: tuple[Culprit, ...] = ()
+    notes: tuple[str, ...] = ()
+    certificate: Certificate | None = field(default=None, repr=False, compare=False)
+
+    @property
+    def values_hold(self) -> bool:
+        """Whether F(αx) agreed with αᵏF(x) wherever it was tried (the gradient may still not be that of F)."""
+        return all(check.holds for check in self.scales)
+
+    @property
+    def violated(self) -> bool:
+        """Whether some deviation exceeds its tolerance (and not merely that something could not be tried)."""
+        return any(check is not None and not check.holds for check in (*self.scales, self.euler, self.gradient))
+
+    def shifted(self, start: int) -> HomogeneityReport:
+        """Return the same report with ``start`` added to every index of an example, for a part of a larger batch."""
+        if start == 0:
+            return self
+        return replace(
+            self,
+            worst_example=self.worst_example + start,
+            scales=tuple(replace(s, worst_example=s.worst_example + start) for s in self.scales),
+            euler=self.euler and replace(self.euler, worst_example=self.euler.worst_example + start),
+            gradient=self.gradient and replace(self.gradient, worst_example=self.gradient.worst_example + start),
+            unchecked=tuple(i + start for i in self.unchecked),
+        )
+
+    def _parts(self) -> list[str | Table]:
+        lines: list[str | Table] = [
+            f"{self._verdict()} ({self.examples} example{'s' * (self.examples != 1)}, {self.dtype})"
+        ]
+        k = _number(1.0 if self.tested_degree is None else self.tested_degree)
+        header = ("scale α", "examples", "deviation", "worst example", "F(αx)", f"α^{k}·F(x)")
+        rows = [
+            (
+                format_scale(s.scale),
+                str(s.examples),
+                _mark(s),
+                str(s.worst_example),
+                f"{s.observed:.6g}",
+                f"{s.expected:.6g}",
+            )
+            for s in self.scales
+        ]
+        if self.euler is not None:
+            e = self.euler
+            numbers = (f"{e.observed:.6g}", f"{e.expected:.6g}")
+            rows.append(("Euler", str(self.examples), _mark(e), str(e.worst_example), *numbers))
+        if self.gradient is not None:
+            g = self.gradient
+            numbers = (f"{g.observed:.6g}", f"{g.expected:.6g}")
+            rows.append((f"∇F {format_scale(g.scale)}", str(g.examples), _mark(g), str(g.worst_example), *numbers))
+        lines.append(Table([header, *rows], left=0, indent=2))
+        if self.euler is not None:
+            lines.append(f"  Euler's identity compares Σ x·∂F with {k}·F(x).")
+        if self.gradient is not None:
+            lines.append("  Where F is zero at every scale, ∇F(αx) is compared with αᵏ⁻¹·∇F(x), as Σ|x·∂F|.")
+        lines.append("  Deviations are relative to max(|F|, Σ|x·∂F|) and compared with the tolerance behind them.")
+        lines += [
+            f"  Not used: α = {format_scale(u.scale)} on {u.examples} of {self.examples} examples: {u.reason}."
+            for u in self.unused
+        ]
+        if self.unchecked:
+            shown = ", ".join(map(str, self.unchecked[:8])) + ", …" * (len(self.unchecked) > 8)
+            lines.append(f"  Tried at no scale: example{'s' * (len(self.unchecked) > 1)} {shown}.")
+        lines += [f"  {note}" for note in self.notes]
+        return lines + self.culprit_lines()
+
+    def culprit_lines(self, most: int = 10) -> list[str]:
+        """Return the culprits as indented lines, the first ``most`` of them."""
+        if not self.culprits:
+            return []
+        lines = ["  What breaks it, in order of execution:"]
+        shown = self.culprits[:most]
+        for i, culprit in enumerate(shown):
+            lines.append(f"    {culprit}")
+            if i + 1 == len(shown) or shown[i + 1].remedy != culprit.remedy:
+                lines.append(f"      → {culprit.remedy}.")
+        if len(self.culprits) > most:
+            lines.append(f"    … and {len(self.culprits) - most} more (all in report.culprits)")
+        return lines
+
+    def _verdict(self) -> str:
+        if self.homogeneous:
+            return f"Homogeneous of degree {_number(self.degree)}" if self.degree else "Zero on every ray: any degree"
+        if self.tested_degree is None:
+            return "NOT homogeneous of any degree" if self.violated else "Its degree is NOT to be told"
+        found = "" if self.degree in (None, self.tested_degree) else f"; it shows degree {_number(self.degree)}"
+        if not self.violated and self.tested_degree < 1:
+            return f"Homogeneous of degree {_number(self.tested_degree)}, below 1: NOT to be attributed"
+        verdict = "NOT homogeneous" if self.violated else "NOT SHOWN to be homogeneous"
+        return f"{verdict} of degree {_number(self.tested_degree)}{found}"
+
+
+def format_scale(scale: float) -> str:
+    """Return α as a power of two where it is one."""
+    mantissa, exponent = math.frexp(scale)
+    return f"2^{exponent - 1}" if mantissa == 0.5 else f"{scale:g}"
+
+
+def _number(x: float | None) -> str:
+    return "?" if x is None else f"{x:g}"
+
+
+def _mark(check: ScaleCheck | EulerCheck) -> str:
+    signs = ("≤", "✓") if check.holds else (">", "✗")
+    return f"{check.max_deviation:.1e} {signs[0]} {check.tolerance:.1e} {signs[1]}"

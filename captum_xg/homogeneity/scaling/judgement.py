@@ -1,0 +1,140 @@
+"""Judging the trials: which degree they show, and how far they are from the one that is tested."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from captum_xg._core.function import Evaluation, ScalarFunction
+from captum_xg.homogeneity.check.report import EulerCheck, ScaleCheck
+from captum_xg.homogeneity.scaling.precision import Precision
+from captum_xg.homogeneity.scaling.trials import Trials, scale_inputs, to_vector
+
+
+def euler_terms(evaluation: Evaluation) -> tuple[Tensor, Tensor]:
+    """Return Σ x·∂F and Σ|x·∂F| per example, as float64 on the CPU.
+
+    The second is the size of the terms that F is a sum of: the yardstick for rounding where they nearly cancel.
+    """
+    total = torch.zeros(len(evaluation.values), dtype=torch.float64)
+    size = torch.zeros_like(total)
+    for x, gradient in zip(evaluation.inputs, evaluation.gradients, strict=True):
+        wide = torch.promote_types(x.dtype, torch.float32)
+        terms = (x.detach().to(wide) * gradient.detach()).reshape(len(x), -1)
+        signed, absolute = to_vector(terms.sum(1)), to_vector(terms.abs_().sum(1))
+        if not bool(torch.isfinite(absolute).all()):
+            terms = (x.detach().to("cpu", torch.float64) * gradient.detach().to("cpu")).reshape(len(x), -1)
+            signed, absolute = terms.sum(1), terms.abs_().sum(1)
+        total += signed
+        size += absolute
+    return total, size
+
+
+def estimate_degree(
+    trials: Trials, values: Tensor, magnitude: Tensor, precision: Precision
+) -> tuple[float | None, tuple[str, ...]]:
+    """Return the one degree log(F(αx)/F(x)) / log α that all examples and scales show, if there is one, and notes.
+
+    Rounding moves each single estimate within an interval, which is narrow for far scales and where the terms of F do
+    not cancel. There is one degree if all the intervals have a point in common.
+    """
+    relevant = trials.usable & (trials.scales != 1) & ((values != 0) | (trials.observed != 0))
+    if not relevant.any():
+        return None, ()
+    ratio = trials.observed / values
+    if not bool((torch.isfinite(ratio) & (ratio > 0))[relevant].all()):
+        return None, ()
+    steps = torch.log2(trials.scales).abs()
+    degrees = torch.log2(ratio) / torch.log2(trials.scales)
+    slack = torch.log2(1 + 4 * precision.rtol * magnitude / values.abs()) / steps + 1e-9
+    low = torch.where(relevant, degrees - slack, -torch.inf).amax(0)
+    high = torch.where(relevant, degrees + slack, torch.inf).amin(0)
+    if not bool((low <= high).all()):
+        return None, ()
+    if float(low.max()) > float(high.min()):
+        shown = torch.where(relevant, degrees, torch.nan)
+        return None, (
+            "Each example shows one degree, but not all the same: "
+            f"from {float(shown.nan_to_num(torch.inf).min()):.4g} to {float(shown.nan_to_num(-torch.inf).max()):.4g}.",
+        )
+    estimate = float(degrees.flatten()[torch.where(relevant, slack, torch.inf).argmin()])
+    # Degrees are integers or simple fractions in practice, and rounding moves the estimate off them.
+    nice = round(estimate * 12) / 12
+    return (nice if float(low.max()) - 1e-4 <= nice <= float(high.min()) + 1e-4 else estimate), ()
+
+
+def judge_scales(
+    trials: Trials, values: Tensor, magnitude: Tensor, degree: float, precision: Precision
+) -> tuple[ScaleCheck, ...]:
+    """Compare F(αx) with αᵏF(x), one result per scale that was used, smallest first."""
+    growth = trials.scales**degree
+    expected = values * growth
+    difference = (trials.observed - expected).abs()
+    deviation = torch.where(difference == 0, 0.0, difference / (magnitude * growth))
+    checks = []
+    for alpha in sorted(set(trials.scales[trials.usable].tolist())):
+        here = trials.usable & (trials.scales == alpha)
+        by_example, passes = torch.where(here, deviation.nan_to_num(torch.inf), -1.0).max(0)
+        example = int(by_example.argmax())
+        at = (int(passes[example]), example)
+        power_of_two = torch.frexp(torch.tensor(alpha, dtype=torch.float64)).mantissa == 0.5
+        checks.append(
+            ScaleCheck(
+                scale=alpha,
+                examples=int(here.any(0).sum()),
+                tolerance=precision.rtol if power_of_two else precision.inexact_rtol,
+                max_deviation=float(deviation[at]),
+                worst_example=example,
+                observed=float(trials.observed[at]),
+                expected=float(expected[at]),
+            )
+        )
+    return tuple(checks)
+
+
+def judge_euler(total: Tensor, values: Tensor, magnitude: Tensor, degree: float, precision: Precision) -> EulerCheck:
+    """Compare Σ x·∂F with kF."""
+    expected = degree * values
+    difference = (total - expected).abs()
+    # Where F itself lies below its dtype's normal range, its last digit is all that can be expected of it.
+    limits = torch.finfo(precision.dtype)
+    difference = torch.where(difference <= 2 * degree * limits.tiny * limits.eps, 0.0, difference)
+    deviation = torch.where(difference == 0, 0.0, difference / torch.maximum(magnitude, expected.abs()))
+    at = int(deviation.argmax())
+    return EulerCheck(precision.euler_rtol, float(deviation[at]), at, float(total[at]), float(expected[at]))
+
+
+def judge_gradients(
+    function: ScalarFunction,
+    evaluation: Evaluation,
+    blind: Tensor,
+    scales: Tensor,
+    magnitude: Tensor,
+    degree: float,
+    precision: Precision,
+) -> ScaleCheck:
+    """Compare ∇F(αx) with αᵏ⁻¹∇F(x) for the examples where F itself is zero and so agrees with every degree.
+
+    F(x, y) = x² − y² at (1, 1) is one: degree 2, zero along the whole ray, attributions (1, −1) and not (2, −2).
+    """
+    there = function.evaluate(scale_inputs(evaluation.inputs, scales))
+    growth = scales ** (degree - 1)
+    difference, observed = torch.zeros_like(growth), torch.zeros_like(growth)
+    for x, here, moved in zip(evaluation.inputs, evaluation.gradients, there.gradients, strict=True):
+        rows = x.detach().reshape(len(x), -1).to("cpu", torch.float64)
+        g = here.detach().reshape(len(x), -1).to("cpu", torch.float64)
+        h = moved.reshape(len(x), -1).to("cpu", torch.float64)
+        difference += (rows * (h - growth[:, None] * g)).abs().sum(1)
+        observed += (rows * h).abs().sum(1)
+    expected = growth * magnitude
+    deviation = torch.where(blind, torch.where(difference == 0, 0.0, difference / expected), -1.0)
+    at = int(deviation.argmax())
+    return ScaleCheck(
+        scale=float(scales[at]),
+        examples=int(blind.sum()),
+        tolerance=precision.inexact_rtol,
+        max_deviation=float(deviation[at]),
+        worst_example=at,
+        observed=float(observed[at]),
+        expected=float(expected[at]),
+    )

@@ -1,0 +1,170 @@
+"""Running F at scaled inputs: which scales each example can take, and what F gives there."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from captum_xg._core.function import Evaluation, ScalarFunction
+from captum_xg.homogeneity.check.report import UnusedScale
+from captum_xg.homogeneity.scaling.precision import Precision
+
+
+@dataclass(frozen=True)
+class Trials:
+    """F(αx) for several α per example.
+
+    Attributes:
+        scales: α of each pass and example, shape ``(P, N)``, float64 on the CPU.
+        observed: F(αx), same shape.
+        usable: Where α could be used, same shape, boolean.
+        unused: What could not, summed over examples.
+    """
+
+    scales: Tensor
+    observed: Tensor
+    usable: Tensor
+    unused: tuple[UnusedScale, ...]
+
+
+def run_trials(
+    function: ScalarFunction,
+    evaluation: Evaluation,
+    scales: tuple[float, ...],
+    precision: Precision,
+    degree: float | None,
+    magnitude: Tensor,
+    *,
+    may_shrink: bool,
+) -> Trials:
+    """Evaluate F without gradients at every scale for every example.
+
+    Each pass runs the whole batch in its own shape, which keeps the same kernels and so the same roundings as F(x). In
+    pass p example i gets the scale number (digit sum of i in base S) + p, modulo S: all scales are in every batch, and
+    examples any fixed distance apart get different ones somewhere, so that a function in which an example's value
+    grows with that of another does not stay homogeneous.
+
+    Args:
+        function: F.
+        evaluation: F at x.
+        scales: The α to try.
+        precision: Of the computation.
+        degree: k, to tell whether αᵏF(x) is within range; None if unknown.
+        magnitude: Size of the terms that F is a sum of, to tell how much lost digits weigh.
+        may_shrink: Replace a scale that leaves the dtype's range by its square root (2^(m/2)), down to 2 or ½, instead
+            of leaving it out.
+    """
+    n, count = evaluation.values.shape[0], len(scales)
+    index = torch.tensor([_digit_sum(i, max(count, 2)) for i in range(n)])
+    unused: dict[tuple[float, str], set[int]] = {}
+    ranges = _Ranges(evaluation, precision, degree, magnitude)
+    results = [
+        _run_pass(
+            function,
+            evaluation.inputs,
+            torch.tensor(scales, dtype=torch.float64)[(index + p) % count],
+            ranges,
+            unused,
+            may_shrink=may_shrink,
+        )
+        for p in range(count)
+    ]
+    used, observed, usable = (torch.stack(parts) for parts in zip(*results, strict=True))
+    given_up = tuple(UnusedScale(alpha, len(which), reason) for (alpha, reason), which in sorted(unused.items()))
+    return Trials(used, observed, usable, given_up)
+
+
+class _Ranges:
+    """Which scales keep inputs and outputs of each example where their dtypes have all their digits."""
+
+    def __init__(self, evaluation: Evaluation, precision: Precision, degree: float | None, magnitude: Tensor) -> None:
+        self._values = to_vector(evaluation.values)
+        self._magnitude = magnitude
+        self._degree = degree
+        self._limits = torch.finfo(precision.dtype)
+        self._tolerance = precision.rtol
+        self._largest = [
+            (to_vector(x.detach().reshape(len(x), -1).abs().amax(1)), torch.finfo(x.dtype)) for x in evaluation.inputs
+        ]
+
+    def problem_of_inputs(self, scales: Tensor) -> tuple[Tensor, str]:
+        """Return where the scaled inputs overflow, or lose digits that are not negligible beside their largest."""
+        outside = torch.zeros_like(scales, dtype=torch.bool)
+        for largest, limits in self._largest:
+            reached = largest * scales
+            outside |= (reached > limits.max) | ((reached < 8 * limits.tiny) & (largest != 0) & (scales < 1))
+        return outside, f"the scaled inputs leave the range of {_name(self._largest[0][1])}"
+
+    def problem_of_outputs(self, scales: Tensor, observed: Tensor) -> tuple[Tensor, str]:
+        """Return where F(αx) overflows, or is so small that its lost digits are more than the tolerance."""
+        if not bool(torch.isfinite(observed).all()):
+            return ~torch.isfinite(observed), "F(αx) is not finite"
+        if self._degree is None:
+            size, growth = observed.abs(), observed.abs() / self._values.abs()
+        else:
+            growth = scales**self._degree
+            size = self._values.abs() * growth
+        step = self._limits.tiny * self._limits.eps
+        lost = (size < self._limits.tiny) & (self._values != 0) & ~(step <= self._tolerance * self._magnitude * growth)
+        return (size > self._limits.max) | lost, f"αᵏF(x) leaves the range of {_name(self._limits)}"
+
+
+@torch.no_grad()
+def _run_pass(
+    function: ScalarFunction,
+    inputs: tuple[Tensor, ...],
+    wanted: Tensor,
+    ranges: _Ranges,
+    unused: dict[tuple[float, str], set[int]],
+    *,
+    may_shrink: bool,
+) -> tuple[Tensor, Tensor, Tensor]:
+    scales, usable = wanted.clone(), torch.ones_like(wanted, dtype=torch.bool)
+
+    def gave_up(problem: tuple[Tensor, str]) -> bool:
+        bad = (problem[0] & usable).nonzero().flatten().tolist()
+        for i in bad:
+            unused.setdefault((float(scales[i]), problem[1]), set()).add(i)
+            scales[i] = _shrink(float(scales[i])) if may_shrink else 1.0
+            usable[i] = bool(scales[i] != 1)
+        return bool(bad)
+
+    while True:
+        if gave_up(ranges.problem_of_inputs(scales)):
+            continue
+        observed = to_vector(function.values(scale_inputs(inputs, scales)))
+        if not gave_up(ranges.problem_of_outputs(scales, observed)):
+            return scales, observed, usable
+
+
+def to_vector(values: Tensor) -> Tensor:
+    """Return one number per example as float64 on the CPU, where all comparing is done, exactly."""
+    return values.detach().to("cpu").to(torch.float64)
+
+
+def scale_inputs(inputs: tuple[Tensor, ...], scales: Tensor) -> tuple[Tensor, ...]:
+    """Return each input with example i multiplied by ``scales[i]``."""
+    return tuple(x.detach() * _column(scales, x) for x in inputs)
+
+
+def _shrink(scale: float) -> float:
+    return 2.0 ** int(math.log2(scale) / 2)
+
+
+def _column(scales: Tensor, x: Tensor) -> Tensor:
+    return scales.to(dtype=x.dtype, device=x.device).view(-1, *[1] * (x.dim() - 1))
+
+
+def _digit_sum(i: int, base: int) -> int:
+    total = 0
+    while i:
+        i, digit = divmod(i, base)
+        total += digit
+    return total
+
+
+def _name(limits: torch.finfo) -> str:
+    return str(limits.dtype)

@@ -1,0 +1,239 @@
+"""What an axiom report says, cell by cell, and how it is shown."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from enum import Enum
+from typing import Any
+
+from captum_xg._core.text import Table, displayed
+
+
+class Verdict(str, Enum):
+    """What came of trying an axiom on a method."""
+
+    HOLDS = "holds"
+    IN_THE_LIMIT = "holds in the limit"
+    FAILS = "fails"
+    NOT_TRIED = "not tried"
+
+    @property
+    def mark(self) -> str:
+        """The sign in the table."""
+        return {"holds": "✓", "holds in the limit": "✓∞", "fails": "✗", "not tried": "–"}[self.value]
+
+
+@displayed
+@dataclass(frozen=True)
+class Counterexample:
+    """The smallest case found that violates an axiom.
+
+    Attributes:
+        functions: F (and G), readable.
+        x: The input, flat; empty if it is large.
+        baselines: The baselines, flat; empty if they are large.
+        shape: The shape of the input.
+        quantity: What is compared.
+        expected: What the axiom asks for.
+        observed: What the method gave (one draw, where it is random).
+        gap: The largest difference between the two; infinite where a number is zero that must not be.
+        size: How complicated the functions are.
+    """
+
+    functions: tuple[str, ...]
+    x: tuple[float, ...]
+    baselines: tuple[tuple[float, ...], ...]
+    shape: tuple[int, ...]
+    quantity: str
+    expected: str
+    observed: str
+    gap: float
+    size: int
+
+    def __str__(self) -> str:
+        x = f"x = {_vector(self.x)}" if self.x else f"x of shape {self.shape}"
+        many = "one of " if len(self.baselines) > 1 else ""
+        baselines = f", x' = {many}{', '.join(map(_vector, self.baselines))}" if self.baselines else ""
+        return "\n".join(
+            (*self.functions, x + baselines, f"{self.quantity}: expected {self.expected}; observed {self.observed}")
+        )
+
+
+@displayed
+@dataclass(frozen=True)
+class AxiomResult:
+    """One method against one axiom.
+
+    Attributes:
+        axiom: Key of the axiom.
+        title: Its name in the paper.
+        statement: What it says, with its quantifiers.
+        method: Name of the method.
+        models: The class of functions it was tried on.
+        verdict: What came of it.
+        cases: How many cases were tried.
+        violations: How many of them violate the axiom.
+        undefined: How many more cases the method refused.
+        reason: Why it refused, or why nothing was tried; "" otherwise.
+        largest_gap: The largest difference between expected and observed over all cases.
+        effort: What the estimate was computed with, "" for methods that estimate nothing.
+        counterexample: The smallest one found, None if none was.
+    """
+
+    axiom: str
+    title: str
+    statement: str
+    method: str
+    models: str
+    verdict: Verdict
+    cases: int
+    violations: int
+    undefined: int
+    reason: str
+    largest_gap: float
+    effort: str
+    counterexample: Counterexample | None
+
+    @property
+    def holds(self) -> bool | None:
+        """Whether no counterexample was found, exactly or in the limit; None if nothing was tried."""
+        return None if self.verdict is Verdict.NOT_TRIED else self.verdict is not Verdict.FAILS
+
+    @property
+    def cell(self) -> str:
+        """The cell of the table: the sign, and in how many cases."""
+        if self.verdict is Verdict.NOT_TRIED:
+            return "–"
+        count = f"{self.violations}/{self.cases}" if self.verdict is Verdict.FAILS else str(self.cases)
+        return f"{self.verdict.mark} {count}"
+
+
+@displayed
+@dataclass(frozen=True)
+class AxiomReport:
+    """A table of methods and axioms, as Table 1 of the paper, computed.
+
+    Attributes:
+        results: Every cell, method by method.
+        seed: What the cases and every random draw derive from.
+        notes: What to know when reading it, one sentence each.
+    """
+
+    results: tuple[AxiomResult, ...]
+    seed: int
+    notes: tuple[str, ...] = ()
+
+    @property
+    def methods(self) -> tuple[str, ...]:
+        """The methods, in the order given."""
+        return tuple(dict.fromkeys(result.method for result in self.results))
+
+    @property
+    def axioms(self) -> tuple[str, ...]:
+        """The keys of the axioms, in the paper's order."""
+        return tuple(dict.fromkeys(result.axiom for result in self.results))
+
+    def result(self, axiom: str, method: str | None = None) -> AxiomResult:
+        """Return one cell; the method may be left out where there is one.
+
+        Raises:
+            KeyError: If there is no such cell.
+        """
+        method = self.methods[0] if method is None and len(self.methods) == 1 else method
+        for result in self.results:
+            if (result.axiom, result.method) == (axiom, method):
+                return result
+        raise KeyError(f"no result for axiom {axiom!r} and method {method!r}; there are {self.axioms} × {self.methods}")
+
+    @property
+    def failures(self) -> tuple[AxiomResult, ...]:
+        """The cells in which an axiom fails."""
+        return tuple(result for result in self.results if result.verdict is Verdict.FAILS)
+
+    def _parts(self) -> list[str | Table]:
+        rows = self._rows()
+        lines: list[str | Table] = [Table(rows, left=len(rows[0]), headers=2, rule=True)]
+        for result in self.failures:
+            lines += ["", f"{result.method}: {result.title} fails ({result.violations} of {result.cases} cases)"]
+            lines += [f"    {line}" for line in str(result.counterexample).splitlines()]
+        return [*lines, "", *self._remarks()]
+
+    def to_markdown(self) -> str:
+        """Return the table and its counterexamples in Markdown."""
+        header, models, *rows = self._rows()
+        head = [f"{name} ({kind})" if kind else name for name, kind in zip(header, models, strict=True)]
+        lines = ["| " + " | ".join(row) + " |" for row in (head, ["---"] * len(head), *rows)]
+        for result in self.failures:
+            lines += [
+                "",
+                f"**{result.method}: {result.title} fails** ({result.violations} of {result.cases} cases)",
+                "",
+            ]
+            lines += [f"    {line}" for line in str(result.counterexample).splitlines()]
+        return "\n".join([*lines, "", *(f"* {remark}" for remark in self._remarks())])
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return everything as dicts, lists, strings and numbers; infinite gaps as None."""
+        results = []
+        for result in self.results:
+            values = asdict(result) | {"verdict": result.verdict.value, "holds": result.holds}
+            values["largest_gap"] = _finite(result.largest_gap)
+            if result.counterexample is not None:
+                values["counterexample"]["gap"] = _finite(result.counterexample.gap)
+            results.append(values)
+        return {"seed": self.seed, "notes": list(self.notes), "results": _plain(results)}
+
+    def to_json(self, indent: int | None = 2) -> str:
+        """Return :meth:`to_dict` as JSON."""
+        return json.dumps(self.to_dict(), indent=indent, ensure_ascii=False, allow_nan=False)
+
+    def _rows(self) -> list[list[str]]:
+        firsts = [next(r for r in self.results if r.method == method) for method in self.methods]
+        rows = [["Axiom", *self.methods], ["", *(first.models for first in firsts)]]
+        for axiom in self.axioms:
+            cells = [self.result(axiom, method) for method in self.methods]
+            rows.append([cells[0].title, *(cell.cell for cell in cells)])
+        return rows
+
+    def _remarks(self) -> list[str]:
+        verdicts = {result.verdict for result in self.results}
+        remarks = ["✓ n: no counterexample in n cases, which is evidence and no proof. ✗ m/n: fails in m of n cases."]
+        if Verdict.IN_THE_LIMIT in verdicts:
+            efforts = ", ".join(sorted({r.effort for r in self.results if r.verdict is Verdict.IN_THE_LIMIT}))
+            remarks.append(
+                f"✓∞ n: what is left at {efforts} lies within the error of a quadrature (Koksma) or a sample mean "
+                "(Hoeffding), which goes to zero with more; the axiom holds of the limit (of samples: in expectation)."
+            )
+        remarks += [self._refused(method) for method in self.methods if self._undefined(method)]
+        remarks += [
+            f"{r.method}, {r.title}: not tried: {r.reason}."
+            for r in self.results
+            if r.verdict is Verdict.NOT_TRIED and not r.undefined
+        ]
+        return [*remarks, *self.notes]
+
+    def _undefined(self, method: str) -> list[AxiomResult]:
+        return [result for result in self.results if result.method == method and result.undefined]
+
+    def _refused(self, method: str) -> str:
+        cells = self._undefined(method)
+        counts = ", ".join(f"{cell.title} {cell.undefined}" for cell in cells)
+        reasons = list(dict.fromkeys(cell.reason for cell in cells))
+        more = f" (and {len(reasons) - 1} other reasons)" if len(reasons) > 1 else ""
+        return f"{method} refused further cases, which do not count ({counts}): {reasons[0]}{more}."
+
+
+def _vector(values: tuple[float, ...]) -> str:
+    return f"({', '.join(f'{value + 0.0:g}' for value in values)})".replace("-", "−")
+
+
+def _plain(value: Any) -> Any:
+    """Return tuples as lists, all the way down."""
+    if isinstance(value, dict):
+        return {key: _plain(entry) for key, entry in value.items()}
+    return [_plain(entry) for entry in value] if isinstance(value, (list, tuple)) else value
+
+
+def _finite(value: float) -> float | None:
+    return value if abs(value) < float("inf") else None

@@ -1,0 +1,1 @@
+"""Masking metrics KPM, KNM, KAM and RAM."""

@@ -1,0 +1,147 @@
+"""Attributions from one gradient of the forward pass that the task loss uses, too."""
+
+from __future__ import annotations
+
+from math import inf
+from typing import Any, Literal
+
+from torch import Tensor
+
+from captum_xg._core.options import one_of, single_number
+from captum_xg._core.state import nothing_left_behind
+from captum_xg.errors import DegreeError, HomogeneityError
+from captum_xg.homogeneity.certificate.certificate import Certificate
+from captum_xg.priors.attribution.base import Attribution, Batch
+from captum_xg.priors.forward import Forward
+from captum_xg.priors.parallel import require_whole_parameters
+from captum_xg.priors.proof import Subject, TrainingProofs
+from captum_xg.priors.scores import ScoreRule, log_probability_scores
+
+_WHERE = "AttributionPriorLoss"
+
+
+class Gradient(Attribution):
+    r"""The gradient of the score, ∂F/∂x."""
+
+    def __call__(self, batch: Batch) -> list[tuple[Tensor, ...]]:
+        """Return ∂F/∂x for each score."""
+        points = batch.passed.points
+        return [batch.gradients(scores, points) for scores in batch.choice.scores(batch.passed.explained)]
+
+
+class LogProbabilityGradient(Attribution):
+    r"""The gradient of the summed log-probabilities, ∂/∂x Σ_c log p_c, as in Right for the Right Reasons.
+
+    For one logit z it is ∂/∂x (2 log σ(z) − z).
+
+    Source: Ross et al. 2017, Right for the Right Reasons, Eq. 1.
+    """
+
+    explains = False
+
+    def __call__(self, batch: Batch) -> list[tuple[Tensor, ...]]:
+        """Return the gradient."""
+        scores = log_probability_scores(batch.passed.explained, batch.rule)
+        return [batch.gradients(scores, batch.passed.points)]
+
+
+class InputXGradient(Attribution):
+    r"""Input × gradient, x ⊙ ∂F/∂x, of any model; Integrated Gradients only if the model is homogeneous."""
+
+    def __call__(self, batch: Batch) -> list[tuple[Tensor, ...]]:
+        """Return x ⊙ ∂F/∂x for each score."""
+        points = batch.passed.points
+        found = (batch.gradients(scores, points) for scores in batch.choice.scores(batch.passed.explained))
+        return [tuple(x * g for x, g in zip(points, each, strict=True)) for each in found]
+
+
+class XGradientOfPass(InputXGradient):
+    r"""X-Gradient, x ⊙ ∂F/∂x / k for F proven to be homogeneous of degree k: Integrated Gradients against zero.
+
+    Args:
+        validate: ``"certificate"`` proves F(αx) = αᵏF(x) op by op at the first batch of each shape, and again only once
+            the model has changed in a way that the proof rests on; the numbers in weights are none. ``"off"`` leaves
+            that to you.
+        degree: k for ``validate="off"``; the proven one otherwise.
+
+    Source: Hesse et al. 2021, Proposition 3.2 and Eq. 4.
+    """
+
+    def __init__(self, *, validate: Literal["certificate", "off"] = "certificate", degree: float | None = None) -> None:
+        self._validate = one_of(validate, ("certificate", "off"), "validate", _WHERE)
+        number = None if degree is None else single_number(degree)
+        if degree is not None and (number is None or not 1 <= number < inf):
+            raise DegreeError(f"{_WHERE}: `degree` must be a number ≥ 1 but is {degree!r}.")
+        self._degree = number
+        self._proven = number or 1.0
+        self._proofs = TrainingProofs()
+        self._subject: Subject | None = None
+
+    @property
+    def n_proofs(self) -> int:
+        """How many proofs were made."""
+        return self._proofs.n_proofs
+
+    def prepare(
+        self, forward: Forward, rule: ScoreRule, inputs: tuple[Tensor, ...], additional: tuple[Any, ...], target: Any
+    ) -> None:
+        """Prove that F is homogeneous, unless that stands already.
+
+        Raises:
+            HomogeneityError: If it is not, or not proven to be; it names the layers.
+            DegreeError: If the degree is below 1, or not the one that was given.
+            TrainingModeError: If layers are in training mode that make F no fixed function of x.
+            OptionError: If parameters are sharded, so that nothing can be proven.
+        """
+        if self._validate == "off":
+            return
+        if self._subject is None:
+            require_whole_parameters(forward.model)
+            self._subject = Subject(forward.bare(), rule)
+        if forward.layer is None:
+            self._prove(self._subject, inputs, additional, target)
+        elif not self.n_proofs:
+            # Later on the pass that is made anyway tells what the layer gives.
+            with nothing_left_behind(forward.model, inputs[0].device):
+                points = tuple(p.detach() for p in forward.points_of(inputs, additional))
+            self._prove(self._subject, points, (*inputs, *additional), target)
+
+    def __call__(self, batch: Batch) -> list[tuple[Tensor, ...]]:
+        """Return x ⊙ ∂F/∂x / k for each score."""
+        if self._subject is not None and batch.forward.layer is not None:
+            points = tuple(p.detach() for p in batch.passed.points)
+            self._prove(self._subject, points, (*batch.inputs, *batch.additional), batch.choice.target)
+        found = super().__call__(batch)
+        return found if self._proven == 1 else [tuple(a / self._proven for a in each) for each in found]
+
+    def _prove(self, subject: Subject, points: tuple[Tensor, ...], additional: tuple[Any, ...], target: Any) -> None:
+        subject.n_points = 0 if subject.forward.layer is None else len(points)
+        if subject.function is not None:
+            additional = (*additional, target)
+        self._proven = self._admitted(self._proofs.certificate(subject, points, additional), subject.forward)
+
+    def _admitted(self, certificate: Certificate, forward: Forward) -> float:
+        if not certificate.homogeneous:
+            raise HomogeneityError(_refusal(certificate, forward), certificate=certificate)
+        degree = self._degree or certificate.degree or 1.0  # any degree fits a function that is zero
+        if not certificate.covers(degree):
+            raise DegreeError(
+                f"{_WHERE}: F is proven to be homogeneous of degree {certificate.degree:g}, "
+                + (f"not {degree:g}; leave `degree` out." if self._degree else "but X-Gradient needs a degree ≥ 1.")
+            )
+        return degree
+
+
+def _refusal(certificate: Certificate, forward: Forward) -> str:
+    of_what = "F" if forward.layer is None else "F as a function of what the layer returns"
+    found = "is not homogeneous" if certificate.verdict == "disproved" else "could not be proven to be homogeneous"
+    return "\n".join(
+        [
+            f"{_WHERE}: {of_what} {found} (F(αx) = αᵏF(x)), so x·∇F(x) is not Integrated Gradients and "
+            "attribution='xgradient' is refused.",
+            *certificate.finding_lines(most=10),
+            "  What to do: mend what is named above, for example by to_xdnn(model); or choose "
+            "attribution='integrated_gradients' or 'expected_gradients', which need no homogeneity, or "
+            "'input_x_gradient', which is what it says and nothing more.",
+        ]
+    )

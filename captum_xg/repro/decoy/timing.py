@@ -1,0 +1,69 @@
+"""Seconds of one training step with each method, measured in turn so that a slow moment hits all of them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+
+import torch
+
+from captum_xg.repro.decoy.protocol import Labelled, Method, Settings
+from captum_xg.repro.decoy.training import network, objective
+
+WARM_UP, ROUNDS = 5, 50
+"""How many steps of each method do not count, and do."""
+
+
+def seconds_per_step(
+    methods: Sequence[Method],
+    weights: Mapping[Method, float],
+    data: Labelled,
+    settings: Settings,
+    progress: Callable[[int], object],
+) -> dict[Method, float]:
+    """Return the shortest duration of a whole step: objective, backward pass and Adam.
+
+    The shortest of many, as whatever else the machine does only adds to it, and to long steps more often than to short
+    ones, which would spoil a ratio of medians. The first steps do not count: among other things X-Gradient makes its
+    certificate then, once.
+
+    Args:
+        methods: What to measure.
+        weights: λ of each.
+        data: Its first batch is used.
+        settings: The batch size and network.
+        progress: Called with numbers of rounds done.
+    """
+    batch = Labelled(*(part[: settings.batch_size] for part in data))
+    steps = {method: _step(method, weights[method], batch, settings) for method in methods}
+    found: dict[Method, list[float]] = {method: [] for method in methods}
+    for i in range(WARM_UP + ROUNDS):
+        for method, step in steps.items():
+            _wait_for(batch.images.device)
+            start = time.perf_counter()
+            step()
+            _wait_for(batch.images.device)
+            if i >= WARM_UP:
+                found[method].append(time.perf_counter() - start)
+        progress(1)
+    return {method: min(seconds) for method, seconds in found.items()}
+
+
+def _step(method: Method, weight: float, batch: Labelled, settings: Settings) -> Callable[[], None]:
+    device = batch.images.device
+    model = network(settings, bias=method.bias, seed=0).to(device)
+    loss = objective(model, method, weight, 0, device)
+    optimizer = torch.optim.Adam(model.parameters(), lr=settings.learning_rate)
+
+    def step() -> None:
+        optimizer.zero_grad()
+        torch.autograd.backward(loss(*batch))
+        optimizer.step()
+
+    return step
+
+
+def _wait_for(device: torch.device) -> None:
+    """Wait until the device has done what was asked of it."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)

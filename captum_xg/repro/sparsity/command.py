@@ -1,0 +1,197 @@
+"""captum-xg repro sparsity: Figure 1 of the paper. Does a sparsity prior help a network that has seen 100 people?
+
+The prior is minus the Gini coefficient of the batch-mean absolute attribution; the question is on which attribution it
+helps most (left panel), and how many references Expected Gradients needs to be as good as X-Gradient (right panel).
+Source: Hesse et al. 2021, Section 4.3 and Appendix B.3, after Erion et al. 2021.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from captum_xg._core.files import require_writable, write_json
+from captum_xg.errors import OptionError
+
+if TYPE_CHECKING:
+    from tqdm import tqdm
+
+    from captum_xg.datasets.nhanes import MortalityTable
+    from captum_xg.repro.sparsity.protocol import Experiment, Method, Result
+    from captum_xg.repro.sparsity.results import Outcome
+    from captum_xg.repro.sparsity.store import Store
+
+REPETITIONS = {"quick": 20, "full": 200}
+REFERENCES = {"quick": (2, 4, 8, 16), "full": (2, 4, 8, 16, 32, 64, 128)}  # beside 1, which the left panel has
+EPOCHS = 100
+FILES = ("sparsity.json", "sparsity.png")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options of this experiment."""
+    parser.add_argument(
+        "--preset",
+        choices=tuple(REPETITIONS),
+        default="quick",
+        help="quick: 20 repetitions, up to 16 references, some minutes. full: 200 repetitions, up to 128 references; "
+        "the left panel takes about an hour on two cores, the right one a night (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--data",
+        type=Path,
+        metavar="PATH",
+        help="a folder with NHANESI_subset_X.csv and NHANESI_subset_y.csv; the paper's data, a folder with "
+        "X_sparsity.csv and y_sparsity.npy; or a CSV file whose last column is the label (default: NHEFS from the "
+        "package causaldata)",
+    )
+    parser.add_argument(
+        "--output",
+        type=Path,
+        default=Path("captum-xg-sparsity"),
+        metavar="DIR",
+        help="where results go; what is there already is not done again (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--panel", choices=("left", "right", "both"), default="left", help="of Figure 1 (default: %(default)s)"
+    )
+    parser.add_argument("--device", default="cpu", help="cpu, cuda or cuda:N (default: %(default)s)")
+    parser.add_argument("--repetitions", type=int, metavar="N", help="another number than that of the preset")
+    parser.add_argument("--seed", type=int, default=0, help="of the first repetition (default: %(default)s)")
+    parser.add_argument("--epochs", type=int, default=EPOCHS, help=argparse.SUPPRESS)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Do what is missing, print the tables, write the numbers and the figure, and return 0."""
+    from captum_xg._core.devices import usable_device
+    from captum_xg.datasets.nhanes import load_mortality
+    from captum_xg.repro.sparsity.protocol import Experiment, split
+    from captum_xg.repro.sparsity.store import Store
+
+    repetitions = REPETITIONS[options.preset] if options.repetitions is None else options.repetitions
+    if repetitions < 2 or options.epochs < 1 or options.seed < 0:
+        raise OptionError(
+            "There must be at least 2 repetitions for an uncertainty, 1 epoch, and a seed ≥ 0, but these are "
+            f"{repetitions}, {options.epochs} and {options.seed}."
+        )
+    device = usable_device(options.device, "--device", only=("cpu", "cuda"))
+    data = load_mortality(options.data)
+    print(data, flush=True)
+    settings = {"data": data.fingerprint(), "seed": options.seed, "epochs": options.epochs}
+    store = Store(options.output / "runs", settings)
+    for file in FILES:
+        require_writable(options.output / file)
+    splits = [split(data, options.seed + i) for i in range(repetitions)]
+    experiment = Experiment(data, splits, options.seed, options.epochs, device)
+    left, right = _panels(experiment, store, options.panel, REFERENCES[options.preset])
+    _report(experiment, left, right, options.output)
+    return 0
+
+
+def _panels(
+    experiment: Experiment, store: Store, panel: str, references: Sequence[int]
+) -> tuple[list[Outcome], list[Outcome]]:
+    """Return the outcomes of the left panel, and of Expected Gradients by number of references."""
+    from tqdm import tqdm
+
+    from captum_xg.repro.sparsity.protocol import (
+        EXPECTED_GRADIENTS,
+        LEFT_PANEL,
+        UNREGULARISED_WITHOUT_BIAS,
+        X_GRADIENT,
+        expected_gradients_with,
+    )
+    from captum_xg.repro.sparsity.results import Outcome, chosen
+
+    # The right panel takes λ of Expected Gradients with one reference, and compares with X-Gradient.
+    methods = (UNREGULARISED_WITHOUT_BIAS, EXPECTED_GRADIENTS, X_GRADIENT) if panel == "right" else LEFT_PANEL
+    several = [] if panel == "left" else [expected_gradients_with(k) for k in references]
+    networks = sum(m.cost * len(m.strengths) for m in methods) + sum(m.cost for m in several)
+    total = networks * len(experiment.splits) * experiment.epochs
+    # Steps are counted by what they cost, a pass through one network being one.
+    with tqdm(total=total, unit="pass", unit_scale=True, dynamic_ncols=True) as bar:
+        left = []
+        for method in methods:
+            runs = {strength: _results(experiment, store, method, strength, bar) for strength in method.strengths}
+            left.append(chosen(method, runs))
+        right = [each for each in left if several and each.method == EXPECTED_GRADIENTS]
+        for method in several:
+            strength = right[0].strength
+            runs = {strength: _results(experiment, store, method, strength, bar)}
+            right.append(Outcome(method, strength, runs, "that of one reference"))
+    return left, right
+
+
+def _results(experiment: Experiment, store: Store, method: Method, strength: float, bar: tqdm[None]) -> list[Result]:
+    """Return the results of all repetitions, of which those that are not in the store are done and put there."""
+    there = store.results(method, strength)
+    wanted = range(len(experiment.splits))
+    missing = [i for i in wanted if i not in there]
+    bar.set_description(f"{method.label}, λ = {strength:g}" if strength else method.label)
+    bar.update((len(wanted) - len(missing)) * experiment.epochs * method.cost)
+    for some in _chunks(missing, experiment.chunk(method)):
+        step = len(some) * method.cost
+        found = experiment.run(method, strength, some, lambda step=step: bar.update(step))  # type: ignore[misc]
+        results = dict(zip(some, found, strict=True))
+        store.add(method, strength, results)
+        there |= results  # another process may have written over those in the store
+    return [there[i] for i in wanted]
+
+
+def _report(experiment: Experiment, left: list[Outcome], right: list[Outcome], folder: Path) -> None:
+    from captum_xg.repro.estimate import estimate
+    from captum_xg.repro.sparsity.figure import draw
+    from captum_xg.repro.sparsity.protocol import LEFT_PANEL, UNREGULARISED_WITHOUT_BIAS, X_GRADIENT
+    from captum_xg.repro.sparsity.results import as_json, strengths_table, table
+
+    data, n = experiment.table, len(experiment.splits)
+    by_method = {each.method: each for each in left}
+    baseline, xgradient = by_method[UNREGULARISED_WITHOUT_BIAS], by_method[X_GRADIENT]
+    print(
+        f"\n{n} repetitions, {experiment.epochs} epochs. Mean ± standard error [95 % interval]; differences are paired."
+    )
+    print(table(left, baseline, paper=data.is_the_papers))
+    if right:
+        print("\nExpected Gradients by references per example and step, with the λ of one reference")
+        print(_right_table(right, xgradient, data))
+    print("\nMean validation / test ROC-AUC by λ, which is chosen by the former")
+    print(strengths_table(left))
+    age = experiment.age_alone()
+    if age is not None:
+        print(f"\nAge alone, without any training: test ROC-AUC {estimate(age)}")
+    if not data.is_the_papers:
+        print("\nThese are not the paper's data: its means (Unreg 0.71, EG (1) 0.75, XG 0.77) are no yardstick here.")
+    content = {
+        "data": {"source": data.source, "columns": data.names, "dropped": data.dropped, "notes": data.notes},
+        "repetitions": n,
+        "epochs": experiment.epochs,
+        "seed": experiment.seed,
+        "age_alone": None if age is None else vars(estimate(age)),
+        "methods": as_json(left, baseline),
+        "references": as_json(right, xgradient) if right else {},
+    }
+    numbers, figure = (folder / name for name in FILES)
+    write_json(numbers, content)
+    whole = len(left) == len(LEFT_PANEL)
+    title = f"{data.source.split(':')[0].split(' (')[0]}; {n} repetitions of 100 training examples"
+    draw(figure, left if whole else [], right, xgradient, title=title, paper=data.is_the_papers)
+    print(f"\nNumbers: {numbers.resolve()}\nFigure: {figure.resolve()}")
+
+
+def _right_table(right: list[Outcome], xgradient: Outcome, data: MortalityTable) -> str:
+    from captum_xg.repro.estimate import estimate
+    from captum_xg.repro.sparsity.results import table
+
+    ours = estimate(xgradient.test).mean
+    enough = [each.method.n_references for each in right if estimate(each.test).mean >= ours]
+    said = (
+        f"The mean of X-Gradient is first reached with {enough[0]} reference(s)."
+        if enough
+        else f"The mean of X-Gradient is not reached with up to {right[-1].method.n_references} references."
+    )
+    return f"{table([*right, xgradient], xgradient, paper=data.is_the_papers)}\n{said}"
+
+
+def _chunks(items: Sequence[int], size: int) -> Iterator[Sequence[int]]:
+    return (items[i : i + size] for i in range(0, len(items), size))

@@ -1,0 +1,173 @@
+"""Training of many small networks at once, each with its own data and a Gini prior on its attributions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from captum_xg.priors.gini import gini
+from captum_xg.repro.sparsity.networks import Stack
+from captum_xg.repro.sparsity.roc_auc import roc_auc
+
+Attribution: TypeAlias = Literal["none", "gradient", "rrr", "xgradient", "expected_gradients"]
+LEARNING_RATE = 1e-3
+
+
+@dataclass(frozen=True)
+class Samples:
+    """Training and validation data of R repetitions.
+
+    Attributes:
+        train: Shape ``(R, N, features)``.
+        train_labels: Shape ``(R, N)``, 0 or 1, of the dtype of ``train``.
+        valid: Shape ``(R, V, features)``.
+        valid_labels: Shape ``(R, V)``.
+    """
+
+    train: Tensor
+    train_labels: Tensor
+    valid: Tensor
+    valid_labels: Tensor
+
+
+class References:
+    """The random numbers of Expected Gradients: for each epoch and example k references and k places on the way there.
+
+    As in the original code an epoch uses every training example k times: the references are k copies of the training
+    data in random order. Drawn on the CPU, by one generator per repetition, they are the same on every device and
+    however repetitions are grouped.
+
+    Args:
+        seeds: One per repetition.
+        n_examples: Training examples N.
+        n_references: References per example k.
+    """
+
+    def __init__(self, seeds: Sequence[int], n_examples: int, n_references: int) -> None:
+        self.generators = [torch.Generator().manual_seed(seed) for seed in seeds]
+        self.n_examples = n_examples
+        self.n_references = n_references
+
+    def draw(self) -> tuple[Tensor, Tensor]:
+        """Return, for the next epoch, rows of the training examples and α in [0, 1), both ``(R, N, k)``."""
+        n, k = self.n_examples, self.n_references
+        rows, alphas = [], []
+        for generator in self.generators:
+            alphas.append(torch.rand(n * k, generator=generator, dtype=torch.float64).reshape(n, k))
+            rows.append(torch.randperm(n * k, generator=generator).reshape(n, k) % n)
+        return torch.stack(rows), torch.stack(alphas)
+
+
+def expected_gradients(stack: Stack, inputs: Tensor, rows: Tensor, alphas: Tensor) -> Tensor:
+    r"""Return mean over references b of (x − b)·∇F(b + α(x − b)), shape ``(R, N, features)``, with a graph.
+
+    Args:
+        stack: The networks.
+        inputs: Shape ``(R, N, features)``; the references are taken from them.
+        rows: Which of them, shape ``(R, N, k)``.
+        alphas: Shape ``(R, N, k)``.
+    """
+    r, n, d = inputs.shape
+    k = rows.shape[2]
+    references = inputs.gather(1, rows.reshape(r, n * k, 1).expand(-1, -1, d)).reshape(r, n, k, d)
+    difference = inputs.unsqueeze(2) - references
+    points = (references + alphas.unsqueeze(3) * difference).reshape(r, n * k, d).requires_grad_(True)
+    (gradient,) = torch.autograd.grad(stack.logits(points).sum(), points, create_graph=True)
+    return (difference * gradient.reshape(r, n, k, d)).mean(2)
+
+
+def prior_and_task(
+    stack: Stack, samples: Samples, attribution: Attribution, references: References | None
+) -> tuple[Tensor | None, Tensor]:
+    """Return −Gini of the batch-mean absolute attribution, or None without a prior, and the task loss, both ``(R,)``.
+
+    No network depends on the data of another, so that the gradient of a sum over all holds the gradient of each.
+    """
+    x = samples.train
+    if attribution in ("gradient", "rrr", "xgradient"):
+        x = x.detach().requires_grad_(True)
+    z = stack.logits(x)
+    task = F.binary_cross_entropy_with_logits(z, samples.train_labels, reduction="none").mean(1)
+    if attribution == "none":
+        return None, task
+    if attribution == "expected_gradients":
+        assert references is not None
+        rows, alphas = references.draw()
+        attributions = expected_gradients(stack, x, rows.to(x.device), alphas.to(x))
+    else:
+        # RRR: the sum of the log-probabilities of both classes, log σ(z) + log σ(−z).
+        explained = 2 * F.logsigmoid(z) - z if attribution == "rrr" else z
+        (attributions,) = torch.autograd.grad(explained.sum(), x, create_graph=True)
+        if attribution == "xgradient":
+            attributions = attributions * x
+    return -gini(attributions.abs().mean(1)), task
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What training left.
+
+    Attributes:
+        best: The networks as they were at the epoch with the best validation ROC-AUC.
+        last: The networks after the last update.
+        valid_auc: That ROC-AUC, ``(R,)``.
+        epoch: That epoch, ``(R,)``: the number of updates made before.
+    """
+
+    best: Stack
+    last: Stack
+    valid_auc: Tensor
+    epoch: Tensor
+
+
+def train(
+    stack: Stack,
+    samples: Samples,
+    *,
+    attribution: Attribution,
+    strength: float,
+    epochs: int,
+    references: References | None = None,
+    after_epoch: Callable[[], object] | None = None,
+) -> Trained:
+    """Train a stack of networks, in place, with full batches and Adam.
+
+    As in the original code each epoch evaluates first and then updates: the networks after 0 to ``epochs`` − 1 updates
+    compete for the best validation ROC-AUC, the first of equals wins. Adam works element by element, so that one
+    optimiser of the stack is one optimiser for each network.
+
+    Args:
+        stack: The networks, leaves that want gradients.
+        samples: Their data, on the same device.
+        attribution: What the prior is on.
+        strength: Its weight λ.
+        epochs: How many updates.
+        references: For Expected Gradients.
+        after_epoch: Called after each update, for a progress bar.
+    """
+    parameters = stack.parameters
+    optimizer = torch.optim.Adam(parameters, lr=LEARNING_RATE, fused=True)
+    best = stack.copy()
+    valid_auc = torch.full((len(samples.train),), -torch.inf, dtype=torch.float64, device=samples.train.device)
+    epoch_of_best = torch.zeros(len(samples.train), dtype=torch.int64, device=samples.train.device)
+    for epoch in range(epochs):
+        with torch.no_grad():
+            auc = roc_auc(stack.logits(samples.valid), samples.valid_labels)
+            better = auc > valid_auc
+            valid_auc = torch.where(better, auc, valid_auc)
+            epoch_of_best = torch.where(better, epoch, epoch_of_best)
+            best.keep(stack, better)
+        prior, task = prior_and_task(stack, samples, attribution, references)
+        total = (task if prior is None else task + strength * prior).sum()
+        optimizer.zero_grad()
+        # By backward, which lays gradients out as the parameters are: fused Adam takes for granted that they are.
+        torch.autograd.backward(total, inputs=parameters)
+        optimizer.step()
+        if after_epoch is not None:
+            after_epoch()
+    return Trained(best, stack.copy(), valid_auc, epoch_of_best)
