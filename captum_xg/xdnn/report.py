@@ -9,6 +9,7 @@ from typing import Any
 
 from captum_xg._core.finding import Finding, listed
 from captum_xg._core.text import Table, displayed
+from captum_xg.errors.base import CaptumXGError
 from captum_xg.homogeneity.certificate.certificate import Certificate
 from captum_xg.xdnn.agreement import Agreement
 
@@ -191,6 +192,21 @@ class ConversionReport:
     def unconverted_lines(self, most: int = 10) -> list[str]:
         """Return what stands in the way, as lines."""
         return listed(self.unconverted, "What could not be converted:", most, "report.unconverted")
+
+
+class ConversionError(CaptumXGError, RuntimeError):
+    """A model could not be converted to an X-DNN, or not be proven to be one.
+
+    Attributes:
+        report: The :class:`ConversionReport` with what was done and what could not be; None if nothing was begun.
+    """
+
+    def __init__(self, message: str, report: ConversionReport | None = None) -> None:
+        super().__init__(message)
+        self.report = report
+
+    def __reduce__(self) -> tuple[type[ConversionError], tuple[str, ConversionReport | None]]:
+        return type(self), (str(self), self.report)
 
 
 def _finite(value: Any) -> Any:

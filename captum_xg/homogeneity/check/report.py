@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 
 from captum_xg._core.finding import Finding, listed
 from captum_xg._core.text import Table, displayed
+from captum_xg.errors.base import CaptumXGError
 from captum_xg.homogeneity.certificate.certificate import Certificate
 
 
@@ -229,6 +230,33 @@ class HomogeneityReport:
             return f"Homogeneous of degree {_number(self.tested_degree)}, below 1: NOT to be attributed"
         verdict = "NOT homogeneous" if self.violated else "NOT SHOWN to be homogeneous"
         return f"{verdict} of degree {_number(self.tested_degree)}{found}"
+
+
+class HomogeneityError(CaptumXGError, RuntimeError):
+    """F is not positively homogeneous of the degree asked for, or not proven to be, so x·∇F/k is not given out.
+
+    Attributes:
+        report: The :class:`HomogeneityReport` with every number behind the verdict; None if no numeric check was asked
+            for.
+        certificate: The :class:`Certificate` that names what breaks it; None if none could be made.
+    """
+
+    def __init__(
+        self, message: str, report: HomogeneityReport | None = None, certificate: Certificate | None = None
+    ) -> None:
+        super().__init__(message)
+        self.report = report
+        self.certificate = certificate
+
+    def __reduce__(
+        self,
+    ) -> tuple[type[HomogeneityError], tuple[str, HomogeneityReport | None, Certificate | None]]:
+        # Exceptions are rebuilt from their message alone, which would lose the rest between processes.
+        return type(self), (str(self), self.report, self.certificate)
+
+
+class HomogeneityWarning(UserWarning):
+    """Issued instead of :class:`HomogeneityError` when the caller asked for ``on_violation="warn"``."""
 
 
 def format_scale(scale: float) -> str:

@@ -1,13 +1,4 @@
-"""The errors and the warning of captum_xg: one base, one class per kind of problem."""
-
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from captum_xg.homogeneity.certificate.certificate import Certificate
-    from captum_xg.homogeneity.check.report import HomogeneityReport
-    from captum_xg.xdnn.report import ConversionReport
+"""Errors of arguments, models and files: one base, one class per kind of problem."""
 
 
 class CaptumXGError(Exception):
@@ -51,7 +42,7 @@ class GradientError(CaptumXGError, RuntimeError):
 
 
 class DegreeError(CaptumXGError, ValueError):
-    """No admissible degree: below 1, not a number, not the same for all examples, or not to be found."""
+    """No admissible degree: below 1, not a number, not the same for all examples, or not found."""
 
 
 class TrainingModeError(CaptumXGError, RuntimeError):
@@ -87,48 +78,4 @@ class NonFinitePriorError(CaptumXGError, RuntimeError):
 
 
 class CheckpointError(CaptumXGError, ValueError):
-    """A checkpoint cannot be had or read, holds something other than weights, or does not fit the model."""
-
-
-class HomogeneityError(CaptumXGError, RuntimeError):
-    """F is not positively homogeneous of the degree asked for, or not proven to be, so x·∇F/k is not given out.
-
-    Attributes:
-        report: The :class:`HomogeneityReport` with every number behind the verdict; None
-            if no numeric check was asked for.
-        certificate: The :class:`Certificate` that names what breaks it; None if
-            none could be made.
-    """
-
-    def __init__(
-        self, message: str, report: HomogeneityReport | None = None, certificate: Certificate | None = None
-    ) -> None:
-        super().__init__(message)
-        self.report = report
-        self.certificate = certificate
-
-    def __reduce__(
-        self,
-    ) -> tuple[type[HomogeneityError], tuple[str, HomogeneityReport | None, Certificate | None]]:
-        # Exceptions are rebuilt from their message alone, which would lose the rest between processes.
-        return type(self), (str(self), self.report, self.certificate)
-
-
-class ConversionError(CaptumXGError, RuntimeError):
-    """A model could not be converted to an X-DNN, or not be proven to be one.
-
-    Attributes:
-        report: The :class:`ConversionReport` with what was done and what could not be; None if
-            nothing was begun.
-    """
-
-    def __init__(self, message: str, report: ConversionReport | None = None) -> None:
-        super().__init__(message)
-        self.report = report
-
-    def __reduce__(self) -> tuple[type[ConversionError], tuple[str, ConversionReport | None]]:
-        return type(self), (str(self), self.report)
-
-
-class HomogeneityWarning(UserWarning):
-    """Issued instead of :class:`HomogeneityError` when the caller asked for ``on_violation="warn"``."""
+    """A checkpoint cannot be found or read, holds something other than weights, or does not fit the model."""
