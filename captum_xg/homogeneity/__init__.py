@@ -4,10 +4,10 @@ For operations of one's own: ``degree_rule`` registers how they scale, in terms 
 and the other functions that end in ``_of``).
 """
 
-from captum_xg.homogeneity.certificate.certificate import Certificate, Counterexample, Violation
+from captum_xg.homogeneity.certificate.certificate import Certificate, Violation
 from captum_xg.homogeneity.certificate.certify import certify
 from captum_xg.homogeneity.check.numeric import check_homogeneity
-from captum_xg.homogeneity.check.report import Culprit, EulerCheck, HomogeneityReport, ScaleCheck, UnusedScale
+from captum_xg.homogeneity.check.report import Culprit, HomogeneityReport
 from captum_xg.homogeneity.degree import (
     CONSTANT,
     ZERO,
@@ -25,6 +25,7 @@ from captum_xg.homogeneity.degree import (
 )
 from captum_xg.homogeneity.ledger.bias_ledger import BiasLedger, bias_ledger
 from captum_xg.homogeneity.rules.registry import degree_rule, forget_degree_rule
+from captum_xg.homogeneity.scaling.checks import Counterexample, EulerCheck, ScaleCheck, UnusedScale
 
 __all__ = [
     "CONSTANT",

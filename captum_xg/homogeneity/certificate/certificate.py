@@ -11,6 +11,7 @@ from typing import Any, Literal, TypeAlias
 from captum_xg._core.digest import digest_of
 from captum_xg._core.finding import Finding, listed
 from captum_xg._core.text import displayed
+from captum_xg.homogeneity.scaling.checks import Counterexample
 
 Verdict: TypeAlias = Literal["homogeneous", "disproved", "unknown"]
 
@@ -18,22 +19,6 @@ Verdict: TypeAlias = Literal["homogeneous", "disproved", "unknown"]
 @displayed
 class Violation(Finding):
     """A finding of a certificate: one for each module, with everything that the module does."""
-
-
-@displayed
-@dataclass(frozen=True)
-class Counterexample:
-    """A scale at which the example input shows that F is not homogeneous of the degree in question.
-
-    Attributes:
-        scale: α.
-        deviation: Largest |F(αx) − αᵏF(x)| relative to the largest |αᵏF(x)|.
-        degree: The k that fits best, which this is measured with.
-    """
-
-    scale: float
-    deviation: float
-    degree: float
 
 
 @displayed

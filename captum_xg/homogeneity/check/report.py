@@ -2,83 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, field, replace
 
 from captum_xg._core.finding import Finding, listed
 from captum_xg._core.text import Table, displayed
 from captum_xg.errors.base import CaptumXGError
 from captum_xg.homogeneity.certificate.certificate import Certificate
-
-
-@displayed
-@dataclass(frozen=True)
-class ScaleCheck:
-    """Agreement of F(αx) with αᵏF(x) at one scale.
-
-    Attributes:
-        scale: α.
-        examples: How many examples were tried at this scale.
-        max_deviation: The largest |F(αx) − αᵏF(x)| / (αᵏ·max(|F(x)|, Σ|x·∂F|)).
-        worst_example: The index of the example where it occurs.
-        observed: F(αx) there.
-        expected: αᵏF(x) there.
-        tolerance: The largest deviation that counts as rounding at this scale.
-    """
-
-    scale: float
-    examples: int
-    tolerance: float
-    max_deviation: float
-    worst_example: int
-    observed: float
-    expected: float
-
-    @property
-    def holds(self) -> bool:
-        """Whether the deviation is within tolerance (a NaN is not)."""
-        return self.max_deviation <= self.tolerance
-
-
-@displayed
-@dataclass(frozen=True)
-class EulerCheck:
-    """Agreement of Σ x·∂F with kF, Euler's identity, which homogeneous differentiable functions satisfy.
-
-    Attributes:
-        max_deviation: The largest |Σ x·∂F − kF| / max(k|F|, Σ|x·∂F|).
-        worst_example: The index of the example where it occurs.
-        observed: Σ x·∂F there.
-        expected: kF there.
-        tolerance: The largest deviation that counts as rounding.
-    """
-
-    tolerance: float
-    max_deviation: float
-    worst_example: int
-    observed: float
-    expected: float
-
-    @property
-    def holds(self) -> bool:
-        """Whether the deviation is within tolerance (a NaN is not)."""
-        return self.max_deviation <= self.tolerance
-
-
-@displayed
-@dataclass(frozen=True)
-class UnusedScale:
-    """A scale that could not be used on some examples.
-
-    Attributes:
-        scale: α.
-        examples: How many examples it was given up for.
-        reason: Why.
-    """
-
-    scale: float
-    examples: int
-    reason: str
+from captum_xg.homogeneity.scaling.checks import EulerCheck, ScaleCheck, UnusedScale, format_scale
 
 
 @displayed
@@ -176,31 +106,17 @@ class HomogeneityReport:
         )
 
     def _parts(self) -> list[str | Table]:
-        lines: list[str | Table] = [
-            f"{self._verdict()} ({self.examples} example{'s' * (self.examples != 1)}, {self.dtype})"
-        ]
         k = _number(1.0 if self.tested_degree is None else self.tested_degree)
-        header = ("scale α", "examples", "deviation", "worst example", "F(αx)", f"α^{k}·F(x)")
-        rows = [
-            (
-                format_scale(s.scale),
-                str(s.examples),
-                _mark(s),
-                str(s.worst_example),
-                f"{s.observed:.6g}",
-                f"{s.expected:.6g}",
-            )
-            for s in self.scales
-        ]
+        rows = [("scale α", "examples", "deviation", "worst example", "F(αx)", f"α^{k}·F(x)")]
+        rows += [_row(format_scale(check.scale), check.examples, check) for check in self.scales]
         if self.euler is not None:
-            e = self.euler
-            numbers = (f"{e.observed:.6g}", f"{e.expected:.6g}")
-            rows.append(("Euler", str(self.examples), _mark(e), str(e.worst_example), *numbers))
+            rows.append(_row("Euler", self.examples, self.euler))
         if self.gradient is not None:
-            g = self.gradient
-            numbers = (f"{g.observed:.6g}", f"{g.expected:.6g}")
-            rows.append((f"∇F {format_scale(g.scale)}", str(g.examples), _mark(g), str(g.worst_example), *numbers))
-        lines.append(Table([header, *rows], left=0, indent=2))
+            rows.append(_row(f"∇F {format_scale(self.gradient.scale)}", self.gradient.examples, self.gradient))
+        lines: list[str | Table] = [
+            f"{self._verdict()} ({self.examples} example{'s' * (self.examples != 1)}, {self.dtype})",
+            Table(rows, left=0, indent=2),
+        ]
         if self.euler is not None:
             lines.append(f"  Euler's identity compares Σ x·∂F with {k}·F(x).")
         if self.gradient is not None:
@@ -224,10 +140,10 @@ class HomogeneityReport:
         if self.homogeneous:
             return f"Homogeneous of degree {_number(self.degree)}" if self.degree else "Zero on every ray: any degree"
         if self.tested_degree is None:
-            return "NOT homogeneous of any degree" if self.violated else "Its degree is NOT to be told"
+            return "NOT homogeneous of any degree" if self.violated else "Its degree cannot be told"
         found = "" if self.degree in (None, self.tested_degree) else f"; it shows degree {_number(self.degree)}"
         if not self.violated and self.tested_degree < 1:
-            return f"Homogeneous of degree {_number(self.tested_degree)}, below 1: NOT to be attributed"
+            return f"Homogeneous of degree {_number(self.tested_degree)}, below 1: X-Gradient does not apply"
         verdict = "NOT homogeneous" if self.violated else "NOT SHOWN to be homogeneous"
         return f"{verdict} of degree {_number(self.tested_degree)}{found}"
 
@@ -259,16 +175,10 @@ class HomogeneityWarning(UserWarning):
     """Issued instead of :class:`HomogeneityError` when the caller asked for ``on_violation="warn"``."""
 
 
-def format_scale(scale: float) -> str:
-    """Return α as a power of two where it is one."""
-    mantissa, exponent = math.frexp(scale)
-    return f"2^{exponent - 1}" if mantissa == 0.5 else f"{scale:g}"
-
-
 def _number(x: float | None) -> str:
     return "?" if x is None else f"{x:g}"
 
 
-def _mark(check: ScaleCheck | EulerCheck) -> str:
-    signs = ("≤", "✓") if check.holds else (">", "✗")
-    return f"{check.max_deviation:.1e} {signs[0]} {check.tolerance:.1e} {signs[1]}"
+def _row(name: str, examples: int, check: ScaleCheck | EulerCheck) -> tuple[str, ...]:
+    numbers = (f"{check.observed:.6g}", f"{check.expected:.6g}")
+    return (name, str(examples), check.mark, str(check.worst_example), *numbers)

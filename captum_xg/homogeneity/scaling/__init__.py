@@ -1,1 +1,1 @@
-"""Numbers of a function along rays through the origin: F(αx) beside αᵏF(x), and the degree that fits."""
+"""The scaling test: F(αx) beside αᵏF(x), the degree that fits, and what a dtype can resolve of it."""

@@ -1,4 +1,4 @@
-"""Judging the trials: which degree they show, and how far they are from the one that is tested."""
+"""Verdicts on trials: which degree they show, and how far they are from the one that is tested."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ import torch
 from torch import Tensor
 
 from captum_xg._core.function import Evaluation, ScalarFunction
-from captum_xg.homogeneity.check.report import EulerCheck, ScaleCheck
+from captum_xg.homogeneity.scaling.checks import EulerCheck, ScaleCheck, is_power_of_two
+from captum_xg.homogeneity.scaling.fit import shown_degrees, simple_degree
 from captum_xg.homogeneity.scaling.precision import Precision
 from captum_xg.homogeneity.scaling.trials import Trials, scale_inputs, to_vector
 
@@ -23,7 +24,7 @@ def euler_terms(evaluation: Evaluation) -> tuple[Tensor, Tensor]:
         terms = (x.detach().to(wide) * gradient.detach()).reshape(len(x), -1)
         signed, absolute = to_vector(terms.sum(1)), to_vector(terms.abs_().sum(1))
         if not bool(torch.isfinite(absolute).all()):
-            terms = (x.detach().to("cpu", torch.float64) * gradient.detach().to("cpu")).reshape(len(x), -1)
+            terms = _rows(x) * _rows(gradient)
             signed, absolute = terms.sum(1), terms.abs_().sum(1)
         total += signed
         size += absolute
@@ -33,34 +34,33 @@ def euler_terms(evaluation: Evaluation) -> tuple[Tensor, Tensor]:
 def estimate_degree(
     trials: Trials, values: Tensor, magnitude: Tensor, precision: Precision
 ) -> tuple[float | None, tuple[str, ...]]:
-    """Return the one degree log(F(αx)/F(x)) / log α that all examples and scales show, if there is one, and notes.
+    """Return the one degree that all examples and scales show, if there is one, and notes.
 
     Rounding moves each single estimate within an interval, which is narrow for far scales and where the terms of F do
     not cancel. There is one degree if all the intervals have a point in common.
     """
     relevant = trials.usable & (trials.scales != 1) & ((values != 0) | (trials.observed != 0))
-    if not relevant.any():
-        return None, ()
     ratio = trials.observed / values
-    if not bool((torch.isfinite(ratio) & (ratio > 0))[relevant].all()):
+    if not relevant.any() or not bool((torch.isfinite(ratio) & (ratio > 0))[relevant].all()):
         return None, ()
+    degrees = shown_degrees(values, trials.observed, trials.scales)
     steps = torch.log2(trials.scales).abs()
-    degrees = torch.log2(ratio) / torch.log2(trials.scales)
     slack = torch.log2(1 + 4 * precision.rtol * magnitude / values.abs()) / steps + 1e-9
     low = torch.where(relevant, degrees - slack, -torch.inf).amax(0)
     high = torch.where(relevant, degrees + slack, torch.inf).amin(0)
     if not bool((low <= high).all()):
         return None, ()
     if float(low.max()) > float(high.min()):
-        shown = torch.where(relevant, degrees, torch.nan)
+        shown = degrees[relevant]
         return None, (
             "Each example shows one degree, but not all the same: "
-            f"from {float(shown.nan_to_num(torch.inf).min()):.4g} to {float(shown.nan_to_num(-torch.inf).max()):.4g}.",
+            f"from {float(shown.min()):.4g} to {float(shown.max()):.4g}.",
         )
     estimate = float(degrees.flatten()[torch.where(relevant, slack, torch.inf).argmin()])
-    # Degrees are integers or simple fractions in practice, and rounding moves the estimate off them.
-    nice = round(estimate * 12) / 12
-    return (nice if float(low.max()) - 1e-4 <= nice <= float(high.min()) + 1e-4 else estimate), ()
+    # Within what all trials allow, and not only the one that is told from.
+    lowest, highest = float(low.max()) - 1e-4, float(high.min()) + 1e-4
+    nice = simple_degree(estimate, max(highest - estimate, estimate - lowest))
+    return (nice if lowest <= nice <= highest else estimate), ()
 
 
 def judge_scales(
@@ -69,20 +69,20 @@ def judge_scales(
     """Compare F(αx) with αᵏF(x), one result per scale that was used, smallest first."""
     growth = trials.scales**degree
     expected = values * growth
-    difference = (trials.observed - expected).abs()
-    deviation = torch.where(difference == 0, 0.0, difference / (magnitude * growth))
+    deviation = _relative((trials.observed - expected).abs(), magnitude * growth).nan_to_num(
+        torch.inf, posinf=torch.inf
+    )
     checks = []
     for alpha in sorted(set(trials.scales[trials.usable].tolist())):
         here = trials.usable & (trials.scales == alpha)
-        by_example, passes = torch.where(here, deviation.nan_to_num(torch.inf), -1.0).max(0)
+        by_example, passes = torch.where(here, deviation, -1.0).max(0)
         example = int(by_example.argmax())
         at = (int(passes[example]), example)
-        power_of_two = torch.frexp(torch.tensor(alpha, dtype=torch.float64)).mantissa == 0.5
         checks.append(
             ScaleCheck(
                 scale=alpha,
                 examples=int(here.any(0).sum()),
-                tolerance=precision.rtol if power_of_two else precision.inexact_rtol,
+                tolerance=precision.rtol if is_power_of_two(alpha) else precision.inexact_rtol,
                 max_deviation=float(deviation[at]),
                 worst_example=example,
                 observed=float(trials.observed[at]),
@@ -99,7 +99,7 @@ def judge_euler(total: Tensor, values: Tensor, magnitude: Tensor, degree: float,
     # Where F itself lies below its dtype's normal range, its last digit is all that can be expected of it.
     limits = torch.finfo(precision.dtype)
     difference = torch.where(difference <= 2 * degree * limits.tiny * limits.eps, 0.0, difference)
-    deviation = torch.where(difference == 0, 0.0, difference / torch.maximum(magnitude, expected.abs()))
+    deviation = _relative(difference, torch.maximum(magnitude, expected.abs()))
     at = int(deviation.argmax())
     return EulerCheck(precision.euler_rtol, float(deviation[at]), at, float(total[at]), float(expected[at]))
 
@@ -121,13 +121,11 @@ def judge_gradients(
     growth = scales ** (degree - 1)
     difference, observed = torch.zeros_like(growth), torch.zeros_like(growth)
     for x, here, moved in zip(evaluation.inputs, evaluation.gradients, there.gradients, strict=True):
-        rows = x.detach().reshape(len(x), -1).to("cpu", torch.float64)
-        g = here.detach().reshape(len(x), -1).to("cpu", torch.float64)
-        h = moved.reshape(len(x), -1).to("cpu", torch.float64)
+        rows, g, h = map(_rows, (x, here, moved))
         difference += (rows * (h - growth[:, None] * g)).abs().sum(1)
         observed += (rows * h).abs().sum(1)
     expected = growth * magnitude
-    deviation = torch.where(blind, torch.where(difference == 0, 0.0, difference / expected), -1.0)
+    deviation = torch.where(blind, _relative(difference, expected), -1.0)
     at = int(deviation.argmax())
     return ScaleCheck(
         scale=float(scales[at]),
@@ -138,3 +136,12 @@ def judge_gradients(
         observed=float(observed[at]),
         expected=float(expected[at]),
     )
+
+
+def _relative(difference: Tensor, size: Tensor) -> Tensor:
+    """Return differences in units of a size, 0 for none at all, also where the size is 0."""
+    return torch.where(difference == 0, 0.0, difference / size)
+
+
+def _rows(x: Tensor) -> Tensor:
+    return x.detach().reshape(len(x), -1).to("cpu", torch.float64)

@@ -1,0 +1,108 @@
+"""The degree that values along a ray show: F(αx) beside αᵏF(x), one estimate and one rounding for all who ask.
+
+If F is homogeneous, log(F(αx)/F(x)) / log α is k at every α. Degrees are integers or simple fractions in practice, and
+rounding moves the estimate off them: :func:`simple_degree` alone undoes that. A fit never decides: whether F *is*
+homogeneous of the degree that fits best, its deviation says, beside the tolerance of who asks.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from fractions import Fraction
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Deviations:
+    """F at x and at αx, one tensor each, whose entries share a degree.
+
+    Attributes:
+        here: F(x).
+        there: α → F(αx).
+    """
+
+    here: Tensor
+    there: Mapping[float, Tensor]
+
+    def worst(self, degree: float) -> tuple[float, float]:
+        """Return the largest deviation from αᵏF(x) over all α, and its α."""
+        return max((deviation(there, self.here, scale, degree), scale) for scale, there in self.there.items())
+
+
+def measure(
+    run: Callable[[tuple[Tensor, ...]], Tensor | None],
+    here: Tensor,
+    inputs: tuple[Tensor, ...],
+    scales: Iterable[float],
+) -> Deviations:
+    """Return F at the scales where it runs.
+
+    Args:
+        run: F, None where it does not run.
+        here: F(x).
+        inputs: x.
+        scales: α.
+    """
+    values = {scale: run(tuple(scale * x for x in inputs)) for scale in scales}
+    return Deviations(here, {scale: there for scale, there in values.items() if there is not None})
+
+
+def fit_degree(deviations: Deviations, tolerance: float) -> float:
+    """Return the degree with the smallest worst deviation, of those that single scales show; 1 where none shows any.
+
+    Args:
+        deviations: F at x and at one α other than 1 at least.
+        tolerance: The largest relative deviation that counts as rounding.
+    """
+    size = deviations.here.abs().max().double()
+    candidates = []
+    for scale, there in deviations.there.items():
+        shown = float(shown_degrees(size, there.abs().max().double(), torch.tensor(scale, dtype=torch.float64)))
+        slack = math.log1p(tolerance) / abs(math.log(scale)) + 1e-9
+        candidates.append(simple_degree(shown, slack) if math.isfinite(shown) else 1.0)
+    return min(candidates, key=lambda k: deviations.worst(k)[0])
+
+
+def fits_a_degree(deviations: Deviations, limits: torch.finfo) -> bool | None:
+    """Return whether F(αx) is αᵏF(x) for some k, up to rounding; None where values leave the range of their dtype."""
+    here, there = deviations.here, list(deviations.there.values())
+    if any(y.shape != here.shape for y in there) or here.numel() == 0:
+        return all(y.shape == here.shape for y in there)
+    sizes = [float(y.abs().max()) for y in there]
+    if not all(map(math.isfinite, sizes)) or any(0 < size < limits.tiny for size in sizes):
+        return None
+    tolerance = (64 if limits.eps < 1e-4 else 4) * limits.eps
+    return deviations.worst(fit_degree(deviations, tolerance))[0] <= tolerance
+
+
+def shown_degrees(values: Tensor, observed: Tensor, scales: Tensor) -> Tensor:
+    """Return log(F(αx)/F(x)) / log α, entry by entry: not finite where that is no degree."""
+    return torch.log2(observed / values) / torch.log2(scales)
+
+
+def simple_degree(degree: float, slack: float) -> float:
+    """Return the fraction with a denominator up to 12 that a degree is a rounding of, if there is one so near."""
+    simple = float(Fraction(degree).limit_denominator(12))
+    return simple if abs(simple - degree) <= slack else degree
+
+
+def deviation(observed: Tensor, here: Tensor, scale: float, degree: float) -> float:
+    """Return the largest |F(αx) − αᵏF(x)| relative to the largest |αᵏF(x)|."""
+    expected = here.double() * power(scale, degree)
+    size = float(expected.abs().max())
+    difference = float((observed.double() - expected).abs().max())
+    if size == 0 or not math.isfinite(size):
+        return 0.0 if difference == 0 else math.inf
+    return difference / size
+
+
+def power(scale: float, degree: float) -> float:
+    """Return αᵏ, infinite where that leaves float64."""
+    try:
+        return float(scale**degree)
+    except OverflowError:
+        return math.inf
