@@ -1,4 +1,9 @@
-"""Why F(αx) ≠ αᵏF(x): a random forward pass, examples that see each other, or layers that are not homogeneous."""
+"""Causes of F(αx) ≠ αᵏF(x): a random forward pass, examples that see each other, or layers that do not scale.
+
+They are looked for in this order, because each makes the next one meaningless. Layers are named by the certificate;
+only where it has nothing to say are they probed (:mod:`.localization`). Whatever the search runs into, the violation
+is reported.
+"""
 
 from __future__ import annotations
 

@@ -1,9 +1,14 @@
-"""The numeric check: does F(αx) = αᵏF(x) hold, and Euler's identity, on given inputs?"""
+"""The numeric check of F(αx) = αᵏF(x), and of Euler's identity, on given inputs.
+
+The order of events is that of the cost: two or six scales; if they disagree, once more at the precision that F computes
+in inside; and only if that fails too, the search for who is to blame (:mod:`.diagnosis`). A report must never say
+"homogeneous" of an example that was tried at no scale below 1.
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -44,10 +49,9 @@ def check_homogeneity(
 ) -> HomogeneityReport:
     r"""Test numerically whether F is positively homogeneous, F(αx) = αᵏF(x) for α > 0, and say where it is not.
 
-    Every example is tried at every scale, and Euler's identity Σ xᵢ·∂F/∂xᵢ = kF(x) at x. Powers of two are exact in
-    binary floating point and commute with every rounding of a homogeneous op, so they are compared bit-tight; other
-    scales with a tolerance of √eps. A violation is traced to the layers that are not homogeneous on the activations
-    they really receive.
+    Every example is tried at every scale, and Euler's identity Σ xᵢ·∂F/∂xᵢ = kF(x) at x. Powers of two commute with
+    every rounding of a homogeneous op, so they are compared bit-tight; other scales with a tolerance of √eps. A
+    violation is traced to the layers that cause it.
 
     This is a test, not a proof. It sees these inputs at these scales, and F only: values can agree along the ray
     through x while the gradient is not constant along it, as for F(x, y) = x + y² − y·x² at y = 0.
@@ -63,11 +67,10 @@ def check_homogeneity(
             eps for bfloat16 and float16).
 
     Returns:
-        A :class:`~captum_xg.homogeneity.check.report.HomogeneityReport`; ``str()`` of it is a table.
+        A :class:`HomogeneityReport`; ``str()`` of it is a table.
 
     Raises:
-        InputError, TargetError, ForwardOutputError, GradientError: If F or its gradient is not to be had.
-        ModelStateError: Parameters or buffers on the meta device, or not yet initialised.
+        InputError, TargetError, ForwardOutputError, GradientError: If F or its gradient cannot be computed.
         TrainingModeError, NondeterministicForwardError, CrossExampleError: If F is not one function per example.
         ModelStateError: If parameters or buffers are on the meta device, uninitialised, NaN or infinite.
         DegreeError: If ``degree`` is not a number.
@@ -83,21 +86,17 @@ def check_homogeneity(
     """
     where = "check_homogeneity"
     function = ScalarFunction(forward_func, additional_forward_args, target, where)
-    rtol = checked_rtol(rtol, where)
-    k = None if degree is None else single_number(degree)
-    if degree is not None and (k is None or not math.isfinite(k)):
-        raise DegreeError(f"{where}: `degree` must be a number or None but is {degree!r}.")
+    k, tolerance, wanted = _checked_degree(degree, where), checked_rtol(rtol, where), _checked_scales(scales, where)
     formatted = format_inputs(inputs, where)
     require_usable_state(forward_func, where)
     require_evaluation_mode(forward_func, where)
-    wanted = None if scales is None else _checked_scales(scales, where)
     with (
         ids_refused(forward_func, inputs, additional_forward_args, where),
         torch.inference_mode(False),
         nothing_left_behind(forward_func, formatted[0].device),
     ):
         evaluation = function.evaluate(formatted)
-        return verify_homogeneity(function, evaluation, degree=k, rtol=rtol, scales=wanted, thorough=True)
+        return verify_homogeneity(function, evaluation, degree=k, rtol=tolerance, scales=wanted, thorough=True)
 
 
 def verify_homogeneity(
@@ -124,35 +123,28 @@ def verify_homogeneity(
         NondeterministicForwardError, CrossExampleError: If F is not one function per example.
     """
 
-    def measure(precision: Precision) -> HomogeneityReport:
-        chosen = precision.default_scales(degree, thorough=thorough) if scales is None else scales
-        return measure_homogeneity(
-            function, evaluation, precision, degree=degree, scales=chosen, may_shrink=scales is None
-        )
-
     def precision_with(inner: Iterable[torch.dtype]) -> Precision:
         precision = Precision.of(*evaluation.inputs, evaluation.values, inner=inner)
         return precision if rtol is None else precision.with_rtol(rtol)
 
+    def measured(precision: Precision) -> HomogeneityReport:
+        chosen = precision.default_scales(degree, thorough=thorough) if scales is None else scales
+        return measure_homogeneity(function, evaluation, precision, degree, chosen, may_shrink=scales is None)
+
     precision = precision_with(inner=())
-    report = measure(precision)
+    report = measured(precision)
     if report.violated:
         # Casts inside of F do not show at its borders. Looking for them costs a pass, so it waits until it matters.
         inside = precision_with(inner=inner_dtypes(function, evaluation.inputs))
         if inside != precision:
-            precision, report = inside, measure(inside)
+            precision, report = inside, measured(inside)
     if not report.violated:
         return report
     if not report.values_hold and scales is None:
-        near = measure_homogeneity(
-            function, evaluation, precision, degree=report.tested_degree or 1.0, scales=(0.5, 2.0), may_shrink=False
-        )
-        if near.values_hold:
-            note = (
-                "At α = 1/2 and 2 it holds: something acts only far from x, a threshold, a small constant or a limit; "
-                f"or intermediate values leave the range of {report.dtype} (then a wider dtype helps)."
-            )
-            report = replace(report, notes=(*report.notes, note))
+        k = report.tested_degree or 1.0
+        near = measure_homogeneity(function, evaluation, precision, k, (0.5, 2.0), may_shrink=False)
+        notes = (_far_only(report.dtype),) if near.values_hold else ()
+        report = replace(report, notes=report.notes + notes)
     return explain_violation(function, evaluation, report, precision)
 
 
@@ -160,9 +152,9 @@ def measure_homogeneity(
     function: ScalarFunction,
     evaluation: Evaluation,
     precision: Precision,
-    *,
     degree: float | None,
     scales: tuple[float, ...],
+    *,
     may_shrink: bool,
 ) -> HomogeneityReport:
     """Run the trials and judge them, without looking for the reason of a violation.
@@ -181,38 +173,22 @@ def measure_homogeneity(
     trials = run_trials(function, evaluation, scales, precision, degree, magnitude, may_shrink=may_shrink)
     shown, notes = estimate_degree(trials, values, magnitude, precision)
     tested = shown if degree is None else degree
-
-    zero = not values.any() and not trials.observed.any()
-    if tested is None and zero:
-        notes += (
-            ("F is zero along these rays but its gradient is not: they cannot tell the degree. Give `degree`.",)
-            if magnitude.any()
-            else ("F is zero at x and at every scale, and so are all attributions, whatever the degree.",)
-        )
     checks = judge_scales(trials, values, magnitude, tested if tested is not None else 1.0, precision)
     euler = None if tested is None else judge_euler(euler_sum, values, magnitude, tested, precision)
-    values_hold = all(check.holds for check in checks)
+    # F is zero on the whole ray, so its values agree with every degree and only its gradients can tell.
     blind = (values == 0) & (trials.observed == 0).all(0)
     gradient = None
     if tested is not None and blind.any():
         below = trials.scales.amin(0)
         gradient = judge_gradients(function, evaluation, blind, below, magnitude, tested, precision)
-    holds = values_hold and all(check is None or check.holds for check in (euler, gradient))
-    below_one = next((k for k in (tested, shown) if k is not None and k < 1), None)
-    if below_one is not None:
-        notes += (_below_one(below_one),)
-    if values_hold and euler is not None and not euler.holds:
-        notes += (
-            "The values scale but the gradient is not the gradient of F: some path is detached (detach, no_grad, "
-            ".data, a custom autograd function, a backward hook); or large terms nearly cancel in F and leave its "
-            "rounding (then float64 helps).",
-        )
+    holds = all(check is None or check.holds for check in (*checks, euler, gradient))
+    nothing_to_attribute = bool(blind.all()) and not magnitude.any()
     # The path of Integrated Gradients lies below α = 1, so that is where each example must have been.
     tried = trials.usable & ((trials.scales < 1) if may_shrink else (trials.scales != 1))
     unchecked = tuple((~tried.any(0)).nonzero().flatten().tolist())
-    determined = tested is not None or (zero and not magnitude.any())
-    worst = max(checks, key=lambda c: c.max_deviation, default=ScaleCheck(1.0, 0, 0.0, 0.0, 0, 0.0, 0.0))
-    return HomogeneityReport(
+    determined = tested is not None or nothing_to_attribute
+    worst = max(checks, key=lambda check: check.max_deviation, default=ScaleCheck(1.0, 0, 0.0, 0.0, 0, 0.0, 0.0))
+    report = HomogeneityReport(
         homogeneous=holds and determined and not unchecked and (tested is None or tested >= 1),
         degree=tested if holds and determined else shown,
         tested_degree=tested,
@@ -226,20 +202,52 @@ def measure_homogeneity(
         examples=len(values),
         dtype=str(precision.dtype).removeprefix("torch."),
         gradient=gradient,
-        notes=notes,
     )
+    return replace(report, notes=(*notes, *_remarks(report, shown, bool(blind.all()), nothing_to_attribute)))
 
 
-def _below_one(degree: float) -> str:
-    if degree == 0:
-        return (
+def _remarks(report: HomogeneityReport, shown: float | None, zero: bool, nothing_to_attribute: bool) -> Iterator[str]:
+    """Yield what the numbers of a report mean, where it is not obvious."""
+    if report.tested_degree is None and nothing_to_attribute:
+        yield "F is zero at x and at every scale, and so are all attributions, whatever the degree."
+    elif report.tested_degree is None and zero:
+        yield "F is zero along these rays but its gradient is not: they cannot tell the degree. Give `degree`."
+    below_one = next((k for k in (report.tested_degree, shown) if k is not None and k < 1), None)
+    if below_one == 0:
+        yield (
             "F is scale-invariant (degree 0): F(αx) does not tend to F(0) as α → 0, so Integrated Gradients against "
             "zero has nothing to distribute and Σ x·∂F is 0."
         )
-    return f"F shows degree {degree:g}, below 1: ∇F grows without bound towards the zero baseline, so it is refused."
+    elif below_one is not None:
+        yield (
+            f"F shows degree {below_one:g}, below 1: ∇F grows without bound towards the zero baseline, so it is "
+            "refused."
+        )
+    if report.values_hold and report.euler is not None and not report.euler.holds:
+        yield (
+            "The values scale but the gradient is not the gradient of F: some path is detached (detach, no_grad, "
+            ".data, a custom autograd function, a backward hook); or large terms nearly cancel in F and leave its "
+            "rounding (then float64 helps)."
+        )
 
 
-def _checked_scales(scales: Any, where: str) -> tuple[float, ...]:
+def _far_only(dtype: str) -> str:
+    return (
+        "At α = 1/2 and 2 it holds: something acts only far from x, a threshold, a small constant or a limit; or "
+        f"intermediate values leave the range of {dtype} (then a wider dtype helps)."
+    )
+
+
+def _checked_degree(degree: object, where: str) -> float | None:
+    k = None if degree is None else single_number(degree)
+    if degree is not None and (k is None or not math.isfinite(k)):
+        raise DegreeError(f"{where}: `degree` must be a number or None but is {degree!r}.")
+    return k
+
+
+def _checked_scales(scales: object, where: str) -> tuple[float, ...] | None:
+    if scales is None:
+        return None
     wanted = single_numbers(scales)
     if not wanted or not all(0 < alpha < math.inf for alpha in wanted) or all(alpha == 1 for alpha in wanted):
         kind = OptionTypeError if wanted is None else OptionError
@@ -247,7 +255,7 @@ def _checked_scales(scales: Any, where: str) -> tuple[float, ...]:
     return wanted
 
 
-def checked_rtol(rtol: Any, where: str) -> float | None:
+def checked_rtol(rtol: object, where: str) -> float | None:
     """Return a tolerance: None, or a finite number ≥ 0.
 
     Raises:
