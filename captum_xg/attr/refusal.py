@@ -1,4 +1,4 @@
-"""The text of a refusal: what was found, where in the model, and what to do."""
+"""Messages of refusals: what was found, where in the model, and what to do."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ def refusal_message(report: HomogeneityReport, where: str) -> str:
         lines.append(f"  F shows degree {report.degree:g}: use XGradient(…, degree={report.degree:g}).")
     lines += [f"  {note}" for note in report.notes]
     lines += report.culprit_lines()
-    mend = "mend what is named above; or use" if report.notes else "use"
+    fix = "fix what is named above; or use" if report.notes else "use"
     if report.culprits:
-        mend = "mend what is named above and try again, as what stands around it may show only then; or use"
+        fix = "fix what is named above and try again, as further problems may only show then; or use"
     lines.append(
-        f"  What to do: {mend} captum.attr.IntegratedGradients, which needs no homogeneity; or pass "
+        f"  What to do: {fix} captum.attr.IntegratedGradients, which needs no homogeneity; or pass "
         f"on_violation='warn' to get {result} as it is. check_homogeneity(…) prints all numbers."
     )
     return "\n".join(lines)
@@ -51,7 +51,7 @@ def uncertified_message(certificate: Certificate, degree: float | None, where: s
         [
             f"{where}: {found}",
             *certificate.finding_lines(most=10),
-            "  What to do: mend what is named above; or use captum.attr.IntegratedGradients, which needs no homogeneity"
+            "  What to do: fix what is named above; or use captum.attr.IntegratedGradients, which needs no homogeneity"
             f"{untold}; or pass on_violation='warn' to get {result} as it is. certify(…) gives the whole certificate.",
         ]
     )

@@ -5,7 +5,6 @@ from __future__ import annotations
 import typing
 import warnings
 from collections.abc import Callable
-from contextlib import nullcontext
 from typing import Any, Literal, get_args
 
 import torch
@@ -14,18 +13,16 @@ from torch import Tensor
 from captum_xg._core.captum_compat import SUPPORTED_METHODS, GradientAttribution, compute_gradients, log_usage
 from captum_xg._core.function import Evaluation, ScalarFunction
 from captum_xg._core.inputs import format_inputs, require_zero_baselines
-from captum_xg._core.modules import require_evaluation_mode
 from captum_xg._core.options import forward_function, one_of, positive_integer, single_number, switch
-from captum_xg._core.state import nothing_left_behind
 from captum_xg._core.token_ids import ids_refused
 from captum_xg._core.types import Baselines, Inputs, Target
 from captum_xg._core.without_memory import require_memory
-from captum_xg.attr.refusal import refusal_message, uncertified_message
-from captum_xg.errors import DegreeError, HomogeneityError, HomogeneityWarning, OptionError
+from captum_xg.attr.closed_form import closed_form, evaluate_by
+from captum_xg.attr.validation import VALIDATIONS, Trusted
+from captum_xg.errors import DegreeError, OptionError
 from captum_xg.homogeneity.certificate.cache import StandingProofs
-from captum_xg.homogeneity.certificate.certificate import Certificate
-from captum_xg.homogeneity.check.numeric import checked_rtol, verify_homogeneity
-from captum_xg.homogeneity.check.report import HomogeneityReport
+from captum_xg.homogeneity.check.numeric import checked_rtol
+from captum_xg.homogeneity.check.report import HomogeneityWarning
 
 Validation = Literal["numeric", "certificate", "off"]
 OnViolation = Literal["raise", "warn"]
@@ -176,78 +173,80 @@ class XGradient(GradientAttribution):  # type: ignore[misc]  # Captum has no typ
             inputs: Tensor, or tuple of tensors, of shape ``(N, …)``. Integers are made floating-point. Where a single
                 example has several rows of output, as the nodes of a graph are, F is the sum over the rows.
             baselines: None, 0, or zeros in any form that Captum takes.
-            target: Which output is explained: int, tuple, integer tensor, or list of ints or tuples, as in Captum: one
-                for all, or one for each example (for each row of a single example that has several).
+            target: Which output is explained, in the forms that Captum takes: one for all examples, or one for each
+                (for each row of a single example that has several).
             additional_forward_args: What follows the inputs in a call of the forward function; not attributed to.
-            n_steps: Accepted for compatibility; there is nothing to approximate. A positive integer.
-            method: Accepted for compatibility: a rule of integration that Captum knows.
+            n_steps: A positive integer, for compatibility; there is nothing to approximate.
+            method: A rule of integration that Captum knows, for compatibility.
             internal_batch_size: The most examples in one forward pass. All at once if None.
             return_convergence_delta: Also return Σ attributions − (F(x) − F(0)), shape ``(N,)``.
             create_graph: Keep the graph, so that a loss of the attributions has gradients for the parameters (and for
                 inputs that require them). Otherwise the attributions are detached.
 
         Returns:
-            Attributions in the form and shape of ``inputs``, float32 for inputs of a coarser dtype (as Integrated
-            Gradients gives them), otherwise in the inputs' dtype; with ``return_convergence_delta`` a pair of them and
-            the deltas.
+            Attributions in the form, shape and dtype of ``inputs`` (float32 for coarser ones, as Integrated Gradients
+            gives them); with ``return_convergence_delta`` a pair of them and the deltas.
 
         Raises:
-            OptionTypeError, OptionError: If another argument is of the wrong type or has no such value.
-            InputError: Unsuitable inputs: not tensors, empty, unequal batches, complex, boolean, NaN or infinite, ids.
-            BaselineError: A baseline that is not zero.
-            TargetError: A target that is missing, out of range, or of the wrong form.
-            ForwardOutputError: An output that is not one finite real number per example.
-            GradientError: An input without influence through autograd, or a gradient that is not finite.
-            ModelStateError: Parameters or buffers on the meta device, or not yet initialised.
-            TrainingModeError: Dropout, batch norm or the like in training mode.
-            NondeterministicForwardError: A random forward function.
-            CrossExampleError: A forward function that mixes the examples of a batch.
-            DegreeError: ``degree="auto"`` and there is no single degree k ≥ 1.
-            HomogeneityError: F is not homogeneous of degree k. It carries the report and names the layers.
+            OptionError, InputError, BaselineError, TargetError: If an argument is unsuitable.
+            ForwardOutputError, GradientError: If F or ∇F is not one finite real number per example, or per feature.
+            ModelStateError, TrainingModeError: If the model holds no numbers, or dropout or the like is on.
+            NondeterministicForwardError, CrossExampleError: If F is random, or mixes the examples of a batch.
+            DegreeError: If ``degree="auto"`` and there is no single degree k ≥ 1.
+            HomogeneityError: If F is not homogeneous of degree k. It carries the report and names the layers.
         """
         where = "XGradient.attribute"
         positive_integer(n_steps, "n_steps", where)
         one_of(method, SUPPORTED_METHODS, "method", where)
-        return_convergence_delta = switch(return_convergence_delta, "return_convergence_delta", where)
+        with_delta = switch(return_convergence_delta, "return_convergence_delta", where)
         create_graph = switch(create_graph, "create_graph", where)
         formatted = format_inputs(inputs, where)
         require_zero_baselines(baselines, formatted, where)
-        n = len(formatted[0])
-        size = n if internal_batch_size is None else positive_integer(internal_batch_size, "internal_batch_size", where)
+        most = len(formatted[0]) if internal_batch_size is None else internal_batch_size
+        size = positive_integer(most, "internal_batch_size", where)
         function = ScalarFunction(self.forward_func, additional_forward_args, target, where)
         require_memory(self.forward_func, where)
-        checked = self.validate == "numeric"
-        if checked:
-            require_evaluation_mode(self.forward_func, where)
+        with ids_refused(self.forward_func, inputs, additional_forward_args, where):
+            attributions, deltas, warning = self._attributed(function, formatted, size, with_delta, create_graph)
+        if warning is not None:
+            warnings.warn(warning, HomogeneityWarning, stacklevel=3)  # past the logging decorator: the line that called
+        result = attributions if isinstance(inputs, tuple) else attributions[0]
+        return (result, deltas) if with_delta else result
+
+    def _attributed(
+        self, function: ScalarFunction, inputs: tuple[Tensor, ...], size: int, with_delta: bool, create_graph: bool
+    ) -> tuple[tuple[Tensor, ...], Tensor, str | None]:
+        """Return attributions and convergence deltas, if wanted, part by part, and what to warn of."""
+        degree = None if self.degree == "auto" else self.degree
+        validation: Trusted = VALIDATIONS[self.validate](
+            degree, self.on_violation == "raise", self.rtol, self._proofs, function.where
+        )
+        if self.gradient_func is not compute_gradients and (self.validate != "off" or create_graph):
+            raise OptionError(
+                "XGradient: `gradient_func` was replaced, so the function whose gradient it takes is unknown and "
+                "cannot be checked for homogeneity. Use validate='off' and create_graph=False with it."
+            )
         parts: list[tuple[Tensor, ...]] = []
-        deltas: list[Tensor] = []
-        reports: list[HomogeneityReport] = []
-        doubts: list[Certificate] = []
-        restored = nothing_left_behind(self.forward_func, formatted[0].device) if checked else nullcontext()
-        refusing_ids = ids_refused(self.forward_func, inputs, additional_forward_args, where)
-        with refusing_ids, torch.inference_mode(False), restored:
-            for inputs_part, function_part in function.parts(formatted, size):
-                degree = None if self.degree == "auto" else self.degree
-                if self.validate == "certificate":
-                    certificate = self._certified(function_part, inputs_part)
-                    degree = certificate.degree if degree is None else degree
-                    doubts += [] if certificate.covers(degree) else [certificate]
-                evaluation = self._evaluate(function_part, inputs_part, create_graph)
-                if checked:
-                    reports.append(self._validated(function_part, evaluation, degree))
-                    degree = reports[-1].tested_degree
-                # No degree is left only where F and all attributions are zero, whatever it is.
-                attributions = self._attributions(evaluation, degree or 1.0)
-                parts.append(attributions)
-                if return_convergence_delta:
-                    deltas.append(self._delta(attributions, inputs_part, function_part))
+        deltas = [torch.empty(0)]
+
+        def evaluate(function: ScalarFunction, inputs: tuple[Tensor, ...]) -> Evaluation:
+            if self.gradient_func is compute_gradients:
+                return function.evaluate(inputs, create_graph=create_graph)
+            return evaluate_by(self.gradient_func, function, inputs)
+
+        with torch.inference_mode(False), validation.around(function, inputs[0].device):
+            for own_inputs, own in function.parts(inputs, size):
+                evaluation, k = validation.evaluated(own, own_inputs, evaluate)
+                parts.append(closed_form(evaluation, k, multiply_by_inputs=self._multiply_by_inputs))
+                if with_delta:
+                    detached = tuple(a.detach() for a in parts[-1])
+                    zeros, ends = tuple(map(torch.zeros_like, own_inputs)), tuple(x.detach() for x in own_inputs)
+                    args = own.additional or None
+                    deltas.append(self.compute_convergence_delta(detached, zeros, ends, own.target, args))
             # Here, where a caller's no_grad is not in force.
             with torch.set_grad_enabled(create_graph):
-                result = parts[0] if len(parts) == 1 else tuple(map(torch.cat, zip(*parts, strict=True)))
-        self._require_one_degree(reports)
-        self._warn_of_violation(reports, doubts)
-        formatted_result = result if isinstance(inputs, tuple) else result[0]
-        return (formatted_result, torch.cat(deltas)) if return_convergence_delta else formatted_result
+                attributions = parts[0] if len(parts) == 1 else tuple(map(torch.cat, zip(*parts, strict=True)))
+        return attributions, torch.cat(deltas[1:]) if with_delta else deltas[0], validation.conclusion()
 
     def compute_convergence_delta(
         self,
@@ -277,7 +276,7 @@ class XGradient(GradientAttribution):  # type: ignore[misc]  # Captum has no typ
         raise NotImplementedError("attribute_future is not implemented for XGradient")
 
     def has_convergence_delta(self) -> bool:
-        """Return True: the attributions are complete, and how exactly is to be had."""
+        """Return True: the attributions are complete, and the delta says how exactly."""
         return True
 
     @property
@@ -285,101 +284,8 @@ class XGradient(GradientAttribution):  # type: ignore[misc]  # Captum has no typ
         """Whether the attributions are x·∇F/k (else ∇F/k)."""
         return self._multiply_by_inputs
 
-    def _evaluate(self, function: ScalarFunction, inputs: tuple[Tensor, ...], create_graph: bool) -> Evaluation:
-        if self.gradient_func is compute_gradients:
-            return function.evaluate(inputs, create_graph=create_graph)
-        return self._evaluate_replaced(function, inputs, create_graph)
 
-    def _evaluate_replaced(
-        self, function: ScalarFunction, inputs: tuple[Tensor, ...], create_graph: bool
-    ) -> Evaluation:
-        """Honour a replaced ``gradient_func``, Captum's place to differentiate something else than the output."""
-        if self.validate != "off" or create_graph:
-            raise OptionError(
-                "XGradient: `gradient_func` was replaced, so the function whose gradient is taken is not to be had and "
-                "cannot be checked for homogeneity. Use validate='off' and create_graph=False with it."
-            )
-        with torch.enable_grad():
-            leaves = tuple(x.detach().clone().requires_grad_() for x in inputs)
-            gradients = self.gradient_func(
-                forward_fn=function.forward_func,
-                inputs=leaves,
-                target_ind=function.target,
-                additional_forward_args=function.additional or None,
-            )
-        return Evaluation(tuple(x.detach() for x in leaves), torch.empty(0), tuple(g.detach() for g in gradients))
-
-    def _attributions(self, evaluation: Evaluation, degree: float) -> tuple[Tensor, ...]:
-        def attribute(x: Tensor, gradient: Tensor) -> Tensor:
-            # Integrated Gradients multiplies by float32 step sizes, which makes coarser dtypes float32.
-            wide = torch.promote_types(gradient.dtype, torch.float32)
-            if self._multiply_by_inputs:
-                result = x * gradient.to(wide)
-            else:
-                # Autograd may hand out one number seen as many, or a tensor that is still in use elsewhere.
-                result = gradient.to(wide).clone(memory_format=torch.contiguous_format)
-            return result if degree == 1 else result / degree
-
-        # The caller may be under no_grad, where products would lose the graph that create_graph asks for.
-        with torch.set_grad_enabled(evaluation.values.requires_grad):
-            return tuple(attribute(x, g) for x, g in zip(evaluation.inputs, evaluation.gradients, strict=True))
-
-    def _validated(self, function: ScalarFunction, evaluation: Evaluation, degree: float | None) -> HomogeneityReport:
-        """Check one part of the batch and raise what must be raised."""
-        report = verify_homogeneity(function, evaluation, degree=degree, rtol=self.rtol)
-        if report.homogeneous:
-            return report
-        report = report.shifted(function.first)
-        if degree is None and (report.tested_degree is None or report.tested_degree < 1):
-            reason = " ".join(report.notes) or "F(αx)/F(x) is no single power of α."
-            raise DegreeError(f"XGradient.attribute: degree='auto' found no degree k ≥ 1. {reason}\n{report}")
-        if self.on_violation == "raise":
-            raise HomogeneityError(refusal_message(report, "XGradient.attribute"), report, report.certificate)
-        return report
-
-    def _certified(self, function: ScalarFunction, inputs: tuple[Tensor, ...]) -> Certificate:
-        """Return a certificate for one part of the batch, from memory if it still holds, and raise what must be."""
-        where = "XGradient.attribute"
-        certificate = self._proofs.certificate(function.forward_func, inputs, function.additional, where)
-        if self.degree == "auto" and certificate.homogeneous and not certificate.covers(certificate.degree):
-            raise DegreeError(
-                f"{where}: degree='auto' found degree {certificate.degree:g}, but X-Gradient needs k ≥ 1: below it ∇F "
-                "grows without bound towards the zero baseline, and at 0 there is nothing to distribute."
-            )
-        degree = certificate.degree if self.degree == "auto" else self.degree
-        if not certificate.covers(degree) and self.on_violation == "raise":
-            raise HomogeneityError(uncertified_message(certificate, degree, where), certificate=certificate)
-        return certificate
-
-    def _require_one_degree(self, reports: list[HomogeneityReport]) -> None:
-        found = sorted({report.tested_degree for report in reports if report.tested_degree is not None})
-        if self.degree == "auto" and found and found[-1] - found[0] > 1e-4 * found[-1]:
-            raise DegreeError(
-                f"XGradient.attribute: degree='auto' found different degrees in different parts of the batch: {found}. "
-                "One forward function has one degree; explain the parts separately with `degree` given."
-            )
-
-    def _warn_of_violation(self, reports: list[HomogeneityReport], doubts: list[Certificate]) -> None:
-        where, message = "XGradient.attribute", None
-        if violated := [report for report in reports if not report.homogeneous]:
-            message = refusal_message(max(violated, key=lambda report: report.max_deviation), where)
-        elif doubts:
-            message = uncertified_message(doubts[0], None if self.degree == "auto" else self.degree, where)
-        if message is not None:
-            # Past attribute, the logging decorator and this method: the line that called.
-            warnings.warn(message, HomogeneityWarning, stacklevel=4)
-
-    def _delta(self, attributions: tuple[Tensor, ...], inputs: tuple[Tensor, ...], function: ScalarFunction) -> Tensor:
-        return self.compute_convergence_delta(
-            tuple(a.detach() for a in attributions),
-            tuple(torch.zeros_like(x) for x in inputs),
-            tuple(x.detach() for x in inputs),
-            target=function.target,
-            additional_forward_args=function.additional or None,
-        )
-
-
-def _checked_degree(degree: Any) -> float | Literal["auto"]:
+def _checked_degree(degree: object) -> float | Literal["auto"]:
     if isinstance(degree, str) and degree == "auto":
         return "auto"
     k = single_number(degree)

@@ -35,6 +35,9 @@ class Culprit(Finding):
         # A module's path says where to look; its own forward and plain functions need the line.
         return f" [{location}]" if location and not self.module else ""
 
+    def _parts(self) -> list[str]:
+        return self.lines()  # its remedy stands once for those in a row that share it
+
 
 @displayed
 @dataclass(frozen=True)
