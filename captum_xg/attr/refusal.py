@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from captum_xg.homogeneity.certificate.certificate import Certificate
-from captum_xg.homogeneity.check.report import HomogeneityReport, format_scale
+from captum_xg.homogeneity.check.report import HomogeneityReport
+from captum_xg.homogeneity.scaling.checks import format_scale
 
 
 def refusal_message(report: HomogeneityReport, where: str) -> str:

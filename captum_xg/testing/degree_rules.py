@@ -1,4 +1,4 @@
-"""Does what degree rules claim agree with the values and gradients of their operations?"""
+"""Degree rules beside the values and gradients of their operations: what is claimed, and what contradicts it."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from captum_xg.testing.observation import (
 
 
 @dataclass(frozen=True)
-class Finding:
+class Comparison:
     """What is claimed about one tensor of the output, and what its values say.
 
     Attributes:
@@ -111,30 +111,30 @@ def assert_degree_rule_sound(
         raise ValueError(f"{where}: no input is a floating-point tensor with elements. Pass one to be scaled.")
     for size in range(1, len(eligible) + 1):
         for chosen in combinations(eligible, size):
-            for finding in examine(function, exact, chosen, scales=scales, n_draws=n_draws, seed=seed):
-                if message := _complaint(finding, complete):
+            for comparison in examine(function, exact, chosen, scales=scales, n_draws=n_draws, seed=seed):
+                if message := _complaint(comparison, complete):
                     raise AssertionError(f"{where}: {message}")
 
 
-def _complaint(finding: Finding, complete: bool) -> str:
-    names = " and ".join(f"inputs[{i}]" for i in finding.chosen)
-    place = f"with {names} scaled, output {finding.output}"
-    if finding.wrong:
+def _complaint(comparison: Comparison, complete: bool) -> str:
+    names = " and ".join(f"inputs[{i}]" for i in comparison.chosen)
+    place = f"with {names} scaled, output {comparison.output}"
+    if comparison.wrong:
         return (
-            f"{place}: the rules claim {finding.claim}, but {finding.wrong}. "
-            "Mend the rule of the operation; where an option makes it doubtful, return the scaling with a Reason."
+            f"{place}: the rules claim {comparison.claim}, but {comparison.wrong}. "
+            "Fix the rule of the operation; where an option makes it doubtful, return the scaling with a Reason."
         )
-    for reason in finding.claim.reasons:
+    for reason in comparison.claim.reasons:
         name = "::".join(reason.site.op.split(".")[:2]) if isinstance(reason, Located) else ""
         if name.count("::") == 1 and find_rule(name) is None:
             return (
                 f"{place}: {name} has no rule, so nothing can be claimed. "
                 f"Write one with @captum_xg.homogeneity.degree_rule({name!r}), and import it before."
             )
-    if complete and finding.missed:
+    if complete and comparison.missed:
         return (
-            f"{place}: F scales with degree {finding.degree:g} as far as seen, but is not certified, because it "
-            f"{finding.obstacles}. Let the rule say so, or leave `complete` out if it only seems so on these inputs."
+            f"{place}: F scales with degree {comparison.degree:g} as far as seen, but is not certified, because it "
+            f"{comparison.obstacles}. Let the rule say so, or leave `complete` out if it only seems so on these inputs."
         )
     return ""
 
@@ -158,7 +158,7 @@ def examine(
     scales: Sequence[float] = SCALES,
     n_draws: int = 5,
     seed: int = 0,
-) -> list[Finding]:
+) -> list[Comparison]:
     """Return, for each tensor of the output, what the rules claim if some inputs are scaled, and what values say.
 
     Args:
@@ -171,12 +171,12 @@ def examine(
     """
     claims, escapes = claims_of(function, inputs, chosen)
     outputs = observe(function, inputs, chosen, scales=scales, n_draws=n_draws, seed=seed)
-    findings = []
+    comparisons = []
     for i, claim in enumerate(claims):
         seen = outputs[i] if i < len(outputs) else []
         degree = degree_seen(seen, scales)
-        findings.append(
-            Finding(
+        comparisons.append(
+            Comparison(
                 chosen,
                 i,
                 claim,
@@ -187,7 +187,7 @@ def examine(
                 escapes=escapes,
             )
         )
-    return findings
+    return comparisons
 
 
 def claims_of(

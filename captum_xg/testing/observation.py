@@ -1,4 +1,9 @@
-"""What values and gradients say about a function's degree: slow and obvious, without any rule."""
+"""Observations of a function's values and gradients near several inputs, without any rule: slow and obvious.
+
+They must never be fooled the way a rule may be: inputs of both signs and of unequal size, scales far from 1 on both
+sides, and slopes by finite differences. A NaN that stays NaN says nothing against a rule, a number that becomes NaN
+does.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +15,8 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.utils._pytree import tree_leaves
+
+from captum_xg.homogeneity.scaling.fit import Deviations, deviation, fit_degree, power
 
 SCALES = (1e-3, 1 / 17, 0.37, 2.6, 31.0, 1e3)
 """α at which F(αx) is compared with αᵏF(x): far from 1 on both sides, and near to it."""
@@ -74,7 +81,7 @@ def observe(
     Args:
         function: F.
         inputs: Its arguments.
-        chosen: Which of them α multiplies, and are drawn anew.
+        chosen: Which of them α multiplies, and are drawn at random.
         scales: Values of α.
         n_draws: How many inputs, the given ones among them; where F fails, there is no observation.
         seed: Of everything that is drawn.
@@ -175,8 +182,8 @@ def misfit(observation: Observation, scales: Sequence[float], degree: float) -> 
             continue
         if scaled.shape != observation.values.shape:
             return f"F({scale:g}·x) has another shape than F(x)"
-        if (deviation := _deviation(scaled, observation.values, scale, degree)) > TOLERANCE:
-            return f"F({scale:g}·x) deviates from {scale:g}^{degree:g}·F(x) by {deviation:.1e} of it"
+        if (far := _deviation(scaled, observation.values, scale, degree)) > TOLERANCE:
+            return f"F({scale:g}·x) deviates from {scale:g}^{degree:g}·F(x) by {far:.1e} of it"
     return ""
 
 
@@ -203,12 +210,8 @@ def degree_seen(observations: Sequence[Observation], scales: Sequence[float]) ->
     near = min(range(len(scales)), key=lambda i: abs(abs(math.log(scales[i])) - 1))
     if not telling or (seen := telling[0].scaled[near]) is None or seen.shape != telling[0].values.shape:
         return None
-    before, after = largest(telling[0].values), largest(seen)
-    if not 0 < after / before < math.inf:
-        return None
-    degree = math.log(after / before) / math.log(scales[near])
-    rounded = round(degree * 120) / 120  # fractions such as 1/2, 1/3, 2/5
-    degree = rounded if abs(rounded - degree) < TOLERANCE else degree
+    here, there = (y.double().nan_to_num(0, 0, 0) for y in (telling[0].values, seen))
+    degree = fit_degree(Deviations(here, {scales[near]: there}), TOLERANCE)
     return None if any(misfit(observation, scales, degree) for observation in observations) else degree
 
 
@@ -231,20 +234,15 @@ def size_of(x: Tensor) -> float:
 
 def _deviation(observed: Tensor, y: Tensor, scale: float, degree: float) -> float:
     limits = torch.finfo(y.dtype)
-    expected = y.double() * torch.tensor(scale, dtype=torch.float64) ** degree
-    observed = observed.double()
+    expected = y.double() * power(scale, degree)
     low, high = max(_TINY, limits.tiny), min(1 / _TINY, limits.max)
     if largest(y) > 0 and not (low < largest(y) < high and low < largest(expected) < high):
         return 0.0  # out of range, for it or for intermediate values
-    special = expected.isnan() | expected.isinf()
-    if not torch.equal(observed[special].nan_to_num(), expected[special].nan_to_num()) or not bool(
-        observed[~special].isfinite().all()
-    ):
+    finite = expected.isfinite()
+    if not torch.equal(observed[~finite].double().nan_to_num(), expected[~finite].nan_to_num()):
         return math.inf
-    size = max(largest(expected), largest(observed))
-    difference = largest((observed - expected)[~special])
     # Of a result in a shorter dtype, less can be asked.
-    return difference / size / max(1.0, 64 * limits.eps / TOLERANCE) if size > 0 else 0.0
+    return deviation(observed[finite], y[finite], scale, degree) / max(1.0, 64 * limits.eps / TOLERANCE)
 
 
 def _draws(xs: list[Tensor], n_draws: int, generator: torch.Generator) -> Iterator[tuple[list[Tensor], bool]]:

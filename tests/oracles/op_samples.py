@@ -15,7 +15,7 @@ from torch.utils._pytree import tree_flatten, tree_unflatten
 
 from captum_xg.homogeneity import lifting
 from captum_xg.homogeneity.rules.registry import rules
-from captum_xg.testing.degree_rules import Finding, examine, scalable
+from captum_xg.testing.degree_rules import Comparison, examine, scalable
 
 KINDS = ("correct", "wrong", "missed", "refused", "silent")
 RANDOM = "draws random numbers"
@@ -61,7 +61,7 @@ class Table(dict):
     def __init__(self) -> None:
         super().__init__({name: Tally() for name in sorted(rules())})
 
-    def add(self, sample: Sample, finding: Finding, used: set[str]) -> None:
+    def add(self, sample: Sample, finding: Comparison, used: set[str]) -> None:
         """Count a finding for every rule that had a part in it."""
         named = "+".join(f"#{i}" for i in finding.chosen)
         text = f"{sample.name}[{named}→{finding.output}] {finding.claim}"

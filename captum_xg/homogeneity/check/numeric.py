@@ -24,7 +24,8 @@ from captum_xg._core.token_ids import ids_refused
 from captum_xg._core.types import Target
 from captum_xg.errors import DegreeError, OptionError, OptionTypeError
 from captum_xg.homogeneity.check.diagnosis import explain_violation
-from captum_xg.homogeneity.check.report import HomogeneityReport, ScaleCheck
+from captum_xg.homogeneity.check.report import HomogeneityReport
+from captum_xg.homogeneity.scaling.checks import ScaleCheck
 from captum_xg.homogeneity.scaling.dtypes import inner_dtypes
 from captum_xg.homogeneity.scaling.judgement import (
     estimate_degree,

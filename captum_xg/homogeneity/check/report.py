@@ -110,7 +110,7 @@ class HomogeneityReport:
 
     def _parts(self) -> list[str | Table]:
         k = _number(1.0 if self.tested_degree is None else self.tested_degree)
-        rows = [("scale α", "examples", "deviation", "worst example", "F(αx)", f"α^{k}·F(x)")]
+        rows: list[tuple[str, ...]] = [("scale α", "examples", "deviation", "worst example", "F(αx)", f"α^{k}·F(x)")]
         rows += [_row(format_scale(check.scale), check.examples, check) for check in self.scales]
         if self.euler is not None:
             rows.append(_row("Euler", self.examples, self.euler))

@@ -1,1 +1,1 @@
-"""Bias ledger: what inputs and constants carry of an output that is not homogeneous."""
+"""The bias ledger: what inputs and added constants carry of an output that is not homogeneous."""

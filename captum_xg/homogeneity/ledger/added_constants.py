@@ -1,4 +1,13 @@
-"""The constants that a forward pass adds, seen at the calls that add them, and what each carries of F."""
+"""The constants that a forward pass adds, seen at the calls that add them, and what each carries of F.
+
+For y = A·h + t, where h depends on the input and t does not, t·∂F/∂y is what t carries. So every result of such a call
+gets a hook that receives ∂F/∂y in the backward pass, and t is read off the call (:mod:`.affine_calls`). Of a layer
+``linear(x, W, b)`` that is b; of ``x + (a − b)``, where a and b are parameters, it is their difference: what meets the
+input's values counts, not what it was made of.
+
+It is a function mode, above autograd, because hooks belong to tensors of the graph. A value must never count as a
+constant because a part of its history was not seen: where that may be, autograd is asked.
+"""
 
 from __future__ import annotations
 

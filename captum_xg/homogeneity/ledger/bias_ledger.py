@@ -1,4 +1,4 @@
-"""bias_ledger: how much of each prediction the constants of each layer carry, in one forward and one backward pass."""
+"""The split of each prediction into what inputs carry and what each added constant carries, by one backward pass."""
 
 from __future__ import annotations
 
@@ -41,11 +41,10 @@ def bias_ledger(
 
     .. math:: F(x) = \sum_i x_i \frac{\partial F}{\partial x_i} + \sum_t \sum_p t_p \frac{\partial F}{\partial y_p},
 
-    where y = A·h + t runs over the calls that add a constant t, at the positions p of their output: biases of linear
-    layers and convolutions; the shift bias − running_mean·weight/√(running_var + eps) of a batch norm in evaluation
-    mode; and what is added, subtracted, concatenated, stacked, filled or padded in: parameters, buffers and numbers. A
-    constant is what does not depend on the inputs; of several that are added up before they meet the input's values,
-    the sum counts.
+    where y = A·h + t runs over the calls that add a constant t, at the positions p of their output: biases; the shift
+    bias − running_mean·weight/√(running_var + eps) of a batch norm in evaluation mode; and what is added, subtracted,
+    concatenated, stacked, filled or padded in. A constant is what does not depend on the inputs; of several that are
+    added up before they meet the input's values, the sum counts.
 
     It takes one forward and one backward pass. Only where constants enter tensors whose dimension 0 does not count the
     examples (batches that are folded or transposed) each example takes a pass of its own.
@@ -57,20 +56,16 @@ def bias_ledger(
         additional_forward_args: What follows the inputs in a call; constants, where they are added.
 
     Returns:
-        A :class:`BiasLedger` with tensors of shape ``(N,)``. Models of other kinds are
-        not refused: what inputs and constants do not explain is its ``remainder``.
+        A :class:`BiasLedger` with tensors of shape ``(N,)``. Models of other kinds are not refused: what inputs and
+        constants do not explain is its ``remainder``.
 
     Raises:
         OptionTypeError: If ``model`` is no model or function, such as the class of one.
-        InputError: Unsuitable inputs: not tensors, empty, unequal batches, complex, boolean, NaN or infinite, ids.
-        TargetError: A target that is missing, out of range, or of the wrong form.
-        ForwardOutputError: An output that is not one finite real number per example.
-        GradientError: An input without influence through autograd, or a gradient that is not finite.
-        TrainingModeError: Dropout, batch norm or the like in training mode.
-        ModelStateError: Parameters or buffers on the meta device, uninitialised, NaN or infinite.
+        InputError, TargetError: If an argument is unsuitable.
+        ForwardOutputError, GradientError: If F or ∇F is not one finite real number per example, or per feature.
+        TrainingModeError, ModelStateError: If dropout or the like is on, or the model holds no finite numbers.
 
-    Source: Hesse et al. 2021, Section 3.2: the biases are what keeps ReLU networks from being homogeneous. The ledger
-        is Euler's identity for F as a function of inputs and constants.
+    Source: Hesse et al. 2021, Section 3.2, on biases; Euler's identity for F as a function of inputs and constants.
 
     Example:
         >>> model = torch.nn.Sequential(torch.nn.Linear(3, 4), torch.nn.ReLU(), torch.nn.Linear(4, 1, bias=False))
@@ -83,8 +78,7 @@ def bias_ledger(
     function = ScalarFunction(model, additional_forward_args, target, _WHERE)
     require_usable_state(model, _WHERE)
     require_evaluation_mode(model, _WHERE)
-    names = named_modules_of(model)
-    n = len(formatted[0])
+    names, n = named_modules_of(model), len(formatted[0])
     with (
         ids_refused(model, inputs, additional_forward_args, _WHERE),
         torch.inference_mode(False),

@@ -17,7 +17,6 @@ from captum_xg._core.figures import (
     width_around,
     wrapped,
 )
-from captum_xg.homogeneity.ledger.result import BiasLedger
 
 if TYPE_CHECKING:
     from matplotlib.artist import Artist
@@ -36,41 +35,55 @@ _BARS = 5.5
 """Inches for the bars, whatever the names take."""
 
 
-class _Bar(NamedTuple):
+class Part(NamedTuple):
+    """One of the parts that add up to F(x).
+
+    Attributes:
+        name: What it is called.
+        type: The class of the module that adds it, ``""`` if there is none.
+        detail: What stands behind the name in a table.
+        kind: ``"inputs"``, ``"constant"`` or ``"unexplained"``.
+        part: What it carries, per example.
+        size: Its absolute value, or the sum of those that it joins, per example.
+        share: Of all absolute parts, per example.
+    """
+
     name: str
+    type: str
+    detail: str
     kind: str
     part: Tensor
+    size: Tensor
     share: Tensor
 
 
-def draw_ledger(ledger: BiasLedger, ax: Axes | None, most: int) -> Axes:
-    """Draw the ledger; see :meth:`captum_xg.homogeneity.ledger.result.BiasLedger.plot`."""
-    bars = _bars(ledger, most)
+def draw_parts(bars: list[Part], values: Tensor, title: str, ax: Axes | None) -> Axes:
+    """Draw parts as bars that add up to the mean of F(x), ``values``."""
+    names = [f"{bar.name} ({bar.type})" if bar.type else bar.name for bar in bars]
     if ax is None:
-        names = shortened([bar.name for bar in bars], _LONGEST_NAME)
+        names = shortened(names, _LONGEST_NAME)
         room = max(inches_of(max(map(len, names)), _NAMES), 1.0)
         own = new_figure(room + _BARS + 1.3, 0.27 * len(bars) + 1.8)
         axes = own.add_subplot()
-        _draw_bars(axes, ledger, bars, names)
-        axes.set_xlabel(wrapped(_meaning_of_bars(ledger), _BARS, 10.0))
-        own.suptitle(wrapped(_title(ledger), room + _BARS, _TITLE), fontsize=_TITLE, x=0.01, horizontalalignment="left")
+        _draw_bars(axes, bars, names, values)
+        axes.set_xlabel(wrapped(_meaning_of_bars(values), _BARS, 10.0))
+        own.suptitle(wrapped(title, room + _BARS, _TITLE), fontsize=_TITLE, x=0.01, horizontalalignment="left")
         handles = _handles(axes, bars)
         legend_below(own, handles, [str(handle.get_label()) for handle in handles])
         return axes
     # The figure is the caller's, as wide as it is: what is too long for it is shortened or wrapped.
-    names = shortened([bar.name for bar in bars], characters_in(0.4 * width_around(ax), _NAMES))
-    _draw_bars(ax, ledger, bars, names)
+    _draw_bars(ax, bars, shortened(names, characters_in(0.4 * width_around(ax), _NAMES)), values)
     lay_out(ax)
     width = width_around(ax)
     if width > _ROOM_FOR_A_LEGEND:
         ax.legend(handles=_handles(ax, bars), fontsize=8.5, loc="best", framealpha=0.8)
-    ax.set_title(wrapped(_title(ledger), width, _TITLE), fontsize=_TITLE)
-    ax.set_xlabel(wrapped(_meaning_of_bars(ledger), width, 10.0))
+    ax.set_title(wrapped(title, width, _TITLE), fontsize=_TITLE)
+    ax.set_xlabel(wrapped(_meaning_of_bars(values), width, 10.0))
     lay_out(ax)
     return ax
 
 
-def _draw_bars(ax: Axes, ledger: BiasLedger, bars: list[_Bar], names: list[str]) -> None:
+def _draw_bars(ax: Axes, bars: list[Part], names: list[str], values: Tensor) -> None:
     for position, bar in enumerate(bars):
         part = bar.part.double().cpu()
         ax.barh(position, float(part.mean()), color=_COLOURS[bar.kind], height=0.75)
@@ -78,7 +91,7 @@ def _draw_bars(ax: Axes, ledger: BiasLedger, bars: list[_Bar], names: list[str])
             low, high = torch.quantile(part, torch.tensor([0.1, 0.9], dtype=torch.float64)).tolist()
             ax.plot([low, high], [position, position], color="black", linewidth=1)
     ax.axvline(0, color="black", linewidth=0.8)
-    total = float(ledger.values.mean())
+    total = float(values.mean())
     ax.axvline(total, color="black", linewidth=1, linestyle="--", label="F(x), the sum of all bars")
     if not any(bool(bar.part.any()) for bar in bars):
         ax.set_xlim(-1, 1)  # rather than a few hundredths, which suggest numbers
@@ -88,21 +101,7 @@ def _draw_bars(ax: Axes, ledger: BiasLedger, bars: list[_Bar], names: list[str])
     _shares(ax, bars)
 
 
-def _bars(ledger: BiasLedger, most: int) -> list[_Bar]:
-    shown, others = ledger.largest_rows(most)
-    bars = [_Bar("inputs", "inputs", ledger.input_part, ledger.share_of(ledger.input_part))]
-    for row in shown:
-        name = f"{row.name} ({row.type})" if row.type else row.name
-        bars.append(_Bar(name, "constant", row.contributions, ledger.share_of(row.contributions)))
-    if others:
-        rest = torch.stack([row.contributions for row in others])
-        bars.append(_Bar(f"{len(others)} more constants", "constant", rest.sum(0), ledger.share_of(rest.abs().sum(0))))
-    if not ledger.exact:
-        bars.append(_Bar("remainder", "unexplained", ledger.remainder, ledger.share_of(ledger.remainder)))
-    return bars
-
-
-def _shares(ax: Axes, bars: list[_Bar]) -> None:
+def _shares(ax: Axes, bars: list[Part]) -> None:
     """Write each part's share on the right, outside of the axes, where no bar is in the way."""
     right = ax.secondary_yaxis("right")
     right.set_yticks(range(len(bars)), [f"{float(bar.share.mean()):.1%}" for bar in bars], fontsize=_NAMES)
@@ -110,21 +109,14 @@ def _shares(ax: Axes, bars: list[_Bar]) -> None:
     right.set_ylabel("mean share of\nall absolute parts", fontsize=8.5)
 
 
-def _title(ledger: BiasLedger) -> str:
-    sentences = [ledger.headline()]
-    if not ledger.exact:
-        sentences.append("Not only added constants break F(αx) = αF(x): see the remainder")
-    return "\n".join(sentences)
-
-
-def _meaning_of_bars(ledger: BiasLedger) -> str:
-    n = len(ledger.values)
+def _meaning_of_bars(values: Tensor) -> str:
+    n = len(values)
     over = "mean " if n > 1 else ""
     lines = f"\n(means over {n} examples; thin lines: where 80% of them lie)" if n > 1 else ""
-    return f"{over}contribution to the output; dashed: F(x) = {float(ledger.values.mean()):.4g}{lines}"
+    return f"{over}contribution to the output; dashed: F(x) = {float(values.mean()):.4g}{lines}"
 
 
-def _handles(ax: Axes, bars: list[_Bar]) -> list[Artist]:
+def _handles(ax: Axes, bars: list[Part]) -> list[Artist]:
     from matplotlib.patches import Patch
 
     kinds = {bar.kind for bar in bars}

@@ -1,4 +1,4 @@
-"""The ledger of a prediction: what the inputs carry, what each added constant carries, and what is left."""
+"""The ledger of a prediction: the parts of inputs and of each added constant, and the remainder."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from captum_xg._core.text import Table, displayed
+from captum_xg.homogeneity.ledger.figure import Part, draw_parts
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -145,20 +146,29 @@ class BiasLedger:
         Returns:
             The axes.
         """
-        from captum_xg.homogeneity.ledger.figure import draw_ledger
+        title = self.headline()
+        if not self.exact:
+            title += "\nNot only added constants break F(αx) = αF(x): see the remainder"
+        bars = [part for part in self._largest(most) if part.kind != "unexplained" or not self.exact]
+        return draw_parts(bars, self.values, title, ax)
 
-        return draw_ledger(self, ax, most)
+    def _largest(self, most: int) -> list[Part]:
+        """Return the parts in order of execution; of more rows than ``most`` those with the smallest shares as one."""
 
-    def largest_rows(self, most: int) -> tuple[list[LedgerRow], list[LedgerRow]]:
-        """Return the rows with the largest mean share, in order of execution, and the others."""
-        if len(self.rows) <= most:
-            return list(self.rows), []
-        order = sorted(range(len(self.rows)), key=lambda i: -float(self.share_of(self.rows[i].contributions).mean()))
-        shown = set(order[: most - 1])
-        return (
-            [row for i, row in enumerate(self.rows) if i in shown],
-            [row for i, row in enumerate(self.rows) if i not in shown],
-        )
+        def part(name: str, type_: str, detail: str, kind: str, of: Tensor, size: Tensor | None = None) -> Part:
+            size = of.abs() if size is None else size
+            return Part(name, type_, detail, kind, of, size, self.share_of(size))
+
+        rows = [part(r.name, r.type, r.type or r.location, "constant", r.contributions) for r in self.rows]
+        by_share = sorted(range(len(rows)), key=lambda i: -float(rows[i].share.mean()))
+        left_out = {*by_share[most - 1 :]} if len(rows) > most else set()
+        parts = [part("inputs", "", "x·∂F/∂x", "inputs", self.input_part)]
+        parts += [row for i, row in enumerate(rows) if i not in left_out]
+        if left_out:
+            rest = torch.stack([rows[i].part for i in sorted(left_out)])
+            parts.append(part(f"{len(rest)} more constants", "", "", "constant", rest.sum(0), rest.abs().sum(0)))
+        meaning = "rounding" if self.exact else "unexplained"
+        return [*parts, part("remainder", "", meaning, "unexplained", self.remainder)]
 
     def headline(self) -> str:
         """Return in one sentence how far this is from an X-DNN."""
@@ -181,26 +191,15 @@ class BiasLedger:
             f"F(x) = Σ x·∂F/∂x + constants, {verdict} ({n} example{'s' * (n != 1)}, {self.dtype})"
         ]
         lines.append(f"  {self.headline()}.")
-        shown, others = self.largest_rows(_MOST)
         table: list[tuple[str, ...]] = [("part", "", "mean", "mean |·|", "share")]
-        table.append(self._line("inputs", "x·∂F/∂x", self.input_part))
-        table += [self._line(row.name, row.type or row.location, row.contributions) for row in shown]
-        if others:
-            rest = torch.stack([row.contributions for row in others])
-            table.append(self._line(f"{len(others)} more constants", "", rest.sum(0), absolute=rest.abs().sum(0)))
-        table.append(self._line("remainder", "rounding" if self.exact else "unexplained", self.remainder))
+        for part in self._largest(_MOST):
+            share = "" if part.kind == "unexplained" and self.exact else _percent(part.share.mean())
+            table.append((part.name, part.detail, *_means(part.part, part.size), share))
         table.append(("F(x)", "", *_means(self.values, self.values.abs()), ""))
         lines.append(Table(table, left=2, indent=4))
         if not self.exact:
             lines += [f"  {line}" for line in _REMAINDER]
         return [*lines, *(f"  {note}" for note in self.notes)]
-
-    def _line(
-        self, name: str, kind: str, part: Tensor, absolute: Tensor | None = None
-    ) -> tuple[str, str, str, str, str]:
-        absolute = part.abs() if absolute is None else absolute
-        share = "" if self.exact and part is self.remainder else _percent(self.share_of(absolute).mean())
-        return (name, kind, *_means(part, absolute), share)
 
 
 _REMAINDER = (

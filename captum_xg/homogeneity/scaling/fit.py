@@ -92,10 +92,12 @@ def simple_degree(degree: float, slack: float) -> float:
 
 def deviation(observed: Tensor, here: Tensor, scale: float, degree: float) -> float:
     """Return the largest |F(αx) − αᵏF(x)| relative to the largest |αᵏF(x)|."""
+    if here.numel() == 0:
+        return 0.0
     expected = here.double() * power(scale, degree)
     size = float(expected.abs().max())
     difference = float((observed.double() - expected).abs().max())
-    if size == 0 or not math.isfinite(size):
+    if size == 0 or not math.isfinite(size) or math.isnan(difference):
         return 0.0 if difference == 0 else math.inf
     return difference / size
 
