@@ -16,13 +16,13 @@ from captum_xg._core.function import Evaluation, ScalarFunction
 from captum_xg._core.inputs import format_inputs, require_zero_baselines
 from captum_xg._core.modules import require_evaluation_mode
 from captum_xg._core.options import forward_function, one_of, positive_integer, single_number, switch
-from captum_xg._core.state import nothing_left_behind
+from captum_xg._core.state import preserve_state
 from captum_xg._core.token_ids import ids_refused
 from captum_xg._core.types import Baselines, Inputs, Target
 from captum_xg._core.without_memory import require_memory
 from captum_xg.attr.refusal import refusal_message, uncertified_message
 from captum_xg.errors import DegreeError, HomogeneityError, HomogeneityWarning, OptionError
-from captum_xg.homogeneity.certificate.cache import StandingProofs
+from captum_xg.homogeneity.certificate.cache import CertificateCache
 from captum_xg.homogeneity.certificate.certificate import Certificate
 from captum_xg.homogeneity.check.numeric import checked_rtol, verify_homogeneity
 from captum_xg.homogeneity.check.report import HomogeneityReport
@@ -94,7 +94,7 @@ class XGradient(GradientAttribution):  # type: ignore[misc]  # Captum has no typ
                 "XGradient: degree='auto' is found by the numeric check or by the certificate, and validate='off' "
                 "leaves out both."
             )
-        self._proofs = StandingProofs()
+        self._proofs = CertificateCache()
 
     @typing.overload
     def attribute(
@@ -223,7 +223,7 @@ class XGradient(GradientAttribution):  # type: ignore[misc]  # Captum has no typ
         deltas: list[Tensor] = []
         reports: list[HomogeneityReport] = []
         doubts: list[Certificate] = []
-        restored = nothing_left_behind(self.forward_func, formatted[0].device) if checked else nullcontext()
+        restored = preserve_state(self.forward_func, formatted[0].device) if checked else nullcontext()
         refusing_ids = ids_refused(self.forward_func, inputs, additional_forward_args, where)
         with refusing_ids, torch.inference_mode(False), restored:
             for inputs_part, function_part in function.parts(formatted, size):
