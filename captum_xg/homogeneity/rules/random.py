@@ -1,4 +1,4 @@
-"""Random: the result, or part of it, is drawn anew in every pass, so that there is no fixed F to speak of."""
+"""Random: each pass draws the result, or part of it, again, so that there is no fixed F to speak of."""
 
 from __future__ import annotations
 

@@ -1,4 +1,11 @@
-"""The rules: for each operation, how its result scales. An operation that nobody has written a rule for has none."""
+"""Registry of transfer functions: for each operation, the rule by which its results scale.
+
+A rule is a function of an :class:`~captum_xg.homogeneity.OpCall`. The files of this folder register those of PyTorch's
+operations, one algebraic family each, and are imported at the first look-up; no list of them is kept.
+
+*What must never happen*: an operation without a rule taken for harmless. :func:`find_rule` returns None for it, and the
+certificate is unknown from there on. Two rules for one operation are refused, since the order of imports would decide.
+"""
 
 from __future__ import annotations
 
@@ -38,7 +45,7 @@ class Entry:
     def results(self, call: OpCall, n_results: int) -> list[Scaling]:
         """Return how the results of a call scale, one scaling for each.
 
-        A rule that is written as the formula reads, ``sum_of(product_of(x, w), b)``, does not ask whether ``b`` is zero.
+        A rule written as its formula reads, ``sum_of(product_of(x, w), b)``, does not ask whether ``b`` is zero.
         So where it finds that degrees do not fit, it is asked once more with every constant of zeros told to be zero.
         Only then: each constant that is looked at is one more thing that the proof rests on.
 
