@@ -16,7 +16,7 @@ from torch import Tensor
 
 from captum_xg._core.recorder import Observer, OpEvent
 from captum_xg.homogeneity.certificate.aliasing import Aliasing
-from captum_xg.homogeneity.certificate.apply_rule import TransferFunctions
+from captum_xg.homogeneity.certificate.apply_rule import TransferFunction
 from captum_xg.homogeneity.certificate.factors import ConstantFactors
 from captum_xg.homogeneity.certificate.gradient_cuts import GradientCuts
 from captum_xg.homogeneity.certificate.leaks import Leaks
@@ -50,8 +50,7 @@ class Degrees(Observer):
         self._gradients = gradients
         self._aliasing = aliasing
         self._leaks = leaks
-        self._transfer = TransferFunctions(trace)
-        self._masked = MaskedBranches(trace.shadows, self._transfer)
+        self._masked = MaskedBranches(trace.shadows)
         self._factors = ConstantFactors(finite)
         self._results: list[Value] = []
         self._branches: Branches | None = None
@@ -119,10 +118,10 @@ class Degrees(Observer):
         return results
 
     def _by_rule(self, entry: Entry, event: OpEvent, values: Mapping[int, Value], n: int) -> list[Value]:
-        chosen = self._masked.chosen(entry, event.arguments, values)
-        results = self._transfer.results(entry, event.op, event.arguments, chosen, n)
+        transfer = TransferFunction(entry, event.op, event.arguments, n, self._trace)
+        results = transfer(self._masked.chosen(entry, event.arguments, values))
         if n == 1 and not (isinstance(results[0], Scaling) and results[0].proven):
-            self._branches = self._masked.of_result(entry, event, values)
+            self._branches = self._masked.of_result(transfer, values)
         return results
 
     def _missing(self, name: str) -> Reason:

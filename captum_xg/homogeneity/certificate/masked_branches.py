@@ -20,9 +20,9 @@ from typing import Any
 from torch import Tensor
 from torch.utils.weak import WeakIdKeyDictionary
 
-from captum_xg._core.recorder import OpEvent
+from captum_xg._core.operations import tensors_in
 from captum_xg._core.storage import has_storage
-from captum_xg.homogeneity.certificate.apply_rule import TransferFunctions
+from captum_xg.homogeneity.certificate.apply_rule import TransferFunction
 from captum_xg.homogeneity.certificate.shadow_memory import ShadowMemory, Value
 from captum_xg.homogeneity.degree import CONSTANT, Scaling
 from captum_xg.homogeneity.rules.registry import Entry
@@ -57,12 +57,10 @@ class MaskedBranches:
 
     Args:
         shadows: Knows what has been written to.
-        transfer: Says how results scale if arguments scale otherwise.
     """
 
-    def __init__(self, shadows: ShadowMemory, transfer: TransferFunctions) -> None:
+    def __init__(self, shadows: ShadowMemory) -> None:
         self._shadows = shadows
-        self._transfer = transfer
         self._branches = WeakIdKeyDictionary()  # tensor → (branches, its state)
 
     def chosen(self, entry: Entry, arguments: Mapping[str, Any], values: Mapping[int, Value]) -> Mapping[int, Value]:
@@ -80,22 +78,23 @@ class MaskedBranches:
                 resolved[id(tensor)] = self._with_doubts(_branch(known, is_true), values[id(tensor)])
         return resolved
 
-    def of_result(self, entry: Entry, event: OpEvent, values: Mapping[int, Value]) -> Branches | None:
+    def of_result(self, transfer: TransferFunction, values: Mapping[int, Value]) -> Branches | None:
         """Return the branches of the result of an operation, None if it has none.
 
         Args:
-            entry: The operation's rule.
-            event: The operation, before it runs.
-            values: How its arguments scale, by id.
+            transfer: Says how the result scales if arguments scale otherwise.
+            values: How the arguments scale, by id.
         """
-        schema = event.op._schema
+        schema, entry = transfer.op._schema, transfer.entry
         returns_new = all(argument.alias_info is None for argument in schema.arguments)
         if not (entry.elementwise or entry.name in _CHOICES) or not returns_new or len(schema.returns) != 1:
             return None
-        known = {id(t): branches for t in event.tensors if (branches := self._valid(t)) is not None}
+        known = {
+            id(t): branches for t in tensors_in(transfer.arguments.values()) if (branches := self._valid(t)) is not None
+        }
         if known:
-            return self._carried(entry, event, known, values)
-        return self._opened(entry.name, event.arguments, values) if entry.name in _CHOICES else None
+            return self._carried(transfer, known, values)
+        return self._opened(entry.name, transfer.arguments, values) if entry.name in _CHOICES else None
 
     def remember(self, result: Tensor, branches: Branches) -> None:
         """Take the branches for those of a tensor."""
@@ -113,25 +112,17 @@ class MaskedBranches:
         return Branches(weakref.ref(mask), self._state(mask), true, false)
 
     def _carried(
-        self, entry: Entry, event: OpEvent, known: Mapping[int, Branches], values: Mapping[int, Value]
+        self, transfer: TransferFunction, known: Mapping[int, Branches], values: Mapping[int, Value]
     ) -> Branches | None:
         """Return what an operation makes of the branches of its arguments."""
         first = next(iter(known.values()))
         if any(other.mask() is not first.mask() for other in known.values()):
             return None
         true, false = (
-            self._joined(
-                self._transfer.results(
-                    entry,
-                    event.op,
-                    event.arguments,
-                    {**values, **{k: self._with_doubts(_branch(b, is_true), values[k]) for k, b in known.items()}},
-                    1,
-                )[0]
-            )
+            transfer({**values, **{k: self._with_doubts(_branch(b, is_true), values[k]) for k, b in known.items()}})
             for is_true in (True, False)
         )
-        return Branches(first.mask, first.mask_state, true, false)
+        return Branches(first.mask, first.mask_state, self._joined(true[0]), self._joined(false[0]))
 
     def _joined(self, value: Value) -> Scaling:
         return self._shadows.interned.join(value)
