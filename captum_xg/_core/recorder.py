@@ -54,7 +54,7 @@ class OpEvent:
     """One operation, while it is running.
 
     Attributes:
-        op: The operation; an operator that takes functions (``torch.cond``) is a ``HigherOrderOperator``.
+        op: The operation; in spite of its type a ``HigherOrderOperator``, without schema, if it ``takes_functions``.
         args: Its arguments as they were passed.
         kwargs: Its keyword arguments.
         number: How many operations have run, with this one.
@@ -65,7 +65,7 @@ class OpEvent:
 
     def __init__(
         self,
-        op: OpOverload | HigherOrderOperator,
+        op: OpOverload,
         args: tuple[Any, ...],
         kwargs: Mapping[str, Any],
         number: int,
@@ -82,19 +82,18 @@ class OpEvent:
 
     @property
     def takes_functions(self) -> bool:
-        """Whether it is an operator that runs functions as a whole, and has no schema."""
+        """Whether it is an operator that runs functions as a whole (``torch.cond``), and has no schema."""
         return isinstance(self.op, HigherOrderOperator)
 
     @cached_property
     def name(self) -> str:
         """Namespace and name without overload: ``"aten::add_"``."""
-        name: str = self.op._schema.name if isinstance(self.op, OpOverload) else self.op.name()  # type: ignore[no-untyped-call]
-        return name
+        return str(self.op) if self.takes_functions else self.op._schema.name
 
     @cached_property
     def arguments(self) -> dict[str, Any]:
         """Every argument by its name in the schema, defaults included; empty for operators that take functions."""
-        return arguments_by_name(self.op, self.args, self.kwargs) if isinstance(self.op, OpOverload) else {}
+        return {} if self.takes_functions else arguments_by_name(self.op, self.args, self.kwargs)
 
     @cached_property
     def tensors(self) -> list[Tensor]:
@@ -159,15 +158,19 @@ class Observer(Protocol):
 
     def before(self, event: OpEvent) -> None:
         """See an operation that is about to run."""
+        return
 
     def after(self, event: OpEvent) -> None:
         """See an operation that has run, with its output."""
+        return
 
     def enter(self, event: ModuleEvent) -> None:
         """See a module that is about to run, if its calls are followed."""
+        return
 
     def leave(self, event: ModuleEvent) -> None:
         """See a module that has run, with its output."""
+        return
 
 
 class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]

@@ -16,7 +16,7 @@ from captum_xg._core.reflection import plainly, submodules, tensors_of
 
 
 @contextmanager
-def nothing_left_behind(forward_func: Callable[..., Any], device: torch.device) -> Iterator[None]:
+def preserve_state(forward_func: Callable[..., Any], device: torch.device) -> Iterator[None]:
     """Put random number generators and the model's buffers back as they were, whatever the body does.
 
     The check runs the model at inputs that are scaled by large factors; observers, running maxima and counters must not

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from captum_xg._core.function import additional_arguments
 from captum_xg._core.inputs import advice_on_ids, format_inputs
 from captum_xg._core.modules import named_modules_of
-from captum_xg._core.state import nothing_left_behind
+from captum_xg._core.state import preserve_state
 from captum_xg.errors import CaptumXGError, InputError
 
 
@@ -46,7 +46,7 @@ def _message(forward_func: Callable[..., Any], inputs: Any, additional: tuple[An
     formatted = format_inputs(given, where, finite=False)
     arguments = (*(x.detach() for x in formatted), *additional)
     n = len(formatted)
-    with torch.inference_mode(False), nothing_left_behind(forward_func, formatted[0].device):
+    with torch.inference_mode(False), preserve_state(forward_func, formatted[0].device):
         if _runs(forward_func, arguments):
             return None
         for chosen in _choices(given, additional):

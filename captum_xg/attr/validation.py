@@ -18,10 +18,10 @@ from torch import Tensor
 
 from captum_xg._core.function import Evaluation, ScalarFunction
 from captum_xg._core.modules import require_evaluation_mode
-from captum_xg._core.state import nothing_left_behind
+from captum_xg._core.state import preserve_state
 from captum_xg.attr.refusal import refusal_message, uncertified_message
 from captum_xg.errors import DegreeError
-from captum_xg.homogeneity.certificate.cache import StandingProofs
+from captum_xg.homogeneity.certificate.cache import CertificateCache
 from captum_xg.homogeneity.check.numeric import verify_homogeneity
 from captum_xg.homogeneity.check.report import HomogeneityError, HomogeneityReport
 
@@ -43,7 +43,7 @@ class Trusted:
     degree: float | None
     raises: bool
     rtol: float | None
-    proofs: StandingProofs
+    proofs: CertificateCache
     where: str
 
     @contextmanager
@@ -79,7 +79,7 @@ class Measured(Trusted):
         """Refuse training mode, and put random numbers and buffers back, which see inputs that are scaled far away."""
         require_evaluation_mode(function.forward_func, self.where)
         self._reports: list[HomogeneityReport] = []
-        with nothing_left_behind(function.forward_func, device):
+        with preserve_state(function.forward_func, device):
             yield
 
     def evaluated(

@@ -20,7 +20,7 @@ from captum_xg._core.without_memory import require_memory
 from captum_xg.attr.closed_form import closed_form, evaluate_by
 from captum_xg.attr.validation import VALIDATIONS, Trusted
 from captum_xg.errors import DegreeError, OptionError
-from captum_xg.homogeneity.certificate.cache import StandingProofs
+from captum_xg.homogeneity.certificate.cache import CertificateCache
 from captum_xg.homogeneity.check.numeric import checked_rtol
 from captum_xg.homogeneity.check.report import HomogeneityWarning
 
@@ -91,7 +91,7 @@ class XGradient(GradientAttribution):  # type: ignore[misc]  # Captum has no typ
                 "XGradient: degree='auto' is found by the numeric check or by the certificate, and validate='off' "
                 "leaves out both."
             )
-        self._proofs = StandingProofs()
+        self._proofs = CertificateCache()
 
     @typing.overload
     def attribute(

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from captum_xg._core.modules import modules_of
+from captum_xg.homogeneity.certificate.fingerprint import RestsOn
 
 
 @dataclass
@@ -117,7 +118,7 @@ class CostMeter:
         self.observe(id(module), output)
 
 
-class _Counted:
+class _Counted(RestsOn):
     """A forward function that is counted."""
 
     def __init__(self, forward_func: Callable[..., Any], meter: CostMeter) -> None:
@@ -125,7 +126,7 @@ class _Counted:
         self._meter = meter
 
     @property
-    def rests_on(self) -> tuple[Any, ...]:
+    def rests_on(self) -> tuple[object, ...]:
         """What a proof about this function rests on."""
         return (self.function,)
 

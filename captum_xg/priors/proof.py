@@ -10,8 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from captum_xg._core.modules import named_modules_of, require_evaluation_mode
-from captum_xg.homogeneity.certificate.cache import StandingProofs
+from captum_xg.homogeneity.certificate.cache import CertificateCache
 from captum_xg.homogeneity.certificate.certificate import Certificate
+from captum_xg.homogeneity.certificate.fingerprint import RestsOn
 from captum_xg.priors.forward import Forward
 from captum_xg.priors.scores import ScoreRule
 
@@ -56,7 +57,7 @@ class DrawsInPlace(Draws):
         return x.mul_(self._factor.to(x.dtype))
 
 
-class Subject:
+class Subject(RestsOn):
     """What has to be homogeneous: the explained output, or the user's score of it, as a function of the points.
 
     All built-in scores are linear in the outputs, so that a proof for the outputs is one for them.
@@ -72,8 +73,11 @@ class Subject:
         self.n_points = 0
         """How many of the arguments are outputs of the layer, if there is one."""
         self.draws = (Draws(), DrawsInPlace())
-        self.rests_on = (forward.model, forward.output, self.function)
+
+    @property
+    def rests_on(self) -> tuple[object, ...]:
         """The callables of the user's, whose state a proof rests on, too."""
+        return self.forward.model, self.forward.output, self.function
 
     def __call__(self, *arguments: Any) -> Tensor:
         """Return the output or scores for (points of the layer, arguments of the model, target)."""
@@ -100,7 +104,7 @@ class Subject:
                 draws.end()
 
 
-class TrainingProofs(StandingProofs):
+class TrainingProofs(CertificateCache):
     """Remembers proofs for one model, which may have dropout in training mode.
 
     For fixed draws dropout multiplies by numbers that do not depend on x, so that F with the draws of this step is a

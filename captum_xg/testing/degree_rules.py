@@ -11,8 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from captum_xg.homogeneity.certificate.leaks import Escapes
-from captum_xg.homogeneity.certificate.tracer import Tracer
+from captum_xg.homogeneity.certificate.interpretation import Interpretation
 from captum_xg.homogeneity.degree import Scaling
 from captum_xg.homogeneity.rules.reasons import Located
 from captum_xg.homogeneity.rules.registry import find_rule
@@ -198,16 +197,16 @@ def claims_of(
     def run(values: Sequence[Any]) -> list[Tensor]:
         return output_tensors(function, values)
 
-    tracer = Tracer({}, run.__code__)
+    interpretation = Interpretation({}, run.__code__)
     with torch.enable_grad():
         values = [value.detach().clone() if isinstance(value, Tensor) else value for value in inputs]
         for i in chosen:
             values[i] = values[i].requires_grad_().clone()
-            tracer.add_input(values[i])
-        with Escapes(tracer), tracer:
+            interpretation.add_input(values[i])
+        with interpretation.following():
             outputs = run(values)
-        claims = [tracer.scaling(y) for y in outputs]
-    return claims, tuple(reason.what for reason in tracer.escapes)
+        claims = [interpretation.scaling(y) for y in outputs]
+    return claims, tuple(reason.what for reason in interpretation.trace.leaks)
 
 
 def _contradiction(claim: Scaling, seen: Sequence[Observation], scales: Sequence[float]) -> str:

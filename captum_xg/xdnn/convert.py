@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from captum_xg._core.inputs import format_inputs
 from captum_xg._core.modules import require_evaluation_mode, require_usable_state
 from captum_xg._core.options import forward_function, switch
-from captum_xg._core.state import nothing_left_behind
+from captum_xg._core.state import preserve_state
 from captum_xg.errors import ConversionError, InputError
 from captum_xg.homogeneity.certificate.certify import Output
 from captum_xg.xdnn.converter import Converter
@@ -101,7 +101,7 @@ def to_xdnn(
     inputs = format_inputs(first, WHERE)
     require_usable_state(model, WHERE)
     require_evaluation_mode(model, WHERE)
-    with torch.inference_mode(False), nothing_left_behind(model, inputs[0].device):
+    with torch.inference_mode(False), preserve_state(model, inputs[0].device):
         converter = Converter(model, inputs, additional_forward_args, output)
         converter.convert()
     report = converter.report()

@@ -13,7 +13,7 @@ from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from captum_xg import XGradient, certify
-from captum_xg.homogeneity.certificate.cache import StandingProofs
+from captum_xg.homogeneity.certificate.cache import CertificateCache
 
 
 def seconds(function):
@@ -45,7 +45,7 @@ def keeping(name, batch, rounds):
             nn.init.zeros_(module.bias)
     x = torch.randn(batch, 3, 224, 224)
     off, kept = XGradient(model, validate="off"), XGradient(model, validate="certificate")
-    proofs = StandingProofs()
+    proofs = CertificateCache()
     proofs.certificate(model, (x,), (), "benchmark")
     without, with_certificate, look = [], [], []
     off.attribute(x, target=0), kept.attribute(x, target=0)

@@ -1,4 +1,12 @@
-"""What a proof has asked about constants, so that it can be asked again when they may have changed."""
+"""Assumptions: what a proof has asked about constants, so that it can be asked again when they may have changed.
+
+A proof is of one set of numbers only where it looked at them. ``x @ w`` has degree 1 whatever w is; ``x @ w + b`` has
+it if b is zero, which is then an assumption. A constant that exists before the forward pass (parameter, buffer,
+captured tensor) is a *source*; assumptions about one that is computed in the pass are assumptions about its sources.
+
+What must never happen: an answer is used and not written down. What cannot be compared later makes the proof hold for
+this one call.
+"""
 
 from __future__ import annotations
 
@@ -16,12 +24,8 @@ _LARGE = 2**16
 """Elements from which on a tensor is looked at by itself, without copying it."""
 
 
-class Facts:
-    """The questions about the values of constants that a proof rests on.
-
-    A constant that exists before the forward pass (parameter, buffer, captured tensor) is a *source*; one that is
-    computed in it is traced back to its sources.
-    """
+class Assumptions:
+    """The answers about values of constants that a proof rests on: these are zero, those are unchanged."""
 
     def __init__(self) -> None:
         self._zero: dict[Hashable, Tensor] = {}
@@ -67,7 +71,7 @@ class Facts:
             else:
                 self._unchanged[key] = (source, copy)
 
-    def derived(self, results: Iterable[Tensor], arguments: Iterable[Tensor]) -> None:
+    def note_computed(self, results: Iterable[Tensor], arguments: Iterable[Tensor]) -> None:
         """Note that constants were computed from others (from none, if they were created)."""
         sources: dict[Hashable, Tensor] = {}
         for argument in arguments:
@@ -76,7 +80,7 @@ class Facts:
             storage = result.untyped_storage()
             self._sources[storage] = {**self._sources.get(storage, {}), **sources}
 
-    def rests_on(self, tensor: Tensor, others: list[Tensor]) -> bool:
+    def derived_from(self, tensor: Tensor, others: list[Tensor]) -> bool:
         """Return whether a constant was computed from one of others, or is one of them.
 
         Integers count if nothing else went into it: what a table holds at their place is not theirs.

@@ -1,4 +1,4 @@
-"""Proofs that are made once and kept while nothing they rest on changes."""
+"""The certificate cache: proofs that are made once and kept while nothing they rest on changes."""
 
 from __future__ import annotations
 
@@ -13,38 +13,36 @@ from torch.utils._pytree import tree_leaves
 from captum_xg._core.contents import same
 from captum_xg._core.modules import require_evaluation_mode, require_usable_state
 from captum_xg._core.storage import shares_memory
-from captum_xg.homogeneity.certificate.assumptions import Facts
+from captum_xg.homogeneity.certificate.assumptions import Assumptions
 from captum_xg.homogeneity.certificate.certificate import Certificate
-from captum_xg.homogeneity.certificate.certify import prove
-from captum_xg.homogeneity.certificate.fingerprint import describe
+from captum_xg.homogeneity.certificate.certify import Proof, prove
+from captum_xg.homogeneity.certificate.fingerprint import fingerprint_of
 
 _MOST = 16
 """How many proofs are kept: one for each shape of input in use."""
 
 
 @dataclass(frozen=True)
-class _Standing:
+class _Kept:
     """A proof that is kept.
 
     Attributes:
-        certificate: What is proven.
-        facts: What it asked about constants.
-        arguments: Which tensors among the additional arguments it asked about, and what they were.
-        anchors: What its key names by address.
+        proof: The certificate, and what it assumes about constants.
+        arguments: Which tensors among the additional arguments it has looked at, and what they were.
+        anchors: What its fingerprint names by address, kept alive so that nothing else can take that address.
     """
 
-    certificate: Certificate
-    facts: Facts
+    proof: Proof
     arguments: list[tuple[int, Tensor]]
-    anchors: list[Any]
+    anchors: list[object]
 
-    def fits(self, additional: tuple[Any, ...]) -> bool:
-        """Return whether the additional arguments that the proof asked about have the same values."""
+    def holds(self, additional: tuple[Any, ...]) -> bool:
+        """Return whether what the proof assumes is so, for these additional arguments."""
         leaves = tree_leaves(additional) if self.arguments else ()
-        return all(same(leaves[i], value) for i, value in self.arguments)
+        return self.proof.assumptions.hold() and all(same(leaves[i], value) for i, value in self.arguments)
 
 
-class StandingProofs:
+class CertificateCache:
     """Remembers proofs for one forward function.
 
     A proof is used again if every module, parameter and buffer is the same object with the same memory, shape and
@@ -53,11 +51,11 @@ class StandingProofs:
     """
 
     def __init__(self) -> None:
-        self._proofs: OrderedDict[Hashable, _Standing] = OrderedDict()
+        self._kept: OrderedDict[Hashable, _Kept] = OrderedDict()
         self.n_proofs = 0
         """How many proofs were made."""
 
-    def __reduce__(self) -> tuple[type[StandingProofs], tuple[()]]:
+    def __reduce__(self) -> tuple[type[CertificateCache], tuple[()]]:
         # A copy belongs to a copy of the model, at other addresses, and has everything still to prove.
         return type(self), ()
 
@@ -70,22 +68,19 @@ class StandingProofs:
             TrainingModeError: If layers are in training mode. A proof that is remembered was made without any.
             ModelStateError: If parameters or buffers hold nothing to compute with.
         """
-        key, anchors = describe(forward_func, inputs, additional)
-        known = self._proofs.get(key)
-        if known is not None and known.facts.hold() and known.fits(additional):
-            self._proofs.move_to_end(key)
-            return known.certificate
+        fingerprint, anchors = fingerprint_of(forward_func, inputs, additional)
+        known = self._kept.get(fingerprint)
+        if known is not None and known.holds(additional):
+            self._kept.move_to_end(fingerprint)
+            return known.proof.certificate
         finite = require_usable_state(forward_func, where)
         self._require_modes(forward_func, where)
         self.n_proofs += 1
         proof = prove(forward_func, inputs, additional, where, finite=finite)
         if proof.certificate.homogeneous:
-            # The anchors keep alive what the key names by address, so that nothing else can take that address.
-            self._proofs[key] = _Standing(
-                proof.certificate, proof.facts, _asked_about(proof.facts, additional), anchors
-            )
-            while len(self._proofs) > _MOST:
-                self._proofs.popitem(last=False)
+            self._kept[fingerprint] = _Kept(proof, _looked_at(proof.assumptions, additional), anchors)
+            while len(self._kept) > _MOST:
+                self._kept.popitem(last=False)
         return proof.certificate
 
     def _require_modes(self, forward_func: Callable[..., Any], where: str) -> None:
@@ -93,8 +88,8 @@ class StandingProofs:
         require_evaluation_mode(forward_func, where)
 
 
-def _asked_about(facts: Facts, additional: tuple[Any, ...]) -> list[tuple[int, Tensor]]:
-    asked = facts.tensors()
+def _looked_at(assumptions: Assumptions, additional: tuple[Any, ...]) -> list[tuple[int, Tensor]]:
+    asked = assumptions.tensors()
     return [
         (i, value.detach().clone())
         for i, value in enumerate(tree_leaves(additional))

@@ -38,7 +38,7 @@ _FACTORS: Mapping[str, tuple[str, ...]] = {
 """Where infinities have no meaning either; sums, maxima and choices may have them as masks."""
 
 
-class Constants:
+class ConstantFactors:
     """Looks for NaN and infinity among the constants that operations combine with what depends on the input.
 
     Args:

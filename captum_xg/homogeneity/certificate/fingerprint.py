@@ -1,6 +1,15 @@
-"""What a forward pass can reach besides its inputs: modules, functions, and the state that they refer to, described.
+"""Fingerprint of a forward function: modules, functions, and the state they refer to, up to the numbers in tensors.
 
-Two descriptions that are equal describe the same surroundings, up to the numbers in tensors.
+A proof was made for what a forward pass could reach besides its inputs. Two fingerprints that are equal say that it can
+reach the same now, so that the proof still holds for the structure; what it assumed about numbers is asked again.
+Modules, tensors and objects count by address and form, settings and containers by what they hold.
+
+Example: ``model[0].padding = (1, 1)``, a new hook, or another global that a lambda reads change the fingerprint; a step
+of an optimiser does not.
+
+What must never happen: something changes and the fingerprint does not. So what cannot be looked at (generators, objects
+that hide what they hold, attributes that raise) is :class:`_Unlike` everything, also itself at another time; and what
+is named by address is handed out as well, to be kept alive: nothing else may take the address.
 """
 
 from __future__ import annotations
@@ -14,7 +23,7 @@ import weakref
 from collections import UserDict, UserList, deque
 from collections.abc import Callable, Hashable
 from contextvars import ContextVar
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -40,13 +49,24 @@ _LIBRARIES = frozenset(sys.stdlib_module_names) - {"__main__", "types"} | {
 }
 _GETATTRIBUTE = object.__getattribute__
 _DEPTH = 6
-"""How many objects deep the surroundings are looked into."""
+"""How many objects deep is looked."""
 
 
-def describe(
+class RestsOn(Protocol):
+    """A callable of this package around others of the user's, which are looked into. Classes declare it as a base.
+
+    All other objects of libraries count as they are, by address: nobody changes them between two calls.
+    """
+
+    @property
+    def rests_on(self) -> tuple[object, ...]:
+        """What the values of the callable depend on, besides its arguments."""
+
+
+def fingerprint_of(
     forward_func: Callable[..., Any], inputs: tuple[Tensor, ...], additional: tuple[Any, ...]
 ) -> tuple[Hashable, list[Any]]:
-    """Return what a proof rests on besides values, as a key, and the objects that the key names by address.
+    """Return the fingerprint of F with arguments of this form, and the objects that it names by address.
 
     Additional arguments are new objects in every call: tensors, also in lists and dicts, count by their form alone.
     """
@@ -188,8 +208,8 @@ class _Describer:
         if is_a(value, functools._lru_cache_wrapper):
             return self.value(value.__wrapped__, depth)
         if _theirs(type(value)):
-            # Wrappers of ours say which callables of the user's they hold.
-            return tuple(self.value(part, depth - 1) for part in attribute(value, "rests_on", ()))
+            rests_on = value.rests_on if RestsOn in type(value).__mro__ else ()
+            return tuple(self.value(part, depth - 1) for part in rests_on)
         held = held_by(value)
         if held is None:
             return _Unlike()  # what it holds may change without a sign

@@ -1,38 +1,42 @@
-"""Notices values that leave PyTorch: what Python or NumPy computes from them cannot be followed."""
+"""Leaks: values that leave PyTorch, and effects that its operations do not show.
+
+What Python, NumPy or C++ computes from a number cannot be followed, so a leak of what depends on the input makes every
+verdict unknown. A leak of a constant is harmless as long as the constant stays what it is, and becomes an assumption.
+:class:`Leaks` watches twice: as an observer it sees operations that hand values to Python (``.item()``, branches,
+shapes that depend on values), as a function mode the ways that need no operation (``.numpy()``, ``.data_ptr()``).
+
+Example: ``x if x.sum() > 0 else -x`` runs ``_local_scalar_dense``, which returns a Python number: one branch was taken,
+and nothing is known of the other.
+
+What must never happen: something reads a value of the input unseen. Every call from Python passes the function mode;
+an operation that reaches the recorder while the mode is in force was not called by Python, and is opaque.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import sys
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
+from captum_xg._core.autograd_graph import saved_tensors_are_changed
 from captum_xg._core.operations import tensors_in
-from captum_xg.homogeneity.certificate.tracer import Tracer
+from captum_xg._core.recorder import Observer, OpEvent
+from captum_xg.homogeneity.certificate.aliasing import Aliasing
+from captum_xg.homogeneity.certificate.shadow_memory import Value
+from captum_xg.homogeneity.certificate.trace import Trace
 from captum_xg.homogeneity.degree import Reason
+from captum_xg.homogeneity.rules.reasons import DECIDES, NO_VALUES, PAST_PYTHON, SAVED, SHAPE, not_followed
+from captum_xg.homogeneity.rules.schema import shape_deciding
 
 _LEAVING = frozenset(
     {
-        "numpy",
-        "tolist",
-        "__array__",
-        "__dlpack__",
-        "untyped_storage",
-        "storage",
-        "data_ptr",
-        "_typed_storage",
-        "apply_",
-        "map_",
-        "map2_",
-        "__repr__",
-        "__str__",
-        "__format__",
-        "__deepcopy__",
-        "__reduce_ex__",
-        "to_dlpack",
-        "_to_dlpack",
+        *("numpy", "tolist", "__array__", "__dlpack__", "to_dlpack", "_to_dlpack", "data_ptr"),
+        *("untyped_storage", "storage", "_typed_storage", "apply_", "map_", "map2_"),
+        *("__repr__", "__str__", "__format__", "__deepcopy__", "__reduce_ex__"),
     }
 )
 _SET_DATA = Tensor.data.__set__  # type: ignore[attr-defined]
@@ -42,51 +46,86 @@ _FROM_PYTHON = (torch.tensor, torch.as_tensor, torch.asarray, Tensor.new_tensor,
 _HOOKING = frozenset({"register_hook", "register_post_accumulate_grad_hook"})
 
 
-class Escapes(TorchFunctionMode):
-    """Tells a tracer when values of the input leave PyTorch, or hooks may change their gradient.
+class Leaks(TorchFunctionMode, Observer):
+    """Notes values of the input that leave PyTorch, hooks that may change its gradient, and what is not followed."""
 
-    Args:
-        tracer: Knows which tensors depend on the input.
-    """
-
-    def __init__(self, tracer: Tracer) -> None:
+    def __init__(self, trace: Trace, aliasing: Aliasing) -> None:
         super().__init__()
-        self._tracer = tracer
+        self._trace = trace
+        self._aliasing = aliasing
+        self._n_modes = sys.maxsize
+        self._changes_saved = False
 
-    def __enter__(self) -> Escapes:
+    def __enter__(self) -> Leaks:
         super().__enter__()  # type: ignore[no-untyped-call]
-        self._tracer.function_modes = torch._C._len_torch_function_stack()
+        self._n_modes = torch._C._len_torch_function_stack()
         return self
 
+    def before(self, event: OpEvent) -> None:
+        """Notice operations of which only the outside is seen, and tensors without numbers of their own."""
+        if event.takes_functions:
+            self._trace.opaque = self._trace.located(not_followed(event.name))
+        elif torch._C._len_torch_function_stack() >= self._n_modes:
+            # Each mode is out of force while it handles a call from Python, and so is this one.
+            self._trace.opaque = self._trace.located(PAST_PYTHON, "")  # one finding for all of a script
+        if self._trace.opaque is not None:
+            self._trace.note(self._trace.opaque)  # it may also write to tensors that are not among its arguments
+            return
+        for tensor in event.tensors:
+            if type(tensor).__torch_dispatch__ is not Tensor.__torch_dispatch__:
+                what = f"works on {type(tensor).__name__}, a kind of tensor with operations of its own"
+                self._trace.note(Reason(what, "Use plain tensors", kind="unknown"))
+            if tensor.is_meta:
+                self._trace.note(NO_VALUES)
+        if not self._changes_saved and saved_tensors_are_changed():
+            self._changes_saved = True
+            self._trace.note(SAVED)
+
+    def note_reading(self, tensors: Iterable[Tensor], values: Mapping[int, Value]) -> None:
+        """Notice that Python reads numbers that an operation returns."""
+        self._read(DECIDES, tensors, values)
+
+    def note_shape(self, event: OpEvent, values: Mapping[int, Value]) -> None:
+        """Notice a shape that depends on values: Python reads it without any operation."""
+        # The shape of a least-squares residual is that of full rank for all matrices but a null set.
+        if torch.Tag.dynamic_output_shape in event.op.tags and event.name != "aten::linalg_lstsq":
+            self._read(SHAPE, shape_deciding(event.op, event.arguments), values)
+
+    def _read(self, why: Reason, tensors: Iterable[Tensor], values: Mapping[int, Value]) -> None:
+        tensors = list(tensors)
+        read = [self._trace.shadows.interned.join(values[id(tensor)]) for tensor in tensors]
+        if any(scaling.depends_on_input or scaling.reasons for scaling in read):
+            self._trace.note(why)
+            return
+        for tensor in tensors:
+            self._trace.assumptions.read(tensor)
+
     def __torch_function__(
-        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
+        self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
-        name = getattr(func, "__name__", "")
+        kwargs = kwargs or {}
+        name, given = getattr(func, "__name__", ""), [*args, *kwargs.values()]
+        leaving: Iterable[object] = ()
         if (name in _LEAVING or name in _HOOKING) and args and isinstance(args[0], Tensor):
-            for tensor in tensors_in([*args, *(kwargs or {}).values()]):
-                self._notice(name, tensor)
+            leaving = given
         elif name == "tensor_split":  # at places that a tensor says, which are read without any operation
-            for tensor in tensors_in([*args[1:], *(kwargs or {}).values()]):
-                self._notice(name, tensor)
-        elif func == _GRAD_FN:
-            self._notice("register_hook", args[0])
+            leaving = [*args[1:], *kwargs.values()]
+        elif func == _GRAD_FN:  # its hooks
+            name, leaving = "register_hook", args[:1]
         elif func in _FROM_PYTHON:
-            for value in [*args, *(kwargs or {}).values()]:
-                if isinstance(value, (list, tuple)):
-                    for tensor in tensors_in([value]):
-                        self._notice(name, tensor)
+            leaving = [value for value in given if isinstance(value, (list, tuple))]
         elif func == _SET_DATA:
-            for tensor in args[:2]:
-                self._notice("data", tensor)
-        result = func(*args, **(kwargs or {}))
+            name, leaving = "data", args[:2]
+        for tensor in tensors_in(leaving):
+            self._note_leaving(name, tensor)
+        result = func(*args, **kwargs)
         if func == _GET_DATA:
-            self._tracer.unversioned[result] = True
+            self._aliasing.note_unversioned(result)
         return result
 
-    def _notice(self, name: str, tensor: Tensor) -> None:
-        scaling = self._tracer.shadows.palette.together(self._tracer.shadows.read(tensor))
-        if not scaling.depends_on_input:
-            self._tracer.facts.read(tensor)
+    def _note_leaving(self, name: str, tensor: Tensor) -> None:
+        if not self._trace.shadows.depends(tensor):
+            self._trace.assumptions.read(tensor)
             return
         if name in _HOOKING:
             what, remedy = "a hook on a tensor may change its gradient", "Remove the hook"
@@ -97,4 +136,4 @@ class Escapes(TorchFunctionMode):
                 f"values that depend on the input leave PyTorch through .{name}, and what is done with them is not seen"
             )
             remedy = "Compute with tensors"
-        self._tracer.escapes.append(self._tracer.located(Reason(what, remedy, kind="unknown"), f"Tensor.{name}"))
+        self._trace.note(Reason(what, remedy, kind="unknown"), f"Tensor.{name}")

@@ -1,18 +1,46 @@
-"""The one tensor that is meant of what a model returns."""
+"""The tensors that are meant of what a model returns."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, TypeAlias
 
 from torch import Tensor
+from torch.utils._pytree import tree_leaves
 
-from captum_xg.errors import ForwardOutputError, OptionTypeError
-from captum_xg.homogeneity.certificate.certify import Output, chosen_outputs
+from captum_xg.errors import ForwardOutputError, OptionError, OptionTypeError
+
+Output: TypeAlias = int | str | tuple[int | str, ...] | Callable[[Any], Any] | None
+"""Which part of a model's output is meant: a key, a path of keys, a function of it, or all of it (None)."""
 
 
-def one_output(result: Any, output: Output, where: str) -> Tensor:
+def chosen_outputs(result: Any, output: Output, where: str) -> list[Tensor]:
+    """Return the tensors of F's output that are meant: those with floating-point numbers, if there are any."""
+    try:
+        if callable(output):
+            result = output(result)
+        elif output is not None:
+            for key in output if isinstance(output, tuple) else (output,):
+                result = result[key] if not isinstance(key, str) or isinstance(result, dict) else getattr(result, key)
+    except (KeyError, IndexError, TypeError, AttributeError) as error:
+        raise OptionError(
+            f"{where}: `output` = {output!r} is not in what the forward function returns: {error!r}."
+        ) from None
+    tensors = [leaf for leaf in tree_leaves(result) if isinstance(leaf, Tensor)]
+    floating = [y for y in tensors if y.dtype.is_floating_point or y.dtype.is_complex]
+    if not tensors:
+        raise ForwardOutputError(
+            f"{where}: the forward function returns {type(result).__name__}, with no tensor in it to prove anything of."
+        )
+    if any(y.is_meta for y in tensors):
+        raise ForwardOutputError(
+            f"{where}: the forward function returns a tensor on the meta device, which holds no numbers."
+        )
+    return floating or tensors
+
+
+def one_output(result: object, output: Output, where: str) -> Tensor:
     """Return the tensor that is chosen, or the only one there is.
 
     Args:
@@ -55,7 +83,7 @@ def checked_output(output: Any, where: str) -> Output:
     return output  # type: ignore[no-any-return]
 
 
-def _plain(result: Any) -> Any:
+def _plain(result: object) -> object:
     """Return dicts of other classes and dataclasses as dicts, into which PyTorch can look."""
     if isinstance(result, Mapping):
         return {str(key): _plain(value) for key, value in result.items()}

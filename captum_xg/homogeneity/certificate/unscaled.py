@@ -2,64 +2,64 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
-from typing import Any
+from collections.abc import Iterable
+from typing import Protocol, cast
 
-import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.utils._pytree import tree_leaves
 
+from captum_xg._core.recorder import ModuleEvent, Names, Observer
 from captum_xg.homogeneity.certificate.certificate import Violation
-from captum_xg.homogeneity.certificate.shadow_memory import Shadows
-
-EXPLAIN = "explain_unscaled"
-"""The method of such a module that returns which arguments it does not scale, as (reason, remedy)."""
+from captum_xg.homogeneity.certificate.shadow_memory import ShadowMemory
 
 
-@contextmanager
-def arguments_watched(names: Mapping[int, tuple[str, nn.Module]], shadows: Shadows) -> Iterator[dict[str, nn.Module]]:
-    """Yield the modules, by path, that are handed something that depends on the input and that they do not scale.
+class ScalesItsInputs(Protocol):
+    """A module that is homogeneous in its first arguments, and takes all others for constants.
 
-    Args:
-        names: Module id → (path, module).
-        shadows: Knows what depends on the input.
+    Attributes:
+        n_inputs: How many of the positional arguments it scales.
     """
-    found: dict[str, nn.Module] = {}
 
-    def watch(path: str) -> Callable[[Any, tuple[Any, ...], dict[str, Any]], None]:
-        def look(module: Any, arguments: tuple[Any, ...], options: dict[str, Any]) -> None:
-            leaves = tree_leaves((arguments[module.n_inputs :], options))
-            with torch._C.DisableTorchFunction():  # asking is no part of the forward pass
-                tensors = [leaf for leaf in leaves if isinstance(leaf, Tensor)]
-                if any(shadows.palette.together(shadows.read(tensor)).depends_on_input for tensor in tensors):
-                    found[path] = module
+    n_inputs: int
 
-        return look
-
-    handles = [
-        module.register_forward_pre_hook(watch(path), with_kwargs=True)
-        for path, module in names.values()
-        if hasattr(type(module), EXPLAIN)
-    ]
-    try:
-        yield found
-    finally:
-        for handle in handles:
-            handle.remove()
+    def explain_unscaled(self) -> tuple[str, str]:
+        """Return what it means that others depend on the input, and what to do."""
 
 
-def blamed_on_arguments(violations: Iterable[Violation], found: Mapping[str, nn.Module]) -> list[Violation]:
-    """Return the violations, those inside of such a module as one that says which argument brings them in."""
-    result: dict[str, Violation] = {}
-    for violation in violations:
-        inside = [path for path in found if not path or f"{violation.module}.".startswith(f"{path}.")]
-        if violation.gradient or not inside:
-            result[f"{violation.module} itself"] = violation
-            continue
-        path = min(inside, key=len)
-        reason, remedy = getattr(found[path], EXPLAIN)()
-        result.setdefault(
-            path, Violation(path, violation.op, violation.location, reason, remedy, type=type(found[path]).__name__)
-        )
-    return list(result.values())
+class UnscaledArguments(Observer):
+    """Notes modules that are handed something that depends on the input and that they do not scale.
+
+    Attributes:
+        watched: The modules, by path, that scale their first arguments only.
+        found: Those among them.
+    """
+
+    def __init__(self, names: Names, shadows: ShadowMemory) -> None:
+        # The class is asked, as some modules answer to every name.
+        method = ScalesItsInputs.explain_unscaled.__name__
+        self.watched = {path: module for path, module in names.values() if hasattr(type(module), method)}
+        self.found: dict[str, ScalesItsInputs] = {}
+        self._shadows = shadows
+
+    def enter(self, event: ModuleEvent) -> None:
+        """Look at the arguments that are not scaled."""
+        module = cast(ScalesItsInputs, event.module)
+        others = tree_leaves((event.args[module.n_inputs :], dict(event.kwargs)))
+        if any(isinstance(other, Tensor) and self._shadows.depends(other) for other in others):
+            self.found[event.path] = module
+
+    def blamed(self, violations: Iterable[Violation]) -> list[Violation]:
+        """Return the violations, those inside of such a module as one that says which argument brings them in."""
+        result: dict[str, Violation] = {}
+        for violation in violations:
+            inside = [path for path in self.found if not path or f"{violation.module}.".startswith(f"{path}.")]
+            if violation.gradient or not inside:
+                result[f"{violation.module} itself"] = violation
+                continue
+            path = min(inside, key=len)
+            module = self.found[path]
+            blamed = Violation(
+                path, violation.op, violation.location, *module.explain_unscaled(), type=type(module).__name__
+            )
+            result.setdefault(path, blamed)
+        return list(result.values())

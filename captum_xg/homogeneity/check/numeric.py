@@ -19,7 +19,7 @@ from captum_xg._core.function import Evaluation, ScalarFunction
 from captum_xg._core.inputs import format_inputs
 from captum_xg._core.modules import require_evaluation_mode, require_usable_state
 from captum_xg._core.options import single_number, single_numbers
-from captum_xg._core.state import nothing_left_behind
+from captum_xg._core.state import preserve_state
 from captum_xg._core.token_ids import ids_refused
 from captum_xg._core.types import Target
 from captum_xg.errors import DegreeError, OptionError, OptionTypeError
@@ -94,7 +94,7 @@ def check_homogeneity(
     with (
         ids_refused(forward_func, inputs, additional_forward_args, where),
         torch.inference_mode(False),
-        nothing_left_behind(forward_func, formatted[0].device),
+        preserve_state(forward_func, formatted[0].device),
     ):
         evaluation = function.evaluate(formatted)
         return verify_homogeneity(function, evaluation, degree=k, rtol=tolerance, scales=wanted, thorough=True)

@@ -15,10 +15,10 @@ from captum_xg._core.function import ScalarFunction
 from captum_xg._core.inputs import format_inputs
 from captum_xg._core.modules import named_modules_of, require_evaluation_mode, require_usable_state
 from captum_xg._core.options import forward_function
-from captum_xg._core.state import nothing_left_behind
+from captum_xg._core.state import preserve_state
 from captum_xg._core.token_ids import ids_refused
 from captum_xg._core.types import Target
-from captum_xg.homogeneity.certificate.unfollowed import unfollowed
+from captum_xg.homogeneity.certificate.untraceable import unfollowed
 from captum_xg.homogeneity.ledger.added_constants import ConstantWatch, Found
 from captum_xg.homogeneity.ledger.result import BiasLedger, LedgerRow
 from captum_xg.homogeneity.scaling.precision import Precision
@@ -82,7 +82,7 @@ def bias_ledger(
     with (
         ids_refused(model, inputs, additional_forward_args, _WHERE),
         torch.inference_mode(False),
-        nothing_left_behind(model, formatted[0].device),
+        preserve_state(model, formatted[0].device),
     ):
         ledger, found = _measured(function, formatted, names)
         if n > 1 and (found.unassigned or _misassigned(ledger)):

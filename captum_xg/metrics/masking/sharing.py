@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from captum_xg._core.function import additional_arguments
 from captum_xg._core.types import Target
-from captum_xg.homogeneity.certificate.fingerprint import describe
+from captum_xg.homogeneity.certificate.fingerprint import fingerprint_of
 from captum_xg.metrics.maskers import Masker
 from captum_xg.metrics.masking.evaluations import MaskedOutcomes, Masking
 from captum_xg.metrics.masking.features import Features
@@ -183,7 +183,7 @@ def _forget_with(inputs: tuple[Tensor, ...], answered: _Answered) -> None:
 
 def _state_of(forward_func: Callable[..., Any], inputs: tuple[Tensor, ...]) -> Hashable:
     """Return what is known of the weights, buffers and modes that a call can reach."""
-    _, reached = describe(forward_func, inputs, ())
+    _, reached = fingerprint_of(forward_func, inputs, ())
     tensors = [t for t in reached if isinstance(t, Tensor) and t.layout == torch.strided and not t.is_meta]
     versions = tuple((id(t), t.data_ptr(), t._version) for t in tensors)
     # Writes through `.data` leave the version as it is.
@@ -199,7 +199,7 @@ def _settings_of(
 ) -> Hashable:
     """Return what is known of attributes, hooks and closures, as a number that keeps none of them alive."""
     functions = [forward_func, *(m for m in maskers if not _compared_by_settings(m))]
-    return hash(tuple(describe(function, inputs, ())[0] for function in functions))
+    return hash(tuple(fingerprint_of(function, inputs, ())[0] for function in functions))
 
 
 def _compared_by_settings(masker: Masking) -> bool:

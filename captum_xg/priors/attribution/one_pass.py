@@ -8,7 +8,7 @@ from typing import Any, Literal
 from torch import Tensor
 
 from captum_xg._core.options import one_of, single_number
-from captum_xg._core.state import nothing_left_behind
+from captum_xg._core.state import preserve_state
 from captum_xg.errors import DegreeError, HomogeneityError
 from captum_xg.homogeneity.certificate.certificate import Certificate
 from captum_xg.priors.attribution.base import Attribution, Batch
@@ -102,7 +102,7 @@ class XGradientOfPass(InputXGradient):
             self._prove(self._subject, inputs, additional, target)
         elif not self.n_proofs:
             # Later on the pass that is made anyway tells what the layer gives.
-            with nothing_left_behind(forward.model, inputs[0].device):
+            with preserve_state(forward.model, inputs[0].device):
                 points = tuple(p.detach() for p in forward.points_of(inputs, additional))
             self._prove(self._subject, points, (*inputs, *additional), target)
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from captum_xg import XGradient, bias_ledger, certify, check_homogeneity
 from captum_xg._core.contents import all_zero, parts_of, same
-from captum_xg._core.state import nothing_left_behind
+from captum_xg._core.state import preserve_state
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 
@@ -109,7 +109,7 @@ def test_of_what_cannot_be_looked_at_nothing_is_claimed(name):
 def test_what_the_model_writes_into_such_buffers_is_undone_and_noticed(name):
     net = _net(COMPARABLE[name]())
     certificate, before = certify(net, X), net.kept.clone()
-    with nothing_left_behind(net, X.device):
+    with preserve_state(net, X.device):
         net.kept.mul_(2)
         assert not same(net.kept, before)
         assert certificate.is_stale(net)

@@ -1,0 +1,135 @@
+"""Degree inference: the abstract interpretation of a forward pass over the domain of scalings.
+
+Before an operation runs, the transfer function of its degree rule says how the results will scale, from how the
+arguments do; after it ran, that is written to the shadow memory of what it returned and wrote to. The real numbers take
+part only where a rule asks about constants (is this bias zero?), which makes an assumption.
+
+What must never happen: an operation without a rule counts as harmless. Its results are unknown, unless it is one of
+PyTorch's and sees nothing but constants.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from torch import Tensor
+
+from captum_xg._core.recorder import Observer, OpEvent
+from captum_xg.homogeneity.certificate.aliasing import Aliasing
+from captum_xg.homogeneity.certificate.apply_rule import TransferFunction
+from captum_xg.homogeneity.certificate.factors import ConstantFactors
+from captum_xg.homogeneity.certificate.gradient_cuts import GradientCuts
+from captum_xg.homogeneity.certificate.leaks import Leaks
+from captum_xg.homogeneity.certificate.masked_branches import Branches, MaskedBranches
+from captum_xg.homogeneity.certificate.shadow_memory import Value
+from captum_xg.homogeneity.certificate.trace import Trace, may_depend
+from captum_xg.homogeneity.degree import CONSTANT, Reason, Scaling
+from captum_xg.homogeneity.rules.reasons import SPOILT, STATISTICS, custom_function, is_generated, no_rule
+from captum_xg.homogeneity.rules.registry import Entry, find_rule
+from captum_xg.homogeneity.rules.schema import RANDOM, draws, n_results, returns_values, written_values
+
+_PURE = ("aten", "prims", "torchvision")
+"""Whose operations without a rule still give constants for constants: they are functions of their arguments."""
+
+
+class Degrees(Observer):
+    """Infers how the results of each operation scale.
+
+    Args:
+        trace: What is known so far.
+        gradients: Knows what is cut off from autograd.
+        aliasing: Is told of writes.
+        leaks: Is told of what Python reads.
+        finite: Tensors that were looked through for NaN and infinity, and have none.
+    """
+
+    def __init__(
+        self, trace: Trace, gradients: GradientCuts, aliasing: Aliasing, leaks: Leaks, finite: Iterable[Tensor]
+    ) -> None:
+        self._trace = trace
+        self._gradients = gradients
+        self._aliasing = aliasing
+        self._leaks = leaks
+        self._masked = MaskedBranches(trace.shadows)
+        self._factors = ConstantFactors(finite)
+        self._results: list[Value] = []
+        self._branches: Branches | None = None
+
+    def before(self, event: OpEvent) -> None:
+        """Infer how the results will scale."""
+        self._branches = None
+        if self._trace.opaque is not None:
+            return
+        values = {id(t): self._gradients.value(t) for t in event.tensors}
+        self._leaks.note_shape(event, values)
+        self._results = self._inferred(event, values)
+        self._trace.dependent = any(map(may_depend, self._results))
+        dependent = {key for key, value in values.items() if may_depend(value)}
+        if self._trace.dependent and self._factors.spoil(event.op, event.arguments, dependent):
+            self._trace.note(SPOILT)
+
+    def after(self, event: OpEvent) -> None:
+        """Write that to the shadows of what the operation wrote to and returned."""
+        shadows = self._trace.shadows
+        if self._trace.opaque is not None:
+            for tensor in event.results:
+                shadows.create(tensor, Scaling(None, reasons=frozenset({self._trace.opaque})))
+            return
+        results = [self._gradients.of_result(result) for result in self._results]
+        written = []
+        for tensor, result in written_values(event.op, event.arguments, results):
+            # One after the other: what one write does to memory, the next one finds there.
+            self._write(tensor, self._trace.doubted(CONSTANT, STATISTICS) if result is None else result, event)
+            written.append(tensor)
+        for i, tensor in event.fresh:
+            shadows.create(tensor, results[i])
+        if not self._trace.dependent:
+            self._trace.assumptions.note_computed([*(t for _, t in event.fresh), *written], event.tensors)
+        if self._branches is not None:
+            self._masked.remember(event.output, self._branches)
+
+    def _write(self, tensor: Tensor, value: Value, event: OpEvent) -> None:
+        shadows = self._trace.shadows
+        before = shadows.read(tensor)
+        self._aliasing.note_write(tensor, shadows.interned.join(value), event.tensors)
+        value = self._gradients.of_written(tensor, before, value)
+        held = shadows.write(tensor, value)
+        if held is not None:
+            assert isinstance(value, Scaling)
+            shadows.blame(tensor, self._trace.mismatch(held, value, verb="writes into one tensor", preposition="and"))
+
+    def _inferred(self, event: OpEvent, values: Mapping[int, Value]) -> list[Value]:
+        op, arguments = event.op, event.arguments
+        n = n_results(op, arguments)
+        entry = find_rule(event.name)
+        if entry is None and returns_values(op) and not event.name.startswith("aten::sym_"):
+            self._leaks.note_reading(event.tensors, values)
+            return [CONSTANT] * n
+        dependent = any(not isinstance(v, Scaling) or v.depends_on_input or v.reasons for v in values.values())
+        if entry is not None:
+            results = self._by_rule(entry, event, values, n)
+        elif not dependent and op.namespace in _PURE:
+            results = [CONSTANT] * n
+        else:
+            reasons = frozenset().union(*(self._trace.shadows.interned.join(v).reasons for v in values.values()))
+            results = [Scaling(None, reasons=reasons | {self._trace.located(self._missing(event.name))})] * n
+        if draws(op, arguments) and not any(map(_is_random, results)):
+            results = [self._trace.doubted(result, RANDOM) for result in results]
+        return results
+
+    def _by_rule(self, entry: Entry, event: OpEvent, values: Mapping[int, Value], n: int) -> list[Value]:
+        transfer = TransferFunction(entry, event.op, event.arguments, n, self._trace)
+        results = transfer(self._masked.chosen(entry, event.arguments, values))
+        if n == 1 and not (isinstance(results[0], Scaling) and results[0].proven):
+            self._branches = self._masked.of_result(transfer, values)
+        return results
+
+    def _missing(self, name: str) -> Reason:
+        """Return what is missing for an operation that is unknown."""
+        # A rule is of no use where the gradient is that of a Python function around the operation.
+        function = self._trace.custom_function()
+        return no_rule(name) if function is None or is_generated(function, name) else custom_function(function)
+
+
+def _is_random(value: Value) -> bool:
+    return isinstance(value, Scaling) and any(reason.what == RANDOM.what for reason in value.reasons)
