@@ -158,15 +158,9 @@ def examine(
     n_draws: int = 5,
     seed: int = 0,
 ) -> list[Comparison]:
-    """Return, for each tensor of the output, what the rules claim if some inputs are scaled, and what values say.
+    """Return for each tensor of the output what the rules claim if α multiplies the chosen inputs, and what values say.
 
-    Args:
-        function: F.
-        inputs: Its arguments, in float64 or complex128.
-        chosen: Which of them α multiplies.
-        scales: Values of α.
-        n_draws: On how many inputs of the same shapes.
-        seed: Of the inputs that are drawn.
+    The inputs are in float64 or complex128; ``n_draws`` counts the given ones.
     """
     claims, escapes = claims_of(function, inputs, chosen)
     outputs = observe(function, inputs, chosen, scales=scales, n_draws=n_draws, seed=seed)

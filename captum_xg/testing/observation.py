@@ -76,15 +76,9 @@ def observe(
     n_draws: int,
     seed: int,
 ) -> list[list[Observation]]:
-    """Return, for each tensor of F's output, observations at several inputs.
+    """Return, for each tensor of F's output, observations at several inputs: the given ones, and others of their shape.
 
-    Args:
-        function: F.
-        inputs: Its arguments.
-        chosen: Which of them α multiplies, and are drawn at random.
-        scales: Values of α.
-        n_draws: How many inputs, the given ones among them; where F fails, there is no observation.
-        seed: Of everything that is drawn.
+    The ``chosen`` arguments are drawn, and α multiplies them. Where F fails, there is no observation.
     """
     outputs: list[list[Observation]] = []
     generator = torch.Generator().manual_seed(seed)

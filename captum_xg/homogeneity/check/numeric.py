@@ -111,14 +111,8 @@ def verify_homogeneity(
 ) -> HomogeneityReport:
     """Measure, and where F is violated find out why: a coarser precision inside of F, or what breaks it.
 
-    Args:
-        function: F.
-        evaluation: F and ∇F at x.
-        degree: k to test; None to estimate it from the trials.
-        rtol: Tolerance at powers of two; None for that of the dtype.
-        scales: The α to try. By default those of the precision, which give way to nearer ones where they leave its
-            range.
-        thorough: Try six default scales instead of two.
+    Degree and ``rtol`` of None are found, and taken from the dtype. Scales of None are two far ones, or six if
+    ``thorough``; they give way to nearer ones where they leave its range.
 
     Raises:
         NondeterministicForwardError, CrossExampleError: If F is not one function per example.
@@ -158,16 +152,7 @@ def measure_homogeneity(
     *,
     may_shrink: bool,
 ) -> HomogeneityReport:
-    """Run the trials and judge them, without looking for the reason of a violation.
-
-    Args:
-        function: F.
-        evaluation: F and ∇F at x.
-        precision: Of the computation.
-        degree: k to test; None to estimate it from the trials.
-        scales: The α to try.
-        may_shrink: Whether to try nearer scales where one leaves the dtype's range.
-    """
+    """Run the trials and judge them, without looking for the reason of a violation."""
     values = to_vector(evaluation.values)
     euler_sum, magnitude = euler_terms(evaluation)
     magnitude = torch.maximum(magnitude, values.abs())

@@ -1,4 +1,4 @@
-"""Calls of PyTorch that add a constant t to what depends on the input, y = A·h + t, and how t is read off each.
+"""Calls of PyTorch that add a constant t to what depends on the input, y = A·h + t, and the t of each.
 
 A rule takes ``known``, which returns a value that does not depend on the input and None for one that does, and the
 call's own arguments; it returns t, of a shape that broadcasts to that of y, or None if nothing constant is added.
@@ -17,20 +17,12 @@ Known = Callable[[Any], Any]
 Rule = Callable[..., Any]
 
 
-def _linear(known: Known, input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Any:
-    return known(bias)
+def _bias(position: int, spatial: int = 0) -> Rule:
+    """Return the rule of a layer with a bias, that argument of it, of one number per channel."""
 
-
-def _bilinear(known: Known, input1: Tensor, input2: Tensor, weight: Tensor, bias: Tensor | None = None) -> Any:
-    return known(bias)
-
-
-def _convolution(spatial: int) -> Rule:
-    def rule(
-        known: Known, input: Tensor, weight: Tensor, bias: Tensor | None = None, *rest: Any, **options: Any
-    ) -> Any:
-        bias = known(bias)
-        return None if bias is None else bias.reshape(-1, *(1,) * spatial)
+    def rule(known: Known, *args: Any, bias: Any = None, **options: Any) -> Any:
+        found = known(args[position] if len(args) > position else bias)
+        return found if found is None or not spatial else found.reshape(-1, *(1,) * spatial)
 
     return rule
 
@@ -38,8 +30,8 @@ def _convolution(spatial: int) -> Rule:
 def _batch_norm(
     known: Known,
     input: Tensor,
-    running_mean: Tensor | None,
-    running_var: Tensor | None,
+    running_mean: Tensor | None = None,
+    running_var: Tensor | None = None,
     weight: Tensor | None = None,
     bias: Tensor | None = None,
     training: bool = False,
@@ -47,46 +39,28 @@ def _batch_norm(
     eps: float = 1e-5,
 ) -> Any:
     """Return bias − running_mean·weight/√(running_var + eps)."""
-    statistics = known(running_mean), known(running_var)
-    scale, bias_known = known(weight), known(bias)
-    if training or any(s is None for s in statistics) or (scale is None) != (weight is None):
+    mean, variance, scale, shift = map(known, (running_mean, running_var, weight, bias))
+    if training or mean is None or variance is None or (scale is None) != (weight is None):
         return None
-    mean, variance = statistics
-    shift = -mean * (variance + eps).rsqrt()
-    if scale is not None:
-        shift = shift * scale
-    if bias_known is not None:
-        shift = shift + bias_known
-    return shift.reshape(-1, *(1,) * (input.dim() - 2))
+    moved = -mean * (variance + eps).rsqrt() * (1 if scale is None else scale)
+    return (moved if shift is None else moved + shift).reshape(-1, *(1,) * (input.dim() - 2))
 
 
-def _instance_norm(
-    known: Known,
-    input: Tensor,
-    running_mean: Tensor | None = None,
-    running_var: Tensor | None = None,
-    weight: Tensor | None = None,
-    bias: Tensor | None = None,
-    use_input_stats: bool = True,
-    momentum: float = 0.1,
-    eps: float = 1e-5,
-) -> Any:
-    return _batch_norm(known, input, running_mean, running_var, weight, bias, use_input_stats, momentum, eps)
+def _instance_norm(known: Known, input: Tensor, *args: Any, use_input_stats: bool = True, **options: Any) -> Any:
+    given = {} if len(args) > 4 else {"training": use_input_stats}
+    return _batch_norm(known, input, *args, **given, **options)
 
 
-def _add(known: Known, input: Tensor, other: Any, *, alpha: float = 1, out: Tensor | None = None) -> Any:
-    one, two = known(input), known(other)
-    return one if two is None else alpha * two
+def _sum(of_input: Callable[[float], float], of_other: Callable[[float], float]) -> Rule:
+    """Return the rule of a sum of two terms, from the factor of each by the argument ``alpha``."""
 
+    def rule(known: Known, input: Any, other: Any, *, alpha: float = 1, out: Tensor | None = None) -> Any:
+        one, two = known(input), known(other)
+        if one is None and two is None:
+            return None
+        return of_input(alpha) * one if two is None else of_other(alpha) * two
 
-def _subtract(known: Known, input: Tensor, other: Any, *, alpha: float = 1, out: Tensor | None = None) -> Any:
-    one, two = known(input), known(other)
-    return one if two is None else -alpha * two
-
-
-def _subtract_from(known: Known, input: Tensor, other: Any, alpha: float = 1) -> Any:
-    one, two = known(input), known(other)
-    return two if one is None else -alpha * one
+    return rule
 
 
 def _add_product(known: Known, input: Tensor, *factors: Tensor, beta: float = 1, **options: Any) -> Any:
@@ -128,17 +102,20 @@ def _pad(known: Known, input: Tensor, pad: Sequence[int], mode: str = "constant"
     return F.pad(torch.zeros_like(input), pad, value=value)
 
 
+_ADD = _sum(lambda alpha: 1, lambda alpha: alpha)
+_SUBTRACT = _sum(lambda alpha: 1, lambda alpha: -alpha)
+
 CONSTANT_OF: dict[Callable[..., Any], Rule] = {
-    F.linear: _linear,
-    F.bilinear: _bilinear,
-    **{getattr(torch, f"conv{d}d"): _convolution(d) for d in (1, 2, 3)},
-    **{getattr(torch, f"conv_transpose{d}d"): _convolution(d) for d in (1, 2, 3)},
+    F.linear: _bias(2),
+    F.bilinear: _bias(3),
+    **{getattr(torch, f"conv{d}d"): _bias(2, d) for d in (1, 2, 3)},
+    **{getattr(torch, f"conv_transpose{d}d"): _bias(2, d) for d in (1, 2, 3)},
     F.batch_norm: _batch_norm,
     F.instance_norm: _instance_norm,
-    **dict.fromkeys((torch.add, Tensor.add, Tensor.__add__, Tensor.__radd__, Tensor.add_, Tensor.__iadd__), _add),
-    **dict.fromkeys((torch.sub, torch.subtract, Tensor.sub, Tensor.subtract, Tensor.__sub__), _subtract),
-    **dict.fromkeys((Tensor.sub_, Tensor.subtract_, Tensor.__isub__), _subtract),
-    **dict.fromkeys((torch.rsub, Tensor.__rsub__), _subtract_from),
+    **dict.fromkeys((torch.add, Tensor.add, Tensor.__add__, Tensor.__radd__, Tensor.add_, Tensor.__iadd__), _ADD),
+    **dict.fromkeys((torch.sub, torch.subtract, Tensor.sub, Tensor.subtract, Tensor.__sub__), _SUBTRACT),
+    **dict.fromkeys((Tensor.sub_, Tensor.subtract_, Tensor.__isub__), _SUBTRACT),
+    **dict.fromkeys((torch.rsub, Tensor.__rsub__), _sum(lambda alpha: -alpha, lambda alpha: 1)),
     **{
         getattr(owner, name): _add_product
         for owner in (torch, Tensor)

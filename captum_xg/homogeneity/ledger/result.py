@@ -111,27 +111,10 @@ class BiasLedger:
 
     def to_dict(self) -> dict[str, Any]:
         """Return everything as numbers, strings, lists and dicts."""
-        return {
-            "values": self.values.tolist(),
-            "input_part": self.input_part.tolist(),
-            "constant_part": self.constant_part.tolist(),
-            "rows": [
-                {
-                    "module": row.module,
-                    "type": row.type,
-                    "constant": row.constant,
-                    "location": row.location,
-                    "contributions": row.contributions.tolist(),
-                }
-                for row in self.rows
-            ],
-            "remainder": self.remainder.tolist(),
-            "rounding": self.rounding.tolist(),
-            "share": self.share.tolist(),
-            "exact": self.exact,
-            "dtype": self.dtype,
-            "notes": list(self.notes),
-        }
+        numbers = {name: getattr(self, name).tolist() for name in ("values", "input_part", "constant_part")}
+        rows = [vars(row) | {"contributions": row.contributions.tolist()} for row in self.rows]
+        rest = {name: getattr(self, name).tolist() for name in ("remainder", "rounding", "share")}
+        return {**numbers, "rows": rows, **rest, "exact": self.exact, "dtype": self.dtype, "notes": list(self.notes)}
 
     def plot(self, ax: Axes | None = None, *, most: int = 20) -> Axes:
         """Draw what each part carries, as horizontal bars in order of execution.

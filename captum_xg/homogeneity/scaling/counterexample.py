@@ -20,12 +20,7 @@ def find_counterexample(
 ) -> Counterexample | None:
     """Return a scale at which no degree fits (or not the given one), None if the tried ones show nothing.
 
-    Args:
-        run: From inputs to the tensors of the output. It may overwrite its inputs.
-        inputs: x.
-        outputs: F(x).
-        degree: k; None for the k that fits best.
-        proven: Whether there is a proof, which then only gross disagreement speaks against.
+    F, ``run``, may overwrite its inputs. If there is a proof, only gross disagreement speaks against it.
     """
     precision = Precision.of(*inputs, *(y for y in outputs if y.dtype.is_floating_point))
     far = precision.exponent_for(max(abs(degree or 1.0), 1.0))

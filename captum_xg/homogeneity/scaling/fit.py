@@ -39,14 +39,7 @@ def measure(
     inputs: tuple[Tensor, ...],
     scales: Iterable[float],
 ) -> Deviations:
-    """Return F at the scales where it runs.
-
-    Args:
-        run: F, None where it does not run.
-        here: F(x).
-        inputs: x.
-        scales: α.
-    """
+    """Return F beside F(x), ``here``, at the scales where it runs: elsewhere ``run`` returns None."""
     values = {scale: run(tuple(scale * x for x in inputs)) for scale in scales}
     return Deviations(here, {scale: there for scale, there in values.items() if there is not None})
 
@@ -54,9 +47,7 @@ def measure(
 def fit_degree(deviations: Deviations, tolerance: float) -> float:
     """Return the degree with the smallest worst deviation, of those that single scales show; 1 where none shows any.
 
-    Args:
-        deviations: F at x and at one α other than 1 at least.
-        tolerance: The largest relative deviation that counts as rounding.
+    The tolerance is the largest relative deviation that counts as rounding.
     """
     size = deviations.here.abs().max().double()
     candidates = []

@@ -69,26 +69,14 @@ def judge_scales(
     """Compare F(αx) with αᵏF(x), one result per scale that was used, smallest first."""
     growth = trials.scales**degree
     expected = values * growth
-    deviation = _relative((trials.observed - expected).abs(), magnitude * growth).nan_to_num(
-        torch.inf, posinf=torch.inf
-    )
+    deviation = _relative((trials.observed - expected).abs(), magnitude * growth)
+    deviation = torch.where(deviation.isnan(), torch.inf, deviation)
     checks = []
     for alpha in sorted(set(trials.scales[trials.usable].tolist())):
         here = trials.usable & (trials.scales == alpha)
-        by_example, passes = torch.where(here, deviation, -1.0).max(0)
-        example = int(by_example.argmax())
-        at = (int(passes[example]), example)
-        checks.append(
-            ScaleCheck(
-                scale=alpha,
-                examples=int(here.any(0).sum()),
-                tolerance=precision.rtol if is_power_of_two(alpha) else precision.inexact_rtol,
-                max_deviation=float(deviation[at]),
-                worst_example=example,
-                observed=float(trials.observed[at]),
-                expected=float(expected[at]),
-            )
-        )
+        tolerance = precision.rtol if is_power_of_two(alpha) else precision.inexact_rtol
+        worst = _worst(torch.where(here, deviation, -1.0), trials.observed, expected)
+        checks.append(ScaleCheck(alpha, int(here.any(0).sum()), tolerance, *worst))
     return tuple(checks)
 
 
@@ -100,8 +88,7 @@ def judge_euler(total: Tensor, values: Tensor, magnitude: Tensor, degree: float,
     limits = torch.finfo(precision.dtype)
     difference = torch.where(difference <= 2 * degree * limits.tiny * limits.eps, 0.0, difference)
     deviation = _relative(difference, torch.maximum(magnitude, expected.abs()))
-    at = int(deviation.argmax())
-    return EulerCheck(precision.euler_rtol, float(deviation[at]), at, float(total[at]), float(expected[at]))
+    return EulerCheck(precision.euler_rtol, *_worst(deviation, total, expected))
 
 
 def judge_gradients(
@@ -125,17 +112,16 @@ def judge_gradients(
         difference += (rows * (h - growth[:, None] * g)).abs().sum(1)
         observed += (rows * h).abs().sum(1)
     expected = growth * magnitude
-    deviation = torch.where(blind, _relative(difference, expected), -1.0)
-    at = int(deviation.argmax())
-    return ScaleCheck(
-        scale=float(scales[at]),
-        examples=int(blind.sum()),
-        tolerance=precision.inexact_rtol,
-        max_deviation=float(deviation[at]),
-        worst_example=at,
-        observed=float(observed[at]),
-        expected=float(expected[at]),
-    )
+    worst = _worst(torch.where(blind, _relative(difference, expected), -1.0), observed, expected)
+    return ScaleCheck(float(scales[worst[1]]), int(blind.sum()), precision.inexact_rtol, *worst)
+
+
+def _worst(deviation: Tensor, observed: Tensor, expected: Tensor) -> tuple[float, int, float, float]:
+    """Return the largest deviation, its example (the first of equals), and both numbers there; from (N,) or (P, N)."""
+    n = deviation.shape[-1]
+    by_example, seen, due = (x.reshape(-1, n).T.flatten() for x in (deviation, observed, expected.expand_as(observed)))
+    at = int(by_example.argmax())
+    return float(by_example[at]), at * n // len(by_example), float(seen[at]), float(due[at])
 
 
 def _relative(difference: Tensor, size: Tensor) -> Tensor:

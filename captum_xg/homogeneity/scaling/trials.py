@@ -54,15 +54,8 @@ def run_trials(
     and examples any fixed distance apart get different ones somewhere, so that a function in which an example's value
     grows with that of another does not stay homogeneous.
 
-    Args:
-        function: F.
-        evaluation: F at x.
-        scales: The α to try.
-        precision: Of the computation.
-        degree: k, to tell whether αᵏF(x) is within range; None if unknown.
-        magnitude: Size of the terms that F is a sum of, to tell how much lost digits weigh.
-        may_shrink: Replace a scale that leaves the dtype's range by its square root (2^(m/2)), down to 2 or ½, instead
-            of leaving it out.
+    The degree, if it is known, and the magnitude of the terms that F is a sum of tell whether αᵏF(x) is within range. A
+    scale that leaves it may shrink to its square root (2^(m/2)), down to 2 or ½; else it is left out.
     """
     count = len(scales)
     index = torch.tensor([_digit_sum(i, max(count, 2)) for i in range(len(evaluation.values))])
