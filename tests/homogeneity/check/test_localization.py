@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 import torch
 import torchvision
-from hypothesis import assume, example, given, settings
+from hypothesis import assume, example, given
 from hypothesis import strategies as st
 from torch import Tensor, nn
 from violations import (
@@ -235,7 +235,6 @@ KINDS = st.lists(st.sampled_from(list(VIOLATIONS)), min_size=1, max_size=3)
 @given(seed=st.integers(0, 10**6), depth=st.integers(1, 3), kinds=KINDS)
 # The second receives the same saturated values at x and αx.
 @example(seed=1024, depth=2, kinds=["GELU", "SaturatesAt"])
-@settings(max_examples=60)
 def test_exactly_the_planted_modules_are_named_in_order_of_execution_each_once(
     seed: int, depth: int, kinds: list[str]
 ) -> None:
@@ -251,7 +250,6 @@ PROBED_KINDS = st.lists(
 
 @given(seed=st.integers(0, 10**6), depth=st.integers(1, 3), kinds=PROBED_KINDS)
 @example(seed=1024, depth=2, kinds=["GELU", "SaturatesAt"])
-@settings(max_examples=60)
 def test_probing_names_exactly_the_planted_modules_where_there_is_no_certificate(
     seed: int, depth: int, kinds: list[str]
 ) -> None:
@@ -263,7 +261,6 @@ def test_probing_names_exactly_the_planted_modules_where_there_is_no_certificate
 
 
 @given(seed=st.integers(0, 10**6), depth=st.integers(1, 3), dtype=st.sampled_from([torch.float32, torch.float64]))
-@settings(max_examples=30)
 def test_a_network_without_a_planted_module_is_accepted_and_names_none(
     seed: int, depth: int, dtype: torch.dtype
 ) -> None:
@@ -277,7 +274,6 @@ def test_a_network_without_a_planted_module_is_accepted_and_names_none(
 @given(seed=st.integers(0, 10**6), kinds=st.lists(st.sampled_from(list(VIOLATIONS)), min_size=1, max_size=2))
 # The largest relative deviation is at 2^-1, too near for the second.
 @example(seed=27993, kinds=["ReLU6", "Hardshrink"])
-@settings(max_examples=20)
 def test_the_report_names_the_same_modules_as_the_refusal(seed: int, kinds: list[str]) -> None:
     model, _ = network(seed, 2, kinds, torch.float64)
     x = batch(seed=seed).double()
@@ -289,7 +285,6 @@ def test_the_report_names_the_same_modules_as_the_refusal(seed: int, kinds: list
 
 
 @given(seed=st.integers(0, 10**6), exponent=st.integers(-7, 0))
-@settings(max_examples=40)
 def test_a_tiny_bias_is_named_and_no_other_layer(seed: int, exponent: int) -> None:
     model, x = xdnn(WIDTH, 24, 24, 24, 3, seed=seed), batch(seed=seed)
     position = str(2 * (seed % 4))

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import pytest
 import torch
-from hypothesis import assume, given, settings
+from hypothesis import assume, given
 from hypothesis import strategies as st
 from torch import Tensor, nn
 from violations import SaturatesAt, culprits, insert, nothing_changes, plant_bias, refusal, seeded, xdnn
@@ -66,7 +66,6 @@ def networks(
 
 
 @given(data=st.data(), dtype=DTYPES)
-@settings(max_examples=150)
 def test_every_xdnn_is_accepted_and_gives_input_times_gradient(data: st.DataObject, dtype: torch.dtype) -> None:
     model, x = data.draw(networks(dtype))
     target = data.draw(st.integers(0, 2))
@@ -77,7 +76,6 @@ def test_every_xdnn_is_accepted_and_gives_input_times_gradient(data: st.DataObje
 
 
 @given(data=st.data(), dtype=DTYPES)
-@settings(max_examples=100)
 def test_every_xdnn_is_reported_homogeneous_of_degree_one(data: st.DataObject, dtype: torch.dtype) -> None:
     model, x = data.draw(networks(dtype))
     report = check_homogeneity(model, x, data.draw(st.integers(0, 2)))
@@ -88,7 +86,6 @@ def test_every_xdnn_is_reported_homogeneous_of_degree_one(data: st.DataObject, d
 
 
 @given(data=st.data(), dtype=st.sampled_from([torch.float64, torch.float32, torch.bfloat16]))
-@settings(max_examples=100)
 def test_powers_of_two_deviate_by_exactly_nothing_on_piecewise_linear_networks(
     data: st.DataObject, dtype: torch.dtype
 ) -> None:
@@ -164,7 +161,6 @@ BIASES = {torch.float64: 1e-12, torch.float32: 1e-6, torch.bfloat16: 1e-4, torch
 
 
 @given(data=st.data(), dtype=DTYPES)
-@settings(max_examples=100)
 def test_a_bias_of_a_millionth_of_the_activations_anywhere_is_caught(data: st.DataObject, dtype: torch.dtype) -> None:
     """A millionth in float32, 1e-12 in double; 1e-4 in bfloat16 and a tenth in float16, whose scales reach less far."""
     model, x = data.draw(networks(dtype, decades=min(2.0, SENSIBLE[dtype][1])))
@@ -183,7 +179,6 @@ def test_a_bias_of_a_millionth_of_the_activations_anywhere_is_caught(data: st.Da
 
 
 @given(data=st.data(), dtype=st.sampled_from(WIDE), shrink=st.booleans())
-@settings(max_examples=80)
 def test_a_threshold_between_the_scaled_and_the_given_activations_is_caught(
     data: st.DataObject, dtype: torch.dtype, shrink: bool
 ) -> None:
@@ -201,7 +196,6 @@ def test_a_threshold_between_the_scaled_and_the_given_activations_is_caught(
 
 
 @given(data=st.data(), dtype=st.sampled_from(WIDE), n=st.integers(1, 9), saturates=st.booleans())
-@settings(max_examples=80)
 def test_what_breaks_one_example_only_is_caught_wherever_it_stands_in_the_batch(
     data: st.DataObject, dtype: torch.dtype, n: int, saturates: bool
 ) -> None:
@@ -312,7 +306,6 @@ def power(k: float) -> Callable[[Tensor], Tensor]:
 @given(
     k=st.sampled_from([1.0, 4 / 3, 1.5, 2.0, 2.5, 3.0]), dtype=st.sampled_from(WIDE), seed=SEEDS, n=st.integers(1, 5)
 )  # fmt: skip
-@settings(max_examples=60)
 def test_the_degree_is_estimated(k: float, dtype: torch.dtype, seed: int, n: int) -> None:
     x = (torch.randn(n, 6, generator=seeded(seed), dtype=torch.float64) + 0.1).to(dtype)
     report = check_homogeneity(power(k), x)
@@ -410,7 +403,6 @@ def test_examples_of_unequal_degree_have_none_in_common() -> None:
     n=st.integers(1, 5),
     seed=SEEDS,
 )
-@settings(max_examples=50)
 def test_any_positive_scales_are_taken_as_they_are_and_tried_on_every_example(
     scales: list[float], n: int, seed: int
 ) -> None:
@@ -524,7 +516,6 @@ def tables(report: HomogeneityReport) -> list[list[str]]:
 
 @pytest.mark.parametrize("scales", [None, (0.5, 4.0), (2.0**-10, 3.0)])
 @given(name=st.sampled_from(list(FUNCTIONS)), n=st.integers(1, 5), seed=SEEDS)
-@settings(max_examples=40)
 def test_every_number_of_the_report_is_that_of_the_definition(scales: object, name: str, n: int, seed: int) -> None:
     function = FUNCTIONS[name]
     x = torch.randn(n, 4, generator=seeded(seed), dtype=torch.float64) + 0.05
