@@ -47,8 +47,9 @@ def _batch_norm(
 
 
 def _instance_norm(known: Known, input: Tensor, *args: Any, use_input_stats: bool = True, **options: Any) -> Any:
-    given = {} if len(args) > 4 else {"training": use_input_stats}
-    return _batch_norm(known, input, *args, **given, **options)
+    if len(args) <= 4:  # else the fifth of them says it
+        options["training"] = use_input_stats
+    return _batch_norm(known, input, *args, **options)
 
 
 def _sum(of_input: Callable[[float], float], of_other: Callable[[float], float]) -> Rule:
