@@ -1,4 +1,4 @@
-"""The verdict of the numeric check, with every number behind it, and how it is shown."""
+"""The verdict of the numeric check, with every number behind it, as tables and as an error."""
 
 from __future__ import annotations
 

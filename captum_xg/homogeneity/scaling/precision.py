@@ -1,4 +1,4 @@
-"""How far apart scales may be and how exact agreement must be, for each floating dtype."""
+"""Scales and tolerances of each floating dtype: how far apart scales may be, and how exact agreement must be."""
 
 from __future__ import annotations
 
