@@ -1,4 +1,4 @@
-"""What a forward pass may change besides its output: random numbers and buffers."""
+"""The state that a forward pass may change, random numbers and buffers, kept as it was."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Constants with NaN or infinity in them that meet the input: then F has no finite gradient at all."""
+"""Constants that are not finite and meet the input, so that F has no finite gradient at all."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch._ops import OpOverload
 
 from captum_xg._core.contents import entries
 from captum_xg._core.modules import not_finite
@@ -50,17 +51,17 @@ class ConstantFactors:
             _place(t): t._version for t in finite if has_storage(t) and not t.is_inference() and is_dense(t)
         }
 
-    def spoil(self, func: Any, arguments: Mapping[str, Any], dependent: Collection[int]) -> bool:
+    def spoil(self, op: OpOverload, arguments: Mapping[str, object], dependent: Collection[int]) -> bool:
         """Return whether an operation has NaN among its constants, or multiplies by infinity or divides by zero.
 
         Args:
-            func: The operation.
+            op: The operation.
             arguments: Its arguments by name.
             dependent: Ids of the tensors among them that depend on the input.
         """
-        name = func._schema.name.removesuffix("_")
+        name = op._schema.name.removesuffix("_")
         factors = _FACTORS.get(name, ())
-        written = {a.name for a in func._schema.arguments if a.alias_info is not None and a.alias_info.is_write}
+        written = {a.name for a in op._schema.arguments if a.alias_info is not None and a.alias_info.is_write}
         for key, value in arguments.items():
             if id(value) in dependent:
                 continue
@@ -73,12 +74,12 @@ class ConstantFactors:
                 return True
         return False
 
-    def _is_finite(self, value: Any) -> bool:
+    def _is_finite(self, value: object) -> bool:
         if isinstance(value, Tensor):
             return self._known(value) or not_finite(value) == (0, 0)
         return not isinstance(value, (float, complex)) or cmath.isfinite(value)
 
-    def _has_nan(self, value: Any, dependent: Collection[int]) -> bool:
+    def _has_nan(self, value: object, dependent: Collection[int]) -> bool:
         if isinstance(value, (float, complex)):
             return cmath.isnan(value)
         constants = (tensor for tensor in tensors_in([value]) if id(tensor) not in dependent)
@@ -95,5 +96,5 @@ def _has_zero(value: Any) -> bool:
     return any(bool((part == 0).any()) for part in numbers)
 
 
-def _place(tensor: Tensor) -> tuple[int, int, Any]:
+def _place(tensor: Tensor) -> tuple[int, int, torch.dtype]:
     return tensor.data_ptr(), tensor.numel(), tensor.dtype

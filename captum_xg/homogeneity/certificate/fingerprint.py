@@ -21,7 +21,7 @@ import threading
 import types
 import weakref
 from collections import UserDict, UserList, deque
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Iterable
 from contextvars import ContextVar
 from typing import Any, Protocol
 
@@ -64,159 +64,146 @@ class RestsOn(Protocol):
 
 
 def fingerprint_of(
-    forward_func: Callable[..., Any], inputs: tuple[Tensor, ...], additional: tuple[Any, ...]
-) -> tuple[Hashable, list[Any]]:
+    forward_func: Callable[..., object], inputs: tuple[Tensor, ...], additional: tuple[object, ...]
+) -> tuple[Hashable, list[object]]:
     """Return the fingerprint of F with arguments of this form, and the objects that it names by address.
 
     Additional arguments are new objects in every call: tensors, also in lists and dicts, count by their form alone.
     """
-    anchors: list[Any] = []
-    seen: set[int] = set()
-    with plainly():
-        return tuple(_parts_of(forward_func, inputs, additional, anchors, seen)), anchors
-
-
-def _parts_of(
-    forward_func: Callable[..., Any],
-    inputs: tuple[Tensor, ...],
-    additional: tuple[Any, ...],
-    anchors: list[Any],
-    seen: set[int],
-) -> list[Hashable]:
+    reader = _Reader()
     leaves, structure = tree_flatten(additional)
-    parts: list[Hashable] = [
-        tuple(map(_form, inputs)),
-        torch.get_default_dtype(),
-        tuple((d, torch.is_autocast_enabled(d), torch.get_autocast_dtype(d)) for d in {x.device.type for x in inputs}),
-        tuple(tuple(hooks) for hooks in _GLOBAL_HOOKS),
-        _text_of(structure),
-        tuple(_form(x) if isinstance(x, Tensor) else _named(x, anchors, seen) for x in leaves),
-        _named(forward_func, anchors, seen),
-    ]
-    for root in modules_of(forward_func):
-        if id(root) not in seen:
-            _add_module(root, parts, anchors, seen)
-    return parts
+    with plainly():
+        parts: list[Hashable] = [
+            tuple(map(_form, inputs)),
+            torch.get_default_dtype(),
+            *((d, torch.is_autocast_enabled(d), torch.get_autocast_dtype(d)) for d in {x.device.type for x in inputs}),
+            tuple(tuple(hooks) for hooks in _GLOBAL_HOOKS),
+            _text_of(structure),
+            tuple(_form(x) if isinstance(x, Tensor) else reader.value(x) for x in leaves),
+            reader.value(forward_func),
+        ]
+        for root in modules_of(forward_func):
+            reader.add_module(root, parts)
+    return tuple(parts), reader.anchors
 
 
-def _add_module(  # noqa: PLR0912  one branch for each kind of attribute
-    module: nn.Module, parts: list[Hashable], anchors: list[Any], seen: set[int]
-) -> None:
-    # This runs at every attribution, so it counts microseconds.
-    seen.add(id(module))
-    anchors.append(module)
-    attributes = module.__dict__ if type(module).__getattribute__ is _GETATTRIBUTE else own_attributes(module)
-    add = parts.append
-    add(id(type(module)))
-    if id(type(module)) not in seen:
-        seen.add(id(type(module)))
-        if not _theirs(type(module)):
-            add(_Describer(anchors, seen).of_class(type(module), 0))
-    add(tuple(attributes))
-    for name, value in attributes.items():
-        kind: Any = type(value)
-        if kind in _SIMPLE:
-            add(kind)
-            add(repr(value) if kind is float else value)
-        elif kind is tuple and _SIMPLE.issuperset(map(type, value)):
-            add(value)
-        elif name in _TENSORS:
-            for tensor in value.values():
-                if tensor is None:
-                    add(None)
-                    continue
-                anchors.append(tensor)
-                add(_tensor_state(tensor))
-        elif name == "_modules":
-            for key, child in value.items():
-                parts += key, id(child)
-                if child is not None and id(child) not in seen:
-                    _add_module(child, parts, anchors, seen)
-        elif name in _HOOKS:
-            if value:
-                add(tuple(_named(hook, anchors, seen) for hook in value.values()))
-        elif name not in _BOOKKEEPING:
-            add(_named(value, anchors, seen))
+class _Reader:
+    """Describes values by what they hold, as deep as a forward pass can reach, and by address where that is hidden.
 
+    Attributes:
+        anchors: What was named by address.
+    """
 
-def _named(value: Any, anchors: list[Any], seen: set[int]) -> Hashable:
-    """Return what tells a value from another, as deep as what a forward pass can reach through it."""
-    return _Describer(anchors, seen).value(value, 0)
-
-
-class _Describer:
-    """Describes values by what they hold, and what they are by address where that is not to be had."""
-
-    def __init__(self, anchors: list[Any], seen: set[int]) -> None:
-        self._anchors = anchors
-        self._seen = seen  # modules
+    def __init__(self) -> None:
+        self.anchors: list[object] = []
+        self._seen: set[int] = set()  # modules, and their classes
         self._inside: set[int] = set()
 
-    def value(self, value: Any, depth: int) -> Hashable:
+    def add_module(self, module: nn.Module, parts: list[Hashable]) -> None:  # noqa: PLR0912  one for each kind
+        """Add the description of a module, and of the modules in it, each once."""
+        # This runs at every attribution, so it counts microseconds: all modules fill one list, and nothing is called
+        # for attributes that are plain.
+        if id(module) in self._seen:
+            return
+        self._seen.add(id(module))
+        self.anchors.append(module)
+        attributes = module.__dict__ if type(module).__getattribute__ is _GETATTRIBUTE else own_attributes(module)
+        add = parts.append
+        add(id(type(module)))
+        if id(type(module)) not in self._seen:
+            self._seen.add(id(type(module)))
+            if not _theirs(type(module)):
+                add(self._class(type(module), 0))
+        add(tuple(attributes))
+        for name, value in attributes.items():
+            kind: type = type(value)
+            if kind in _SIMPLE:
+                add(kind)
+                add(repr(value) if kind is float else value)
+            elif kind is tuple and _SIMPLE.issuperset(map(type, value)):
+                add(value)
+            elif name in _TENSORS:
+                for tensor in value.values():
+                    self.anchors.append(tensor)
+                    add(None if tensor is None else _tensor_state(tensor))
+            elif name == "_modules":
+                for key, child in value.items():
+                    parts += key, id(child)
+                    if child is not None:
+                        self.add_module(child, parts)
+            elif name in _HOOKS:
+                if value:
+                    add(tuple(self.value(hook) for hook in value.values()))
+            elif name not in _BOOKKEEPING:
+                add(self.value(value))
+
+    def value(self, value: Any, depth: int = 0) -> Hashable:
+        """Return what tells a value from another."""
         kind = type(value)
-        if kind is slice:
+        if type(value) is slice:
             return (slice, *(self.value(part, depth) for part in (value.start, value.stop, value.step)))
         if kind in _SIMPLE:
-            return (kind, repr(value)) if kind in (float, complex) else (kind, value)  # -0.0 == 0.0
-        self._anchors.append(value)
+            return kind, repr(value) if kind in (float, complex) else value  # -0.0 == 0.0
+        self.anchors.append(value)
         if is_tensor(value):
             return _tensor_state(value)
         if id(value) in self._inside or depth > _DEPTH:
             return id(value)
         self._inside.add(id(value))
         try:
-            return id(value), self._parts(value, depth + 1)
+            return id(value), self._content(value, depth + 1)
         except Exception:
             return _Unlike()  # it could not be looked at, so nobody knows whether it is what it was
         finally:
             self._inside.discard(id(value))
 
-    def _parts(self, value: Any, depth: int) -> Hashable:  # noqa: PLR0911, PLR0912  one return for each kind of value
+    def _all(self, values: Iterable[object], depth: int) -> tuple[Hashable, ...]:
+        return tuple(self.value(value, depth) for value in values)
+
+    def _content(self, value: Any, depth: int) -> Hashable:  # noqa: PLR0911, PLR0912  one return for each kind
         if is_a(value, (list, tuple, deque)):
-            return tuple(self.value(part, depth) for part in held_in(value))
+            return self._all(held_in(value), depth)
         if is_a(value, (set, frozenset)):
-            return frozenset(self.value(part, depth) for part in held_in(value))
+            return frozenset(self._all(held_in(value), depth))
         if is_a(value, dict):
-            return tuple((self.value(key, depth), self.value(part, depth)) for key, part in dict.items(value))
+            return tuple(self._all(item, depth) for item in dict.items(value))
+        if is_a(value, types.MappingProxyType):
+            return tuple(self._all(item, depth) for item in value.items())
         if is_a(value, np.ndarray):
-            whole = value.tobytes() if value.dtype != object else tuple(self.value(v, depth) for v in value.flat)
+            whole = value.tobytes() if value.dtype != object else self._all(value.flat, depth)
             return value.shape, str(value.dtype), whole
+        if is_a(value, (bytearray, array.array)):
+            return bytes(value)
         if is_a(value, nn.Module):
-            parts: list[Hashable] = []
             if id(value) in self._seen:
                 return id(value)
-            _add_module(value, parts, self._anchors, self._seen)
+            parts: list[Hashable] = []
+            self.add_module(value, parts)
             return tuple(parts)
         if is_a(value, types.FunctionType):
             return self._function(value, depth)
         if is_a(value, types.MethodType):
-            return self.value(value.__func__, depth), self.value(value.__self__, depth)
+            return self._all((value.__func__, value.__self__), depth)
         if is_a(value, functools.partial):
-            return self.value(value.func, depth), self.value(value.args, depth), self.value(value.keywords, depth)
+            return self._all((value.func, value.args, value.keywords), depth)
+        if is_a(value, functools._lru_cache_wrapper):
+            return self.value(value.__wrapped__, depth)
         if is_a(value, (type, types.ModuleType, types.BuiltinFunctionType)):
             return None
         if is_a(value, (UserDict, UserList)):
             return self.value(value.data, depth)
-        if is_a(value, (bytearray, array.array)):
-            return bytes(value)
-        if is_a(value, types.MappingProxyType):
-            return tuple((self.value(key, depth), self.value(part, depth)) for key, part in value.items())
         if is_a(value, (weakref.ref, ContextVar)):
             return self.value(value() if is_a(value, weakref.ref) else value.get(None), depth)
         if is_a(value, (types.GeneratorType, threading.local)):
             return _Unlike()  # what comes next cannot be seen
-        if is_a(value, functools._lru_cache_wrapper):
-            return self.value(value.__wrapped__, depth)
         if _theirs(type(value)):
-            rests_on = value.rests_on if RestsOn in type(value).__mro__ else ()
-            return tuple(self.value(part, depth - 1) for part in rests_on)
+            return self._all(value.rests_on if RestsOn in type(value).__mro__ else (), depth - 1)
         held = held_by(value)
         if held is None:
             return _Unlike()  # what it holds may change without a sign
-        own = tuple((name, self.value(part, depth)) for name, part in held.items())
-        return own, self.of_class(type(value), depth)
+        return tuple((name, self.value(part, depth)) for name, part in held.items()), self._class(type(value), depth)
 
-    def of_class(self, kind: type, depth: int) -> Hashable:
+    def _class(self, kind: type, depth: int) -> Hashable:
         """Return what classes of the user's own hold: plain attributes, and what their functions refer to."""
         return tuple(
             (name, self.value(part, depth))
@@ -227,27 +214,26 @@ class _Describer:
         )
 
     def _function(self, function: types.FunctionType, depth: int) -> Hashable:
-        code, known = function.__code__, function.__globals__
-        names = names_in(code)
-        parts = [self.value(p, depth) for p in (function.__defaults__, function.__kwdefaults__, function.__dict__)]
-        parts += [self.value(p, depth) for p in closed_over(function)]
+        known, names = function.__globals__, names_in(function.__code__)
+        held = (function.__defaults__, function.__kwdefaults__, function.__dict__, *closed_over(function))
+        parts: list[Hashable] = list(self._all(held, depth))
         for name in names:
             if name not in known:
                 continue
             referred = known[name]
             if is_a(referred, types.FunctionType) and referred.__globals__ is not known:
-                self._anchors.append(referred)
+                self.anchors.append(referred)
                 parts.append(id(referred))  # of another file: entering would walk through all of torch
             elif is_a(referred, (type, types.ModuleType)):
                 if not _theirs(referred):
-                    held = vars(referred)
-                    parts.append(tuple((n, self.value(held[n], depth)) for n in names if n in held))
+                    attributes = vars(referred)
+                    parts.append(tuple((n, self.value(attributes[n], depth)) for n in names if n in attributes))
             else:
                 parts.append(self.value(referred, depth))
-        return code, tuple(parts)
+        return function.__code__, tuple(parts)
 
 
-def _theirs(thing: Any) -> bool:
+def _theirs(thing: object) -> bool:
     """Return whether a class or module is Python's or a library's, which nobody changes between two calls."""
     name = attribute(thing, "__name__" if is_a(thing, types.ModuleType) else "__module__")
     return type(name) is str and name.split(".")[0] in _LIBRARIES
@@ -257,7 +243,7 @@ class _Unlike:
     """Stands for what could not be described: it equals nothing, so that no proof stands on it."""
 
 
-def _text_of(structure: Any) -> Hashable:
+def _text_of(structure: object) -> Hashable:
     try:
         return repr(structure)
     except Exception:  # the keys of dicts may be anything

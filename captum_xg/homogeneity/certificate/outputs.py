@@ -25,7 +25,8 @@ def chosen_outputs(result: Any, output: Output, where: str) -> list[Tensor]:
                 result = result[key] if not isinstance(key, str) or isinstance(result, dict) else getattr(result, key)
     except (KeyError, IndexError, TypeError, AttributeError) as error:
         raise OptionError(
-            f"{where}: `output` = {output!r} is not in what the forward function returns: {error!r}."
+            f"{where}: expected `output` to lead to a part of what the forward function returns, got {output!r}: "
+            f"{error!r}."
         ) from None
     tensors = [leaf for leaf in tree_leaves(result) if isinstance(leaf, Tensor)]
     floating = [y for y in tensors if y.dtype.is_floating_point or y.dtype.is_complex]
@@ -77,7 +78,7 @@ def checked_output(output: Any, where: str) -> Output:
     key = all(isinstance(k, (int, str)) and not isinstance(k, bool) for k in keys)
     if output is not None and not key and (isinstance(output, type) or not callable(output)):
         raise OptionTypeError(
-            f"{where}: `output` must be a key, a path of keys, or a function of what the model returns, but is "
+            f"{where}: expected `output` to be a key, a path of keys, or a function of what the model returns, got "
             f"{output!r}."
         )
     return output  # type: ignore[no-any-return]

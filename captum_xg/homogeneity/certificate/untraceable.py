@@ -5,6 +5,7 @@ from __future__ import annotations
 import traceback
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
@@ -37,13 +38,13 @@ def untraceable_parts(forward_func: Callable[..., object], names: Names) -> list
     return found
 
 
-def _why_invisible(part: object) -> tuple[str, str] | None:
+def _why_invisible(part: Any) -> tuple[str, str] | None:
     if is_a(part, (torch.jit.ScriptModule, torch.jit.ScriptFunction, torch._C.ScriptMethod)):
         return "is scripted or traced, so its operations are not seen one by one", "Certify the model before torch.jit"
     own = own_attributes(part)  # as some answer to every name
     if "_orig_mod" in own.get("_modules", ()) or "_torchdynamo_orig_callable" in own:
         return "is compiled, so its operations are not seen one by one", "Certify the model before torch.compile"
-    if isinstance(part, nn.DataParallel) and len(part.device_ids) > 1:
+    if is_a(part, nn.DataParallel) and len(part.device_ids) > 1:
         return "runs in several threads, whose operations are not seen", "Certify the module inside: model.module"
     return None
 
