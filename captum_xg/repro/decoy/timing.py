@@ -25,14 +25,7 @@ def seconds_per_step(
 
     The shortest of many, as whatever else the machine does only adds to it, and to long steps more often than to short
     ones, which would spoil a ratio of medians. The first steps do not count: among other things X-Gradient makes its
-    certificate then, once.
-
-    Args:
-        methods: What to measure.
-        weights: λ of each.
-        data: Its first batch is used.
-        settings: The batch size and network.
-        progress: Called with numbers of rounds done.
+    certificate then, once. ``progress`` is called with numbers of rounds done.
     """
     batch = Labelled(*(part[: settings.batch_size] for part in data))
     steps = {method: _step(method, weights[method], batch, settings) for method in methods}

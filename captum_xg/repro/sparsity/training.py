@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from typing import Literal, NamedTuple, TypeAlias
 
 import torch
 from torch import Tensor
@@ -18,15 +17,10 @@ Attribution: TypeAlias = Literal["none", "gradient", "rrr", "xgradient", "expect
 LEARNING_RATE = 1e-3
 
 
-@dataclass(frozen=True)
-class Samples:
+class Samples(NamedTuple):
     """Training and validation data of R repetitions.
 
-    Attributes:
-        train: Shape ``(R, N, features)``.
-        train_labels: Shape ``(R, N)``, 0 or 1, of the dtype of ``train``.
-        valid: Shape ``(R, V, features)``.
-        valid_labels: Shape ``(R, V)``.
+    Features have the shape ``(R, N, features)``; labels ``(R, N)`` are 0 or 1, of the dtype of the features.
     """
 
     train: Tensor
@@ -41,11 +35,6 @@ class References:
     As in the original code an epoch uses every training example k times: the references are k copies of the training
     data in random order. Drawn on the CPU, by one generator per repetition, they are the same on every device and
     however repetitions are grouped.
-
-    Args:
-        seeds: One per repetition.
-        n_examples: Training examples N.
-        n_references: References per example k.
     """
 
     def __init__(self, seeds: Sequence[int], n_examples: int, n_references: int) -> None:
@@ -64,13 +53,9 @@ class References:
 
 
 def expected_gradients(stack: Stack, inputs: Tensor, rows: Tensor, alphas: Tensor) -> Tensor:
-    r"""Return mean over references b of (x − b)·∇F(b + α(x − b)), shape ``(R, N, features)``, with a graph.
+    """Return mean over references b of (x − b)·∇F(b + α(x − b)), shape ``(R, N, features)``, with a graph.
 
-    Args:
-        stack: The networks.
-        inputs: Shape ``(R, N, features)``; the references are taken from them.
-        rows: Which of them, shape ``(R, N, k)``.
-        alphas: Shape ``(R, N, k)``.
+    The references are those ``rows`` of the inputs; rows and α have the shape ``(R, N, k)``.
     """
     r, n, d = inputs.shape
     k = rows.shape[2]
@@ -108,15 +93,10 @@ def prior_and_task(
     return -gini(attributions.abs().mean(1)), task
 
 
-@dataclass(frozen=True)
-class Trained:
-    """What training left.
+class Trained(NamedTuple):
+    """What training left: the networks at the epoch with the best validation ROC-AUC, and after the last update.
 
-    Attributes:
-        best: The networks as they were at the epoch with the best validation ROC-AUC.
-        last: The networks after the last update.
-        valid_auc: That ROC-AUC, ``(R,)``.
-        epoch: That epoch, ``(R,)``: the number of updates made before.
+    That ROC-AUC and that epoch (the number of updates made before) have the shape ``(R,)``.
     """
 
     best: Stack
@@ -139,16 +119,7 @@ def train(
 
     As in the original code each epoch evaluates first and then updates: the networks after 0 to ``epochs`` − 1 updates
     compete for the best validation ROC-AUC, the first of equals wins. Adam works element by element, so that one
-    optimiser of the stack is one optimiser for each network.
-
-    Args:
-        stack: The networks, leaves that want gradients.
-        samples: Their data, on the same device.
-        attribution: What the prior is on.
-        strength: Its weight λ.
-        epochs: How many updates.
-        references: For Expected Gradients.
-        after_epoch: Called after each update, for a progress bar.
+    optimiser of the stack is one optimiser for each network. ``after_epoch`` is called after each update.
     """
     parameters = stack.parameters
     optimizer = torch.optim.Adam(parameters, lr=LEARNING_RATE, fused=True)
