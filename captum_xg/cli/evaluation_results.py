@@ -1,4 +1,4 @@
-"""The folder of results of captum-xg evaluate: written whole, and never over results that a call does not cover."""
+"""Folder of results of captum-xg evaluate: written whole, and never over results that a call does not cover."""
 
 from __future__ import annotations
 

@@ -91,19 +91,11 @@ def compare(
             start = time.perf_counter()
             parts[i].append(method(x, y))
             seconds[i] += time.perf_counter() - start
+    with torch.no_grad():
+        gap = (model(images) - model(torch.zeros_like(images))).gather(1, labels[:, None])[:, 0]
     total, single = torch.cat(parts[0]), torch.cat(parts[1])
-    gap = _output_difference(model, images, labels)
+    errors = [float(((found.flatten(1).sum(1) - gap) / gap).abs().max()) for found in (total, single)]
     return Comparison(
-        Method(f"Integrated Gradients ({n_steps})", total, _incompleteness(total, gap), n_steps, 0, seconds[0]),
-        Method("X-Gradient", single, _incompleteness(single, gap), 1, 2 if validated else 0, seconds[1]),
+        Method(f"Integrated Gradients ({n_steps})", total, errors[0], n_steps, 0, seconds[0]),
+        Method("X-Gradient", single, errors[1], 1, 2 if validated else 0, seconds[1]),
     )
-
-
-@torch.no_grad()
-def _output_difference(model: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
-    logits: Tensor = model(images) - model(torch.zeros_like(images))
-    return logits.gather(1, labels[:, None])[:, 0]
-
-
-def _incompleteness(attributions: Tensor, gap: Tensor) -> float:
-    return float(((attributions.flatten(1).sum(1) - gap) / gap).abs().max())

@@ -1,4 +1,4 @@
-"""A small trained network of the usual kind, which does not scale: batch norms, biases, curved activations, gates."""
+"""Small trained network of the usual kind, not homogeneous: batch norms, biases, curved activations, gates."""
 
 from __future__ import annotations
 

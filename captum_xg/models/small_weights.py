@@ -1,4 +1,4 @@
-"""The weights of the small networks that come with the package, trained on Fashion-MNIST."""
+"""Weights of the small networks that come with the package, trained on Fashion-MNIST."""
 
 from __future__ import annotations
 
