@@ -35,4 +35,4 @@ def t_quantile(degrees: int) -> float:
     """
     if degrees < 1:
         raise OptionError("An interval of a mean needs at least 2 values. Ask for more --seeds.")
-    return float(optional("scipy.stats").t.ppf(0.975, degrees))
+    return float(optional("scipy.special").stdtrit(degrees, 0.975))

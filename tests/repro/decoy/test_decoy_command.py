@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+from functools import partial
 
 import pytest
 import torch
@@ -18,10 +19,11 @@ from captum_xg.repro.decoy.training import train
 
 @pytest.fixture(scope="module", autouse=True)
 def small():
-    """Few images explained and few steps timed."""
+    """Few images explained and drawn, and few steps timed."""
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(decoy_training, "EXPLAINED_IMAGES", 20)
         patched.setattr(decoy_timing, "ROUNDS", 2)
+        patched.setattr(decoy_figure, "draw_examples", partial(decoy_figure.draw_examples, rows=1))
         yield
 
 
@@ -117,20 +119,25 @@ def test_a_second_run_trains_nothing_and_gives_the_same_numbers(finished, data_r
 
 @pytest.mark.usefixtures("no_pictures")
 def test_an_interrupted_run_goes_on_to_the_same_numbers(finished, data_root, tmp_path, monkeypatch):
-    done = []
+    output, done = tmp_path / "copy", []
+    shutil.copytree(finished, output)
+    runs = sorted((output / "runs").glob("*seed*.json"))
+    for path in runs[::5]:  # some that choose λ and some that are reported
+        path.unlink()
+        path.with_suffix(".pt").unlink(missing_ok=True)
 
     def interrupted(*arguments):
-        if len(done) == 13:
+        if len(done) == 2:
             raise KeyboardInterrupt
         done.append(arguments)
         return train(*arguments)
 
     with monkeypatch.context() as patched:
         patched.setattr(decoy_training, "train", interrupted)
-        assert main(_arguments(data_root, tmp_path)) == 130
-    assert len(list((tmp_path / "runs").glob("*seed*.json"))) == 13
-    assert main(_arguments(data_root, tmp_path)) == 0
-    assert _numbers(tmp_path) == _numbers(finished)
+        assert main(_arguments(data_root, output)) == 130
+    assert len(list((output / "runs").glob("*seed*.json"))) == len(runs) - len(runs[::5]) + 2
+    assert main(_arguments(data_root, output)) == 0
+    assert _numbers(output) == _numbers(finished)
 
 
 @pytest.mark.parametrize(
