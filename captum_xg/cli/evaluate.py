@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from captum_xg.cli.model_spec import Model
     from captum_xg.cli.parser import Commands
 
-    Loader: TypeAlias = DataLoader[tuple[Tensor, Tensor]]
+    Loader: TypeAlias = DataLoader[tuple[Tensor, ...]]
 
 CHECK_DATA = "Does --data fit the model? For a folder of images give --size."
 CHECK_MEMORY = "If memory ran out, give a smaller --batch-size."
@@ -97,7 +97,6 @@ def run(options: argparse.Namespace) -> int:
     best = "cuda" if torch.cuda.is_available() else "cpu"
     device = usable_device(best if options.device is None else options.device, "--device")
     results = Results(options.output)
-    results.require_room()
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         model = _model(options)
@@ -200,7 +199,7 @@ def _checked(output: object, labels: Tensor, target: str) -> Tensor:
     return output
 
 
-def _batches(loader: Loader) -> Iterator[tuple[Tensor, Tensor]]:
+def _batches(loader: Loader) -> Iterator[tuple[Tensor, ...]]:
     try:
         yield from loader
     except RuntimeError as error:  # of torch.stack, which the images of a folder go through

@@ -15,7 +15,7 @@ import torch
 from torch import nn
 
 from captum_xg.cli.candidates import candidates_in, needs_no_arguments
-from captum_xg.cli.user_modules import FORMS, file_at, module_named, running
+from captum_xg.cli.foreign_code import FORMS, file_at, module_named, running
 from captum_xg.errors import OptionError
 
 Model: TypeAlias = Callable[..., object]

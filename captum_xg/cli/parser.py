@@ -45,16 +45,7 @@ def add_command(
     description: str,
     epilog: str | None = None,
 ) -> Parser:
-    """Add a command, and return its parser.
-
-    Args:
-        commands: The commands there are.
-        name: Of the command.
-        run: Does what it is for, and returns its exit status.
-        help: Of the command in the list of all.
-        description: What its own help begins with, exit statuses included.
-        epilog: What it ends with: examples.
-    """
+    """Add a command, of which ``run`` returns the exit status, and return its parser."""
     parser = commands.add_parser(name, help=help, description=description, epilog=epilog)
     parser.set_defaults(run=run, parser=parser)
     return parser

@@ -1,4 +1,4 @@
-"""The demo as a program: verdicts, numbers, a refusal, a picture."""
+"""Program of the demo: verdicts, numbers, a refusal, a picture."""
 
 from __future__ import annotations
 

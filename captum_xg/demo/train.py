@@ -1,4 +1,4 @@
-"""Training of the two networks that the demo ships, from the raw data to the files under ``assets``."""
+"""Training of the two networks of the demo, from the raw data to the files under ``assets``."""
 
 from __future__ import annotations
 
@@ -98,17 +98,8 @@ def fit(
 ) -> None:
     """Train a network in place, from the weights it has, and leave it in evaluation mode.
 
-    Adam with a one-cycle learning rate (peak 3e-3); the last epoch is kept.
-
-    Args:
-        model: From images to logits.
-        images: Shape ``(N, 1, 28, 28)``.
-        labels: Shape ``(N,)``.
-        epochs: Passes over the images.
-        batch_size: Images per step.
-        seed: Of the order of the images and their augmentation.
-        title: For the progress bar.
-        augment: Shift images by up to two pixels and mirror half of them.
+    Adam with a one-cycle learning rate (peak 3e-3); the last epoch is kept. The seed is that of the order of the images
+    and of their augmentation, shifts by up to two pixels and mirroring.
     """
     generator = torch.Generator().manual_seed(seed)
     steps = -(-len(images) // batch_size)

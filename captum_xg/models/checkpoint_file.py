@@ -1,4 +1,9 @@
-"""Checkpoint files: fetched once, and read without running anything that is in them."""
+"""Checkpoint files: fetched once, and read without running anything that is in them.
+
+Files come from strangers: torch's unpickler reads tensors and plain values only (``weights_only=True``), and the one
+thing that it is allowed besides, a number of numpy's (a best accuracy in many checkpoints), is made by code of this
+module, so that nothing of numpy is called with what stands in the file.
+"""
 
 from __future__ import annotations
 

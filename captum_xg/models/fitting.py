@@ -1,4 +1,12 @@
-"""Fit of a state dict to a model: all refusals, found before the first value is written."""
+"""Fit of a state dict to a model: all refusals, found before the first value is written.
+
+Names are compared without the parts that DataParallel and torch.compile put in, wherever they stand::
+
+    file  module.features.0.weight     model  features.0.weight  →  the same
+    file  features.0.bias              model  (X-DNN) no such    →  refused, or dropped with strict=False
+
+A refusal lists every problem at once, by the model's own names, and never leaves a model half loaded.
+"""
 
 from __future__ import annotations
 
