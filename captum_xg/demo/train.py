@@ -39,7 +39,8 @@ def retrain(
         Accuracy on all 10,000 test images for each network, in [0, 1].
 
     Raises:
-        FileError: If the data cannot be had, or the files not be written; the latter is found out before training.
+        FileError: If the data are missing and cannot be downloaded, or the files cannot be written; the latter is found
+            out before training.
     """
     destination = make_folder(destination)
     for file in (*WEIGHT_FILES.values(), IMAGES_FILE, TRAINING_FILE):

@@ -145,26 +145,17 @@ def load_checkpoint(
     if not isinstance(model, nn.Module):
         forward_function(model, "model", where)  # the class of a model, or the pair of to_xdnn
         raise OptionTypeError(
-            f"{where}: `model` must be a torch.nn.Module but is {type(model).__name__}, which has no weights."
+            f"{where}: expected `model` to be a torch.nn.Module, got {type(model).__name__}, which has no weights."
         )
-    local = file_path(path_or_url, "path_or_url", where)
     strict, progress = switch(strict, "strict", where), switch(progress, "progress", where)
     # Before a download is taken for a damaged one because of it.
     usable_device(map_location, f"{where}: map_location")
-    released = RELEASED.get(path_or_url) if isinstance(path_or_url, str) else None
-    address = released.url if released else str(path_or_url)
-    downloaded = "://" in address
-    path = download(address, progress=progress) if downloaded else local
-    if not downloaded and not os.path.isfile(path):  # that of Path raises an error for names that are too long
-        raise CheckpointError(
-            f"load_checkpoint: there is no file {str(path_or_url)!r}. Give a path, an address with ://, or a released "
-            f"name: {', '.join(RELEASED)}."
-        )
-    checkpoint = read_checkpoint(path, map_location, downloaded=downloaded)
-    fitted = fit(model, checkpoint.state_dict, strict=strict, source=address)
-    write_values(model, fitted.tensors, source=address)
+    source, path, released = _located(path_or_url, progress)
+    checkpoint = read_checkpoint(path, map_location, downloaded="://" in source)
+    fitted = fit(model, checkpoint.state_dict, strict=strict, source=source)
+    write_values(model, fitted.tensors, source=source)
     return LoadedCheckpoint(
-        source=address,
+        source=source,
         names=tuple(fitted.tensors),
         missing=fitted.missing,
         dropped=fitted.unexpected,
@@ -173,3 +164,18 @@ def load_checkpoint(
         top5_accuracy=released.top5_accuracy if released else None,
         not_finite=tuple(name for name, tensor in fitted.tensors.items() if not_finite(tensor)),
     )
+
+
+def _located(path_or_url: str | Path, progress: bool) -> tuple[str, Path, ReleasedWeights | None]:
+    """Return the path or address of a checkpoint, its file on this machine, and the released weights that it has."""
+    local = file_path(path_or_url, "path_or_url", "load_checkpoint")
+    released = RELEASED.get(path_or_url) if isinstance(path_or_url, str) else None
+    source = released.url if released else str(path_or_url)
+    if "://" in source:
+        return source, download(source, progress=progress), released
+    if not os.path.isfile(local):  # that of Path raises an error for names that are too long
+        raise CheckpointError(
+            f"load_checkpoint: there is no file {str(path_or_url)!r}. Give a path, an address with ://, or a released "
+            f"name: {', '.join(RELEASED)}."
+        )
+    return source, local, released
