@@ -45,7 +45,7 @@ def add_parser(commands: Commands) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Train if asked to, print the comparison, write the picture and return 0."""
-    from captum_xg.demo.assets import ASSETS
+    from captum_xg.assets import ASSETS
     from captum_xg.demo.run import require_picture, run_demo
     from captum_xg.demo.train import retrain
 

@@ -133,9 +133,10 @@ def _model(options: argparse.Namespace) -> Model:
     """Return the model with the weights that were asked for."""
     import torch
 
+    from captum_xg.assets import ASSETS
     from captum_xg.cli.model_spec import load_target
     from captum_xg.models import load_checkpoint
-    from captum_xg.models.small_weights import ASSETS, load_small
+    from captum_xg.models.small_weights import load_small
 
     model = load_target(options.target)
     if options.weights is None:

@@ -17,6 +17,7 @@ from torchvision.datasets.folder import default_loader
 
 from captum_xg._core.failures import in_one_line
 from captum_xg._core.reading import unreadable
+from captum_xg.assets import ASSETS
 from captum_xg.datasets.arrays import read_labelled
 from captum_xg.datasets.fashion_mnist import load_fashion_mnist
 from captum_xg.errors import OptionError
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 
 Examples: TypeAlias = Dataset[tuple[Tensor, ...]]
 
-SHIPPED = Path(__file__).resolve().parent.parent / "assets" / "fashion_mnist_test.npz"
+SHIPPED = ASSETS / "fashion_mnist_test.npz"
 FORMS = "demo, fashion-mnist:ROOT, a file FILE.npz with the arrays images and labels, or a folder with one per class"
 
 

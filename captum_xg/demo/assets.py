@@ -8,13 +8,13 @@ from typing import Any
 from torch import Tensor, nn
 
 from captum_xg._core.reading import is_share, read_json, require_fields, unreadable
+from captum_xg.assets import ASSETS
 from captum_xg.datasets.arrays import read_labelled
 from captum_xg.datasets.fashion_mnist import CLASSES
 from captum_xg.demo.network import fashion_cnn
 from captum_xg.errors import FileError, OptionError
 from captum_xg.models import load_checkpoint
 
-ASSETS = Path(__file__).resolve().parent.parent / "assets"
 WEIGHT_FILES = {"without biases": "fashion_cnn_without_biases.pt", "with biases": "fashion_cnn_with_biases.pt"}
 IMAGES_FILE = "fashion_mnist_test.npz"
 LICENCE_FILE = "fashion_mnist_licence.txt"

@@ -9,8 +9,9 @@ import torch
 
 from captum_xg._core.files import figure_format, make_folder, require_writable
 from captum_xg._core.text import Table
+from captum_xg.assets import ASSETS
 from captum_xg.attr.x_gradient import XGradient
-from captum_xg.demo.assets import ASSETS, LICENCE_FILE, demo_images, demo_model, training_record
+from captum_xg.demo.assets import LICENCE_FILE, demo_images, demo_model, training_record
 from captum_xg.demo.comparison import Comparison, compare
 from captum_xg.demo.figure import draw
 from captum_xg.demo.train import accuracy

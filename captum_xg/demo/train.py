@@ -12,8 +12,9 @@ from torch.nn import functional as F
 from tqdm import tqdm
 
 from captum_xg._core.files import make_folder, require_writable, whole_file, write_json, write_tensors
+from captum_xg.assets import ASSETS
 from captum_xg.datasets.fashion_mnist import load_fashion_mnist
-from captum_xg.demo.assets import ASSETS, IMAGES_FILE, TRAINING_FILE, WEIGHT_FILES
+from captum_xg.demo.assets import IMAGES_FILE, TRAINING_FILE, WEIGHT_FILES
 from captum_xg.demo.network import fashion_cnn
 
 SHIPPED_IMAGES = 500

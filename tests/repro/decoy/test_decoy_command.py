@@ -8,6 +8,7 @@ from functools import partial
 import pytest
 import torch
 from decoy_samples import made_up
+from fashion_files import write_fashion_mnist
 
 from captum_xg.cli.command_line import main
 from captum_xg.repro.decoy import figure as decoy_figure
@@ -37,16 +38,10 @@ def no_pictures(monkeypatch):
 @pytest.fixture(scope="module")
 def data_root(tmp_path_factory):
     root = tmp_path_factory.mktemp("data")
-    raw = root / "FashionMNIST" / "raw"
-    raw.mkdir(parents=True)
-    for part, n in (("train", 400), ("t10k", 200)):
-        images, labels = made_up(n, seed=n)
-        pixels = (255 * images[:, 0]).round().to(torch.uint8).numpy()
-        header = b"\x00\x00\x08\x03" + n.to_bytes(4, "big") + (28).to_bytes(4, "big") * 2
-        (raw / f"{part}-images-idx3-ubyte").write_bytes(header + pixels.tobytes())
-        (raw / f"{part}-labels-idx1-ubyte").write_bytes(
-            b"\x00\x00\x08\x01" + n.to_bytes(4, "big") + labels.to(torch.uint8).numpy().tobytes()
-        )
+    parts = {part: made_up(n, seed=n) for part, n in (("train", 400), ("t10k", 200))}
+    numbers = lambda tensor: tensor.to(torch.uint8).numpy()
+    files = {part: (numbers((255 * images[:, 0]).round()), numbers(y)) for part, (images, y) in parts.items()}
+    write_fashion_mnist(root, **files)
     return root
 
 
