@@ -1,4 +1,8 @@
-"""Models that are named on the command line: ``module:factory``, ``path/file.py:factory`` and ``torchvision:NAME``."""
+"""Models that are named on the command line: ``module:factory``, ``path/file.py:factory`` and ``torchvision:NAME``.
+
+A TARGET that names no model is refused with what was looked for, where, and what could be meant: ``net.py:XDn`` with
+"Did you mean XDnn?". Nothing is downloaded, and nothing is guessed where several things could be the model.
+"""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ from captum_xg.repro.decoy.protocol import Labelled, Method, Settings
 from captum_xg.repro.decoy.training import network, objective
 
 WARM_UP, ROUNDS = 5, 50
-"""How many steps of each method do not count, and do."""
+"""Steps of each method that do not count, and that do."""
 
 
 def seconds_per_step(
