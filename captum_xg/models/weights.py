@@ -145,7 +145,7 @@ def load_checkpoint(
     if not isinstance(model, nn.Module):
         forward_function(model, "model", where)  # the class of a model, or the pair of to_xdnn
         raise OptionTypeError(
-            f"{where}: expected `model` to be a torch.nn.Module, got {type(model).__name__}, which has no weights."
+            f"{where}: `model` must be a torch.nn.Module but is {type(model).__name__}, which has no weights."
         )
     strict, progress = switch(strict, "strict", where), switch(progress, "progress", where)
     # Before a download is taken for a damaged one because of it.
