@@ -7,26 +7,26 @@ import json
 import math
 import sys
 from contextlib import redirect_stdout
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from captum_xg.cli.notes import untrained_norms
-from captum_xg.cli.options import CHECK_INPUT, add_target, keys, random_inputs, running, shape
+from captum_xg.cli.options import CHECK_INPUT, add_output_and_json, add_shapes, add_target, random_inputs, running
+from captum_xg.cli.parser import COULD_NOT_RUN, add_command
 
 if TYPE_CHECKING:
+    from captum_xg.cli.parser import Commands
     from captum_xg.homogeneity.certificate.certificate import Certificate
 
-HOMOGENEOUS, DISPROVED, UNKNOWN, COULD_NOT_RUN = 0, 1, 2, 3
+HOMOGENEOUS, DISPROVED, UNKNOWN = 0, 1, 2
 _STATUS = {"homogeneous": HOMOGENEOUS, "disproved": DISPROVED, "unknown": UNKNOWN}
 
 
-def add_parser(commands: Any) -> None:
-    """Add the subcommand.
-
-    Args:
-        commands: What ``ArgumentParser.add_subparsers`` returned.
-    """
-    parser = commands.add_parser(
+def add_parser(commands: Commands) -> None:
+    """Add the command."""
+    parser = add_command(
+        commands,
         "certify",
+        run,
         help="prove F(αx) = αᵏF(x) for a model, or name the layers that break it",
         description="Follow one forward pass operation by operation, and prove that F(αx) = αᵏF(x) for all inputs of "
         "these shapes, or name what breaks it. The model is put in evaluation mode. Exit status: 0 proven (of degree "
@@ -36,29 +36,14 @@ def add_parser(commands: Any) -> None:
     )
     parser.wrong_arguments = COULD_NOT_RUN  # as 2 means that the verdict is unknown
     add_target(parser)
-    parser.add_argument(
-        "--input",
-        action="append",
-        required=True,
-        type=shape,
-        metavar="SHAPE",
-        dest="shapes",
-        help="shape of an input, examples first: 1,3,224,224. Once for each input of the model",
-    )
+    add_shapes(parser, "an input, examples first: 1,3,224,224", required=True)
     parser.add_argument(
         "--degree", type=_degree, metavar="K", help="demand this degree; another one counts as disproved"
     )
     parser.add_argument(
         "--dtype", choices=("float32", "float64"), default="float32", help="of model and inputs (default: %(default)s)"
     )
-    parser.add_argument(
-        "--output",
-        metavar="KEY",
-        type=keys,
-        help="which part of a tuple or dict that the model returns: a key or index, or a path of them with dots",
-    )
-    parser.add_argument("--json", action="store_true", help="print the certificate as JSON")
-    parser.set_defaults(run=run, parser=parser)
+    add_output_and_json(parser, "certificate")
 
 
 def run(options: argparse.Namespace) -> int:

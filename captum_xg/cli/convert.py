@@ -7,28 +7,28 @@ import sys
 from contextlib import redirect_stdout
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from captum_xg._core.files import require_writable, write_tensors
 from captum_xg.cli.notes import untrained_norms
-from captum_xg.cli.options import CHECK_INPUT, add_target, keys, random_inputs, running, shape
+from captum_xg.cli.options import CHECK_INPUT, add_output_and_json, add_shapes, add_target, random_inputs, running
+from captum_xg.cli.parser import add_command
 from captum_xg.errors import OptionError
 
 if TYPE_CHECKING:
+    from captum_xg.cli.parser import Commands
     from captum_xg.xdnn.report import ConversionReport
 
-CONVERTED, NOT_CONVERTED = 0, 1  # and 3 could not run: see captum_xg.cli.command_line
+CONVERTED, NOT_CONVERTED = 0, 1  # and 3 could not run: see captum_xg.cli.parser
 CHECK_EXAMPLES = "Check --examples: there is one file for each argument of the model, examples first."
 
 
-def add_parser(commands: Any) -> None:
-    """Add the subcommand.
-
-    Args:
-        commands: What ``ArgumentParser.add_subparsers`` returned.
-    """
-    parser = commands.add_parser(
+def add_parser(commands: Commands) -> None:
+    """Add the command."""
+    parser = add_command(
+        commands,
         "convert",
+        run,
         help="convert a model to an X-DNN, F(αx) = αF(x), and report what that changed",
         description="Convert a model to an X-DNN: fold batch norms, replace activations, norms and gates, drop biases; "
         "print every change, what it cost on the examples and what is proven of the result; write its weights. The "
@@ -38,14 +38,7 @@ def add_parser(commands: Any) -> None:
         "captum-xg convert net.py:make --weights net.pt --examples images.npy --to xnet.pt",
     )
     add_target(parser)
-    parser.add_argument(
-        "--input",
-        action="append",
-        type=shape,
-        metavar="SHAPE",
-        dest="shapes",
-        help="shape of an input of random numbers, examples first: 4,3,224,224. Once for each input of the model",
-    )
+    add_shapes(parser, "an input of random numbers, examples first: 4,3,224,224", required=False)
     parser.add_argument(
         "--examples",
         action="append",
@@ -65,14 +58,7 @@ def add_parser(commands: Any) -> None:
         metavar="PT",
         help="where the state dict of the result goes; a file that is there is replaced (default: %(default)s)",
     )
-    parser.add_argument(
-        "--output",
-        metavar="KEY",
-        type=keys,
-        help="which part of a tuple or dict that the model returns: a key or index, or a path of them with dots",
-    )
-    parser.add_argument("--json", action="store_true", help="print the report as JSON")
-    parser.set_defaults(run=run, parser=parser)
+    add_output_and_json(parser, "report")
 
 
 def run(options: argparse.Namespace) -> int:

@@ -6,28 +6,33 @@ import argparse
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, TypeAlias
 
 from captum_xg._core.failures import in_one_line
-from captum_xg.cli.options import add_target, running
+from captum_xg.cli.options import add_target, positive, running
+from captum_xg.cli.parser import add_command
 from captum_xg.errors import OptionError
 
 if TYPE_CHECKING:
     import torch
+    from torch import Tensor
     from torch.utils.data import DataLoader
+
+    from captum_xg.cli.model_spec import Model
+    from captum_xg.cli.parser import Commands
+
+    Loader: TypeAlias = DataLoader[tuple[Tensor, ...]]
 
 CHECK_DATA = "Does --data fit the model? For a folder of images give --size."
 CHECK_MEMORY = "If memory ran out, give a smaller --batch-size."
 
 
-def add_parser(commands: Any) -> None:
-    """Add the subcommand.
-
-    Args:
-        commands: What ``ArgumentParser.add_subparsers`` returned.
-    """
-    parser = commands.add_parser(
+def add_parser(commands: Commands) -> None:
+    """Add the command."""
+    parser = add_command(
+        commands,
         "evaluate",
+        run,
         help="compare attribution methods on a model: masking metrics with intervals, costs, controls",
         description="Evaluate attribution methods on a classifier by the metrics of the paper, with 95 % bootstrap "
         "intervals, gradient evaluations and seconds, and two controls that know nothing of the model. Prints the "
@@ -40,59 +45,42 @@ def add_parser(commands: Any) -> None:
         "--mean 0.485 0.456 0.406 --std 0.229 0.224 0.225",
     )
     add_target(parser)
-    parser.add_argument(
+    add = parser.add_argument
+    add(
         "--weights",
         metavar="FILE",
         help="load these weights into the model first (a state dict or a checkpoint); 'shipped': those that come with "
         "the package for the small networks of captum_xg.models, trained on Fashion-MNIST",
     )
-    parser.add_argument(
+    add(
         "--data",
         default="demo",
         metavar="DATA",
         help="demo (500 Fashion-MNIST test images that come with the package), fashion-mnist:ROOT, FILE.npz with the "
         "arrays images and labels, or a folder with one folder of images for each class (default: %(default)s)",
     )
-    parser.add_argument("--images", type=_positive, default=500, metavar="N", help="at most (default: %(default)s)")
-    parser.add_argument("--size", type=_positive, metavar="PIXELS", help="of a folder's images: scaled and cropped to")
-    parser.add_argument("--mean", type=float, nargs="+", metavar="X", help="subtracted from each channel")
-    parser.add_argument("--std", type=float, nargs="+", metavar="X", help="what each channel is divided by then")
-    parser.add_argument(
-        "--methods",
-        nargs="+",
-        metavar="NAME",
-        help="gradient, input_x_gradient, integrated_gradients[_STEPS], expected_gradients[_REFERENCES], xgradient, "
+    add("--images", type=positive, default=500, metavar="N", help="at most (default: %(default)s)")
+    add("--size", type=positive, metavar="PIXELS", help="of a folder's images: scaled and cropped to")
+    add("--mean", type=float, nargs="+", metavar="X", help="subtracted from each channel")
+    add("--std", type=float, nargs="+", metavar="X", help="what each channel is divided by then")
+    methods = (
+        "gradient, input_x_gradient, integrated_gradients[_STEPS], expected_gradients[_REFERENCES], xgradient, "
         "random, blurred_input; the last two are always there (default: gradient expected_gradients_1 "
-        "integrated_gradients xgradient)",
+        "integrated_gradients xgradient)"
     )
-    parser.add_argument(
-        "--metrics",
-        nargs="+",
-        metavar="NAME",
-        help="KPM, KNM, KAM, RAM, MARD, CompletenessGap, SensitivityN, Infidelity, MaxSensitivity (default: KPM KNM "
-        "KAM RAM)",
+    metrics = (
+        "KPM, KNM, KAM, RAM, MARD, CompletenessGap, SensitivityN, Infidelity, MaxSensitivity (default: KPM KNM KAM RAM)"
     )
-    parser.add_argument(
-        "--target",
-        dest="explained",
-        choices=("label", "predicted"),
-        default="label",
-        help="which class is explained (default: %(default)s)",
-    )
-    parser.add_argument("--batch-size", type=_positive, default=50, metavar="N", help="(default: %(default)s)")
-    parser.add_argument("--device", metavar="DEVICE", help="cpu, cuda, cuda:1 … (default: cuda if there is one)")
-    parser.add_argument(
-        "--output",
-        type=Path,
-        default=Path("captum-xg-evaluate"),
-        metavar="DIR",
-        help="where table.md, table.tex, results.json and the figures go (default: %(default)s)",
-    )
-    parser.add_argument(
-        "--resume", type=Path, metavar="DIR", help="where partial results are kept (default: partial in --output)"
-    )
-    parser.add_argument("--quiet", action="store_true", help="show no progress bar")
-    parser.set_defaults(run=run, parser=parser)
+    add("--methods", nargs="+", metavar="NAME", help=methods)
+    add("--metrics", nargs="+", metavar="NAME", help=metrics)
+    classes = "which class is explained (default: %(default)s)"
+    add("--target", dest="explained", choices=("label", "predicted"), default="label", help=classes)
+    add("--batch-size", type=positive, default=50, metavar="N", help="(default: %(default)s)")
+    add("--device", metavar="DEVICE", help="cpu, cuda, cuda:1 … (default: cuda if there is one)")
+    output = "where table.md, table.tex, results.json and the figures go (default: %(default)s)"
+    add("--output", type=Path, default=Path("captum-xg-evaluate"), metavar="DIR", help=output)
+    add("--resume", type=Path, metavar="DIR", help="where partial results are kept (default: partial in --output)")
+    add("--quiet", action="store_true", help="show no progress bar")
 
 
 def run(options: argparse.Namespace) -> int:
@@ -109,7 +97,6 @@ def run(options: argparse.Namespace) -> int:
     best = "cuda" if torch.cuda.is_available() else "cpu"
     device = usable_device(best if options.device is None else options.device, "--device")
     results = Results(options.output)
-    results.require_room()
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         model = _model(options)
@@ -142,12 +129,14 @@ def run(options: argparse.Namespace) -> int:
     return 0
 
 
-def _model(options: argparse.Namespace) -> Any:
+def _model(options: argparse.Namespace) -> Model:
+    """Return the model with the weights that were asked for."""
     import torch
 
+    from captum_xg.assets import ASSETS
     from captum_xg.cli.model_spec import load_target
     from captum_xg.models import load_checkpoint
-    from captum_xg.models.small_weights import ASSETS, load_small
+    from captum_xg.models.small_weights import load_small
 
     model = load_target(options.target)
     if options.weights is None:
@@ -157,17 +146,16 @@ def _model(options: argparse.Namespace) -> Any:
     if options.weights != "shipped":
         load_checkpoint(model, options.weights)
         return model
-    name = options.target.rpartition(":")[2]
-    if not (ASSETS / f"{name}.pt").exists() or "small" not in name:
-        known = ", ".join(sorted(path.stem for path in ASSETS.glob("*small_*.pt")))
+    name, shipped = options.target.rpartition(":")[2], sorted(path.stem for path in ASSETS.glob("*small_*.pt"))
+    if name not in shipped:
         raise OptionError(
             f"--weights shipped: there are none for {options.target}, only for captum_xg.models:NAME with NAME one of "
-            f"{known}."
+            f"{', '.join(shipped)}."
         )
     return load_small(model, name)
 
 
-def _loader(options: argparse.Namespace, dtype: torch.dtype) -> DataLoader[Any]:
+def _loader(options: argparse.Namespace, dtype: torch.dtype) -> Loader:
     from torch.utils.data import DataLoader
 
     from captum_xg.datasets.evaluation import labelled_examples
@@ -178,7 +166,7 @@ def _loader(options: argparse.Namespace, dtype: torch.dtype) -> DataLoader[Any]:
     return DataLoader(data, batch_size=options.batch_size)
 
 
-def _accuracy(model: Any, loader: DataLoader[Any], device: Any, target: str) -> tuple[float, int, tuple[int, ...]]:
+def _accuracy(model: Model, loader: Loader, device: torch.device, target: str) -> tuple[float, int, tuple[int, ...]]:
     """Return the share of examples whose class has the largest output, their number, and the shape of a batch."""
     import torch
 
@@ -188,26 +176,31 @@ def _accuracy(model: Any, loader: DataLoader[Any], device: Any, target: str) -> 
         for inputs, labels in _batches(loader):
             with running(target, [inputs.shape], "inputs", CHECK_DATA):
                 output = model(inputs.to(device))
-            if not isinstance(output, torch.Tensor) or output.dim() != 2 or output.is_meta or output.is_complex():
-                found = tuple(output.shape) if isinstance(output, torch.Tensor) else type(output).__name__
-                raise OptionError(f"{target} returns {found} and not logits of shape (N, classes).")
-            if len(output) != len(labels):
-                raise OptionError(f"{target} returns {len(output)} rows of logits for {len(labels)} examples.")
-            if bool(torch.isnan(output).any()):
-                raise OptionError(
-                    f"{target} gives NaN on --data, so there is no class to explain. Look at its weights."
-                )
-            if int(labels.max()) >= output.shape[1]:
-                raise OptionError(
-                    f"{target} has {output.shape[1]} classes, but a label is {int(labels.max())}. --data must be "
-                    "labelled by the numbers of the model's outputs."
-                )
-            hits += int((output.argmax(1).cpu() == labels).sum())
+            hits += int((_checked(output, labels, target).argmax(1).cpu() == labels).sum())
             n, shape = n + len(labels), tuple(inputs.shape)
     return hits / n, n, shape
 
 
-def _batches(loader: DataLoader[Any]) -> Iterator[Any]:
+def _checked(output: object, labels: Tensor, target: str) -> Tensor:
+    """Return what a model gave if it is logits that can be right or wrong about the labels."""
+    import torch
+
+    if not isinstance(output, torch.Tensor) or output.dim() != 2 or output.is_meta or output.is_complex():
+        found = tuple(output.shape) if isinstance(output, torch.Tensor) else type(output).__name__
+        raise OptionError(f"{target} returns {found} and not logits of shape (N, classes).")
+    if len(output) != len(labels):
+        raise OptionError(f"{target} returns {len(output)} rows of logits for {len(labels)} examples.")
+    if bool(torch.isnan(output).any()):
+        raise OptionError(f"{target} gives NaN on --data, so there is no class to explain. Look at its weights.")
+    if int(labels.max()) >= output.shape[1]:
+        raise OptionError(
+            f"{target} has {output.shape[1]} classes, but a label is {int(labels.max())}. --data must be labelled by "
+            "the numbers of the model's outputs."
+        )
+    return output
+
+
+def _batches(loader: Loader) -> Iterator[tuple[Tensor, ...]]:
     try:
         yield from loader
     except RuntimeError as error:  # of torch.stack, which the images of a folder go through
@@ -215,9 +208,3 @@ def _batches(loader: DataLoader[Any]) -> Iterator[Any]:
             f"--data: the examples cannot be put into batches ({in_one_line(error)}). Images of a folder that differ "
             "in size need --size."
         ) from error
-
-
-def _positive(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"must be a positive number, not {text!r}")
-    return int(text)

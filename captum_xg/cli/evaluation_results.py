@@ -1,4 +1,8 @@
-"""The folder of results of captum-xg evaluate: written whole, and never over results that a call does not cover."""
+"""Folder of results of captum-xg evaluate: written whole, and never over results that a call does not cover.
+
+A call covers what is there if it asks the same question of the same model and data, about at least as many images, and
+leaves out no method or metric. ``results.json`` is written last, as it says what the other files are about.
+"""
 
 from __future__ import annotations
 
@@ -19,29 +23,19 @@ COVERED = ("methods", "metrics")
 
 
 class Results:
-    """The results in a folder.
-
-    Args:
-        folder: Made if it is missing.
+    """The results in a folder, which is made if it is missing.
 
     Raises:
-        FileError: If it cannot be made.
+        FileError: If results cannot be written there, found out before all work.
     """
 
     def __init__(self, folder: Path) -> None:
         self.folder = make_folder(folder)
-
-    def require_room(self) -> None:
-        """Find out before all work whether its results can be written.
-
-        Raises:
-            FileError: If not.
-        """
         for name in (NUMBERS, *TABLES, *FIGURES):
-            require_writable(self.folder / name)
+            require_writable(folder / name)
 
     def require_nothing_lost(self, now: Mapping[str, Any], *, model: bool = True) -> None:
-        """Find out whether new results cover those that are there: the same question, nothing left out.
+        """Find out whether new results cover those that are there.
 
         Args:
             now: What the new results will be about, with the names of methods and metrics.
@@ -71,16 +65,15 @@ class Results:
 
     def write(self, result: BenchmarkResult, about: Mapping[str, Any]) -> list[Path]:
         """Write the table, all numbers and the figures, and return where they are."""
-        paths = [self.folder / name for name in (*TABLES, NUMBERS)]
-        write_text(paths[0], result.to_markdown() + "\n")
-        write_text(paths[1], result.to_latex() + "\n")
-        curves, cost = (self.folder / name for name in FIGURES)
-        if any(method.curves for method in result.methods.values()):
+        markdown, latex, numbers, curves, cost = (self.folder / name for name in (*TABLES, NUMBERS, *FIGURES))
+        write_text(markdown, result.to_markdown() + "\n")
+        write_text(latex, result.to_latex() + "\n")
+        has_curves = any(method.curves for method in result.methods.values())
+        if has_curves:
             write_figure(curves, result.plot_curves(), dpi=150)
-            paths.append(curves)
         write_figure(cost, result.plot_cost_quality(), dpi=150)
-        write_json(paths[2], {**about, **result.to_dict()}, indent=2)  # last, as it says what the others are about
-        return [*paths, cost]
+        write_json(numbers, {**about, **result.to_dict()}, indent=2)
+        return [markdown, latex, numbers, *[curves] * has_curves, cost]
 
 
 def _changed(there: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:

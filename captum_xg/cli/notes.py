@@ -1,11 +1,11 @@
-"""What commands say beside a result, because it is about the parameters as they are."""
+"""Notes beside a result, on the parameters as they are."""
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
 
 
-def untrained_norms(model: Any, command: str) -> list[str]:
+def untrained_norms(model: Callable[..., object], command: str) -> list[str]:
     """Return that batch norms look as if they had never seen data, if they do.
 
     Args:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import argparse
 import math
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Sequence
+from contextlib import AbstractContextManager
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
 from captum_xg._core.failures import in_one_line
+from captum_xg.cli.foreign_code import failing_as
 from captum_xg.errors import CaptumXGError, OptionError
 
 if TYPE_CHECKING:
@@ -27,6 +28,30 @@ def add_target(parser: argparse.ArgumentParser) -> None:
         help="module:factory or path/to/file.py[:factory], where the factory is a module, or a class or function "
         "without arguments that makes one; or torchvision:NAME, with random weights",
     )
+
+
+def add_shapes(parser: argparse.ArgumentParser, about: str, *, required: bool) -> None:
+    """Add the option that gives the shapes of random inputs."""
+    parser.add_argument(
+        "--input",
+        action="append",
+        required=required,
+        type=shape,
+        metavar="SHAPE",
+        dest="shapes",
+        help=f"shape of {about}. Once for each input of the model",
+    )
+
+
+def add_output_and_json(parser: argparse.ArgumentParser, result: str) -> None:
+    """Add the options that choose a part of what a model returns, and the form of what the command prints."""
+    parser.add_argument(
+        "--output",
+        metavar="KEY",
+        type=keys,
+        help="which part of a tuple or dict that the model returns: a key or index, or a path of them with dots",
+    )
+    parser.add_argument("--json", action="store_true", help=f"print the {result} as JSON")
 
 
 def random_inputs(shapes: Sequence[Sequence[int]], dtype: torch.dtype | None = None) -> tuple[Tensor, ...]:
@@ -50,8 +75,7 @@ def random_inputs(shapes: Sequence[Sequence[int]], dtype: torch.dtype | None = N
     return tuple(inputs)
 
 
-@contextmanager
-def running(target: str, shapes: Iterable[Sequence[int]], what: str, advice: str) -> Iterator[None]:
+def running(target: str, shapes: Iterable[Sequence[int]], what: str, advice: str) -> AbstractContextManager[None]:
     """Turn whatever a model raises, SystemExit too, into an error that says on what it fails and where.
 
     Args:
@@ -60,15 +84,9 @@ def running(target: str, shapes: Iterable[Sequence[int]], what: str, advice: str
         what: Its inputs are called in the message.
         advice: What to do.
     """
-    from captum_xg.cli.model_spec import described
-
-    try:
-        yield
-    except CaptumXGError:
-        raise
-    except (Exception, SystemExit) as error:
-        listed = " and ".join(",".join(map(str, sizes)) for sizes in shapes)
-        raise OptionError(f"{target} fails on {what} of shape {listed}: {described(error)}\n  {advice}") from error
+    listed = " and ".join(",".join(map(str, sizes)) for sizes in shapes)
+    message = f"{target} fails on {what} of shape {listed}"
+    return failing_as(lambda error: f"{message}: {error}\n  {advice}", passing=(CaptumXGError,))
 
 
 def shape(text: str) -> tuple[int, ...]:
@@ -82,3 +100,10 @@ def shape(text: str) -> tuple[int, ...]:
 def keys(text: str) -> tuple[int | str, ...]:
     """Return the path of keys and indices that a text like out.0 gives."""
     return tuple(int(key) if key.lstrip("-").isdecimal() else key for key in text.split("."))
+
+
+def positive(text: str) -> int:
+    """Return the positive integer that a text gives."""
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"must be a positive number, not {text!r}")
+    return int(text)

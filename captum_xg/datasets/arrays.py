@@ -1,4 +1,4 @@
-"""Numbers in files that users name: labelled images in ``.npz``, inputs in ``.npy`` and ``.pt``."""
+"""Numbers in users' files: labelled images in ``.npz``, inputs in ``.npy`` and ``.pt``."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def read_examples(path: str | Path, dtype: torch.dtype) -> Tensor:
         array = read_array(path)
         if array.dtype.kind != "f":
             raise _no_examples(path, f"numbers of type {array.dtype}")
-        value: Any = _tensor(array)
+        value: object = _tensor(array)
     else:
         value = read_tensors(path)
     if not isinstance(value, Tensor) or not value.dtype.is_floating_point:

@@ -1,12 +1,12 @@
-"""Labelled examples to evaluate attributions on, from what a command line can name."""
+"""Labelled examples to evaluate attributions on, by the name that they have on a command line."""
 
 from __future__ import annotations
 
 import math
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, TypeAlias
 
 import torch
 from torch import Tensor
@@ -17,11 +17,17 @@ from torchvision.datasets.folder import default_loader
 
 from captum_xg._core.failures import in_one_line
 from captum_xg._core.reading import unreadable
+from captum_xg.assets import ASSETS
 from captum_xg.datasets.arrays import read_labelled
 from captum_xg.datasets.fashion_mnist import load_fashion_mnist
 from captum_xg.errors import OptionError
 
-SHIPPED = Path(__file__).resolve().parent.parent / "assets" / "fashion_mnist_test.npz"
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+Examples: TypeAlias = Dataset[tuple[Tensor, ...]]
+
+SHIPPED = ASSETS / "fashion_mnist_test.npz"
 FORMS = "demo, fashion-mnist:ROOT, a file FILE.npz with the arrays images and labels, or a folder with one per class"
 
 
@@ -33,7 +39,7 @@ def labelled_examples(
     mean: Sequence[float] | None = None,
     std: Sequence[float] | None = None,
     dtype: torch.dtype = torch.float32,
-) -> Dataset[Any]:
+) -> Examples:
     """Return at most ``n`` pairs of an input and its class, in an order that is the same each time.
 
     Args:
@@ -83,8 +89,8 @@ def _folder(
     mean: Sequence[float] | None,
     std: Sequence[float] | None,
     dtype: torch.dtype,
-) -> Dataset[Any]:
-    steps: list[Any] = [] if size is None else [transforms.Resize(size), transforms.CenterCrop(size)]
+) -> Examples:
+    steps: list[Callable[..., object]] = [] if size is None else [transforms.Resize(size), transforms.CenterCrop(size)]
     steps += [transforms.ToTensor(), transforms.ConvertImageDtype(dtype)]
     if mean is not None and std is not None:
         steps.append(transforms.Normalize(list(mean), list(std)))
@@ -98,11 +104,12 @@ def _folder(
     return Subset(dataset, sorted(chosen.tolist()))
 
 
-def _picture(path: str) -> Any:
+def _picture(path: str) -> Image:
     try:
-        return default_loader(path)
+        picture: Image = default_loader(path)
     except Exception as error:  # damaged pictures raise whatever their decoder raises
         raise unreadable(Path(path), in_one_line(error)) from error
+    return picture
 
 
 def _normalised(images: Tensor, mean: Sequence[float], std: Sequence[float]) -> Tensor:

@@ -1,4 +1,4 @@
-"""Fashion-MNIST as two tensors, from whatever form of it lies on the disk."""
+"""Fashion-MNIST as two tensors, from any form of it on the disk."""
 
 from __future__ import annotations
 
@@ -23,18 +23,7 @@ _WANTED = (
     "in FashionMNIST/raw."
 )
 
-CLASSES = (
-    "T-shirt",
-    "Trouser",
-    "Pullover",
-    "Dress",
-    "Coat",
-    "Sandal",
-    "Shirt",
-    "Sneaker",
-    "Bag",
-    "Ankle boot",
-)
+CLASSES = ("T-shirt", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot")
 
 
 def load_fashion_mnist(root: str | Path, *, train: bool) -> tuple[Tensor, Tensor]:
@@ -79,6 +68,14 @@ def load_fashion_mnist(root: str | Path, *, train: bool) -> tuple[Tensor, Tensor
             f"that are not those of Fashion-MNIST. {_WANTED}"
         )
     return images.unsqueeze(1).to(torch.float32) / 255, labels.to(torch.int64)
+
+
+def first_of_each_class(labels: Tensor) -> list[int]:
+    """Return the index of the first example of each class, in the order they come."""
+    first: dict[int, int] = {}
+    for index, label in enumerate(labels.tolist()):
+        first.setdefault(label, index)
+    return list(first.values())
 
 
 def _unpack_distribution(root: Path) -> None:

@@ -1,4 +1,7 @@
-"""NHANES I: who is alive some years after an examination? Three public forms of it as one table of numbers."""
+"""NHANES I, who is alive some years after an examination: its three public forms as one table of numbers.
+
+Nothing that became known after the examination may be among the features, or it gives the answer away.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,7 @@ import os
 from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -20,29 +24,20 @@ from captum_xg.errors import FileError, OptionError
 
 ONE_HOT_UP_TO = 12  # distinct values; columns with more are numbers or grades and stay one column
 
-_IN_1982 = "measured in 1982, after the examination of 1971"
-_NHEFS_DROPPED = {
-    "seqn": "an identifier",
-    "id": "an identifier",
-    "death": "the label",
-    "yrdth": "date of death",
-    "modth": "date of death",
-    "dadth": "date of death",
-    "sbp": f"{_IN_1982} (the codebook says so, the name does not)",
-    "dbp": f"{_IN_1982} (the codebook says so, the name does not)",
-    "qsmk": "whether someone quit smoking between 1971 and 1982: known in 1982",
-    "wt82": _IN_1982,
-    "wt82_71": "change of weight until 1982",
-    "smkintensity82_71": "change in smoking until 1982",
-    "hightax82": _IN_1982,
-    "price82": _IN_1982,
-    "tax82": _IN_1982,
-    "price71_82": "change of price until 1982",
-    "tax71_82": "change of tax until 1982",
-    "censored": "whether the weight of 1982 is missing",
-    "older": "age above 50, a copy of age",
-    "birthplace": "a code of 49 values for a state, which one-hot would be a third of all columns",
+_LATE = "after the examination of 1971"
+_NHEFS_LEFT_OUT = {
+    "an identifier": ("seqn", "id"),
+    "the label": ("death",),
+    "date of death": ("yrdth", "modth", "dadth"),
+    f"measured in 1982, {_LATE}": ("wt82", "hightax82", "price82", "tax82"),
+    f"measured in 1982, {_LATE} (the codebook says so, the name does not)": ("sbp", "dbp"),
+    "whether someone quit smoking between 1971 and 1982: known in 1982": ("qsmk",),
+    "change of weight, smoking, price or tax until 1982": ("wt82_71", "smkintensity82_71", "price71_82", "tax71_82"),
+    "whether the weight of 1982 is missing": ("censored",),
+    "age above 50, a copy of age": ("older",),
+    "a code of 49 values for a state, which one-hot would be a third of all columns": ("birthplace",),
 }
+_NHEFS_DROPPED = {name: reason for reason, names in _NHEFS_LEFT_OUT.items() for name in names}
 
 
 @displayed
@@ -228,7 +223,7 @@ def load_sparsity_file(path: str | Path) -> MortalityTable:
     )
 
 
-def _numbers(path: Path, **options: Any) -> Any:
+def _numbers(path: Path, **options: int) -> Any:
     """Return a CSV file of numbers as a data frame."""
     pandas = optional("pandas")
     try:
@@ -245,7 +240,7 @@ def _numbers(path: Path, **options: Any) -> Any:
 
 def _one_hot(frame: Any) -> tuple[NDArray[np.float64], tuple[str, ...]]:
     """Return columns of few values as one column per value, NaN where it is missing, and the others as they are."""
-    columns: list[Any] = []
+    columns: list[NDArray[np.float64]] = []
     names: list[str] = []
     for name in frame:
         column = frame[name].to_numpy(np.float64)
@@ -260,7 +255,7 @@ def _one_hot(frame: Any) -> tuple[NDArray[np.float64], tuple[str, ...]]:
     return np.stack(columns, axis=1), tuple(names)
 
 
-def optional(module: str) -> Any:
+def optional(module: str) -> ModuleType:
     """Return a module of a package that the extra ``repro`` installs.
 
     Raises:

@@ -1,4 +1,4 @@
-"""The files that come with the package: two trained networks and real test images."""
+"""Files that come with the package: two trained networks and real test images."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from typing import Any
 from torch import Tensor, nn
 
 from captum_xg._core.reading import is_share, read_json, require_fields, unreadable
+from captum_xg.assets import ASSETS
 from captum_xg.datasets.arrays import read_labelled
 from captum_xg.datasets.fashion_mnist import CLASSES
 from captum_xg.demo.network import fashion_cnn
 from captum_xg.errors import FileError, OptionError
 from captum_xg.models import load_checkpoint
 
-ASSETS = Path(__file__).resolve().parent.parent / "assets"
 WEIGHT_FILES = {"without biases": "fashion_cnn_without_biases.pt", "with biases": "fashion_cnn_with_biases.pt"}
 IMAGES_FILE = "fashion_mnist_test.npz"
 LICENCE_FILE = "fashion_mnist_licence.txt"
@@ -64,7 +64,7 @@ def demo_images(n: int | None = None, *, folder: str | Path = ASSETS) -> tuple[T
     n = len(images) if n is None else n
     if not 1 <= n <= len(images):
         raise OptionError(
-            f"demo_images: n must lie between 1 and {len(images)}, the images that are shipped, but is {n}."
+            f"demo_images: expected `n` to be from 1 to {len(images)}, the images that are shipped, got {n}."
         )
     return images[:n], labels[:n]
 

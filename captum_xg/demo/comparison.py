@@ -62,26 +62,14 @@ def compare(
 ) -> Comparison:
     """Explain the logit of the label of every image with both methods, batch by batch in turn.
 
-    Args:
-        model: From images to logits.
-        images: Shape ``(N, 1, 28, 28)``.
-        labels: Shape ``(N,)``.
-        n_steps: Gradient evaluations of Integrated Gradients per image.
-        validated: Whether X-Gradient checks homogeneity, as it does by default. On a model that is not homogeneous it
-            must be False to get a number at all.
-        title: For the progress bar, which appears when this takes more than two seconds.
+    ``validated`` is whether X-Gradient checks homogeneity, as it does by default: on a model that is not homogeneous it
+    must be False to get a number at all. The progress bar appears when this takes more than two seconds.
     """
     ig, xg = IntegratedGradients(model), XGradient(model, validate="numeric" if validated else "off")
-
-    def integrated(x: Tensor, y: Tensor) -> Tensor:
-        result: Tensor = ig.attribute(x, target=y, n_steps=n_steps, internal_batch_size=16 * len(x))
-        return result.detach()
-
-    def single_pass(x: Tensor, y: Tensor) -> Tensor:
-        result: Tensor = xg.attribute(x, target=y)
-        return result
-
-    methods: tuple[Callable[[Tensor, Tensor], Tensor], ...] = (integrated, single_pass)
+    methods: tuple[Callable[[Tensor, Tensor], Tensor], ...] = (
+        lambda x, y: ig.attribute(x, target=y, n_steps=n_steps, internal_batch_size=16 * len(x)).detach(),
+        lambda x, y: xg.attribute(x, target=y),
+    )
     for method in methods:  # the first call of a shape pays for choosing kernels
         method(images[:BATCH], labels[:BATCH])
     seconds, parts = [0.0, 0.0], ([], [])  # type: tuple[list[float], tuple[list[Tensor], list[Tensor]]]
@@ -91,19 +79,11 @@ def compare(
             start = time.perf_counter()
             parts[i].append(method(x, y))
             seconds[i] += time.perf_counter() - start
+    with torch.no_grad():
+        gap = (model(images) - model(torch.zeros_like(images))).gather(1, labels[:, None])[:, 0]
     total, single = torch.cat(parts[0]), torch.cat(parts[1])
-    gap = _output_difference(model, images, labels)
+    errors = [float(((found.flatten(1).sum(1) - gap) / gap).abs().max()) for found in (total, single)]
     return Comparison(
-        Method(f"Integrated Gradients ({n_steps})", total, _incompleteness(total, gap), n_steps, 0, seconds[0]),
-        Method("X-Gradient", single, _incompleteness(single, gap), 1, 2 if validated else 0, seconds[1]),
+        Method(f"Integrated Gradients ({n_steps})", total, errors[0], n_steps, 0, seconds[0]),
+        Method("X-Gradient", single, errors[1], 1, 2 if validated else 0, seconds[1]),
     )
-
-
-@torch.no_grad()
-def _output_difference(model: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
-    logits: Tensor = model(images) - model(torch.zeros_like(images))
-    return logits.gather(1, labels[:, None])[:, 0]
-
-
-def _incompleteness(attributions: Tensor, gap: Tensor) -> float:
-    return float(((attributions.flatten(1).sum(1) - gap) / gap).abs().max())

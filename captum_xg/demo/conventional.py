@@ -1,4 +1,4 @@
-"""A small trained network of the usual kind, which does not scale: batch norms, biases, curved activations, gates."""
+"""Small trained network of the usual kind, not homogeneous: batch norms, biases, curved activations, gates."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from torch.nn import functional as F
 from torchvision.ops import SqueezeExcitation
 
 from captum_xg._core.files import make_folder, require_writable, write_tensors
+from captum_xg.assets import ASSETS
 from captum_xg.datasets.fashion_mnist import load_fashion_mnist
-from captum_xg.demo.assets import ASSETS
 from captum_xg.demo.train import accuracy, fit
 from captum_xg.models import load_checkpoint
 

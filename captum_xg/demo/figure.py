@@ -1,4 +1,4 @@
-"""The demo's picture: the same explanation from 128 gradients and from one, and where one is not enough."""
+"""Picture of the demo: the same explanation from 128 gradients and from one, and where one is not enough."""
 
 from __future__ import annotations
 
@@ -6,8 +6,6 @@ import math
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-import numpy.typing as npt
 from torch import Tensor
 
 from captum_xg._core.figures import (
@@ -21,13 +19,11 @@ from captum_xg._core.figures import (
     show_image,
 )
 from captum_xg._core.files import write_figure
-from captum_xg.datasets.fashion_mnist import CLASSES
+from captum_xg.datasets.fashion_mnist import CLASSES, first_of_each_class
 from captum_xg.demo.comparison import Comparison
 
 if TYPE_CHECKING:
     from matplotlib.figure import SubFigure
-
-FloatArray = npt.NDArray[np.float32]
 
 
 def draw(
@@ -37,16 +33,9 @@ def draw(
 
     Red pixels speak for the class, blue ones against it. Each network has one colour scale per row, so that within it
     equal colours are equal numbers, the difference included.
-
-    Args:
-        path: The file to write.
-        images: Shape ``(N, 1, 28, 28)``.
-        labels: Shape ``(N,)``; the class whose logit is explained.
-        without: Of the network without biases.
-        with_biases: Of its twin.
-        rows: How many images to show: the first one of each class, in the order they come.
+    The first image of each class is shown, up to that many rows.
     """
-    chosen = _first_of_each_class(labels)[:rows]
+    chosen = first_of_each_class(labels)[:rows]
     figure = new_figure(12.5, 1.52 * len(chosen) + 2.6)
     left, middle, right = figure.subfigures(1, 3, width_ratios=(1.12, 3.05, 3.05), squeeze=False)[0]
     # Blank titles and bar, so that rows of all three parts are level.
@@ -75,9 +64,10 @@ def _network(part: SubFigure, comparison: Comparison, chosen: list[int], one_gra
     titles = (f"Integrated Gradients\n{steps} gradients", f"{one_gradient}\n1 gradient", "difference\n(same scale)")
     grid = part.subplots(len(chosen), 3, squeeze=False)
     for row, index in zip(grid, chosen, strict=True):
-        panels = _panels(comparison, index)
-        scale = scale_of(panels[0])
-        for axes, panel in zip(row, panels, strict=True):
+        ig = comparison.integrated_gradients.attributions[index, 0].numpy()
+        xg = comparison.x_gradient.attributions[index, 0].numpy()
+        scale = scale_of(ig)
+        for axes, panel in zip(row, (ig, xg, xg - ig), strict=True):
             drawn = show_attributions(axes, panel, scale)
         row[0].set_xlabel(f"1 = {scale:.2g} logits", fontsize=9)
         row[2].set_xlabel(f"up to {_percent(float(comparison.differences[index]))}", fontsize=9)
@@ -85,19 +75,6 @@ def _network(part: SubFigure, comparison: Comparison, chosen: list[int], one_gra
         axes.set_title(title, fontsize=9.5)
     label = f"attribution, as a share of the largest of Integrated Gradients in its row\n({SPEAKS})"
     colour_bar(part, drawn, grid, label)
-
-
-def _panels(comparison: Comparison, index: int) -> tuple[FloatArray, FloatArray, FloatArray]:
-    ig = comparison.integrated_gradients.attributions[index, 0].numpy()
-    xg = comparison.x_gradient.attributions[index, 0].numpy()
-    return ig, xg, xg - ig
-
-
-def _first_of_each_class(labels: Tensor) -> list[int]:
-    first: dict[int, int] = {}
-    for index, label in enumerate(labels.tolist()):
-        first.setdefault(label, index)
-    return list(first.values())
 
 
 def _percent(share: float) -> str:

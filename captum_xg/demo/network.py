@@ -1,4 +1,4 @@
-"""The demo's convolutional network, with or without biases."""
+"""Convolutional network of the demo, with or without biases."""
 
 from __future__ import annotations
 

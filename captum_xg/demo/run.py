@@ -1,4 +1,4 @@
-"""The demo as a program: verdicts, numbers, a refusal, a picture."""
+"""Program of the demo: verdicts, numbers, a refusal, a picture."""
 
 from __future__ import annotations
 
@@ -8,9 +8,11 @@ from pathlib import Path
 import torch
 
 from captum_xg._core.files import figure_format, make_folder, require_writable
+from captum_xg._core.text import Table
+from captum_xg.assets import ASSETS
 from captum_xg.attr.x_gradient import XGradient
-from captum_xg.demo.assets import ASSETS, LICENCE_FILE, demo_images, demo_model, training_record
-from captum_xg.demo.comparison import Comparison, Method, compare
+from captum_xg.demo.assets import LICENCE_FILE, demo_images, demo_model, training_record
+from captum_xg.demo.comparison import Comparison, compare
 from captum_xg.demo.figure import draw
 from captum_xg.demo.train import accuracy
 from captum_xg.errors import HomogeneityError
@@ -92,18 +94,13 @@ def _heading(text: str) -> None:
 
 
 def _table(comparison: Comparison) -> str:
-    ig, xg = comparison.integrated_gradients, comparison.x_gradient
-
-    def row(method: Method) -> tuple[str, ...]:
-        passes = f"{method.gradient_evaluations}" + (
-            f" (+{method.forward_passes} forward)" if method.forward_passes else ""
-        )
-        return method.name, passes, f"{method.completeness_error:.1e}", f"{method.seconds:.3f}"
-
-    header = ("", "gradient evaluations", "completeness error", "seconds")
-    rows = (header, row(ig), row(xg))
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = ["  " + "  ".join(cell.rjust(width) for cell, width in zip(r, widths, strict=True)) for r in rows]
-    lines.append(f"  largest relative difference between the two: {float(comparison.differences.max()):.1e}")
-    lines.append(f"  Integrated Gradients takes {comparison.speed_ratio:.0f} × the time of X-Gradient")
-    return "\n".join(lines)
+    rows = [("", "gradient evaluations", "completeness error", "seconds")]
+    for method in (comparison.integrated_gradients, comparison.x_gradient):
+        forward = f" (+{method.forward_passes} forward)" if method.forward_passes else ""
+        error, seconds = f"{method.completeness_error:.1e}", f"{method.seconds:.3f}"
+        rows.append((method.name, f"{method.gradient_evaluations}{forward}", error, seconds))
+    return (
+        f"{Table(rows, left=0, indent=2)}\n"
+        f"  largest relative difference between the two: {float(comparison.differences.max()):.1e}\n"
+        f"  Integrated Gradients takes {comparison.speed_ratio:.0f} × the time of X-Gradient"
+    )

@@ -1,4 +1,4 @@
-"""Training of the two networks that the demo ships, from the raw data to the files under ``assets``."""
+"""Training of the two networks of the demo, from the raw data to the files under ``assets``."""
 
 from __future__ import annotations
 
@@ -12,8 +12,9 @@ from torch.nn import functional as F
 from tqdm import tqdm
 
 from captum_xg._core.files import make_folder, require_writable, whole_file, write_json, write_tensors
+from captum_xg.assets import ASSETS
 from captum_xg.datasets.fashion_mnist import load_fashion_mnist
-from captum_xg.demo.assets import ASSETS, IMAGES_FILE, TRAINING_FILE, WEIGHT_FILES
+from captum_xg.demo.assets import IMAGES_FILE, TRAINING_FILE, WEIGHT_FILES
 from captum_xg.demo.network import fashion_cnn
 
 SHIPPED_IMAGES = 500
@@ -39,7 +40,8 @@ def retrain(
         Accuracy on all 10,000 test images for each network, in [0, 1].
 
     Raises:
-        FileError: If the data cannot be had, or the files not be written; the latter is found out before training.
+        FileError: If the data are missing and cannot be downloaded, or the files cannot be written; the latter is found
+            out before training.
     """
     destination = make_folder(destination)
     for file in (*WEIGHT_FILES.values(), IMAGES_FILE, TRAINING_FILE):
@@ -98,17 +100,8 @@ def fit(
 ) -> None:
     """Train a network in place, from the weights it has, and leave it in evaluation mode.
 
-    Adam with a one-cycle learning rate (peak 3e-3); the last epoch is kept.
-
-    Args:
-        model: From images to logits.
-        images: Shape ``(N, 1, 28, 28)``.
-        labels: Shape ``(N,)``.
-        epochs: Passes over the images.
-        batch_size: Images per step.
-        seed: Of the order of the images and their augmentation.
-        title: For the progress bar.
-        augment: Shift images by up to two pixels and mirror half of them.
+    Adam with a one-cycle learning rate (peak 3e-3); the last epoch is kept. The seed is that of the order of the images
+    and of their augmentation, shifts by up to two pixels and mirroring.
     """
     generator = torch.Generator().manual_seed(seed)
     steps = -(-len(images) // batch_size)

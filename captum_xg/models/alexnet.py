@@ -5,8 +5,7 @@ from __future__ import annotations
 from torch import nn
 from torchvision.models import AlexNet
 
-from captum_xg.models.sizes import checked_dropout, checked_sizes
-from captum_xg.models.twins import without_biases
+from captum_xg.models.building import checked_dropout, checked_sizes, without_biases
 
 
 def alexnet(*, num_classes: int = 1000, in_channels: int = 3, dropout: float = 0.5) -> nn.Module:
@@ -41,15 +40,6 @@ def _alexnet(where: str, num_classes: int, in_channels: int, dropout: float) -> 
 def xalexnet(*, num_classes: int = 1000, in_channels: int = 3, dropout: float = 0.5) -> nn.Module:
     """Return X-AlexNet: :func:`alexnet` without biases, so that F(αx) = αF(x) for α ≥ 0 in evaluation mode.
 
-    Args:
-        num_classes: Numbers in the output.
-        in_channels: Channels of the images.
-        dropout: Probability that a unit before the first two linear layers is dropped in training mode.
-
-    Returns:
-        A randomly initialised network from ``(N, in_channels, H, W)``, H and W at least 63, to logits
-        ``(N, num_classes)``.
-
-    Source: Hesse et al. 2021, Section 4.1.
+    Arguments as for :func:`alexnet`. Source: Hesse et al. 2021, Section 4.1.
     """
     return without_biases(_alexnet("xalexnet", num_classes, in_channels, dropout))

@@ -1,14 +1,18 @@
-"""Checkpoint files: fetched once, and read without running anything that is in them."""
+"""Checkpoint files: fetched once, and read without running anything that is in them.
+
+Files come from strangers: torch's unpickler reads tensors and plain values only (``weights_only=True``), and the one
+thing that it is allowed besides, a number of numpy's (a best accuracy in many checkpoints), is made by code of this
+module, so that nothing of numpy is called with what stands in the file.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from numbers import Real
 from pathlib import Path
-from typing import Any
 from urllib.parse import urlparse
 
 import numpy as np
@@ -19,6 +23,8 @@ from captum_xg._core.reading import foreign_object, why_not_loaded
 from captum_xg._core.wording import first_ten
 from captum_xg.errors import CheckpointError
 
+_FORM = 'It must hold a dict from names to tensors, or a dict with one under "state_dict".'
+
 
 class _NumberKind:
     """Stands in for numpy.dtype while a file is read: kinds of plain numbers, and nothing that numpy would act on."""
@@ -28,19 +34,20 @@ class _NumberKind:
             raise ValueError(f"numpy's {code!r} is not a plain number.")
         self.dtype = np.dtype(code)
 
-    def __setstate__(self, state: tuple[Any, ...]) -> None:
-        self.dtype = self.dtype.newbyteorder(state[1])
+    def __setstate__(self, state: tuple[object, ...]) -> None:
+        self.dtype = np.dtype(f"{state[1]}{self.dtype.str[1:]}")  # the byte order
 
-
-def _number_from_bytes(kind: _NumberKind, data: bytes) -> float:
-    return float(np.frombuffer(data, kind.dtype, count=1)[0])
+    @staticmethod
+    def number(kind: _NumberKind, data: bytes) -> float:
+        """Stand in for numpy's own function: return the number that the bytes are."""
+        return float(np.frombuffer(data, kind.dtype, count=1)[0])
 
 
 # A best accuracy is often a numpy number; this is what it is pickled as, under numpy's old name and its new one.
-_NUMPY_NUMBERS: list[Any] = [
+_NUMPY_NUMBERS: list[Callable[..., object] | tuple[Callable[..., object], str]] = [
     (_NumberKind, "numpy.dtype"),
-    (_number_from_bytes, "numpy.core.multiarray.scalar"),
-    (_number_from_bytes, "numpy._core.multiarray.scalar"),
+    (_NumberKind.number, "numpy.core.multiarray.scalar"),
+    (_NumberKind.number, "numpy._core.multiarray.scalar"),
 ]
 
 
@@ -88,30 +95,27 @@ def read_checkpoint(path: Path, map_location: str | torch.device, *, downloaded:
         with torch.serialization.safe_globals(_NUMPY_NUMBERS):
             content = torch.load(path, map_location=map_location, weights_only=True)
     except Exception as error:  # whatever a damaged or hostile file leads the unpickler to
-        advice = " Save or fetch it again."
+        advice = "Save or fetch it again."
         if foreign_object(error) is not None:
-            advice = " Save model.state_dict() instead of the model."
+            advice = "Save model.state_dict() instead of the model."
         elif downloaded and not isinstance(error, (MemoryError, torch.OutOfMemoryError)):  # else it may be sound
             path.unlink(missing_ok=True)
-            advice = " The download may be incomplete; it is removed from the cache, so try again."
+            advice = "The download may be incomplete; it is removed from the cache, so try again."
         raise CheckpointError(
-            f"load_checkpoint: {path} was not read, and the model is unchanged: {why_not_loaded(error)}.{advice}"
+            f"load_checkpoint: {path} was not read, and the model is unchanged: {why_not_loaded(error)}. {advice}"
         ) from error
     state_dict = content.get("state_dict", content) if isinstance(content, dict) else content
     if not isinstance(state_dict, Mapping) or not state_dict:
-        raise CheckpointError(
-            f"load_checkpoint: {path} holds no state dict but {type(state_dict).__name__}. It must hold a dict from "
-            'names to tensors, or a dict with one under "state_dict".'
-        )
+        raise CheckpointError(f"load_checkpoint: {path} holds no state dict but {type(state_dict).__name__}. {_FORM}")
     odd = [
         f"{name!r}: {type(value).__name__}"
         for name, value in state_dict.items()
         if not (isinstance(name, str) and isinstance(value, Tensor))
     ]
     if odd:
+        listed = ", ".join(first_ten(odd))
         raise CheckpointError(
-            f"load_checkpoint: {path} holds entries that are not names with tensors: {', '.join(first_ten(odd))}. It "
-            'must hold a dict from names to tensors, or a dict with one under "state_dict".'
+            f"load_checkpoint: {path} holds entries that are not names with tensors: {listed}. {_FORM}"
         )
     notes = content if state_dict is not content else {}
     epoch, accuracy = _number(notes.get("epoch")), _number(notes.get("best_acc1"))

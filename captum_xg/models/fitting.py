@@ -1,9 +1,17 @@
-"""Whether a state dict fits a model, and what to say where it does not."""
+"""Fit of a state dict to a model: all refusals, found before the first value is written.
+
+Names are compared without the parts that DataParallel and torch.compile put in, wherever they stand::
+
+    file  module.features.0.weight     model  features.0.weight  →  the same
+    file  features.0.bias              model  (X-DNN) no such    →  refused, or dropped with strict=False
+
+A refusal lists every problem at once, by the model's own names, and never leaves a model half loaded.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -15,9 +23,21 @@ from captum_xg.errors import CheckpointError
 WRAPPERS = {"module", "_orig_mod"}
 """Parts of names that DataParallel and torch.compile insert."""
 
+_TWIN = (
+    "All unexpected names are biases or scales: this looks like the checkpoint of the regular twin with biases. Take "
+    "the X-DNN's own checkpoint, or build the regular twin; with strict=False the biases are dropped."
+)
+_X_DNN = (
+    "All missing names are biases or scales: this looks like the checkpoint of the X-DNN without biases. Build the "
+    "X-DNN for it, or take the regular network's own checkpoint."
+)
+_OTHER = (
+    "It looks like another architecture, or another number of classes or channels: build the model that it was saved "
+    "from."
+)
 
-@dataclass(frozen=True)
-class Fit:
+
+class Fit(NamedTuple):
     """The part of a state dict that fits a model, under the model's own names, and the names on one side only."""
 
     tensors: Mapping[str, Tensor]
@@ -32,10 +52,15 @@ def fit(model: nn.Module, state_dict: Mapping[str, Tensor], *, strict: bool, sou
         CheckpointError: If shapes differ, if names differ and ``strict``, if none is the same, if tensors of the file
             have no values or such that the model's dtype cannot hold, or if the model has no room for values yet.
     """
-    state = model.state_dict()
-    own = _without_wrappers({name: value for name, value in state.items() if isinstance(value, Tensor)})
+    kind = type(model).__name__
+    own = _without_wrappers({name: t for name, t in model.state_dict().items() if isinstance(t, Tensor)})
     given = _without_wrappers(state_dict)
-    _require_room(model, dict(own.values()))
+    lazy, meta = (_named(test, own.values()) for test in (is_lazy, lambda t: t.is_meta))
+    if lazy:
+        raise _refusal(f"{lazy} of the {kind} have no shape yet (lazy modules). Call the model on an example first.")
+    if meta:
+        advice = 'Call model.to_empty(device="cpu") first.'
+        raise _refusal(f"{meta} of the {kind} are on the meta device and cannot take values. {advice}")
     wrong = [
         f"{own[key][0]}: {_kind(tensor)} in the file, {_kind(own[key][1])} in the model"
         for key, (_, tensor) in given.items()
@@ -43,48 +68,26 @@ def fit(model: nn.Module, state_dict: Mapping[str, Tensor], *, strict: bool, sou
     ]
     missing = {name: tensor for key, (name, tensor) in own.items() if key not in given}
     unexpected = {name: tensor for key, (name, tensor) in given.items() if key not in own}
-    nothing_fits = len(missing) == len(own)
-    if wrong or nothing_fits or (strict and (missing or unexpected)):
-        lines = [f"load_checkpoint: {source} does not fit this {type(model).__name__}, which is unchanged."]
-        lines += _list("wrong shape or kind", wrong)
-        lines += _list("missing in the file", [f"{name} {_kind(tensor)}" for name, tensor in missing.items()])
-        lines += _list("unexpected in the file", [f"{name} {_kind(tensor)}" for name, tensor in unexpected.items()])
-        raise CheckpointError("\n".join([*lines, _advice(wrong, missing, unexpected)]))
-    tensors = {own[key][0]: tensor for key, (_, tensor) in given.items() if key in own}
-    _require_values(tensors, dict(own.values()), source)
-    return Fit(tensors, tuple(missing), tuple(unexpected))
-
-
-def _require_room(model: nn.Module, own: Mapping[str, Tensor]) -> None:
-    """Raise if parameters or buffers of a model cannot take values."""
-    lazy = [name for name, tensor in own.items() if is_lazy(tensor)]
-    if lazy:
-        raise CheckpointError(
-            f"load_checkpoint: {', '.join(first_ten(lazy))} of the {type(model).__name__} have no shape yet (lazy "
-            "modules). Call the model on an example first."
+    if wrong or len(missing) == len(own) or (strict and (missing or unexpected)):
+        lines = [f"{source} does not fit this {kind}, which is unchanged.", *_listed("wrong shape or kind", wrong)]
+        for where, tensors in (("missing in the file", missing), ("unexpected in the file", unexpected)):
+            lines += _listed(where, [f"{name} {_kind(tensor)}" for name, tensor in tensors.items()])
+        constant = [not wrong and all(map(_is_constant, names)) for names in (missing, unexpected)]
+        advice = _TWIN if constant[1] and not missing else _X_DNN if constant[0] and not unexpected else _OTHER
+        raise _refusal("\n".join([*lines, advice]))
+    common = [(own[key], tensor) for key, (_, tensor) in given.items() if key in own]
+    if empty := _named(lambda t: t.is_meta, ((name, tensor) for (name, _), tensor in common)):
+        raise _refusal(
+            f"{source} has no values for {empty}: they were on the meta device when they were saved. The model is "
+            "unchanged. Save it with its values."
         )
-    meta = [name for name, tensor in own.items() if tensor.is_meta]
-    if meta:
-        raise CheckpointError(
-            f"load_checkpoint: {', '.join(first_ten(meta))} of the {type(model).__name__} are on the meta device and "
-            'cannot take values. Call model.to_empty(device="cpu") first.'
-        )
-
-
-def _require_values(tensors: Mapping[str, Tensor], own: Mapping[str, Tensor], source: str) -> None:
-    """Raise if tensors of a file have no values, or such as would be lost in the dtypes of a model."""
-    empty = [name for name, tensor in tensors.items() if tensor.is_meta]
-    if empty:
-        raise CheckpointError(
-            f"load_checkpoint: {source} has no values for {', '.join(first_ten(empty))}: they were on the meta device "
-            "when they were saved. The model is unchanged. Save it with its values."
-        )
-    beyond = [f"{name} ({own[name].dtype})" for name, tensor in tensors.items() if _overflows(tensor, own[name].dtype)]
+    beyond = [f"{name} ({ours.dtype})" for (name, ours), tensor in common if _overflows(tensor, ours.dtype)]
     if beyond:
-        raise CheckpointError(
-            f"load_checkpoint: {source} has finite values beyond the range of the model's dtype in "
-            f"{', '.join(first_ten(beyond))}. The model is unchanged. Call model.float() or model.double() first."
+        raise _refusal(
+            f"{source} has finite values beyond the range of the model's dtype in {', '.join(first_ten(beyond))}. The "
+            "model is unchanged. Call model.float() or model.double() first."
         )
+    return Fit({name: tensor for (name, _), tensor in common}, tuple(missing), tuple(unexpected))
 
 
 def not_finite(tensor: Tensor) -> bool:
@@ -96,7 +99,7 @@ def not_finite(tensor: Tensor) -> bool:
 
 
 def _overflows(tensor: Tensor, dtype: torch.dtype) -> bool:
-    if tensor.dtype == dtype or not (tensor.is_floating_point() and dtype.is_floating_point) or not tensor.numel():
+    if tensor.dtype == dtype or not (tensor.is_floating_point() and dtype.is_floating_point):
         return False
     largest = tensor.detach().double().abs()
     return bool((largest.isfinite() & (largest > torch.finfo(dtype).max)).any())
@@ -119,30 +122,18 @@ def _kind(tensor: Tensor) -> str:
     return shape if usual else f"{shape} ({tensor.dtype}, {tensor.layout})"
 
 
-def _list(title: str, items: list[str]) -> list[str]:
-    if not items:
-        return []
-    return [f"  {title} ({len(items)}):", *(f"    {item}" for item in first_ten(items))]
+def _named(test: Callable[[Tensor], bool], tensors: Iterable[tuple[str, Tensor]]) -> str:
+    return ", ".join(first_ten([name for name, tensor in tensors if test(tensor)]))
 
 
-def _advice(wrong: list[str], missing: Iterable[str], unexpected: Iterable[str]) -> str:
-    missing, unexpected = list(missing), list(unexpected)
-    if not wrong and not missing and all(map(_is_constant, unexpected)):
-        return (
-            "All unexpected names are biases or scales: this looks like the checkpoint of the regular twin with biases."
-            " Take the X-DNN's own checkpoint, or build the regular twin; with strict=False the biases are dropped."
-        )
-    if not wrong and not unexpected and all(map(_is_constant, missing)):
-        return (
-            "All missing names are biases or scales: this looks like the checkpoint of the X-DNN without biases. Build "
-            "the X-DNN for it, or take the regular network's own checkpoint."
-        )
-    return (
-        "It looks like another architecture, or another number of classes or channels: build the model that it was "
-        "saved from."
-    )
+def _listed(title: str, items: list[str]) -> list[str]:
+    return [f"  {title} ({len(items)}):", *(f"    {item}" for item in first_ten(items))] if items else []
 
 
 def _is_constant(name: str) -> bool:
     last = name.rsplit(".", maxsplit=1)[-1]
     return last.startswith("bias") or last == "scale"
+
+
+def _refusal(message: str) -> CheckpointError:
+    return CheckpointError(f"load_checkpoint: {message}")

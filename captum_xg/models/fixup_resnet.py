@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from captum_xg._core.options import switch
+from captum_xg.models.building import checked_sizes
 from captum_xg.models.fixup_block import FixupBlock
-from captum_xg.models.sizes import checked_sizes
 
 BASIC, BOTTLENECK = (3, 3), (1, 3, 1)
 """Side lengths of a block's convolutions; the last of three puts out four times the channels of the others."""
@@ -135,14 +135,7 @@ def xfixup_resnet34(*, num_classes: int = 1000, in_channels: int = 3) -> FixupRe
 def xfixup_resnet50(*, num_classes: int = 1000, in_channels: int = 3) -> FixupResNet:
     """Return X-Fixup-ResNet-50: :func:`fixup_resnet50` without biases and scales, so F(αx) = αF(x) for α ≥ 0.
 
-    Args:
-        num_classes: Numbers in the output.
-        in_channels: Channels of the images.
-
-    Returns:
-        A network from ``(N, in_channels, H, W)`` to logits ``(N, num_classes)``, zero at initialisation.
-
-    Source: Zhang, Dauphin and Ma 2019 (ICLR); Hesse et al. 2021, Section 4.1.
+    Arguments as for :func:`fixup_resnet50`. Source: Hesse et al. 2021, Section 4.1.
     """
     return FixupResNet(BOTTLENECK, (3, 4, 6, 3), bias=False, num_classes=num_classes, in_channels=in_channels)
 

@@ -7,10 +7,9 @@ from collections import OrderedDict
 from torch import nn
 
 from captum_xg._core.options import switch
+from captum_xg.models.building import checked_dropout, checked_sizes, without_biases
 from captum_xg.models.fixup_resnet import BASIC, FixupResNet
-from captum_xg.models.sizes import checked_dropout, checked_sizes
 from captum_xg.models.small_weights import load_small
-from captum_xg.models.twins import without_biases
 
 
 def small_alexnet(

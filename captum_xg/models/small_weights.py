@@ -1,4 +1,4 @@
-"""The weights of the small networks that come with the package, trained on Fashion-MNIST."""
+"""Weights of the small networks that come with the package, trained on Fashion-MNIST."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from torch import nn
 
 from captum_xg._core.options import file_path
 from captum_xg._core.reading import read_json
+from captum_xg.assets import ASSETS
 from captum_xg.models.weights import load_checkpoint
 
-ASSETS = Path(__file__).resolve().parent.parent / "assets"
 RECORD_FILE = "small_models.json"
 
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 from torch import nn
 from torchvision import models
 
-from captum_xg.models.sizes import checked_dropout, checked_sizes
-from captum_xg.models.twins import without_biases
+from captum_xg.models.building import checked_dropout, checked_sizes, without_biases
 
 
 def vgg11(*, num_classes: int = 1000, in_channels: int = 3, dropout: float = 0.5) -> nn.Module:
@@ -57,16 +56,7 @@ def xvgg13(*, num_classes: int = 1000, in_channels: int = 3, dropout: float = 0.
 def xvgg16(*, num_classes: int = 1000, in_channels: int = 3, dropout: float = 0.5) -> nn.Module:
     """Return X-VGG-16: :func:`vgg16` without biases, so that F(αx) = αF(x) for α ≥ 0 in evaluation mode.
 
-    Args:
-        num_classes: Numbers in the output.
-        in_channels: Channels of the images.
-        dropout: Probability that a unit after the first two linear layers is dropped in training mode.
-
-    Returns:
-        A randomly initialised network from ``(N, in_channels, H, W)``, H and W at least 32, to logits
-        ``(N, num_classes)``.
-
-    Source: Hesse et al. 2021, Section 4.1.
+    Arguments as for :func:`vgg16`. Source: Hesse et al. 2021, Section 4.1.
     """
     return without_biases(_vgg("xvgg16", num_classes, in_channels, dropout))
 

@@ -1,10 +1,11 @@
-"""Released weights: what there is, and how a checkpoint file gets into a model."""
+"""Released weights, and ``load_checkpoint``, which brings a checkpoint file into a model."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from itertools import starmap
 from pathlib import Path
 from types import MappingProxyType
 
@@ -52,18 +53,12 @@ def _released(builder: Callable[..., nn.Module], top5_accuracy: float) -> Releas
     return ReleasedWeights(name, f"{_FOLDER}{name}_model_best.pth.tar", top5_accuracy, builder)
 
 
+_TOP5: list[tuple[Callable[..., nn.Module], float]] = [
+    *((alexnet, 79.21), (xalexnet, 78.54), (vgg16, 90.44), (xvgg16, 90.25)),
+    *((fixup_resnet50, 92.56), (xfixup_resnet50, 91.12)),
+]
 RELEASED: Mapping[str, ReleasedWeights] = MappingProxyType(
-    {
-        weights.name: weights
-        for weights in (
-            _released(alexnet, 79.21),
-            _released(xalexnet, 78.54),
-            _released(vgg16, 90.44),
-            _released(xvgg16, 90.25),
-            _released(fixup_resnet50, 92.56),
-            _released(xfixup_resnet50, 91.12),
-        )
-    }
+    {weights.name: weights for weights in starmap(_released, _TOP5)}
 )
 """Name → weights. Source: Hesse et al. 2021, Table 2; files: github.com/visinf/fast-axiomatic-attribution."""
 
@@ -95,22 +90,18 @@ class LoadedCheckpoint:
 
     def __str__(self) -> str:
         lines = [f"{len(self.names)} parameters and buffers set from {self.source}"]
-        if self.epoch is not None:
-            lines.append(f"  epoch {self.epoch}")
-        if self.best_accuracy is not None:
-            lines.append(f"  best accuracy noted in the file: {self.best_accuracy:.2f}")
-        if self.top5_accuracy is not None:
-            lines.append(f"  top-5 accuracy on ImageNet as published: {self.top5_accuracy:.2f} %")
-        if self.missing:
-            lines.append(
-                f"  not in the file, unchanged in the model ({len(self.missing)}): {', '.join(first_ten(self.missing))}"
-            )
-        if self.not_finite:
-            lines.append(
-                f"  NaN or infinite in the file ({len(self.not_finite)}): {', '.join(first_ten(self.not_finite))}"
-            )
-        if self.dropped:
-            lines.append(f"  in the file, not in the model ({len(self.dropped)}): {', '.join(first_ten(self.dropped))}")
+        for text, number in (
+            ("epoch {:d}", self.epoch),
+            ("best accuracy noted in the file: {:.2f}", self.best_accuracy),
+            ("top-5 accuracy on ImageNet as published: {:.2f} %", self.top5_accuracy),
+        ):
+            lines += [] if number is None else [f"  {text.format(number)}"]
+        for text, names in (
+            ("not in the file, unchanged in the model", self.missing),
+            ("NaN or infinite in the file", self.not_finite),
+            ("in the file, not in the model", self.dropped),
+        ):
+            lines += [f"  {text} ({len(names)}): {', '.join(first_ten(names))}"] if names else []
         return "\n".join(lines)
 
 
@@ -156,24 +147,15 @@ def load_checkpoint(
         raise OptionTypeError(
             f"{where}: `model` must be a torch.nn.Module but is {type(model).__name__}, which has no weights."
         )
-    local = file_path(path_or_url, "path_or_url", where)
     strict, progress = switch(strict, "strict", where), switch(progress, "progress", where)
     # Before a download is taken for a damaged one because of it.
     usable_device(map_location, f"{where}: map_location")
-    released = RELEASED.get(path_or_url) if isinstance(path_or_url, str) else None
-    address = released.url if released else str(path_or_url)
-    downloaded = "://" in address
-    path = download(address, progress=progress) if downloaded else local
-    if not downloaded and not os.path.isfile(path):  # that of Path raises an error for names that are too long
-        raise CheckpointError(
-            f"load_checkpoint: there is no file {str(path_or_url)!r}. Give a path, an address with ://, or a released "
-            f"name: {', '.join(RELEASED)}."
-        )
-    checkpoint = read_checkpoint(path, map_location, downloaded=downloaded)
-    fitted = fit(model, checkpoint.state_dict, strict=strict, source=address)
-    write_values(model, fitted.tensors, source=address)
+    source, path, released = _located(path_or_url, progress)
+    checkpoint = read_checkpoint(path, map_location, downloaded="://" in source)
+    fitted = fit(model, checkpoint.state_dict, strict=strict, source=source)
+    write_values(model, fitted.tensors, source=source)
     return LoadedCheckpoint(
-        source=address,
+        source=source,
         names=tuple(fitted.tensors),
         missing=fitted.missing,
         dropped=fitted.unexpected,
@@ -182,3 +164,18 @@ def load_checkpoint(
         top5_accuracy=released.top5_accuracy if released else None,
         not_finite=tuple(name for name, tensor in fitted.tensors.items() if not_finite(tensor)),
     )
+
+
+def _located(path_or_url: str | Path, progress: bool) -> tuple[str, Path, ReleasedWeights | None]:
+    """Return the path or address of a checkpoint, its file on this machine, and the released weights that it has."""
+    local = file_path(path_or_url, "path_or_url", "load_checkpoint")
+    released = RELEASED.get(path_or_url) if isinstance(path_or_url, str) else None
+    source = released.url if released else str(path_or_url)
+    if "://" in source:
+        return source, download(source, progress=progress), released
+    if not os.path.isfile(local):  # that of Path raises an error for names that are too long
+        raise CheckpointError(
+            f"load_checkpoint: there is no file {str(path_or_url)!r}. Give a path, an address with ://, or a released "
+            f"name: {', '.join(RELEASED)}."
+        )
+    return source, local, released

@@ -1,10 +1,15 @@
-"""Values into a model: all of them, or, when that fails, none."""
+"""Values into a model: all of them, or, when that fails, none.
+
+Before the first value is written a snapshot is taken of every parameter and buffer, of the tensors and of their values:
+a layer may write in place, or put new tensors in the place of its own. Whatever goes wrong, an interruption too, gives
+back both.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, MutableMapping
 from contextlib import contextmanager, nullcontext, suppress
-from typing import Any
+from itertools import chain
 
 import torch
 from torch import Tensor, nn
@@ -15,21 +20,15 @@ from captum_xg.errors import CheckpointError
 
 
 def write_values(model: nn.Module, tensors: Mapping[str, Tensor], *, source: str) -> None:
-    """Set parameters and buffers of a model, whose shapes they have.
-
-    Args:
-        model: The network; its device and dtype stay.
-        tensors: Values by the names of its ``state_dict``.
-        source: Where they come from, for messages.
+    """Set the parameters and buffers of a model, by the names of its ``state_dict``; its device and dtype stay.
 
     Raises:
         CheckpointError: If a value cannot be set, or two names stand for one memory in the model and for different
             values in the file. The model is then as it was.
     """
     state = model.state_dict()
-    own = {name: state[name] for name in tensors}
     # Tensors that were made in inference mode may be changed in it only.
-    inference = any(tensor.is_inference() for tensor in own.values())
+    inference = any(state[name].is_inference() for name in tensors)
     with torch.inference_mode() if inference else nullcontext(), _all_or_nothing(model):
         try:
             model.load_state_dict(dict(tensors), strict=False)
@@ -44,26 +43,25 @@ def write_values(model: nn.Module, tensors: Mapping[str, Tensor], *, source: str
 @contextmanager
 def _all_or_nothing(model: nn.Module) -> Iterator[None]:
     """Give a model back its tensors and their values if what is done within is not finished."""
-    held = [group for module in model.modules() for group in (module._parameters, module._buffers)]
-    tensors = [dict(group) for group in held]
-    values = {id(t): (t, t.detach().clone()) for group in tensors for t in group.values() if t is not None}
+    held: list[MutableMapping[str, Tensor | None]] = []
+    for module in model.modules():
+        held += [module._parameters, module._buffers]  # type: ignore[list-item]  # parameters are tensors
+    before = [dict(group) for group in held]
+    tensors = {id(t): t for t in chain.from_iterable(group.values() for group in before) if t is not None}
+    values = {key: tensor.detach().clone() for key, tensor in tensors.items()}
     try:
         yield
     except BaseException:
-        for group, before in zip(held, tensors, strict=True):
-            _restore(group, before)
+        for group, own in zip(held, before, strict=True):
+            if len(group) != len(own) or any(group.get(name) is not tensor for name, tensor in own.items()):
+                for name in list(group):  # not by clear(), which those of scripted modules do not have
+                    del group[name]
+                group.update(own)
         with torch.no_grad():
-            for tensor, value in values.values():
+            for key, tensor in tensors.items():
                 with suppress(Exception):  # one that cannot be written to has not been
-                    tensor.copy_(value)
+                    tensor.copy_(values[key])
         raise
-
-
-def _restore(group: MutableMapping[str, Any], before: Mapping[str, Any]) -> None:
-    if any(group.get(name) is not tensor for name, tensor in before.items()) or len(group) != len(before):
-        for name in list(group):
-            del group[name]
-        group.update(before)
 
 
 def _require_own_values(model: nn.Module, tensors: Mapping[str, Tensor], source: str) -> None:
@@ -75,9 +73,7 @@ def _require_own_values(model: nn.Module, tensors: Mapping[str, Tensor], source:
             if address := state[name].untyped_storage().data_ptr():
                 groups.setdefault(address, []).append(name)
     for names in groups.values():
-        if len(names) < 2:
-            continue
-        odd = [name for name in names if not _same(state[name], tensors[name])]
+        odd = [name for name in names if len(names) > 1 and not _same(state[name], tensors[name])]
         if odd:
             raise CheckpointError(
                 f"load_checkpoint: {', '.join(first_ten(names))} share their numbers in this {type(model).__name__}, "

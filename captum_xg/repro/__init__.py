@@ -1,4 +1,8 @@
-"""The experiments of the paper as commands: one module each, with ``add_arguments(parser)`` and ``run(options)``."""
+"""Experiments of the paper as commands: one folder each, on the shared method, store, estimate and figure of this room.
+
+A new experiment is a folder ``captum_xg/repro/NAME`` that has the two functions of
+:class:`~captum_xg.repro.experiment.Experiment`, and one line in ``captum_xg.cli.repro.EXPERIMENTS``.
+"""
 
 from typing import TYPE_CHECKING
 

@@ -1,50 +1,17 @@
-"""Means over repetitions with their uncertainty."""
+"""Means over repetitions with their interval by Student's t."""
 
 from __future__ import annotations
 
 import math
 import statistics
 from collections.abc import Sequence
-from dataclasses import dataclass
 
-from captum_xg._core.text import displayed
+from captum_xg._core.estimate import MeanEstimate
+from captum_xg.datasets.nhanes import optional
 from captum_xg.errors import OptionError
 
 
-@displayed
-@dataclass(frozen=True)
-class Estimate:
-    """A mean with its 95 % interval by Student's t.
-
-    Attributes:
-        mean: Of n values.
-        standard_error: Of the mean.
-        low: Lower end of the interval of the mean.
-        high: Upper end.
-        n: How many values, at least 2.
-    """
-
-    mean: float
-    standard_error: float
-    low: float
-    high: float
-    n: int
-
-    @property
-    def reach(self) -> float:
-        """Half the width of the interval."""
-        return (self.high - self.low) / 2
-
-    def __str__(self) -> str:
-        """Return mean, standard error and interval."""
-        return f"{self.mean:.4f} ± {self.standard_error:.4f}  [{self.low:.4f}, {self.high:.4f}]"
-
-    def signed(self) -> str:
-        """Return mean and interval of a difference, with signs."""
-        return f"{self.mean:+.4f} [{self.low:+.4f}, {self.high:+.4f}]"
-
-
-def estimate(values: Sequence[float]) -> Estimate:
+def estimate(values: Sequence[float]) -> MeanEstimate:
     r"""Return mean and 95 % interval of at least two values, taken as independent and normal.
 
     .. math:: \bar v \pm t_{0.975,\,n-1}\, s / \sqrt n
@@ -52,38 +19,20 @@ def estimate(values: Sequence[float]) -> Estimate:
     n, mean = len(values), statistics.fmean(values)
     quantile = t_quantile(n - 1)
     error = statistics.stdev(values) / math.sqrt(n)
-    return Estimate(mean, error, mean - quantile * error, mean + quantile * error, n)
+    return MeanEstimate(mean, mean - quantile * error, mean + quantile * error, error, n)
 
 
-def difference(these: Sequence[float], others: Sequence[float]) -> Estimate:
+def difference(these: Sequence[float], others: Sequence[float]) -> MeanEstimate:
     """Return mean and 95 % interval of the differences of values that belong together."""
     return estimate([a - b for a, b in zip(these, others, strict=True)])
 
 
 def t_quantile(degrees: int) -> float:
-    """Return how far from 0 a t-distributed number is with a probability of 5 %.
+    """Return the bound that the absolute value of a t-distributed number exceeds with a probability of 5 %.
 
-    By bisection of the finite series of the distribution function.
-
-    Source: Abramowitz and Stegun 1964, *Handbook of Mathematical Functions*, 26.7.3 and 26.7.4.
+    Raises:
+        OptionError: If there are no degrees of freedom, or SciPy is not installed.
     """
     if degrees < 1:
         raise OptionError("An interval of a mean needs at least 2 values. Ask for more --seeds.")
-    low, high = 0.0, 13.0  # 12.7 with one degree of freedom, the largest
-    while high - low > 1e-12:
-        middle = (low + high) / 2
-        low, high = (middle, high) if _within(middle, degrees) < 0.95 else (low, middle)
-    return high
-
-
-def _within(t: float, degrees: int) -> float:
-    """Return the probability of a t-distributed number from −t to t."""
-    theta = math.atan(t / math.sqrt(degrees))
-    cosine = math.cos(theta)
-    odd = degrees % 2
-    term = cosine if odd else 1.0
-    total = term if degrees > 1 else 0.0
-    for k in range(3 if odd else 2, degrees - 1, 2):
-        term *= cosine**2 * (k - 1) / k
-        total += term
-    return 2 / math.pi * (theta + math.sin(theta) * total) if odd else math.sin(theta) * total
+    return float(optional("scipy.special").stdtrit(degrees, 0.975))

@@ -1,9 +1,8 @@
 """``captum-xg certify``: its exit status is the verdict, and every way of naming a model works or says why not."""
 
 import json
-import subprocess
+import runpy
 import sys
-from pathlib import Path
 
 import pytest
 import torch
@@ -325,11 +324,11 @@ def test_wrong_arguments_of_other_commands_still_leave_with_2():
     assert leaving.value.code == 2
 
 
-def test_the_process_leaves_with_the_status(models):
-    command = [sys.executable, "-m", "captum_xg", "certify", "models_to_certify.py:Branching", "--input", "1,6"]
-    root = Path(__file__).resolve().parents[2]
-    done = subprocess.run(command, capture_output=True, text=True, env={"PYTHONPATH": str(root)}, check=False)
-    assert done.returncode == 2, done.stderr
+def test_the_process_leaves_with_the_status(models, monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["captum-xg", "certify", "models_to_certify.py:Branching", "--input", "1,6"])
+    with pytest.raises(SystemExit) as leaving:
+        runpy.run_module("captum_xg", run_name="__main__")
+    assert leaving.value.code == 2
 
 
 # --- torchvision -----------------------------------------------------------------------------------------------------

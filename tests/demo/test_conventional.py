@@ -4,6 +4,7 @@ import os
 
 import numpy as np
 import torch
+from fashion_files import write_fashion_mnist
 
 from captum_xg import certify, to_xdnn
 from captum_xg.demo import conventional_model, demo_images
@@ -60,21 +61,10 @@ def test_it_converts_exactly_first_and_is_proven_afterwards():
         assert torch.equal(value, before[name]), name
 
 
-def write_made_up_data(root, **sizes):
-    """Random images in Fashion-MNIST's format: the real ones take minutes."""
-    raw = root / "FashionMNIST" / "raw"
-    raw.mkdir(parents=True)
-    generator = np.random.default_rng(0)
-    for part, n in sizes.items():
-        images = generator.integers(0, 256, (n, 28, 28), dtype=np.uint8)
-        labels = (np.arange(n) % 10).astype(np.uint8)
-        header = b"\x00\x00\x08\x03" + n.to_bytes(4, "big") + (28).to_bytes(4, "big") * 2
-        (raw / f"{part}-images-idx3-ubyte").write_bytes(header + images.tobytes())
-        (raw / f"{part}-labels-idx1-ubyte").write_bytes(b"\x00\x00\x08\x01" + n.to_bytes(4, "big") + labels.tobytes())
-
-
 def test_training_writes_weights_that_load_and_repeats_itself(tmp_path):
-    write_made_up_data(tmp_path, train=256, t10k=64)
+    generator = np.random.default_rng(0)
+    made_up = lambda n: (generator.integers(0, 256, (n, 28, 28), dtype=np.uint8), (np.arange(n) % 10).astype(np.uint8))
+    write_fashion_mnist(tmp_path, train=made_up(256), t10k=made_up(64))
     shares = [train_conventional(tmp_path, tmp_path / name, epochs=1) for name in ("a", "b")]
     assert shares[0] == shares[1]
     first, second = (conventional_model(folder=tmp_path / name).state_dict() for name in ("a", "b"))

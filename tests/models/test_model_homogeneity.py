@@ -18,7 +18,9 @@ FAST = (LARGE[0], LARGE[5], LARGE[7], LARGE[1], *SMALL)
 def random_network(member, *, x, dtype=torch.float32, **options):
     """A member in evaluation mode whose weights, biases and scales are all random (He's scale, so none dies)."""
     torch.manual_seed(0)
-    model = member.build(x=x, **options).eval().to(dtype)
+    with torch.device("meta"):  # no time for initial values, which are overwritten
+        model = member.build(x=x, **options).eval().to(dtype)
+    model.to_empty(device="cpu")
     for parameter in model.parameters():
         std = (2 / parameter[0].numel()) ** 0.5 if parameter.dim() > 1 else 0.1
         nn.init.normal_(parameter, std=std)

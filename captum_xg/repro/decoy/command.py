@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from captum_xg._core.files import require_writable, write_json, write_text
 from captum_xg.errors import OptionError
+from captum_xg.repro.experiment import add_common_arguments
 
 if TYPE_CHECKING:
     import torch
@@ -30,43 +31,19 @@ FILES = ("decoy.json", "decoy.md", "decoy.png", "decoy_examples.png")
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of this experiment."""
-    parser.add_argument(
-        "--preset",
-        choices=("quick", "full"),
-        default="quick",
-        help="quick: 10,000 training images, minutes on one core. full: 50,000 (default: %(default)s)",
-    )
-    parser.add_argument(
-        "--data",
-        type=Path,
-        required=True,
-        metavar="ROOT",
-        help="where Fashion-MNIST lies, or is downloaded to if it is missing",
-    )
-    parser.add_argument(
-        "--output",
-        type=Path,
-        default=Path("captum-xg-decoy"),
-        metavar="DIR",
-        help="where results go; what is there already is not done again (default: %(default)s)",
-    )
-    parser.add_argument("--device", default="cpu", help="cpu, cuda or cuda:N (default: %(default)s)")
-    parser.add_argument(
-        "--seeds", type=int, default=5, metavar="N", help="trainings of each method to report (default: %(default)s)"
-    )
-    parser.add_argument(
-        "--selection-seeds",
-        type=int,
-        default=1,
-        metavar="N",
-        help="other trainings, for each λ, that choose λ (default: %(default)s)",
-    )
-    parser.add_argument("--weights", type=float, nargs="+", metavar="λ", help="to choose from (default: 0.01 … 10000)")
-    parser.add_argument("--train-images", type=int, metavar="N", help="another number than that of the preset")
-    parser.add_argument("--validation-images", type=int, metavar="N", help="likewise")
-    parser.add_argument("--epochs", type=int, metavar="N", help="likewise")
-    parser.add_argument("--batch-size", type=int, metavar="N", help="likewise")
-    parser.add_argument("--learning-rate", type=float, metavar="RATE", help="likewise")
+    presets = {"quick": "10,000 training images, minutes on one core", "full": "50,000"}
+    data = "where Fashion-MNIST lies, or is downloaded to if it is missing"
+    add_common_arguments(parser, "decoy", presets=presets, data=data, data_metavar="ROOT").required = True
+    add = parser.add_argument
+    add("--seeds", type=int, default=5, metavar="N", help="trainings of each method to report (default: %(default)s)")
+    choosing = "other trainings, for each λ, that choose λ (default: %(default)s)"
+    add("--selection-seeds", type=int, default=1, metavar="N", help=choosing)
+    add("--weights", type=float, nargs="+", metavar="λ", help="to choose from (default: 0.01 … 10000)")
+    add("--train-images", type=int, metavar="N", help="another number than that of the preset")
+    add("--validation-images", type=int, metavar="N", help="likewise")
+    add("--epochs", type=int, metavar="N", help="likewise")
+    add("--batch-size", type=int, metavar="N", help="likewise")
+    add("--learning-rate", type=float, metavar="RATE", help="likewise")
 
 
 def run(options: argparse.Namespace) -> int:
@@ -75,6 +52,7 @@ def run(options: argparse.Namespace) -> int:
     from captum_xg.datasets.fashion_mnist import load_fashion_mnist
     from captum_xg.repro.decoy.protocol import SELECTION_SEED, WEIGHTS, split
     from captum_xg.repro.decoy.store import Store
+    from captum_xg.repro.estimate import t_quantile
 
     settings = _settings(options)
     weights = tuple(sorted(set(options.weights or WEIGHTS)))
@@ -86,13 +64,13 @@ def run(options: argparse.Namespace) -> int:
         )
     if options.seeds > SELECTION_SEED:
         raise OptionError(f"--seeds {options.seeds}: from {SELECTION_SEED} on they are those that choose λ.")
+    t_quantile(options.seeds - 1)  # what intervals need must be there before the trainings, not found missing after
     device = usable_device(options.device, "--device", only=("cpu", "cuda"))
     train, test = (
         tuple(tensor.to(device) for tensor in load_fashion_mnist(options.data, train=part)) for part in (True, False)
     )
     images = split(train, test, settings)  # type: ignore[arg-type]
-    known = {**asdict(settings), "device": device.type, "data": images.fingerprint()}
-    store = Store(options.output, known)
+    store = Store(options.output, {**asdict(settings), "device": device.type, "data": images.fingerprint()})
     for file in FILES:
         require_writable(options.output / file)
     outcomes = _outcomes(images, settings, store, weights, selection, options.seeds)
@@ -117,18 +95,16 @@ def _outcomes(
     """Return what comes out for each method, λ chosen."""
     from tqdm import tqdm
 
-    from captum_xg.repro.decoy.protocol import METHODS, SELECTION_SEED, decoys
+    from captum_xg.repro.decoy.protocol import METHODS, SELECTION_SEED, decoys, without_prior
     from captum_xg.repro.decoy.results import Outcome, choose
     from captum_xg.repro.decoy.timing import seconds_per_step
 
-    priors = [method for method in METHODS if method.attribution]
-    trainings = len(priors) * len(weights) * selection + len(METHODS) * seeds
-    print(
-        f"{trainings} trainings of {settings.steps:,} steps, {trainings * settings.steps:,} steps in all.", flush=True
-    )
+    priors = [method for method in METHODS if method.has_prior]
+    steps = (len(priors) * len(weights) * selection + len(METHODS) * seeds) * settings.steps
+    print(f"{steps // settings.steps} trainings of {settings.steps:,} steps, {steps:,} steps in all.", flush=True)
     grids: dict[Method, dict[float, list[Run]]] = {method: {} for method in METHODS}
     reported: dict[Method, list[Run]] = {method: [] for method in METHODS}
-    with tqdm(total=trainings * settings.steps, unit="step", unit_scale=True, dynamic_ncols=True) as bar:
+    with tqdm(total=steps, unit="step", unit_scale=True, dynamic_ncols=True) as bar:
         for seed in range(SELECTION_SEED, SELECTION_SEED + selection):
             data = decoys(images, seed)
             for method in priors:
@@ -136,7 +112,7 @@ def _outcomes(
                     bar.set_description(f"choosing λ: {method.label}, {weight:g}")
                     done = _run(method, weight, seed, images, data, settings, store, bar.update)
                     grids[method].setdefault(weight, []).append(done)
-        chosen = {m: choose(grids[m], lambda run: run.validation) if m.attribution else 0.0 for m in METHODS}
+        chosen = {m: choose(grids[m], lambda run: run.validation) if m.has_prior else 0.0 for m in METHODS}
         for seed in range(seeds):
             data = decoys(images, seed)
             for method in METHODS:
@@ -145,22 +121,11 @@ def _outcomes(
     timed = [method for method in METHODS if not method.clean]
     with tqdm(desc="timing steps", unit="round", leave=False) as bar:
         seconds = seconds_per_step(timed, chosen, decoys(images, 0).train, settings, bar.update)
+    # A step on clean images is a plain step, whatever is on the images.
     return {
-        method: Outcome(
-            method,
-            chosen[method],
-            tuple(reported[method]),
-            grids[method],
-            seconds[_timed_as(method)],
-        )
-        for method in METHODS
+        m: Outcome(m, chosen[m], tuple(reported[m]), grids[m], seconds[without_prior(m) if m.clean else m])
+        for m in METHODS
     }
-
-
-def _timed_as(method: Method) -> Method:
-    from captum_xg.repro.decoy.protocol import without_prior
-
-    return without_prior(method) if method.clean else method  # a plain step, whatever is on the images
 
 
 def _run(
@@ -184,8 +149,7 @@ def _run(
         return there
     shown = Labelled(*images.train, data.train.patch) if method.clean else data.train
     model = train(method, weight, seed, shown, settings, progress)
-    scores = None if model is None else evaluate(model, method, images, data)
-    done = Run(method.key, weight, seed, scores)
+    done = Run(method.key, weight, seed, None if model is None else evaluate(model, method, images, data))
     store.add(method, done, None if model is None or seed >= SELECTION_SEED else model.state_dict())
     return done
 
@@ -193,6 +157,7 @@ def _run(
 def _report(
     outcomes: dict[Method, Outcome], images: Split, settings: Settings, store: Store, folder: Path, device: torch.device
 ) -> None:
+    """Print the tables, and write them with all numbers and pictures."""
     import torch
 
     from captum_xg.repro.decoy import report
@@ -200,25 +165,15 @@ def _report(
     from captum_xg.repro.decoy.protocol import Labelled, decoys
     from captum_xg.repro.decoy.training import network
 
-    accuracies, choice = report.accuracy_table(outcomes), report.choice_table(outcomes)
-    notes = report.notes(outcomes)
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else f"CPU, {torch.get_num_threads()} thread(s)"
     seeds = len(outcomes[next(iter(outcomes))].runs)
     about = (
         f"Decoy Fashion-MNIST, {settings.train_images:,} training images, {seeds} seeds, {settings.steps:,} steps of "
         f"{settings.batch_size} images; {name}."
     )
-    print("\n" + "\n\n".join([about, report.as_text(accuracies), *notes, report.EXPLANATION]))
-    print("\n" + "\n\n".join([report.as_text(choice), report.CHOICE]))
-    parts = [
-        about,
-        report.as_markdown(accuracies),
-        *notes,
-        report.EXPLANATION,
-        report.as_markdown(choice),
-        report.CHOICE,
-    ]
-    write_text(folder / "decoy.md", "\n\n".join(parts).replace("(marked *)", r"(marked \*)") + "\n")
+    text, markdown = report.documents(about, outcomes)
+    print(f"\n{text}")
+    write_text(folder / "decoy.md", markdown)
     content = {
         "settings": asdict(settings),
         "seeds": seeds,

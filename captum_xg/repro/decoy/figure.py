@@ -1,10 +1,10 @@
-"""The pictures of the decoy experiment: accuracies with intervals, and attributions with and without a prior."""
+"""Pictures of the decoy experiment: accuracies with intervals, and attributions with and without a prior."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from torch import nn
@@ -14,7 +14,6 @@ from captum_xg._core.figures import (
     SPEAKS,
     WRONG,
     colour_bar,
-    method_style,
     new_figure,
     outline,
     scale_of,
@@ -23,41 +22,26 @@ from captum_xg._core.figures import (
     wrapped,
 )
 from captum_xg._core.files import write_figure
-from captum_xg.datasets.fashion_mnist import CLASSES
+from captum_xg.datasets.fashion_mnist import CLASSES, first_of_each_class
+from captum_xg.repro import figure as shared
 from captum_xg.repro.decoy.protocol import CLEAN, CLEAN_XDNN, Labelled, Method, without_prior
 from captum_xg.repro.decoy.report import Outcomes
 from captum_xg.repro.decoy.results import Outcome
 from captum_xg.repro.decoy.training import explain
 from captum_xg.repro.estimate import estimate
+from captum_xg.repro.figure import legend_under, marker_of, without_biases
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-_ATTRIBUTIONS = {
-    "": "no prior",
-    "rrr": "Right for the Right Reasons (RRR)",
-    "expected_gradients": "Expected Gradients",
-    "input_x_gradient": "input × gradient",
-    "xgradient": "X-Gradient",
-}
-
 
 def spelled_out(method: Method) -> str:
     """Return what a method is, without abbreviations that a reader has not met."""
-    n = method.options.get("n_samples")
-    what = "clean images" if method.clean else _ATTRIBUTIONS.get(method.attribution, method.label)
-    references = f", {n}\N{NO-BREAK SPACE}reference{'s' * (n != 1)}" if n else ""
-    return f"{what}{references}{'' if method.bias else ', without biases (X-DNN)'}"
+    return f"clean images{without_biases(method)}" if method.clean else shared.spelled_out(method)
 
 
 def draw_accuracies(path: Path, outcomes: Outcomes, title: str) -> None:
-    """Write a PNG: test accuracies with 95 % intervals and what a step costs, and what choosing λ looked like.
-
-    Args:
-        path: The file to write.
-        outcomes: Of all methods.
-        title: Of the picture.
-    """
+    """Write a PNG: test accuracies with 95 % intervals and what a step costs, and what choosing λ looked like."""
     figure = new_figure(17.5, 6.2)
     left, middle, right = figure.subplots(1, 3, width_ratios=(1.25, 1, 1))
     _accuracies(left, outcomes)
@@ -69,36 +53,27 @@ def draw_accuracies(path: Path, outcomes: Outcomes, title: str) -> None:
     write_figure(path, figure, dpi=110)
 
 
-def _style(method: Method) -> dict[str, Any]:
-    """Return colour and marker of a method, as in all figures; the marker is hollow without biases."""
-    style = method_style(method.attribution + str(method.options.get("n_samples", "")) or "no prior")
-    return {"color": style.colour, "marker": style.marker, "markerfacecolor": style.colour if method.bias else "white"}
-
-
 def _accuracies(axes: Axes, outcomes: Outcomes) -> None:
     rows = list(outcomes.values())
     for row, outcome in enumerate(rows):
-        found, style = estimate(outcome.values("test")), _style(outcome.method)
+        found, style = estimate(outcome.values("test")), marker_of(outcome.method)
         axes.errorbar(100 * found.mean, row, xerr=100 * found.reach, **style, capsize=4, markersize=7, lw=1.6)
         each = 100 * np.array(outcome.values("test"))
         axes.plot(each, [row + 0.25] * found.n, "|", color=style["color"], alpha=0.7, ms=6)
-        if outcome.method.attribution:
-            plain = outcomes[without_prior(outcome.method)]
-            axes.text(
-                1.03, row, f"{outcome.seconds / plain.seconds:.1f} ×", transform=axes.get_yaxis_transform(), va="center"
-            )
+        if outcome.method.has_prior:
+            ratio = outcome.seconds / outcomes[without_prior(outcome.method)].seconds
+            axes.text(1.03, row, f"{ratio:.1f} ×", transform=axes.get_yaxis_transform(), va="center")
     axes.text(1.03, -0.75, "step time,\n× no prior", transform=axes.get_yaxis_transform(), va="bottom", fontsize=9)
     for method, line in ((CLEAN, ":"), (CLEAN_XDNN, "--")):
         label = f"mean of {spelled_out(method)}"
         mean = 100 * estimate(outcomes[method].values("test")).mean
         axes.axvline(mean, color="#555555", lw=0.9, ls=line, zorder=0, label=label)
-    axes.set_yticks(
-        range(len(rows)), [wrapped(spelled_out(outcome.method), 2.0, 9.5) for outcome in rows], fontsize=9.5
-    )
+    labels = [wrapped(spelled_out(outcome.method), 2.0, 9.5) for outcome in rows]
+    axes.set_yticks(range(len(rows)), labels, fontsize=9.5)
     axes.set_ylabel("trained with")
     axes.set_ylim(len(rows) - 0.4, -0.6)
     axes.set_xlabel("test accuracy in %: mean, 95 % interval, and below it each seed\n(hollow: without biases)")
-    axes.legend(fontsize=8.5, loc="upper center", bbox_to_anchor=(0.5, -0.14), frameon=False)
+    legend_under(axes, fontsize=8.5)
     axes.grid(axis="x", alpha=0.25)
 
 
@@ -109,7 +84,7 @@ def _choice(axes: Axes, outcomes: Sequence[Outcome], score: str, title: str) -> 
             for weight, runs in sorted(outcome.grid.items())
             if all(run.scores for run in runs)
         }
-        style = _style(outcome.method)
+        style = marker_of(outcome.method)
         percent = [100 * mean for mean in means.values()]
         axes.plot(list(means), percent, lw=1.4, ms=5, **style, label=spelled_out(outcome.method))
         if score == "validation":
@@ -120,7 +95,7 @@ def _choice(axes: Axes, outcomes: Sequence[Outcome], score: str, title: str) -> 
     axes.set_xlabel("λ, the weight of the prior")
     axes.set_ylabel("validation accuracy in %")
     axes.set_title(title, fontsize=10.5)
-    axes.legend(fontsize=8.5, loc="upper center", bbox_to_anchor=(0.5, -0.14), frameon=False)
+    legend_under(axes, fontsize=8.5)
     axes.grid(alpha=0.25)
 
 
@@ -128,17 +103,9 @@ def draw_examples(path: Path, models: Mapping[Method, nn.Module], data: Labelled
     """Write a PNG with one row per test image: what each network takes as evidence for the class that it is.
 
     Red pixels speak for the class, blue ones against it; each panel has its own scale. Below it, what the network says.
-
-    Args:
-        path: The file to write.
-        models: What to explain, on the CPU.
-        data: Test images with random decoys, on the CPU; the first one of each class is shown.
-        rows: How many images to show.
+    Models and images are on the CPU; the first image of each class is shown.
     """
-    first: dict[int, int] = {}
-    for index, label in enumerate(data.labels.tolist()):
-        first.setdefault(label, index)
-    chosen = list(first.values())[:rows]
+    chosen = first_of_each_class(data.labels)[:rows]
     images, labels, patch = (part[chosen] for part in data)
     width = 1.62 * (len(models) + 1) + 0.3
     figure = new_figure(max(width, 5.5), 1.85 * len(chosen) + 2.3)

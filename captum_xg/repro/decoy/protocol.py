@@ -1,16 +1,17 @@
-"""What is compared on decoys, on which images, and with which settings."""
+"""Methods, settings and images of the decoy experiment."""
 
 from __future__ import annotations
 
 import zlib
-from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from captum_xg.datasets.decoy import add_decoys
 from captum_xg.errors import OptionError
+from captum_xg.repro import experiment
 
 WEIGHTS = (1e-2, 1e-1, 1.0, 1e1, 1e2, 1e3, 1e4)
 """λ, for every attribution: their scales differ, so the grid must be wide."""
@@ -20,35 +21,26 @@ SELECTION_SEED = 1000
 
 
 @dataclass(frozen=True)
-class Method:
-    """One way to train.
+class Method(experiment.Method):
+    """One way to train; ``clean`` ones train and test on images without decoys: what there is to recover."""
 
-    Attributes:
-        key: In file names and JSON.
-        label: As shown.
-        bias: Whether the network has biases; without them it is an X-DNN.
-        attribution: What :class:`~captum_xg.AttributionPriorLoss` calls it; empty for training without a prior.
-        options: Of the attribution.
-        clean: Whether it is trained and tested on images without decoys: what there is to recover.
-    """
-
-    key: str
-    label: str
-    bias: bool
-    attribution: str = ""
-    options: dict[str, Any] = field(default_factory=dict, hash=False)
     clean: bool = False
 
+    @property
+    def options(self) -> dict[str, int]:
+        """Options of :class:`~captum_xg.AttributionPriorLoss`."""
+        return {"n_samples": self.n_references} if self.n_references else {}
 
-CLEAN = Method("clean", "clean images", bias=True, clean=True)
-CLEAN_XDNN = Method("clean-xdnn", "clean images, X-DNN", bias=False, clean=True)
-NO_PRIOR = Method("none", "no prior", bias=True)
-NO_PRIOR_XDNN = Method("none-xdnn", "no prior, X-DNN", bias=False)
-RRR = Method("rrr", "RRR", bias=True, attribution="rrr")
-EG_1 = Method("eg1", "Expected Gradients (1)", bias=True, attribution="expected_gradients", options={"n_samples": 1})
-EG_8 = Method("eg8", "Expected Gradients (8)", bias=True, attribution="expected_gradients", options={"n_samples": 8})
-INPUT_X_GRADIENT = Method("ixg", "input × gradient", bias=True, attribution="input_x_gradient")
-X_GRADIENT = Method("xg", "X-Gradient, X-DNN", bias=False, attribution="xgradient")
+
+CLEAN = Method("clean", "clean images", "", bias=True, clean=True)
+CLEAN_XDNN = Method("clean-xdnn", "clean images, X-DNN", "", bias=False, clean=True)
+NO_PRIOR = Method("none", "no prior", "", bias=True)
+NO_PRIOR_XDNN = Method("none-xdnn", "no prior, X-DNN", "", bias=False)
+RRR = Method("rrr", "RRR", "rrr", bias=True)
+EG_1 = Method("eg1", "Expected Gradients (1)", "expected_gradients", bias=True, n_references=1)
+EG_8 = Method("eg8", "Expected Gradients (8)", "expected_gradients", bias=True, n_references=8)
+INPUT_X_GRADIENT = Method("ixg", "input × gradient", "input_x_gradient", bias=True)
+X_GRADIENT = Method("xg", "X-Gradient, X-DNN", "xgradient", bias=False)
 
 METHODS = (CLEAN, CLEAN_XDNN, NO_PRIOR, NO_PRIOR_XDNN, RRR, EG_1, EG_8, INPUT_X_GRADIENT, X_GRADIENT)
 """In the order of the tables."""
@@ -131,7 +123,7 @@ def split(train: tuple[Tensor, Tensor], test: tuple[Tensor, Tensor], settings: S
     if wanted > len(images):
         raise OptionError(
             f"{settings.train_images} images to train on and {settings.validation_images} to validate on are more than "
-            f"the {len(images)} training images that there are. Ask for fewer."
+            f"the {len(images)} training images. Ask for fewer."
         )
     if settings.batch_size > settings.train_images:
         raise OptionError(f"--batch-size {settings.batch_size} is more than {settings.train_images} training images.")

@@ -1,17 +1,20 @@
-"""The tables and numbers of the decoy experiment."""
+"""Tables and numbers of the decoy experiment."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+import statistics
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
-from typing import Any
 
+from captum_xg._core.estimate import MeanEstimate
+from captum_xg._core.text import Table
 from captum_xg.repro.decoy.protocol import X_GRADIENT, Method, on_clean_images, without_prior
 from captum_xg.repro.decoy.results import Outcome, choose, recovered, scores
-from captum_xg.repro.estimate import Estimate, difference, estimate
+from captum_xg.repro.estimate import difference, estimate
 
 Outcomes = dict[Method, Outcome]
+Rows = Sequence[Sequence[str]]
 
 EXPLANATION = (
     "Test accuracy: on images whose decoys are random (clean images: without decoys); mean ± 95 % interval of the mean "
@@ -27,23 +30,40 @@ CHOICE = (
     "they would take is in the last column but one, and the last column is the test accuracy of both choices."
 )
 
+_HEADER = (
+    *("trained with", "λ", "test accuracy %", "gain over no prior", "X-Gradient is better by", "recovered"),
+    *("in patch", "step ms", "× plain"),
+)
+
+
+def documents(about: str, outcomes: Outcomes) -> tuple[str, str]:
+    """Return all tables with what a reader must know of them, as text and in Markdown."""
+    accuracies, choice = accuracy_table(outcomes), choice_table(outcomes)
+    edge = [outcome.method.label for outcome in outcomes.values() if outcome.at_the_edge]
+    note = [f"! The chosen λ is at the edge of the grid: {', '.join(edge)}. A better one may lie outside."]
+    notes = note if edge else []
+    text, markdown = (
+        "\n\n".join([about, form(accuracies), *notes, EXPLANATION, form(choice), CHOICE])
+        for form in (as_text, as_markdown)
+    )
+    return text, markdown.replace("(marked *)", r"(marked \*)") + "\n"
+
 
 def accuracy_table(outcomes: Outcomes) -> list[list[str]]:
     """Return the header and one row for each method."""
-    rows = [["trained with", "λ", "test accuracy %", "gain over no prior", "X-Gradient is better by", "recovered"]]
-    rows[0] += ["in patch", "step ms", "× plain"]
-    for outcome in outcomes.values():
-        method = outcome.method
-        plain, clean = outcomes[without_prior(method)], outcomes[on_clean_images(method)]
-        test = outcome.values("test")
-        prior = bool(method.attribution)
+    rows = [list(_HEADER)]
+    for outcome, plain, clean in _with_references(outcomes):
+        method, test = outcome.method, outcome.values("test")
+        prior = method.has_prior
         rows.append(
             [
                 method.label,
                 (f"{outcome.weight:g}" + ("!" if outcome.at_the_edge else "")) if prior else "",
                 percent(estimate(test)),
-                points(difference(test, plain.values("test"))) if prior else "",
-                points(difference(outcomes[X_GRADIENT].values("test"), test)) if method != X_GRADIENT else "",
+                percent(difference(test, plain.values("test")), sign="+") if prior else "",
+                percent(difference(outcomes[X_GRADIENT].values("test"), test), sign="+")
+                if method != X_GRADIENT
+                else "",
                 f"{recovered(outcome, plain, clean):.0%}" if prior else "",
                 f"{estimate(outcome.values('patch_share')).mean:.1%}" if not method.clean else "",
                 f"{1e3 * outcome.seconds:.2f}",
@@ -57,9 +77,8 @@ def choice_table(outcomes: Outcomes) -> list[list[str]]:
     """Return the header and one row for each method with a prior: mean accuracies of the trainings that chose λ."""
     tried = [outcome for outcome in outcomes.values() if outcome.grid]
     weights = sorted(tried[0].grid)
-    rows = [
-        ["validation accuracy %, λ =", *(f"{w:g}" for w in weights), "confounded choice", "test: chosen, confounded"]
-    ]
+    shown = [f"{weight:g}" for weight in weights]
+    rows = [["validation accuracy %, λ =", *shown, "confounded choice", "test: chosen, confounded"]]
     for outcome in tried:
         cells = [_mean(outcome, weight, "validation") + "*" * (weight == outcome.weight) for weight in weights]
         wrong = outcome.confounded_weight
@@ -68,64 +87,43 @@ def choice_table(outcomes: Outcomes) -> list[list[str]]:
     return rows
 
 
-def percent(found: Estimate) -> str:
-    """Return a share and the reach of its interval as percentages."""
-    return f"{100 * found.mean:.2f} ± {100 * found.reach:.2f}"
-
-
-def points(found: Estimate) -> str:
-    """Return a difference of shares and the reach of its interval in percentage points."""
-    return f"{100 * found.mean:+.2f} ± {100 * found.reach:.2f}"
+def percent(found: MeanEstimate, sign: str = "") -> str:
+    """Return a share, or a difference of shares with its sign, and the reach of its interval as percentages."""
+    return f"{100 * found.mean:{sign}.2f} ± {100 * found.reach:.2f}"
 
 
 def _mean(outcome: Outcome, weight: float, score: str) -> str:
     runs = outcome.grid[weight]
     if any(run.scores is None for run in runs):
         return "diverged"
-    values = scores(runs, score)
-    return f"{100 * sum(values) / len(values):.1f}"
+    return f"{100 * statistics.fmean(scores(runs, score)):.1f}"
 
 
-def as_text(rows: Sequence[Sequence[str]]) -> str:
+def as_text(rows: Rows) -> str:
     """Return a table in columns."""
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = ["  ".join([row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])]) for row in rows]
-    lines.insert(1, "─" * len(lines[0]))
-    return "\n".join(lines)
+    return str(Table(rows, rule=True))
 
 
-def as_markdown(rows: Sequence[Sequence[str]]) -> str:
+def as_markdown(rows: Rows) -> str:
     """Return a table in Markdown."""
-    rule = ["---", *["---:"] * (len(rows[0]) - 1)]
-    return "\n".join(
-        f"| {' | '.join(cell.replace('*', chr(92) + '*') for cell in row)} |" for row in [rows[0], rule, *rows[1:]]
-    )
+    lines = [rows[0], ["---", *["---:"] * (len(rows[0]) - 1)], *rows[1:]]
+    return "\n".join(f"| {' | '.join(cell.replace('*', chr(92) + '*') for cell in row)} |" for row in lines)
 
 
-def notes(outcomes: Outcomes) -> list[str]:
-    """Return what a reader of the tables must know besides."""
-    edge = [outcome.method.label for outcome in outcomes.values() if outcome.at_the_edge]
-    return (
-        [f"! The chosen λ is at the edge of the grid: {', '.join(edge)}. A better one may lie outside."] if edge else []
-    )
-
-
-def as_json(outcomes: Outcomes) -> dict[str, Any]:
+def as_json(outcomes: Outcomes) -> dict[str, object]:
     """Return all numbers, by method."""
-    content = {}
-    for outcome in outcomes.values():
-        method = outcome.method
-        plain, clean = outcomes[without_prior(method)], outcomes[on_clean_images(method)]
-        test = outcome.values("test")
-        entry: dict[str, Any] = {
+    content: dict[str, object] = {}
+    for outcome, plain, clean in _with_references(outcomes):
+        method, test = outcome.method, outcome.values("test")
+        entry = {
             "label": method.label,
             "bias": method.bias,
             "attribution": method.attribution or None,
             "options": method.options,
-            "test_accuracy": asdict(estimate(test)),
-            "test_accuracy_minus_no_prior": asdict(difference(test, plain.values("test"))),
-            "x_gradient_minus_this": asdict(difference(outcomes[X_GRADIENT].values("test"), test)),
-            "patch_share": asdict(estimate(outcome.values("patch_share"))),
+            "test_accuracy": estimate(test).to_dict(),
+            "test_accuracy_minus_no_prior": difference(test, plain.values("test")).to_dict(),
+            "x_gradient_minus_this": difference(outcomes[X_GRADIENT].values("test"), test).to_dict(),
+            "patch_share": estimate(outcome.values("patch_share")).to_dict(),
             "seconds_per_step": outcome.seconds,
             "seconds_per_plain_step": outcome.seconds / plain.seconds,
             "runs": [asdict(run) for run in outcome.runs],
@@ -141,3 +139,10 @@ def as_json(outcomes: Outcomes) -> dict[str, Any]:
             }
         content[method.key] = entry
     return content
+
+
+def _with_references(outcomes: Outcomes) -> Iterator[tuple[Outcome, Outcome, Outcome]]:
+    """Yield each outcome with those of the same network without a prior, on decoys and on clean images."""
+    for outcome in outcomes.values():
+        method = outcome.method
+        yield outcome, outcomes[without_prior(method)], outcomes[on_clean_images(method)]

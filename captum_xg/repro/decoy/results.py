@@ -1,4 +1,4 @@
-"""What the trainings say together: which λ is chosen, and how much of the accuracy that brings back."""
+"""Outcomes of the decoy experiment: the chosen λ, and how much of the accuracy it brings back."""
 
 from __future__ import annotations
 
@@ -9,8 +9,10 @@ from dataclasses import dataclass
 
 from captum_xg._core.text import displayed
 from captum_xg.errors import OptionError
+from captum_xg.repro import experiment
 from captum_xg.repro.decoy.protocol import Method
 from captum_xg.repro.decoy.store import Run
+from captum_xg.repro.experiment import best_strength
 
 
 def choose(grid: Mapping[float, Sequence[Run]], score: Callable[[Run], float]) -> float:
@@ -19,12 +21,11 @@ def choose(grid: Mapping[float, Sequence[Run]], score: Callable[[Run], float]) -
     Raises:
         OptionError: If for each λ some training diverged.
     """
-    means = {weight: statistics.fmean([score(run) for run in runs]) for weight, runs in grid.items()}
-    best = max(means.values())
+    chosen, best = best_strength(grid, score)
     if best == -math.inf:
         key = next(iter(grid.values()))[0].method
         raise OptionError(f"{key}: training diverged for every λ in {sorted(grid)}. Give smaller --weights.")
-    return min(weight for weight, mean in means.items() if mean == best)
+    return chosen
 
 
 @displayed
@@ -57,7 +58,7 @@ class Outcome:
     @property
     def at_the_edge(self) -> bool:
         """Whether the chosen λ is the smallest or largest one tried, so that a better one may lie outside."""
-        return len(self.grid) > 1 and self.weight in (min(self.grid), max(self.grid))
+        return bool(experiment.at_the_edge(self.grid, self.weight))
 
     @property
     def confounded_weight(self) -> float:

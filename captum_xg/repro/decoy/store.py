@@ -1,4 +1,4 @@
-"""Results on disk: one file per training, so that an interrupted experiment goes on where it stopped."""
+"""Trainings of the decoy experiment on disk: one file each, with the weights of its network beside it."""
 
 from __future__ import annotations
 
@@ -6,26 +6,15 @@ import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import ClassVar
 
 from torch import Tensor, nn
 
 from captum_xg._core.files import write_json, write_tensors
-from captum_xg._core.reading import (
-    ANEW,
-    Check,
-    is_amount,
-    is_count,
-    is_share,
-    is_text,
-    read_json,
-    read_tensors,
-    require_fields,
-    unreadable,
-)
+from captum_xg._core.reading import ANEW, Check, is_amount, is_count, is_share, is_text, unreadable
 from captum_xg.models import load_checkpoint
 from captum_xg.repro.decoy.protocol import Method
-from captum_xg.repro.files import settle
+from captum_xg.repro.store import ResultFolder
 
 SCORES = frozenset({"validation", "confounded", "test", "test_decoy", "test_clean", "patch_share"})
 
@@ -63,20 +52,20 @@ class Run:
         return -math.inf if self.scores is None else self.scores["confounded"]
 
 
-class Store:
-    """The trainings of one experiment, in a folder.
+class Store(ResultFolder[Run]):
+    """The trainings of one experiment, in the folder ``runs`` of its results."""
 
-    Args:
-        folder: Made if it is missing.
-        settings: What trainings depend on besides method, λ and seed. Written to the folder the first time.
+    record_type = Run
+    noun = "training"
+    checks: ClassVar[Mapping[str, Check]] = {
+        "method": is_text,
+        "weight": is_amount,
+        "seed": is_count,
+        "scores": lambda value: value is None or (isinstance(value, dict) and all(map(is_share, value.values()))),
+    }
 
-    Raises:
-        OptionError: If the folder has trainings with other settings, or what is in it cannot be read.
-    """
-
-    def __init__(self, folder: Path, settings: Mapping[str, Any]) -> None:
-        self.folder = folder / "runs"
-        settle(self.folder, settings)
+    def __init__(self, folder: Path, settings: Mapping[str, object]) -> None:
+        super().__init__(folder / "runs", settings)
 
     def run(self, method: Method, weight: float, seed: int) -> Run | None:
         """Return what is there of a training; None if it is yet to be done.
@@ -87,12 +76,7 @@ class Store:
         path = self._path(method, weight, seed)
         if not path.exists():
             return None
-        content = read_json(path, ANEW)
-        try:
-            require_fields(content, _FIELDS)
-            run = Run(**content)
-        except ValueError as error:
-            raise unreadable(path, f"it holds no training ({error})", ANEW) from error
+        run = self.record(self.read(path), path)
         if (run.method, run.weight, run.seed) != (method.key, weight, seed):
             raise unreadable(path, "it holds another training than its name says", ANEW)
         return run
@@ -104,20 +88,6 @@ class Store:
             write_tensors(path.with_suffix(".pt"), {name: tensor.cpu() for name, tensor in weights.items()})
         write_json(path, asdict(run))  # last, for it says that the training is done
 
-    def weights(self, method: Method, weight: float, seed: int) -> dict[str, Tensor] | None:
-        """Return the weights of a network, on the CPU; None if there are none.
-
-        Raises:
-            FileError: If they cannot be read, or are something else.
-        """
-        path = self._path(method, weight, seed).with_suffix(".pt")
-        if not path.exists():
-            return None
-        found = read_tensors(path, ANEW)
-        if not isinstance(found, dict) or not all(isinstance(value, Tensor) for value in found.values()):
-            raise unreadable(path, "it holds something other than weights", ANEW)
-        return found
-
     def load(self, model: nn.Module, method: Method, weight: float, seed: int) -> bool:
         """Set the weights of a network in a model; return whether there are any.
 
@@ -125,19 +95,10 @@ class Store:
             CheckpointError: If they cannot be read, or do not fit; the model is then as it was.
         """
         path = self._path(method, weight, seed).with_suffix(".pt")
-        if not path.exists():
-            return False
-        load_checkpoint(model, path)
-        return True
+        if path.exists():
+            load_checkpoint(model, path)
+        return path.exists()
 
     def _path(self, method: Method, weight: float, seed: int) -> Path:
-        strength = f"_{weight:g}" if method.attribution else ""
+        strength = f"_{weight:g}" if method.has_prior else ""
         return self.folder / f"{method.key}{strength}_seed{seed}.json"
-
-
-_FIELDS: dict[str, Check] = {
-    "method": is_text,
-    "weight": is_amount,
-    "seed": is_count,
-    "scores": lambda value: value is None or (isinstance(value, dict) and all(map(is_share, value.values()))),
-}

@@ -11,7 +11,7 @@ from captum_xg.repro.decoy.protocol import Labelled, Method, Settings
 from captum_xg.repro.decoy.training import network, objective
 
 WARM_UP, ROUNDS = 5, 50
-"""How many steps of each method do not count, and do."""
+"""Steps of each method that do not count, and that do."""
 
 
 def seconds_per_step(
@@ -25,14 +25,7 @@ def seconds_per_step(
 
     The shortest of many, as whatever else the machine does only adds to it, and to long steps more often than to short
     ones, which would spoil a ratio of medians. The first steps do not count: among other things X-Gradient makes its
-    certificate then, once.
-
-    Args:
-        methods: What to measure.
-        weights: λ of each.
-        data: Its first batch is used.
-        settings: The batch size and network.
-        progress: Called with numbers of rounds done.
+    certificate then, once. ``progress`` is called with numbers of rounds done.
     """
     batch = Labelled(*(part[: settings.batch_size] for part in data))
     steps = {method: _step(method, weights[method], batch, settings) for method in methods}

@@ -1,9 +1,10 @@
-"""One training on decoys: network, steps, and what the result is worth."""
+"""One training on decoys: network, objective, steps and scores."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from itertools import pairwise
+from typing import Any
 
 import torch
 from captum.attr import IntegratedGradients
@@ -47,9 +48,9 @@ def objective(model: nn.Module, method: Method, weight: float, seed: int, device
     Cross entropy, and λ times the mean over images of Σ a² over the patch, where a are the attributions to the logit of
     the true class (RRR: the gradient of the summed log-probabilities).
     """
-    if not method.attribution:
+    if not method.has_prior:
         return lambda images, labels, patch: F.cross_entropy(model(images), labels)
-    options = dict(method.options)
+    options: dict[str, Any] = dict(method.options)
     if method.attribution == "expected_gradients":
         options["generator"] = torch.Generator(device).manual_seed(seed)
     loss = AttributionPriorLoss(model, RightForRightReasons(), weight=weight, attribution=method.attribution, **options)
@@ -71,13 +72,8 @@ def train(
 ) -> nn.Sequential | None:
     """Return the trained network, or None if training diverged.
 
-    Args:
-        method: What to train.
-        weight: λ.
-        seed: Of the initial weights, the order of the images, and the references of Expected Gradients.
-        data: What to train on.
-        settings: How long.
-        progress: Called with numbers of steps done.
+    The seed is that of the initial weights, the order of the images, and the references of Expected Gradients;
+    ``progress`` is called with numbers of steps done.
     """
     device = data.images.device
     model = network(settings, bias=method.bias, seed=seed).to(device)
@@ -99,12 +95,11 @@ def train(
 
 
 def evaluate(model: nn.Module, method: Method, clean: Split, data: Decoys) -> dict[str, float]:
-    """Return what the network is worth.
+    """Return the scores of a network, all in [0, 1].
 
-    Returns:
-        Accuracies in [0, 1]: ``validation`` (random decoys), ``confounded`` (validation images with decoys as in
-        training), ``test`` (random decoys, or none for methods on clean images), ``test_decoy`` and ``test_clean`` (of
-        every method); and ``patch_share``, see :func:`patch_share`.
+    Accuracies: ``validation`` (random decoys), ``confounded`` (validation images with decoys as in training), ``test``
+    (random decoys, or none for methods on clean images), ``test_decoy`` and ``test_clean`` (of every method); and
+    :func:`patch_share`.
     """
     on_decoys, on_clean = accuracy(model, *data.test[:2]), accuracy(model, *clean.test)
     return {

@@ -8,17 +8,18 @@ Source: Hesse et al. 2021, Section 4.3 and Appendix B.3, after Erion et al. 2021
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from captum_xg._core.files import require_writable, write_json
 from captum_xg.errors import OptionError
+from captum_xg.repro.experiment import add_common_arguments
 
 if TYPE_CHECKING:
     from tqdm import tqdm
 
-    from captum_xg.datasets.nhanes import MortalityTable
     from captum_xg.repro.sparsity.protocol import Experiment, Method, Result
     from captum_xg.repro.sparsity.results import Outcome
     from captum_xg.repro.sparsity.store import Store
@@ -31,35 +32,21 @@ FILES = ("sparsity.json", "sparsity.png")
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of this experiment."""
-    parser.add_argument(
-        "--preset",
-        choices=tuple(REPETITIONS),
-        default="quick",
-        help="quick: 20 repetitions, up to 16 references, some minutes. full: 200 repetitions, up to 128 references; "
-        "the left panel takes about an hour on two cores, the right one a night (default: %(default)s)",
+    presets = {
+        "quick": "20 repetitions, up to 16 references, some minutes",
+        "full": "200 repetitions, up to 128 references; the left panel takes about an hour on two cores, the right one "
+        "a night",
+    }
+    data = (
+        "a folder with NHANESI_subset_X.csv and NHANESI_subset_y.csv; the paper's data, a folder with X_sparsity.csv "
+        "and y_sparsity.npy; or a CSV file whose last column is the label (default: NHEFS from the package causaldata)"
     )
-    parser.add_argument(
-        "--data",
-        type=Path,
-        metavar="PATH",
-        help="a folder with NHANESI_subset_X.csv and NHANESI_subset_y.csv; the paper's data, a folder with "
-        "X_sparsity.csv and y_sparsity.npy; or a CSV file whose last column is the label (default: NHEFS from the "
-        "package causaldata)",
-    )
-    parser.add_argument(
-        "--output",
-        type=Path,
-        default=Path("captum-xg-sparsity"),
-        metavar="DIR",
-        help="where results go; what is there already is not done again (default: %(default)s)",
-    )
-    parser.add_argument(
-        "--panel", choices=("left", "right", "both"), default="left", help="of Figure 1 (default: %(default)s)"
-    )
-    parser.add_argument("--device", default="cpu", help="cpu, cuda or cuda:N (default: %(default)s)")
-    parser.add_argument("--repetitions", type=int, metavar="N", help="another number than that of the preset")
-    parser.add_argument("--seed", type=int, default=0, help="of the first repetition (default: %(default)s)")
-    parser.add_argument("--epochs", type=int, default=EPOCHS, help=argparse.SUPPRESS)
+    add_common_arguments(parser, "sparsity", presets=presets, data=data, data_metavar="PATH")
+    add = parser.add_argument
+    add("--panel", choices=("left", "right", "both"), default="left", help="of Figure 1 (default: %(default)s)")
+    add("--repetitions", type=int, metavar="N", help="another number than that of the preset")
+    add("--seed", type=int, default=0, help="of the first repetition (default: %(default)s)")
+    add("--epochs", type=int, default=EPOCHS, help=argparse.SUPPRESS)
 
 
 def run(options: argparse.Namespace) -> int:
@@ -95,27 +82,22 @@ def _panels(
     """Return the outcomes of the left panel, and of Expected Gradients by number of references."""
     from tqdm import tqdm
 
-    from captum_xg.repro.sparsity.protocol import (
-        EXPECTED_GRADIENTS,
-        LEFT_PANEL,
-        UNREGULARISED_WITHOUT_BIAS,
-        X_GRADIENT,
-        expected_gradients_with,
-    )
+    from captum_xg.repro.sparsity import protocol
     from captum_xg.repro.sparsity.results import Outcome, chosen
 
     # The right panel takes λ of Expected Gradients with one reference, and compares with X-Gradient.
-    methods = (UNREGULARISED_WITHOUT_BIAS, EXPECTED_GRADIENTS, X_GRADIENT) if panel == "right" else LEFT_PANEL
-    several = [] if panel == "left" else [expected_gradients_with(k) for k in references]
+    alone = (protocol.UNREGULARISED_WITHOUT_BIAS, protocol.EXPECTED_GRADIENTS, protocol.X_GRADIENT)
+    methods = alone if panel == "right" else protocol.LEFT_PANEL
+    several = [] if panel == "left" else [protocol.expected_gradients_with(k) for k in references]
     networks = sum(m.cost * len(m.strengths) for m in methods) + sum(m.cost for m in several)
-    total = networks * len(experiment.splits) * experiment.epochs
     # Steps are counted by what they cost, a pass through one network being one.
+    total = networks * len(experiment.splits) * experiment.epochs
     with tqdm(total=total, unit="pass", unit_scale=True, dynamic_ncols=True) as bar:
         left = []
         for method in methods:
             runs = {strength: _results(experiment, store, method, strength, bar) for strength in method.strengths}
             left.append(chosen(method, runs))
-        right = [each for each in left if several and each.method == EXPECTED_GRADIENTS]
+        right = [each for each in left if several and each.method == protocol.EXPECTED_GRADIENTS]
         for method in several:
             strength = right[0].strength
             runs = {strength: _results(experiment, store, method, strength, bar)}
@@ -130,9 +112,10 @@ def _results(experiment: Experiment, store: Store, method: Method, strength: flo
     missing = [i for i in wanted if i not in there]
     bar.set_description(f"{method.label}, λ = {strength:g}" if strength else method.label)
     bar.update((len(wanted) - len(missing)) * experiment.epochs * method.cost)
-    for some in _chunks(missing, experiment.chunk(method)):
-        step = len(some) * method.cost
-        found = experiment.run(method, strength, some, lambda step=step: bar.update(step))  # type: ignore[misc]
+    size = experiment.chunk(method)
+    for start in range(0, len(missing), size):
+        some = missing[start : start + size]
+        found = experiment.run(method, strength, some, partial(bar.update, len(some) * method.cost))
         results = dict(zip(some, found, strict=True))
         store.add(method, strength, results)
         there |= results  # another process may have written over those in the store
@@ -140,6 +123,7 @@ def _results(experiment: Experiment, store: Store, method: Method, strength: flo
 
 
 def _report(experiment: Experiment, left: list[Outcome], right: list[Outcome], folder: Path) -> None:
+    """Print the tables, and write all numbers and the figure."""
     from captum_xg.repro.estimate import estimate
     from captum_xg.repro.sparsity.figure import draw
     from captum_xg.repro.sparsity.protocol import LEFT_PANEL, UNREGULARISED_WITHOUT_BIAS, X_GRADIENT
@@ -154,7 +138,8 @@ def _report(experiment: Experiment, left: list[Outcome], right: list[Outcome], f
     print(table(left, baseline, paper=data.is_the_papers))
     if right:
         print("\nExpected Gradients by references per example and step, with the λ of one reference")
-        print(_right_table(right, xgradient, data))
+        print(table([*right, xgradient], xgradient, paper=data.is_the_papers))
+        print(_first_as_good(right, xgradient))
     print("\nMean validation / test ROC-AUC by λ, which is chosen by the former")
     print(strengths_table(left))
     age = experiment.age_alone()
@@ -167,7 +152,7 @@ def _report(experiment: Experiment, left: list[Outcome], right: list[Outcome], f
         "repetitions": n,
         "epochs": experiment.epochs,
         "seed": experiment.seed,
-        "age_alone": None if age is None else vars(estimate(age)),
+        "age_alone": None if age is None else estimate(age).to_dict(),
         "methods": as_json(left, baseline),
         "references": as_json(right, xgradient) if right else {},
     }
@@ -179,19 +164,11 @@ def _report(experiment: Experiment, left: list[Outcome], right: list[Outcome], f
     print(f"\nNumbers: {numbers.resolve()}\nFigure: {figure.resolve()}")
 
 
-def _right_table(right: list[Outcome], xgradient: Outcome, data: MortalityTable) -> str:
+def _first_as_good(right: list[Outcome], xgradient: Outcome) -> str:
     from captum_xg.repro.estimate import estimate
-    from captum_xg.repro.sparsity.results import table
 
     ours = estimate(xgradient.test).mean
     enough = [each.method.n_references for each in right if estimate(each.test).mean >= ours]
-    said = (
-        f"The mean of X-Gradient is first reached with {enough[0]} reference(s)."
-        if enough
-        else f"The mean of X-Gradient is not reached with up to {right[-1].method.n_references} references."
-    )
-    return f"{table([*right, xgradient], xgradient, paper=data.is_the_papers)}\n{said}"
-
-
-def _chunks(items: Sequence[int], size: int) -> Iterator[Sequence[int]]:
-    return (items[i : i + size] for i in range(0, len(items), size))
+    if not enough:
+        return f"The mean of X-Gradient is not reached with up to {right[-1].method.n_references} references."
+    return f"The mean of X-Gradient is first reached with {enough[0]} reference(s)."

@@ -1,4 +1,4 @@
-"""The networks of the sparsity experiment, alone and stacked: many of one shape, evaluated together."""
+"""Networks of the sparsity experiment, alone and stacked: many of one shape, evaluated together."""
 
 from __future__ import annotations
 
@@ -32,19 +32,14 @@ def network(n_features: int, *, bias: bool, seed: int, hidden: Sequence[int] = H
 
 @dataclass(frozen=True)
 class Stack:
-    """R networks of one shape.
-
-    Attributes:
-        weights: One tensor ``(R, out, in)`` per layer.
-        biases: One tensor ``(R, 1, out)`` per layer, or none at all.
-    """
+    """R networks of one shape: for each layer weights ``(R, out, in)`` and, if it has any, biases ``(R, 1, out)``."""
 
     weights: list[Tensor]
     biases: list[Tensor]
 
     @property
     def parameters(self) -> list[Tensor]:
-        """Return all tensors, weights first."""
+        """All tensors, weights first."""
         return [*self.weights, *self.biases]
 
     def logits(self, inputs: Tensor) -> Tensor:
@@ -79,14 +74,10 @@ class Stack:
 def stacked(networks: Sequence[nn.Sequential], device: torch.device | str = "cpu") -> Stack:
     """Return networks of one shape as a stack of leaves that want gradients."""
     layers = [[layer for layer in one if isinstance(layer, nn.Linear)] for one in networks]
-    stack = Stack(
-        [torch.stack([layer.weight.detach() for layer in same]).to(device) for same in zip(*layers, strict=True)],
-        [
-            torch.stack([layer.bias.detach() for layer in same]).unsqueeze(1).to(device)
-            for same in zip(*layers, strict=True)
-            if same[0].bias is not None
-        ],
-    )
-    for parameter in stack.parameters:
-        parameter.requires_grad_(True)
-    return stack
+    weights, biases = [], []
+    for same in zip(*layers, strict=True):
+        weights.append(torch.stack([layer.weight.detach() for layer in same]).to(device).requires_grad_())
+        if same[0].bias is not None:
+            bias = torch.stack([layer.bias.detach() for layer in same])
+            biases.append(bias.unsqueeze(1).to(device).requires_grad_())
+    return Stack(weights, biases)

@@ -1,11 +1,11 @@
-"""The protocol of the sparsity experiment: splits, methods, strengths of the prior, and one run of a method."""
+"""Protocol of the sparsity experiment: methods, λ, splits, and the run of a method."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -14,6 +14,7 @@ from torch import Tensor
 
 from captum_xg.datasets.nhanes import MortalityTable, optional
 from captum_xg.errors import OptionError
+from captum_xg.repro import experiment
 from captum_xg.repro.sparsity.networks import HIDDEN, network, stacked
 from captum_xg.repro.sparsity.roc_auc import roc_auc
 from captum_xg.repro.sparsity.training import Attribution, References, Samples, train
@@ -25,31 +26,19 @@ _ROWS_AT_ONCE = {"cpu": 1_600, "cuda": 200_000}
 
 
 @dataclass(frozen=True)
-class Method:
-    """One way to train.
+class Method(experiment.Method):
+    """One way to train, with the Gini prior on its attribution."""
 
-    Attributes:
-        key: Its name in files.
-        label: Its name in tables and figures.
-        attribution: What the Gini prior is on.
-        bias: Whether the network has biases.
-        n_references: References per example and step, for Expected Gradients.
-    """
-
-    key: str
-    label: str
     attribution: Attribution
-    bias: bool
-    n_references: int = 0
 
     @property
     def strengths(self) -> tuple[float, ...]:
-        """Return the strengths λ to choose from; 0 alone without a prior."""
-        return (0.0,) if self.attribution == "none" else STRENGTHS
+        """The strengths λ to choose from; 0 alone without a prior."""
+        return STRENGTHS if self.has_prior else (0.0,)
 
     @property
     def cost(self) -> int:
-        """Return the passes through the network per example and step, for a progress bar."""
+        """Passes through the network per example and step, for a progress bar."""
         return 1 + self.n_references
 
 
@@ -72,6 +61,13 @@ LEFT_PANEL = (
 )
 
 
+class Preparation(Protocol):
+    """A fitted pipeline of scikit-learn, which imputes and standardises."""
+
+    def transform(self, features: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return features without gaps, on the scale of the training examples."""
+
+
 @dataclass(frozen=True)
 class Split:
     """The data of one repetition, imputed and standardised by its training examples.
@@ -90,7 +86,7 @@ class Split:
     valid: NDArray[np.float64]
     valid_labels: NDArray[np.int64]
     test_rows: NDArray[np.int64]
-    preparation: Any
+    preparation: Preparation
 
 
 def split(table: MortalityTable, random_state: int) -> Split:
@@ -178,11 +174,7 @@ class Experiment:
     ) -> list[Result]:
         """Train and test the networks of some repetitions together; each as if it were alone, but for rounding.
 
-        Args:
-            method: How to train.
-            strength: The weight λ of the prior.
-            repetitions: Which, at most as many as :meth:`chunk` says for a bounded memory.
-            after_epoch: Called after each update.
+        There should be at most as many as :meth:`chunk` says, for a bounded memory.
         """
         began = time.perf_counter()
         width = self.table.features.shape[1]
@@ -210,12 +202,8 @@ class Experiment:
     def samples(self, repetitions: Sequence[int]) -> Samples:
         """Return the training and validation data of some repetitions."""
         splits = [self.splits[i] for i in repetitions]
-        return Samples(
-            self._tensor([s.train for s in splits]),
-            self._tensor([s.train_labels for s in splits]),
-            self._tensor([s.valid for s in splits]),
-            self._tensor([s.valid_labels for s in splits]),
-        )
+        names = ("train", "train_labels", "valid", "valid_labels")
+        return Samples(*(self._tensor([getattr(split, name) for split in splits]) for name in names))
 
     def references(self, method: Method, repetitions: Sequence[int]) -> References | None:
         """Return the random numbers of Expected Gradients, None for other methods. They are the same for every λ."""
@@ -239,5 +227,5 @@ class Experiment:
         tests = (self.test_set(i) for i in range(len(self.splits)))
         return [float(roc_auc(-inputs[:, column], labels)) for inputs, labels in tests]
 
-    def _tensor(self, values: Any) -> Tensor:
+    def _tensor(self, values: object) -> Tensor:
         return torch.as_tensor(np.asarray(values), dtype=torch.float32).to(self.device)

@@ -1,15 +1,14 @@
-"""What the runs of the sparsity experiment come to: chosen strengths, means with their uncertainty, and tables."""
+"""Outcomes of the sparsity experiment: chosen λ, means with their uncertainty, tables and JSON."""
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
-import numpy as np
-
-from captum_xg._core.text import displayed
+from captum_xg._core.text import Table, displayed
 from captum_xg.repro.estimate import difference, estimate
+from captum_xg.repro.experiment import at_the_edge, best_strength
 from captum_xg.repro.sparsity.protocol import Method, Result
 
 # Mean test ROC-AUC over 200 repetitions on the paper's data, from the result files released with it, where they were.
@@ -27,6 +26,12 @@ PAPER = {
     "eg128": 0.7722,
 }
 PAPER_STRENGTHS = {"rrr": 0.1, "gradient": 0.1, "xgradient_nobias": 1.0, "eg1": 1.0}
+
+_NOTES = {
+    "": "",
+    "lower": "lower edge of the grid: the less of the prior, the better",
+    "upper": "upper edge of the grid: a larger one may be better",
+}
 
 
 @displayed
@@ -48,53 +53,45 @@ class Outcome:
 
     @property
     def test(self) -> list[float]:
-        """Return the test ROC-AUC of each repetition at the chosen λ."""
+        """The test ROC-AUC of each repetition at the chosen λ."""
         return [result.test_auc for result in self.runs[self.strength]]
 
     @property
     def note(self) -> str:
-        """Return what to say of the chosen λ."""
-        if len(self.runs) > 1 and self.strength == min(self.runs):
-            return "lower edge of the grid: the less of the prior, the better"
-        if len(self.runs) > 1 and self.strength == max(self.runs):
-            return "upper edge of the grid: a larger one may be better"
-        return ""
+        """What to say of the chosen λ."""
+        return _NOTES[at_the_edge(self.runs, self.strength)]
 
     @property
     def seconds_per_network(self) -> dict[str, float]:
-        """Return by device the training time of one network per repetition, at the chosen λ, in seconds."""
+        """By device, mean training time of one network per repetition, at the chosen λ, in seconds."""
         devices: dict[str, list[float]] = {}
         for result in self.runs[self.strength]:
             devices.setdefault(result.device, []).append(result.seconds)
-        return {device: float(np.mean(seconds)) for device, seconds in devices.items()}
+        return {device: statistics.fmean(seconds) for device, seconds in devices.items()}
 
 
 def chosen(method: Method, runs: Mapping[float, Sequence[Result]]) -> Outcome:
     """Return a method at the λ with the highest mean validation ROC-AUC; of equal ones the smallest."""
-    best = max(sorted(runs), key=lambda strength: float(np.mean([r.valid_auc for r in runs[strength]])))
+    best, _ = best_strength(runs, lambda result: result.valid_auc)
     return Outcome(method, best, runs, "mean validation ROC-AUC")
 
 
 def table(outcomes: Sequence[Outcome], baseline: Outcome, *, paper: bool) -> str:
     """Return test results as text, one line per method, with paired differences to a baseline.
 
-    Args:
-        outcomes: The methods.
-        baseline: What they are compared with.
-        paper: Whether the data are the paper's, so that its numbers belong beside these.
+    With ``paper`` the data are the paper's, so that its numbers belong beside these.
     """
-    head = f"{'method':<15} {'λ':>7}  {'test ROC-AUC':<34}  {'minus ' + baseline.method.label:<27}"
-    lines = [head + ("    paper" if paper else "")]
+    rows = [["method", "λ", "test ROC-AUC", f"minus {baseline.method.label}", *["paper"] * paper, ""]]
     for each in outcomes:
-        strength = "" if each.method.attribution == "none" else f"{each.strength:g}"
-        same = each.method == baseline.method
-        gain = "" if same else difference(each.test, baseline.test).signed()
-        line = f"{each.method.label:<15} {strength:>7}  {estimate(each.test)!s:<34}  {gain:<27}"
-        if paper:
-            number = PAPER.get(each.method.key)
-            line += f"   {number:.4f}" if number is not None else "        –"
-        lines.append(line.rstrip() + (f"   ({each.note})" if each.note else ""))
-    return "\n".join(lines)
+        gain = "" if each.method == baseline.method else difference(each.test, baseline.test).signed()
+        number = PAPER.get(each.method.key)
+        papers = ["–" if number is None else f"{number:.4f}"] * paper
+        strength = f"{each.strength:g}" if each.method.has_prior else ""
+        note = f"({each.note})" if each.note else ""
+        rows.append([each.method.label, strength, str(estimate(each.test)), gain, *papers, note])
+    # Notes are long: flush left, as text after the table.
+    lines = str(Table([row[:-1] for row in rows])).split("\n")
+    return "\n".join(f"{line}   {row[-1]}".rstrip() for line, row in zip(lines, rows, strict=True))
 
 
 def strengths_table(outcomes: Sequence[Outcome]) -> str:
@@ -103,17 +100,17 @@ def strengths_table(outcomes: Sequence[Outcome]) -> str:
     if not tried:
         return ""
     strengths = sorted(tried[0].runs)
-    lines = [f"{'λ':<15}" + "".join(f"{strength:>16g}" for strength in strengths)]
+    rows = [["λ", *(f"{strength:g}" for strength in strengths)]]
     for each in tried:
-        cells = (
-            f"{np.mean([r.valid_auc for r in each.runs[s]]):.4f} / {np.mean([r.test_auc for r in each.runs[s]]):.4f}"
-            for s in strengths
+        means = (
+            [statistics.fmean(getattr(r, score) for r in each.runs[strength]) for score in ("valid_auc", "test_auc")]
+            for strength in strengths
         )
-        lines.append(f"{each.method.label:<15}" + "".join(f"{cell:>16}" for cell in cells))
-    return "\n".join(lines)
+        rows.append([each.method.label, *(f"{valid:.4f} / {test:.4f}" for valid, test in means)])
+    return str(Table(rows))
 
 
-def as_json(outcomes: Sequence[Outcome], baseline: Outcome) -> dict[str, Any]:
+def as_json(outcomes: Sequence[Outcome], baseline: Outcome) -> dict[str, object]:
     """Return all numbers, down to those of each repetition."""
     return {
         each.method.key: {
@@ -122,8 +119,8 @@ def as_json(outcomes: Sequence[Outcome], baseline: Outcome) -> dict[str, Any]:
             "strength": each.strength,
             "strength_chosen_by": each.chosen_by,
             "note": each.note,
-            "test_auc": vars(estimate(each.test)),
-            "difference_to_" + baseline.method.key: vars(difference(each.test, baseline.test)),
+            "test_auc": estimate(each.test).to_dict(),
+            "difference_to_" + baseline.method.key: difference(each.test, baseline.test).to_dict(),
             "seconds_per_network": each.seconds_per_network,
             "paper_test_auc": PAPER.get(each.method.key),
             "paper_strength": PAPER_STRENGTHS.get(each.method.key),

@@ -1,42 +1,30 @@
-"""Results on disk: one file per method and strength, so that an interrupted experiment goes on where it stopped."""
+"""Results of the sparsity experiment on disk: one file for each method and λ, with its repetitions by number."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import ClassVar
 
 from captum_xg._core.files import write_json
-from captum_xg._core.reading import (
-    ANEW,
-    Check,
-    is_amount,
-    is_count,
-    is_share,
-    is_text,
-    read_json,
-    require_fields,
-    unreadable,
-)
-from captum_xg.repro.files import settle
+from captum_xg._core.reading import ANEW, Check, is_amount, is_count, is_share, is_text, unreadable
 from captum_xg.repro.sparsity.protocol import Method, Result
+from captum_xg.repro.store import ResultFolder
 
 
-class Store:
-    """The results of one experiment in a folder.
+class Store(ResultFolder[Result]):
+    """The results of one experiment in a folder."""
 
-    Args:
-        folder: Made if it is missing.
-        settings: What results depend on besides method, strength and repetition. Written to the folder the first time.
-
-    Raises:
-        OptionError: If the folder has results of other settings, or what is in it cannot be read.
-    """
-
-    def __init__(self, folder: Path, settings: Mapping[str, Any]) -> None:
-        self.folder = folder
-        settle(self.folder, settings)
+    record_type = Result
+    noun = "result"
+    checks: ClassVar[Mapping[str, Check]] = {
+        "valid_auc": is_share,
+        "test_auc": is_share,
+        "epoch": is_count,
+        "seconds": is_amount,
+        "device": is_text,
+    }
 
     def results(self, method: Method, strength: float) -> dict[int, Result]:
         """Return the results there are, by repetition.
@@ -44,18 +32,11 @@ class Store:
         Raises:
             FileError: If they cannot be read, or are something else.
         """
-        path = self._path(method, strength)
-        if not path.exists():
-            return {}
-        found = {}
-        for repetition, values in read_json(path, ANEW).items():
-            try:
-                if not repetition.isdecimal():
-                    raise ValueError("its name is no number")
-                require_fields(values, _FIELDS)
-            except ValueError as error:
-                raise unreadable(path, f"{repetition!r} holds no result ({error})", ANEW) from error
-            found[int(repetition)] = Result(**values)
+        path, found = self._path(method, strength), {}
+        for repetition, values in self.read(path).items():
+            if not repetition.isdecimal():
+                raise unreadable(path, f"{repetition!r} holds no result (its name is no number)", ANEW)
+            found[int(repetition)] = self.record(values, path, repr(repetition))
         return found
 
     def add(self, method: Method, strength: float, results: Mapping[int, Result]) -> None:
@@ -64,15 +45,4 @@ class Store:
         write_json(self._path(method, strength), {str(i): asdict(everything[i]) for i in sorted(everything)})
 
     def _path(self, method: Method, strength: float) -> Path:
-        return self.folder / (
-            f"{method.key}.json" if method.attribution == "none" else f"{method.key}_{strength:g}.json"
-        )
-
-
-_FIELDS: dict[str, Check] = {
-    "valid_auc": is_share,
-    "test_auc": is_share,
-    "epoch": is_count,
-    "seconds": is_amount,
-    "device": is_text,
-}
+        return self.folder / (f"{method.key}_{strength:g}.json" if method.has_prior else f"{method.key}.json")

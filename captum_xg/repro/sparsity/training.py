@@ -1,10 +1,21 @@
-"""Training of many small networks at once, each with its own data and a Gini prior on its attributions."""
+"""Training of many small networks at once, each with its own data and a Gini prior on its attributions.
+
+Two hundred repetitions of networks of 118-512-128-32-1 spend their time between operations, not in them. So those of
+one method and λ are stacked: every tensor has a first dimension R of networks, and a batched matrix product takes the
+place of R products. What must hold is that a network trained in a stack is the one trained alone:
+
+* no value of a network depends on another's, so that the gradient of the sum of all losses is that of each;
+* Adam works element by element, so that one optimiser of the stack is one for each;
+* random numbers are drawn by one generator per repetition, on the CPU, whoever else is in the stack;
+* the best epoch is kept network by network.
+
+A normalisation over R, or gradient clipping by the norm of all, would break this without any error.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from typing import Literal, NamedTuple, TypeAlias
 
 import torch
 from torch import Tensor
@@ -18,15 +29,10 @@ Attribution: TypeAlias = Literal["none", "gradient", "rrr", "xgradient", "expect
 LEARNING_RATE = 1e-3
 
 
-@dataclass(frozen=True)
-class Samples:
+class Samples(NamedTuple):
     """Training and validation data of R repetitions.
 
-    Attributes:
-        train: Shape ``(R, N, features)``.
-        train_labels: Shape ``(R, N)``, 0 or 1, of the dtype of ``train``.
-        valid: Shape ``(R, V, features)``.
-        valid_labels: Shape ``(R, V)``.
+    Features have the shape ``(R, N, features)``; labels ``(R, N)`` are 0 or 1, of the dtype of the features.
     """
 
     train: Tensor
@@ -41,11 +47,6 @@ class References:
     As in the original code an epoch uses every training example k times: the references are k copies of the training
     data in random order. Drawn on the CPU, by one generator per repetition, they are the same on every device and
     however repetitions are grouped.
-
-    Args:
-        seeds: One per repetition.
-        n_examples: Training examples N.
-        n_references: References per example k.
     """
 
     def __init__(self, seeds: Sequence[int], n_examples: int, n_references: int) -> None:
@@ -64,13 +65,9 @@ class References:
 
 
 def expected_gradients(stack: Stack, inputs: Tensor, rows: Tensor, alphas: Tensor) -> Tensor:
-    r"""Return mean over references b of (x − b)·∇F(b + α(x − b)), shape ``(R, N, features)``, with a graph.
+    """Return mean over references b of (x − b)·∇F(b + α(x − b)), shape ``(R, N, features)``, with a graph.
 
-    Args:
-        stack: The networks.
-        inputs: Shape ``(R, N, features)``; the references are taken from them.
-        rows: Which of them, shape ``(R, N, k)``.
-        alphas: Shape ``(R, N, k)``.
+    The references are those ``rows`` of the inputs; rows and α have the shape ``(R, N, k)``.
     """
     r, n, d = inputs.shape
     k = rows.shape[2]
@@ -86,7 +83,7 @@ def prior_and_task(
 ) -> tuple[Tensor | None, Tensor]:
     """Return −Gini of the batch-mean absolute attribution, or None without a prior, and the task loss, both ``(R,)``.
 
-    No network depends on the data of another, so that the gradient of a sum over all holds the gradient of each.
+    With a graph, as the gradient of the sum over all is what training takes.
     """
     x = samples.train
     if attribution in ("gradient", "rrr", "xgradient"):
@@ -108,15 +105,10 @@ def prior_and_task(
     return -gini(attributions.abs().mean(1)), task
 
 
-@dataclass(frozen=True)
-class Trained:
-    """What training left.
+class Trained(NamedTuple):
+    """What training left: the networks at the epoch with the best validation ROC-AUC, and after the last update.
 
-    Attributes:
-        best: The networks as they were at the epoch with the best validation ROC-AUC.
-        last: The networks after the last update.
-        valid_auc: That ROC-AUC, ``(R,)``.
-        epoch: That epoch, ``(R,)``: the number of updates made before.
+    That ROC-AUC and that epoch (the number of updates made before) have the shape ``(R,)``.
     """
 
     best: Stack
@@ -138,17 +130,7 @@ def train(
     """Train a stack of networks, in place, with full batches and Adam.
 
     As in the original code each epoch evaluates first and then updates: the networks after 0 to ``epochs`` − 1 updates
-    compete for the best validation ROC-AUC, the first of equals wins. Adam works element by element, so that one
-    optimiser of the stack is one optimiser for each network.
-
-    Args:
-        stack: The networks, leaves that want gradients.
-        samples: Their data, on the same device.
-        attribution: What the prior is on.
-        strength: Its weight λ.
-        epochs: How many updates.
-        references: For Expected Gradients.
-        after_epoch: Called after each update, for a progress bar.
+    compete for the best validation ROC-AUC, the first of equals wins. ``after_epoch`` is called after each update.
     """
     parameters = stack.parameters
     optimizer = torch.optim.Adam(parameters, lr=LEARNING_RATE, fused=True)

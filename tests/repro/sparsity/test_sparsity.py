@@ -12,7 +12,7 @@ from captum_xg.cli.command_line import main
 from captum_xg.datasets.nhanes import MortalityTable
 from captum_xg.errors import InputError
 from captum_xg.priors import AttributionPriorLoss, GiniSparsity
-from captum_xg.repro.estimate import estimate
+from captum_xg.repro.sparsity import figure as sparsity_figure
 from captum_xg.repro.sparsity import protocol as sparsity_protocol
 from captum_xg.repro.sparsity.networks import network, stacked
 from captum_xg.repro.sparsity.protocol import (
@@ -258,13 +258,6 @@ def test_the_strength_is_chosen_by_validation_and_not_by_test():
     assert "upper edge" in chosen(X_GRADIENT, {0.1: runs[10.0], 1.0: runs[0.1]}).note
 
 
-def test_intervals_of_a_mean_cover_it_as_often_as_they_say():
-    values = np.random.default_rng(0).normal(0.7, 0.03, size=(1000, 8))
-    covered = np.mean([e.low <= 0.7 <= e.high for e in map(estimate, values)])
-    assert 0.93 <= covered <= 0.97
-    assert estimate([1.0, 2.0, 3.0]).standard_error == pytest.approx(1 / np.sqrt(3))
-
-
 @pytest.fixture
 def small(tmp_path, monkeypatch):
     """Return a function that runs the command on made-up data, with few strengths and a small network."""
@@ -276,6 +269,7 @@ def small(tmp_path, monkeypatch):
     frame.to_csv(path, index=False)
     monkeypatch.setattr(sparsity_protocol, "STRENGTHS", (0.1, 1.0))
     monkeypatch.setattr(sparsity_protocol, "_ROWS_AT_ONCE", {"cpu": 200})
+    monkeypatch.setattr(Experiment.__init__, "__defaults__", (HIDDEN,))
 
     def run(*more: str) -> int:
         options = ["--data", str(path), "--output", str(tmp_path / "out"), "--epochs", "2", "--repetitions", "3"]
@@ -301,6 +295,13 @@ def test_the_command_prints_tables_and_writes_numbers_and_a_figure(small, tmp_pa
     assert strengths == {content["methods"]["eg1"]["strength"]}
 
 
+@pytest.fixture
+def no_pictures(monkeypatch):
+    """Draw none: they take seconds."""
+    monkeypatch.setattr(sparsity_figure, "draw", lambda *_, **__: None)
+
+
+@pytest.mark.usefixtures("no_pictures")
 def test_the_right_panel_alone_does_only_what_it_needs(small, tmp_path):
     assert small("--panel", "right") == 0
     files = {path.stem.split("_0")[0].split("_1")[0] for path in (tmp_path / "out" / "runs").glob("*.json")}
@@ -308,6 +309,7 @@ def test_the_right_panel_alone_does_only_what_it_needs(small, tmp_path):
     assert files == expected | {"settings"}
 
 
+@pytest.mark.usefixtures("no_pictures")
 def test_an_interrupted_experiment_goes_on_and_comes_out_the_same(small, tmp_path, monkeypatch, capsys):
     assert small() == 0
     whole = (tmp_path / "out" / "sparsity.json").read_text()
@@ -333,6 +335,7 @@ def test_an_interrupted_experiment_goes_on_and_comes_out_the_same(small, tmp_pat
     assert len(trained) == before
 
 
+@pytest.mark.usefixtures("no_pictures")
 def test_another_process_that_writes_over_results_loses_no_run_its_own(small, monkeypatch):
     original = Store.add
 
@@ -344,6 +347,7 @@ def test_another_process_that_writes_over_results_loses_no_run_its_own(small, mo
     assert small() == 0
 
 
+@pytest.mark.usefixtures("no_pictures")
 def test_results_of_other_settings_are_refused_and_not_mixed(small, tmp_path, capsys):
     assert small("--panel", "left") == 0
     assert small("--seed", "1") == 3

@@ -1,10 +1,12 @@
-"""The relation between a network and its X-DNN: the same layers without their biases."""
+"""Common parts of the builders of networks: the checks of their arguments, and the step to the X-DNN."""
 
 from __future__ import annotations
 
 from typing import TypeVar
 
 from torch import nn
+
+from captum_xg._core.options import number_that, positive_integer
 
 Model = TypeVar("Model", bound=nn.Module)
 
@@ -28,3 +30,23 @@ def without_biases(model: Model) -> Model:
         if isinstance(module, nn.Conv2d | nn.Linear):
             module.register_parameter("bias", None)
     return model
+
+
+def checked_sizes(num_classes: object, in_channels: object, where: str) -> tuple[int, int]:
+    """Return the numbers of classes and of channels.
+
+    Raises:
+        OptionTypeError: If one is no integer.
+        OptionError: If one is not positive.
+    """
+    return positive_integer(num_classes, "num_classes", where), positive_integer(in_channels, "in_channels", where)
+
+
+def checked_dropout(dropout: object, where: str) -> float:
+    """Return a probability of dropout.
+
+    Raises:
+        OptionTypeError: If it is no number.
+        OptionError: If it is not in [0, 1].
+    """
+    return number_that(dropout, lambda p: 0 <= p <= 1, "a probability in [0, 1]", "dropout", where)
