@@ -21,7 +21,7 @@ from captum_xg._core.loading import on_demand
 
 PACKAGE = Path(captum_xg.__file__).parent
 SUBMODULES = sorted(file.name for file in pkgutil.iter_modules([str(PACKAGE)]) if not file.name.startswith("_"))
-NEED_TORCHMETRICS_OR_TORCHVISION = ("demo", "metrics", "models")
+NEED_TORCHMETRICS_OR_TORCHVISION = ("benchmark", "demo", "metrics", "models")
 PACKAGES_ON_DEMAND = ("captum_xg", "captum_xg.datasets", "captum_xg.repro")
 
 
