@@ -83,7 +83,7 @@ def _described(error: BaseException) -> str:
     """Return type and text of an error, and the line outside of libraries that it comes from."""
     import torch
 
-    libraries = (str(Path(file).parent) for file in (__file__, torch.__file__, importlib.__file__))
-    own = (*libraries, "<frozen")
+    libraries = (str(Path(file).parent) for file in (torch.__file__, importlib.__file__))
+    own = (str(Path(__file__).parents[1]), *libraries, "<frozen")
     lines = [f for f in traceback.extract_tb(error.__traceback__) if not f.filename.startswith(own)]
     return in_one_line(error) + (f" ({lines[-1].filename}:{lines[-1].lineno})" if lines else "")
