@@ -1,6 +1,8 @@
-"""to_xdnn: a converted copy of an ordinary model, a report, and a proof."""
+"""``to_xdnn``: a converted copy of an ordinary model, a report, and a proof."""
 
 from __future__ import annotations
+
+import copy
 
 import torch
 from torch import Tensor, nn
@@ -11,8 +13,8 @@ from captum_xg._core.options import forward_function, switch
 from captum_xg._core.state import nothing_left_behind
 from captum_xg.errors import ConversionError, InputError
 from captum_xg.homogeneity.certificate.certify import Output
-from captum_xg.xdnn.converter import Converter
-from captum_xg.xdnn.examples import WHERE
+from captum_xg.xdnn.evidence import WHERE, Examples
+from captum_xg.xdnn.pipeline import convert
 from captum_xg.xdnn.report import ConversionReport
 
 _ALTERNATIVE = (
@@ -102,12 +104,23 @@ def to_xdnn(
     require_usable_state(model, WHERE)
     require_evaluation_mode(model, WHERE)
     with torch.inference_mode(False), nothing_left_behind(model, inputs[0].device):
-        converter = Converter(model, inputs, additional_forward_args, output)
-        converter.convert()
-    report = converter.report()
+        examples = Examples(inputs, additional_forward_args, output)
+        converted, report = convert(_copied(model), model, examples)
     if strict and not report.homogeneous:
         raise ConversionError(_refusal(report), report)
-    return converter.model, report
+    return converted, report
+
+
+def _copied(model: nn.Module) -> nn.Module:
+    try:
+        return copy.deepcopy(model)
+    except Exception as error:
+        raise ConversionError(
+            f"{WHERE}: {type(model).__name__} cannot be copied (copy.deepcopy): {type(error).__name__}: {error}. "
+            "Tensors with a gradient history that are stored in the model are one cause, also those of old "
+            "weight_norm and spectral_norm: remove these, or use torch.nn.utils.parametrizations. "
+            "HomogeneousExtension(model) needs no copy."
+        ) from error
 
 
 def _refusal(report: ConversionReport) -> str:
@@ -118,7 +131,7 @@ def _refusal(report: ConversionReport) -> str:
         [
             f"{WHERE}: {report.model} could not be converted to an X-DNN{proven}{done}.",
             *report.unconverted_lines(),
-            f"  What to do: mend what is named above, or register a conversion for it (register_conversion). Or: "
+            f"  What to do: change what is named above, or register a conversion for it (register_conversion). Or: "
             f"{_ALTERNATIVE}.",
             "  error.report has every change; strict=False returns the model as far as it could be converted.",
         ]

@@ -1,12 +1,26 @@
-"""What flows from which module to which, and how large it is: observed in one forward pass on the example inputs."""
+"""Dataflow between the modules of a model: what feeds what, as what it is used, and how large it is.
+
+Everything is read off one forward pass, operation by operation, online: memory is known by its storage, and no
+activation is kept. Views share the storage of what they show, so they need no rule; ``x + y`` is new memory.
+
+Example: in ``x * sigmoid(conv(x))`` the result of the sigmoid has the role FACTOR and no other, so it is a gate. In
+``relu(norm(conv(x)))`` the norm's only source is the convolution, and the norm is the convolution's only follower, so
+the one can be folded into the other.
+
+What must never happen: that a use of a result is missed. Folding into a layer whose result is read elsewhere, or making
+a gate of an activation, would change the function without a word. So every operation that is not known to be harmless
+counts as another use (OTHER_USE), and a result that is returned has no only follower.
+"""
 
 from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
-from weakref import WeakKeyDictionary, WeakSet
+from dataclasses import dataclass, field
+from enum import Flag, auto
+from typing import Any, NamedTuple
+from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor, nn
@@ -17,58 +31,93 @@ from captum_xg._core.storage import has_storage
 from captum_xg.xdnn.layers import HardGate
 
 
-class Flow:
+class Role(Flag):
+    """How the result of a module is used."""
+
+    NONE = 0
+    FACTOR = auto()  # beside something else that depends on the input
+    DENOMINATOR = auto()  # it, or its root
+    OTHER_USE = auto()  # by an operation that mixes numbers, or bends them
+    OVERWRITTEN = auto()
+    RETURNED = auto()  # as it is, or after operations on single numbers
+
+
+@dataclass
+class ModuleUse:
+    """What one module is called with, and what becomes of its results, in all calls of one forward pass.
+
+    Attributes:
+        sizes: For each call, the root mean square of its first input per example, averaged over examples.
+        shapes: For each call, the shape of that input.
+        passed: The names of the arguments that it was ever called with.
+        sources: The modules whose result that input is, as it is; None for anything else.
+        followers: The modules in which an operation reads a result of this one.
+        roles: How its results are used.
+    """
+
+    sizes: list[float] = field(default_factory=list)
+    shapes: list[torch.Size] = field(default_factory=list)
+    passed: set[str] = field(default_factory=set)
+    sources: set[str | None] = field(default_factory=set)
+    followers: set[str] = field(default_factory=set)
+    roles: Role = Role.NONE
+
+    @property
+    def dims(self) -> frozenset[int]:
+        """The numbers of dimensions that its first input had."""
+        return frozenset(map(len, self.shapes))
+
+    @property
+    def rms(self) -> float | None:
+        """The size of its first input, averaged over calls; None if it had none to measure."""
+        return sum(self.sizes) / len(self.sizes) if self.sizes else None
+
+    @property
+    def is_gate(self) -> bool:
+        """Whether all that is done with its results is to multiply with them what depends on the input."""
+        return Role.FACTOR in self.roles and Role.OTHER_USE not in self.roles
+
+
+class Dataflow:
     """One forward pass, as the modules see it.
 
     Attributes:
-        rms: For each module that ran, by its path, the root mean square of its first input per example, averaged over
-            examples and calls.
         ran: The paths of the modules that ran.
-        dims: For each of these, the numbers of dimensions that its first input had.
-        shapes: The shape of that input, in the first call.
-        passed: The names of the arguments that they were ever called with.
         exposed: Modules whose parameters or buffers something else than the module itself reads.
     """
 
     def __init__(self) -> None:
-        self.rms: dict[str, float] = {}
         self.ran: set[str] = set()
-        self.dims: dict[str, set[int]] = {}
-        self.shapes: dict[str, torch.Size] = {}
-        self.passed: dict[str, set[str]] = {}
         self.exposed: set[str] = set()
-        self._sources: dict[str, set[str | None]] = {}
-        self._followers: dict[str, set[str]] = {}
-        self._operations: dict[str, set[str]] = {}
-        self._returned: set[str] = set()
+        self._uses: dict[str, ModuleUse] = {}
+
+    def __getitem__(self, path: str) -> ModuleUse:
+        """Return how a module was used, by its path."""
+        return self._uses.setdefault(path, ModuleUse())
+
+    def keep_sizes_of(self, earlier: Dataflow) -> None:
+        """Take over the sizes that an earlier forward pass measured, for the modules that ran in it."""
+        for path, use in earlier._uses.items():
+            self[path].sizes = use.sizes or self[path].sizes
+
+    def sizes_inside(self, path: str) -> dict[str, float]:
+        """Return the sizes of the inputs of the modules inside of one, by their path in it."""
+        prefix = f"{path}." if path else ""
+        inner = ((p.removeprefix(prefix), use.rms) for p, use in self._uses.items() if p.startswith(prefix))
+        return {p: rms for p, rms in inner if rms is not None}
 
     def only_source(self, path: str) -> str | None:
         """Return the one module whose result, and nothing else, goes into a module as it is; None if there is none."""
-        return _single(self._sources.get(path, set()))
+        sources = self[path].sources
+        return next(iter(sources)) if len(sources) == 1 else None
 
     def only_follower(self, path: str) -> str | None:
         """Return the one module that does all that is done with a module's result; None if there is none."""
-        return None if path in self._returned else _single(self._followers.get(path, set()))
-
-    def multiplies(self, path: str) -> bool:
-        """Return whether all that is done with a module's result is to multiply with it what depends on the input."""
-        operations = self._operations.get(path, set())
-        return "multiplies" in operations and "serves otherwise" not in operations
-
-    def divides(self, path: str) -> bool:
-        """Return whether something is divided by the result of a module, or by its root."""
-        return "divides" in self._operations.get(path, ())
-
-    def overwritten(self, path: str) -> bool:
-        """Return whether something else writes into the result of a module."""
-        return any(name.endswith("_") for name in self._operations.get(path, ()))
-
-    def returned(self, path: str) -> bool:
-        """Return whether the model returns the result of a module, as it is or after operations on single numbers."""
-        return path in self._returned
+        use = self[path]
+        return next(iter(use.followers)) if len(use.followers) == 1 and Role.RETURNED not in use.roles else None
 
 
-def observe(model: nn.Module, inputs: Sequence[Tensor], run: Callable[[], Any]) -> Flow:
+def observe(model: nn.Module, inputs: Sequence[Tensor], run: Callable[[], object]) -> Dataflow:
     """Return what flows in one forward pass.
 
     Args:
@@ -76,15 +125,13 @@ def observe(model: nn.Module, inputs: Sequence[Tensor], run: Callable[[], Any]) 
         inputs: What ``run`` passes to it.
         run: Runs it.
     """
-    flow = Flow()
-    watch = _Watch(flow, inputs)
-    with torch.no_grad(), watch.hooked(model), watch:
+    observer = _DataflowObserver(inputs)
+    with torch.no_grad(), observer.hooked(model), observer:
         output = run()
     for tensor in _tensors_in(output):
-        flow._returned |= watch.origins(tensor)
-    for path, sizes in watch.sizes.items():
-        flow.rms[path] = sum(sizes) / len(sizes)
-    return flow
+        for path in observer.origins(tensor):
+            observer.flow[path].roles |= Role.RETURNED
+    return observer.flow
 
 
 _PRODUCTS = ("mul", "addcmul", "bmm", "mm", "matmul", "baddbmm", "addmm")
@@ -95,125 +142,148 @@ _ON_NUMBERS = (
     *("cat", "stack", "clone", "_to_copy", "logit"),
 )
 """Operations that bring the output from what a layer returned to what the model does, number by number."""
-
-_GATES = (nn.Sigmoid, nn.Hardsigmoid, HardGate)
 _VIEWS = (
     *("view", "_unsafe_view", "expand", "unsqueeze", "squeeze", "permute", "transpose", "t", "alias", "detach"),
     *("slice", "select", "split", "split_with_sizes", "unbind", "as_strided", "_reshape_alias", "native_dropout"),
 )
+_GATES = (nn.Sigmoid, nn.Hardsigmoid, HardGate)
 
 
-class _Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Notes for each memory which module's result it is, and which operations in which modules read it."""
+class _Call(NamedTuple):
+    """One call of a module."""
 
-    def __init__(self, flow: Flow, inputs: Sequence[Tensor]) -> None:
+    path: str
+    number: int
+
+
+@dataclass
+class _Memory:
+    """What is known of the numbers in one storage.
+
+    Attributes:
+        depends: Whether they depend on the input.
+        result: The call whose result they are, as they are, and its shape.
+        origins: The modules whose result they are up to operations on single numbers, of several results together too.
+        single: The one call whose result they are up to operations with constants: ``1 - g`` is the gate g here.
+        gates: The calls of gates that have gone into them, by whatever operation.
+        root_of: The module of whose result they are a root, or a copy.
+        written_in: The module in which an operation last wrote into them.
+        owners: The modules whose parameter or buffer this is.
+    """
+
+    depends: bool = False
+    result: tuple[_Call, torch.Size] | None = None
+    origins: frozenset[str] = frozenset()
+    single: _Call | None = None
+    gates: frozenset[_Call] = frozenset()
+    root_of: str | None = None
+    written_in: str | None = None
+    owners: set[str] = field(default_factory=set)
+
+    @property
+    def source(self) -> str | None:
+        return None if self.result is None else self.result[0].path
+
+    @property
+    def all_origins(self) -> frozenset[str]:
+        return self.origins if self.source is None else self.origins | {self.source}
+
+    @property
+    def single_call(self) -> _Call | None:
+        # What came first counts: 1 - g may have been lifted to a module of its own, whose result this then is as well.
+        return self.single or (None if self.result is None else self.result[0])
+
+
+class _DataflowObserver(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Follows each storage from operation to operation, and notes what modules are called with."""
+
+    def __init__(self, inputs: Sequence[Tensor]) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        self.sizes: dict[str, list[float]] = {}
-        self._flow = flow
+        self.flow = Dataflow()
         self._running: list[str] = []
-        self._results: WeakKeyDictionary[torch.UntypedStorage, tuple[str, torch.Size, int]] = WeakKeyDictionary()
         self._calls = 0
-        self._owners: WeakKeyDictionary[torch.UntypedStorage, set[str]] = WeakKeyDictionary()
-        self._dependent: WeakSet[torch.UntypedStorage] = WeakSet(x.untyped_storage() for x in inputs if has_storage(x))
-        # What came from the result of a module through operations on single numbers, and what is a root of it.
-        self._origins: WeakKeyDictionary[torch.UntypedStorage, frozenset[str]] = WeakKeyDictionary()
-        self._roots: WeakKeyDictionary[torch.UntypedStorage, str] = WeakKeyDictionary()
-        self._chains: WeakKeyDictionary[torch.UntypedStorage, tuple[str, int]] = WeakKeyDictionary()
-        self._descent: WeakKeyDictionary[torch.UntypedStorage, frozenset[tuple[str, int]]] = WeakKeyDictionary()
-        self._written_by: WeakKeyDictionary[torch.UntypedStorage, str] = WeakKeyDictionary()
+        self._memory: WeakKeyDictionary[torch.UntypedStorage, _Memory] = WeakKeyDictionary()
         self._measuring = False
+        for x in inputs:
+            if has_storage(x):
+                self._at(x).depends = True
+
+    def _at(self, tensor: Tensor) -> _Memory:
+        storage = tensor.untyped_storage()
+        known = self._memory.get(storage)
+        if known is None:
+            known = self._memory[storage] = _Memory()
+        return known
+
+    def origins(self, tensor: Tensor) -> frozenset[str]:
+        """Return the modules whose result a tensor is, as it is or after operations on single numbers."""
+        return self._at(tensor).all_origins if has_storage(tensor) else frozenset()
 
     def __torch_dispatch__(
-        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
+        self, func: Any, types: object, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
         kwargs = kwargs or {}
         if self._measuring:
             return func(*args, **kwargs)
-        inside = self._running[-1] if self._running else ""
+        written = func._schema.name.removeprefix("aten::")
+        name = written.rstrip("_")
         tensors = [t for t in tree_leaves((args, kwargs)) if isinstance(t, Tensor) and has_storage(t)]
-        name = func._schema.name.removeprefix("aten::").rstrip("_")
-        for tensor in tensors:
-            owners = self._owners.get(tensor.untyped_storage(), set())
-            self._flow.exposed |= owners if owners != {inside} else set()
-            if (source := self.source(tensor)) is not None:
-                self._flow._followers.setdefault(source, set()).add(inside)
-                self._operation(source).add(func._schema.name)
-        self._note_role(name, args, tensors)
-        if func._schema.name.endswith("_") and tensors:
-            self._written_by[tensors[0].untyped_storage()] = inside
-        origins = frozenset().union(*map(self.origins, tensors)) if name in _ON_NUMBERS else frozenset()
-        carried = all(self.origins(t) for t in tensors if self._depends(t))
-        root = self.source(tensors[0]) if name in _ROOTS and tensors else None
-        dependent = [t for t in tensors if self._depends(t)]
-        chain = self._chained(dependent[0]) if name in _ON_NUMBERS and len(dependent) == 1 else None
-        descent = frozenset().union(*map(self._descends, dependent))
+        operands = [self._at(t) for t in tensors]
+        self._note_readers(operands, in_place=written.endswith("_"))
+        self._note_roles(name, args, tensors)
+        dependent = [m for m in operands if m.depends]
+        carried = name in _ON_NUMBERS and all(m.all_origins for m in dependent)
+        made = _Memory(
+            depends=bool(dependent),
+            origins=frozenset[str]().union(*(m.all_origins for m in operands)) if carried else frozenset(),
+            single=dependent[0].single_call if name in _ON_NUMBERS and len(dependent) == 1 else None,
+            gates=frozenset[_Call]().union(*(m.gates for m in dependent)),
+            root_of=operands[0].source if name in _ROOTS and operands else None,
+        )
         out = func(*args, **kwargs)
         for tensor in _tensors_in(out):
-            if not has_storage(tensor):
-                continue
-            if dependent:
-                self._dependent.add(tensor.untyped_storage())
-            if descent:
-                self._descent[tensor.untyped_storage()] = descent | self._descends(tensor)
-            if chain is not None:
-                self._chains[tensor.untyped_storage()] = chain
-            if origins and carried and tensor.untyped_storage() not in self._results:
-                self._origins[tensor.untyped_storage()] = origins
-            if root is not None:
-                self._roots[tensor.untyped_storage()] = root
+            if has_storage(tensor):
+                self._add(self._at(tensor), made)
         return out
 
-    def _note_role(self, name: str, args: tuple[Any, ...], tensors: list[Tensor]) -> None:
-        """Note whose result is a factor beside something that depends on the input, or a denominator."""
-        dependent = [t for t in tensors if self._depends(t)]
-        multiplied = name in _PRODUCTS and len(dependent) > 1
-        for tensor in [] if multiplied or name in _ON_NUMBERS or name in _VIEWS else tensors:
-            if (source := self.source(tensor)) is not None:
-                self._operation(source).add("serves otherwise")
-        for tensor in dependent if multiplied else []:
-            if (call := self._chained(tensor)) is not None:
-                # What is multiplied by something that it has gone into itself is no gate of it.
-                by_own = any(call in self._descends(other) for other in dependent if other is not tensor)
-                self._operation(call[0]).add("serves otherwise" if by_own else "multiplies")
+    @staticmethod
+    def _add(known: _Memory, made: _Memory) -> None:
+        """Note of memory, which may have been there before and been written into, what an operation made there."""
+        known.depends |= made.depends
+        known.gates |= made.gates
+        known.single = made.single or known.single
+        known.root_of = made.root_of or known.root_of
+        if known.result is None:
+            known.origins = made.origins or known.origins
+
+    def _note_readers(self, operands: list[_Memory], *, in_place: bool) -> None:
+        inside = self._running[-1] if self._running else ""
+        for memory in operands:
+            if memory.owners != {inside}:
+                self.flow.exposed |= memory.owners
+            if memory.source is not None:
+                self.flow[memory.source].followers.add(inside)
+                self.flow[memory.source].roles |= Role.OVERWRITTEN if in_place else Role.NONE
+        if in_place and operands:
+            operands[0].written_in = inside
+
+    def _note_roles(self, name: str, args: tuple[Any, ...], tensors: list[Tensor]) -> None:
+        dependent = [t for t in tensors if self._at(t).depends]
+        if name in _PRODUCTS and len(dependent) > 1:
+            for tensor in dependent:
+                if (call := self._at(tensor).single_call) is not None:
+                    # What is multiplied by something that it has gone into itself is no gate of it.
+                    by_own = any(call in self._at(other).gates for other in dependent if other is not tensor)
+                    self.flow[call.path].roles |= Role.OTHER_USE if by_own else Role.FACTOR
+        elif name not in _ON_NUMBERS and name not in _VIEWS:
+            for source in (self._at(t).source for t in tensors):
+                if source is not None:
+                    self.flow[source].roles |= Role.OTHER_USE
         below = args[1] if name in _QUOTIENTS else args[0] if name in ("reciprocal", "rsqrt") else None
         if isinstance(below, Tensor) and has_storage(below):
-            root = self._roots.get(below.untyped_storage())
-            for source in self.origins(below) | (frozenset() if root is None else {root}):
-                self._operation(source).add("divides")
-
-    def _operation(self, source: str) -> set[str]:
-        return self._flow._operations.setdefault(source, set())
-
-    def _depends(self, tensor: Tensor) -> bool:
-        return tensor.untyped_storage() in self._dependent
-
-    def _descends(self, tensor: Tensor) -> frozenset[tuple[str, int]]:
-        """Return the calls of gates whose result has gone into a tensor."""
-        return self._descent.get(tensor.untyped_storage(), frozenset())
-
-    def _chained(self, tensor: Tensor) -> tuple[str, int] | None:
-        """Return the call of a module whose result a tensor is, but for operations with constants."""
-        chain = self._chains.get(tensor.untyped_storage())  # before the source: a lifted 1 - g is a module as well
-        known = self._known(tensor)
-        return chain if chain is not None or known is None else (known[0], known[2])
-
-    def origins(self, tensor: Tensor) -> frozenset[str]:
-        """Return the modules whose result a tensor is, as it is or after operations on single numbers."""
-        if not has_storage(tensor):
-            return frozenset()
-        source = self.source(tensor)
-        known = self._origins.get(tensor.untyped_storage(), frozenset())
-        return known if source is None else known | {source}
-
-    def source(self, tensor: Any) -> str | None:
-        """Return the module whose result lies in the memory of a tensor."""
-        known = self._known(tensor)
-        return None if known is None else known[0]
-
-    def _known(self, tensor: Any) -> tuple[str, torch.Size, int] | None:
-        if not isinstance(tensor, Tensor) or not has_storage(tensor):
-            return None
-        return self._results.get(tensor.untyped_storage())
+            memory = self._at(below)
+            for path in memory.all_origins | ({memory.root_of} if memory.root_of is not None else set()):
+                self.flow[path].roles |= Role.DENOMINATOR
 
     @contextmanager
     def hooked(self, model: nn.Module) -> Iterator[None]:
@@ -224,7 +294,7 @@ class _Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
                 continue  # takes no hooks
             for tensor in (*module._parameters.values(), *module._buffers.values()):
                 if tensor is not None and has_storage(tensor):
-                    self._owners.setdefault(tensor.untyped_storage(), set()).add(path)
+                    self._at(tensor).owners.add(path)
             handles.append(module.register_forward_pre_hook(self._entering(path), with_kwargs=True))
             handles.append(module.register_forward_hook(self._leaving(path)))
         try:
@@ -236,61 +306,57 @@ class _Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
     def _entering(self, path: str) -> Callable[[nn.Module, tuple[Any, ...], dict[str, Any]], None]:
         def enter(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
             self._running.append(path)
-            self._flow.ran.add(path)
+            self.flow.ran.add(path)
+            use = self.flow[path]
+            use.passed |= _names_of_arguments(module, args, kwargs)
             first = next((t for t in (*args, *kwargs.values()) if isinstance(t, Tensor)), None)
-            known = self._known(first)
-            whole = known is not None and first is not None and first.shape == known[1]
-            self._flow._sources.setdefault(path, set()).add(known[0] if known is not None and whole else None)
+            known = self._at(first) if first is not None and has_storage(first) else _Memory()
+            whole = first is not None and known.result is not None and known.result[1] == first.shape
+            use.sources.add(known.source if whole else None)
             if first is not None:
-                self._flow.dims.setdefault(path, set()).add(first.dim())
-                self._flow.shapes.setdefault(path, first.shape)
-            self._flow.passed.setdefault(path, set()).update(_names(module, args, kwargs))
+                use.shapes.append(first.shape)
             if first is not None and first.dtype.is_floating_point and first.dim() > 1 and first.numel():
                 self._measuring = True
                 wide = first.detach().flatten(1).double()
-                self.sizes.setdefault(path, []).append(float(wide.square().mean(1).sqrt().mean()))
+                use.sizes.append(float(wide.square().mean(1).sqrt().mean()))
                 self._measuring = False
 
         return enter
 
-    def _leaving(self, path: str) -> Callable[[nn.Module, Any, Any], None]:
-        def leave(module: nn.Module, args: Any, output: Any) -> None:
+    def _leaving(self, path: str) -> Callable[[nn.Module, tuple[Any, ...], object], None]:
+        def leave(module: nn.Module, args: tuple[Any, ...], output: object) -> None:
             self._running.pop()
             if not isinstance(output, Tensor) or not has_storage(output):
                 return
+            known, storage = self._at(output), output.untyped_storage()
             # A container's result is that of the last module in it, which is the more telling name.
             container = next(module.children(), None) is not None
             # What a layer hands on as it came in, as dropout does here, is still the result of the one before.
-            handed_on = self._written_by.get(output.untyped_storage()) != path and any(
-                isinstance(t, Tensor) and has_storage(t) and t.untyped_storage() is output.untyped_storage()
-                for t in args
+            handed_on = known.written_in != path and any(
+                isinstance(t, Tensor) and has_storage(t) and t.untyped_storage() is storage for t in args
             )
             self._calls += 1
-            if not ((container or handed_on) and self._known(output)):
-                self._results[output.untyped_storage()] = (path, output.shape, self._calls)
+            call = _Call(path, self._calls)
+            if not ((container or handed_on) and known.result):
+                known.result = call, output.shape
             if isinstance(module, _GATES):
-                self._descent[output.untyped_storage()] = self._descends(output) | {(path, self._calls)}
+                known.gates |= {call}
 
         return leave
 
 
-def _single(values: set[Any]) -> str | None:
-    value = next(iter(values), None)
-    return value if len(values) == 1 and isinstance(value, str) else None
-
-
-def _names(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> set[str]:
+def _names_of_arguments(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> set[str]:
     """Return the names of the arguments that a module is called with, but for those that are as by default."""
     try:
         signature = inspect.signature(module.forward)
         passed = signature.bind(*args, **kwargs).arguments
         defaults = {name: parameter.default for name, parameter in signature.parameters.items()}
         return {n for n, value in passed.items() if isinstance(value, Tensor) or value is not defaults[n]}
-    except (TypeError, ValueError):  # no signature to be had, as of compiled code
+    except (TypeError, ValueError):  # no signature, as of compiled code
         return set(kwargs)
 
 
-def _tensors_in(value: Any, depth: int = 4) -> Iterator[Tensor]:
+def _tensors_in(value: object, depth: int = 4) -> Iterator[Tensor]:
     """Yield the tensors in what a model returns, also those in dataclasses and other objects."""
     for leaf in tree_leaves(value):
         if isinstance(leaf, Tensor):

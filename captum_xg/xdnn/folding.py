@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.utils.parametrize import is_parametrized
 
-from captum_xg.xdnn.dataflow import Flow
+from captum_xg.xdnn.dataflow import Dataflow
 from captum_xg.xdnn.replacement import has_hooks, replace_module
 
 _LINEAR = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
@@ -48,7 +48,7 @@ class Folded:
     undo: Callable[[], None]
 
 
-def fold_batch_norms(model: nn.Module, flow: Flow) -> list[Folded]:
+def fold_batch_norms(model: nn.Module, flow: Dataflow) -> list[Folded]:
     """Fold batch norms into linear layers where nothing else sees what flows between them.
 
     Before: y = a·(Wx + c) + b = (aW)x + (ac + b). After, where no zeros are padded to what a and b act on:
@@ -79,12 +79,12 @@ def fold_batch_norms(model: nn.Module, flow: Flow) -> list[Folded]:
         own_forward = type(modules[layer]) not in _LINEAR
         first, second = (layer, path) if layer == before else (path, layer)
         both = nn.Sequential(modules[first], modules[second])
-        expected = _tried(both, flow.shapes.get(first)) if own_forward else None
+        expected = _tried(both, flow[first].shapes) if own_forward else None
         identity = nn.Identity().train(norm.training)
         undo = partial(_undo, model, norm, identity, modules[layer], _parameters(modules[layer]))
         _set(modules[layer], *into(modules[layer], norm))
         replace_module(model, norm, identity)
-        if own_forward and not _same(expected, _tried(modules[layer], flow.shapes.get(layer))):
+        if own_forward and not _same(expected, _tried(modules[layer], flow[layer].shapes)):
             undo()
             continue
         folded.append(Folded(path, layer, layer == before, undo))
@@ -118,21 +118,21 @@ def _touched(module: nn.Module, uses: dict[int, int]) -> bool:
     return shared or has_hooks(module) or is_parametrized(module)
 
 
-def _foldable(modules: dict[str, nn.Module], layer: str, norm: str, flow: Flow, uses: dict[int, int]) -> bool:
+def _foldable(modules: dict[str, nn.Module], layer: str, norm: str, flow: Dataflow, uses: dict[int, int]) -> bool:
     module = modules.get(layer)
     if not isinstance(module, _LINEAR) or layer in flow.exposed:
         return False
-    if isinstance(module, nn.Linear) and (flow.dims.get(layer) != {2} or flow.dims.get(norm) != {2}):
+    if isinstance(module, nn.Linear) and (flow[layer].dims != {2} or flow[norm].dims != {2}):
         return False  # of more dimensions, a linear layer acts on the last and a batch norm on the second
     return module._parameters.get("weight") is not None and not _touched(module, uses)
 
 
-def _tried(module: nn.Module, shape: torch.Size | None) -> Tensor | None:
+def _tried(module: nn.Module, shapes: list[torch.Size]) -> Tensor | None:
     """Return what modules make of random numbers, to see whether a layer with a forward of its own is linear."""
     parameter = next(module.parameters(), None)
-    if shape is None or parameter is None:
+    if not shapes or parameter is None:
         return None
-    x = torch.randn(shape, generator=torch.Generator().manual_seed(0)).to(parameter)
+    x = torch.randn(shapes[0], generator=torch.Generator().manual_seed(0)).to(parameter)
     with torch.no_grad():
         try:
             result = module(x)

@@ -11,21 +11,21 @@ from torchvision.ops import FrozenBatchNorm2d
 from captum_xg.xdnn.folding import folds, slope_and_shift
 from captum_xg.xdnn.functional_calls import FunctionCall
 from captum_xg.xdnn.layers import ChannelScale
-from captum_xg.xdnn.registry import Conversion, Place, Refusal, register_conversion
+from captum_xg.xdnn.registry import Conversion, ModuleContext, NotConvertible, register_conversion
 
-_OF_THE_BATCH = Refusal(
+_OF_THE_BATCH = NotConvertible(
     "normalises by the statistics of the batch, so that examples depend on each other",
     "Use running statistics (track_running_stats=True)",
 )
 
 
 @register_conversion(_BatchNorm, FrozenBatchNorm2d, stage="constants")
-def batch_norm(module: _BatchNorm | FrozenBatchNorm2d, place: Place) -> Conversion | Refusal:
+def batch_norm(module: _BatchNorm | FrozenBatchNorm2d, context: ModuleContext) -> Conversion | NotConvertible:
     """A batch norm in evaluation mode becomes a number for each channel."""
     if module.running_mean is None or module.running_var is None:
         return _OF_THE_BATCH
     if not folds(module):
-        return Refusal("is a batch norm with a forward of its own", "Register a conversion for its class")
+        return NotConvertible("is a batch norm with a forward of its own", "Register a conversion for its class")
     slope, shift = slope_and_shift(module)
     scale = ChannelScale(slope.to(module.running_var.dtype))
     trained = module.weight.requires_grad if module.weight is not None else False
@@ -36,7 +36,7 @@ def batch_norm(module: _BatchNorm | FrozenBatchNorm2d, place: Place) -> Conversi
 
 
 @register_conversion(F.batch_norm, stage="constants")
-def batch_norm_function(call: FunctionCall, place: Place) -> Conversion | Refusal:
+def batch_norm_function(call: FunctionCall, context: ModuleContext) -> Conversion | NotConvertible:
     """The same for a call with running statistics."""
     if (
         call.literal(5, "training", False)
@@ -61,7 +61,7 @@ def _without_shift(
 
 
 @register_conversion(torch.batch_norm, stage="constants")
-def low_level_batch_norm(call: FunctionCall, place: Place) -> Conversion | Refusal:
+def low_level_batch_norm(call: FunctionCall, context: ModuleContext) -> Conversion | NotConvertible:
     """The same for the function that the former calls, whose arguments have another order."""
     if call.literal(5, "training", False) or call.literal(3, "running_mean", 0) is None:
         return _OF_THE_BATCH

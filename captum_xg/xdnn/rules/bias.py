@@ -11,7 +11,7 @@ from torch.nn.modules.conv import _ConvNd
 
 from captum_xg.xdnn.functional_calls import FunctionCall
 from captum_xg.xdnn.layers import WithoutArgument
-from captum_xg.xdnn.registry import Conversion, Place, Refusal, register_conversion
+from captum_xg.xdnn.registry import Conversion, ModuleContext, NotConvertible, register_conversion
 
 _OWN = [
     layer.forward
@@ -23,14 +23,14 @@ _OWN = [
 
 
 @register_conversion(nn.Linear, nn.Bilinear, _ConvNd, stage="constants")
-def bias(module: nn.Module, place: Place) -> Conversion | Refusal:
+def bias(module: nn.Module, context: ModuleContext) -> Conversion | NotConvertible:
     """A bias is dropped."""
     constant = module.bias
     if not isinstance(constant, Tensor):
-        return Refusal("has no bias, but a forward of its own", "Register a conversion for its class")
+        return NotConvertible("has no bias, but a forward of its own", "Register a conversion for its class")
     size = float(constant.detach().abs().max()) if constant.numel() else 0.0
     if "bias" not in module._parameters:
-        return Refusal(
+        return NotConvertible(
             f"computes its bias of up to {size:.2g} from something else (a parametrization)",
             "Remove the parametrization, or fix it by torch.nn.utils.parametrize.remove_parametrizations",
         )
@@ -53,7 +53,7 @@ _BIAS_POSITION: dict[Any, int] = {
 
 
 @register_conversion(*_BIAS_POSITION, stage="constants")
-def bias_argument(call: FunctionCall, place: Place) -> Conversion | Refusal:
+def bias_argument(call: FunctionCall, context: ModuleContext) -> Conversion | NotConvertible:
     """The bias that is passed to a function is dropped."""
     without = WithoutArgument(call.function, _BIAS_POSITION[call.function], "bias")
     return Conversion(without, "drops the bias it is passed", after=f"{call.name} without bias")

@@ -7,17 +7,17 @@ from torch.nn.modules.padding import _ConstantPadNd
 
 from captum_xg.xdnn.functional_calls import FunctionCall
 from captum_xg.xdnn.layers import WithoutArgument
-from captum_xg.xdnn.registry import Conversion, Place, register_conversion
+from captum_xg.xdnn.registry import Conversion, ModuleContext, register_conversion
 
 
 @register_conversion(_ConstantPadNd, stage="constants")
-def padding(module: _ConstantPadNd, place: Place) -> Conversion:
+def padding(module: _ConstantPadNd, context: ModuleContext) -> Conversion:
     """A constant is padded with zero instead."""
     value, module.value = module.value, 0.0
     return Conversion(module, f"pads with 0 instead of {value:g}")
 
 
 @register_conversion(F.pad, stage="constants")
-def padding_function(call: FunctionCall, place: Place) -> Conversion:
+def padding_function(call: FunctionCall, context: ModuleContext) -> Conversion:
     """A constant is padded with zero instead."""
     return Conversion(WithoutArgument(F.pad, 3, "value"), "pads with 0", after="pad with 0")

@@ -12,11 +12,11 @@ from torchvision.transforms import Normalize
 
 from captum_xg.xdnn.functional_calls import FunctionCall
 from captum_xg.xdnn.layers import ChannelScale
-from captum_xg.xdnn.registry import Conversion, Place, Refusal, register_conversion
+from captum_xg.xdnn.registry import Conversion, ModuleContext, NotConvertible, register_conversion
 
 
 @register_conversion(Normalize, stage="constants")
-def normalize(module: Normalize, place: Place) -> Conversion:
+def normalize(module: Normalize, context: ModuleContext) -> Conversion:
     """The division by the standard deviation stays, the mean is not subtracted."""
     scale = ChannelScale(1 / torch.as_tensor(module.std, dtype=torch.float32))
     scale.weight.requires_grad_(False)
@@ -24,13 +24,13 @@ def normalize(module: Normalize, place: Place) -> Conversion:
 
 
 @register_conversion(torch.add, torch.sub, torch.rsub, operator.add, operator.sub, stage="constants")
-def addition(call: FunctionCall, place: Place) -> Conversion | Refusal:
+def addition(call: FunctionCall, context: ModuleContext) -> Conversion | NotConvertible:
     """A constant that is added or subtracted is dropped."""
     kept = [position for position in (0, 1) if position not in call.constants]
     multiplied = 0 if call.function is torch.rsub else 1  # by alpha
     if len(kept) != 1 or (call.literal(2, "alpha", 1) != 1 and kept == [multiplied]):
-        return Refusal("adds two values that scale differently", "Bring the parts to one degree")
-    if place.divides:
+        return NotConvertible("adds two values that scale differently", "Bring the parts to one degree")
+    if context.divides:
         return Conversion(Denominator(kept[0]), "drops a constant from a denominator; a quotient by zero is zero")
     negated = (call.function in (torch.sub, operator.sub)) == (kept[0] == 1)
     if call.function is torch.rsub:
