@@ -17,7 +17,9 @@ from captum_xg._core.reflection import is_a
 
 _TORCH = os.path.dirname(torch.__file__) + os.sep
 # What runs the model for a proof is of no interest to who wrote the model.
-_OURS = tuple(os.path.join(os.path.dirname(os.path.dirname(__file__)), part, "") for part in ("homogeneity", "priors"))
+_OURS = tuple(
+    os.path.join(os.path.dirname(os.path.dirname(__file__)), part, "") for part in ("_core", "homogeneity", "priors")
+)
 _PARENT = os.path.dirname(os.path.dirname(os.path.dirname(__file__)))  # where this package lies, if not among these
 _LIBRARIES = sorted({sysconfig.get_path(kind) for kind in ("purelib", "platlib")}, key=len, reverse=True)
 
@@ -40,13 +42,14 @@ class Site:
     location: str
 
 
-def current_site(op: str, names: Mapping[int, tuple[str, nn.Module]], outermost: CodeType) -> Site:
+def current_site(op: str, names: Mapping[int, tuple[str, nn.Module]], outermost: CodeType | None) -> Site:
     """Return where the running operation was called from.
 
     Args:
         op: The operation.
         names: Module id → (path, module).
-        outermost: Code of the function that called the model: what lies outside of it is not looked at.
+        outermost: Code of the function that called the model: what lies outside of it is not looked at. By default
+            every frame is.
     """
     module, inner, location, inside_torch = None, None, None, None
     for frame in _frames(outermost):
@@ -78,7 +81,7 @@ def is_torch(file: str) -> bool:
     return file.startswith((_TORCH, *_OURS))
 
 
-def custom_function_running(outermost: CodeType) -> str | None:
+def custom_function_running(outermost: CodeType | None) -> str | None:
     """Return the name of the custom autograd function whose forward runs now, if one does."""
     for frame in _frames(outermost):
         for value in list(frame.f_locals.values()):
@@ -87,14 +90,14 @@ def custom_function_running(outermost: CodeType) -> str | None:
     return None
 
 
-def _frames(outermost: CodeType) -> list[FrameType]:
+def _frames(outermost: CodeType | None) -> list[FrameType]:
     """Return the frames inside of the call of the model, innermost first; none if it is not running."""
     frames = []
     frame: FrameType | None = sys._getframe(1)
     while frame is not None and frame.f_code is not outermost:
         frames.append(frame)
         frame = frame.f_back
-    return frames if frame is not None else []
+    return frames if frame is not None or outermost is None else []
 
 
 def _line(frame: FrameType) -> str:

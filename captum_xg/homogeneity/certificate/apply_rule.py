@@ -8,9 +8,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from captum_xg._core.operations import tensors_in
 from captum_xg.homogeneity.certificate.shadow_memory import Mixed, Palette, Value
 from captum_xg.homogeneity.degree import Reason, Scaling, mismatch
-from captum_xg.homogeneity.rules.op_call import Call, Constants, tensors_in
+from captum_xg.homogeneity.rules.op_call import Call, Constants
 from captum_xg.homogeneity.rules.registry import Entry
 
 

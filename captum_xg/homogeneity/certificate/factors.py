@@ -11,8 +11,8 @@ from torch import Tensor
 
 from captum_xg._core.contents import entries
 from captum_xg._core.modules import not_finite
+from captum_xg._core.operations import tensors_in
 from captum_xg._core.storage import has_storage, is_dense
-from captum_xg.homogeneity.rules.op_call import tensors_in
 
 _FACTORS: Mapping[str, tuple[str, ...]] = {
     "aten::mul": ("self", "other"),

@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
+from captum_xg._core.operations import tensors_in
 from captum_xg.homogeneity.certificate.tracer import Tracer
 from captum_xg.homogeneity.degree import Reason
-from captum_xg.homogeneity.rules.op_call import tensors_in
 
 _LEAVING = frozenset(
     {

@@ -16,10 +16,10 @@ from typing import Any, TypeAlias
 from torch import Tensor
 from torch.utils.weak import WeakIdKeyDictionary
 
+from captum_xg._core.operations import tensors_in
 from captum_xg._core.storage import has_storage
 from captum_xg.homogeneity.certificate.shadow_memory import Shadows, Value
 from captum_xg.homogeneity.degree import CONSTANT, Scaling
-from captum_xg.homogeneity.rules.op_call import tensors_in
 from captum_xg.homogeneity.rules.registry import Entry
 
 _CHOICES = {"aten::where": ("condition", "self", "other"), "aten::masked_fill": ("mask", "value", "self")}

@@ -21,6 +21,7 @@ from torch.utils._pytree import tree_leaves
 from torch.utils.weak import WeakIdKeyDictionary
 
 from captum_xg._core.autograd_graph import reaches, saved_tensors_are_changed
+from captum_xg._core.operations import arguments_by_name, tensors_in
 from captum_xg._core.provenance import current_site, custom_function_running
 from captum_xg._core.storage import has_storage, lies_within, overlaps, reads_other_bits, shares_memory
 from captum_xg.homogeneity.certificate.apply_rule import Lift
@@ -29,7 +30,7 @@ from captum_xg.homogeneity.certificate.factors import Constants
 from captum_xg.homogeneity.certificate.masked_branches import Guards
 from captum_xg.homogeneity.certificate.shadow_memory import Shadows, Value
 from captum_xg.homogeneity.degree import CONSTANT, WITHOUT_THE_CONSTANT, Reason, Scaling, mismatch
-from captum_xg.homogeneity.rules.op_call import PLACES, WITHOUT_BIAS, WITHOUT_IT, arguments_by_name, tensors_in
+from captum_xg.homogeneity.rules.op_call import PLACES, WITHOUT_BIAS, WITHOUT_IT
 from captum_xg.homogeneity.rules.reasons import (
     BEYOND,
     BITS,

@@ -8,9 +8,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from captum_xg._core.operations import tensors_in
 from captum_xg.homogeneity.degree import Reason, Scaling, nonlinear_of, product_of, selection_of, sum_of
 from captum_xg.homogeneity.rules.linalg import positions_of
-from captum_xg.homogeneity.rules.op_call import Call, tensors_in
+from captum_xg.homogeneity.rules.op_call import Call
 from captum_xg.homogeneity.rules.registry import degree_rule
 from captum_xg.homogeneity.rules.shape import converted, shaped_by
 

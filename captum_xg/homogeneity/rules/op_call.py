@@ -9,6 +9,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
+from captum_xg._core.operations import tensors_in
 from captum_xg.homogeneity.degree import CONSTANT, ZERO, Reason, Scaling, product_of, sum_of
 
 WITHOUT_IT = "Leave it out, or set it to zero"
@@ -175,38 +176,12 @@ def largest(value: Any) -> float:
     return float(finite.max()) if finite.numel() else 0.0
 
 
-def tensors_in(values: Iterable[Any]) -> Iterable[Tensor]:
-    """Yield all tensors in values, also those in lists."""
-    for value in values:
-        if isinstance(value, Tensor):
-            yield value
-        elif isinstance(value, (list, tuple)):
-            yield from tensors_in(value)
-
-
 @lru_cache(maxsize=4096)
 def known_arguments(func: torch._ops.OpOverload) -> frozenset[str]:
     """Return the names of arguments that any overload of an operation has."""
     packet = func.overloadpacket
     overloads = (getattr(packet, name) for name in packet.overloads())
     return frozenset(a.name for overload in overloads for a in overload._schema.arguments)
-
-
-@lru_cache(maxsize=4096)
-def argument_names(func: torch._ops.OpOverload) -> tuple[tuple[str, bool, Any], ...]:
-    """Return name, whether it is written to, and default, for each argument of an operation."""
-    return tuple(
-        (a.name, a.alias_info is not None and a.alias_info.is_write, a.default_value if a.has_default_value() else None)
-        for a in func._schema.arguments
-    )
-
-
-def arguments_by_name(func: torch._ops.OpOverload, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> dict[str, Any]:
-    """Return every argument of a call by the name it has in the operation's schema."""
-    named = {}
-    for i, (name, _, default) in enumerate(argument_names(func)):
-        named[name] = args[i] if i < len(args) else kwargs.get(name, default)
-    return named
 
 
 def _neutral_number(value: complex) -> bool:

@@ -8,8 +8,8 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor
 
+from captum_xg._core.operations import argument_names, tensors_in
 from captum_xg.homogeneity.degree import Reason
-from captum_xg.homogeneity.rules.op_call import argument_names, tensors_in
 
 _T = TypeVar("_T")
 

@@ -1,0 +1,252 @@
+"""One recorder of a forward pass, and the protocol of those who watch it.
+
+A :class:`Recorder` is a dispatch mode: every operation below autograd passes by it, and it tells its observers before
+and after each one ran. It knows nothing about what they look for. Degrees, gradients that are cut off, memory that is
+shared, values that leave for Python, which module feeds which: each is an observer of its own, and several may watch
+one pass. An observer overrides what it needs of :class:`Observer`::
+
+    class IntermediateDtypes(Observer):
+        def __init__(self) -> None:
+            self.seen: set[torch.dtype] = set()
+
+        def after(self, event: OpEvent) -> None:
+            self.seen.update(tensor.dtype for tensor in event.results if tensor.dtype.is_floating_point)
+
+    dtypes = IntermediateDtypes()
+    with Recorder(dtypes):
+        model(x)
+
+The rules that keep this right:
+
+* *Nothing is kept alive.* An event is valid while observers are called with it. What they remember of a tensor is a
+  number, a name, or a weak reference: a recorded pass needs the memory of an ordinary one.
+* *Looking is no part of the forward pass.* What observers compute is not recorded, and no function mode sees it.
+* *Order.* Observers are called in the order in which they are given, before and after alike. ``before`` sees arguments
+  as they are read; after it, operations in place have overwritten them.
+* *The operation runs once*, unchanged. An observer that raises ends the pass.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from types import CodeType, TracebackType
+from typing import Any, Protocol, TypeAlias
+
+import torch
+from torch import Tensor, nn
+from torch._ops import HigherOrderOperator, OpOverload
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+from torch.utils.hooks import RemovableHandle
+
+from captum_xg._core.operations import arguments_by_name, tensors_in
+from captum_xg._core.provenance import Site, current_site
+
+Names: TypeAlias = Mapping[int, tuple[str, nn.Module]]
+"""Module id → (path, module)."""
+
+
+class OpEvent:
+    """One operation, while it is running.
+
+    Attributes:
+        op: The operation; an operator that takes functions (``torch.cond``) is a ``HigherOrderOperator``.
+        args: Its arguments as they were passed.
+        kwargs: Its keyword arguments.
+        number: How many operations have run, with this one.
+        module: Path of the innermost module that runs, of those whose calls are followed; ``""`` outside of them.
+        records_gradients: Whether autograd was on where the operation was called.
+        output: What it returned; None before it ran.
+    """
+
+    def __init__(
+        self,
+        op: OpOverload | HigherOrderOperator,
+        args: tuple[Any, ...],
+        kwargs: Mapping[str, Any],
+        number: int,
+        recorder: Recorder,
+    ) -> None:
+        self.op = op
+        self.args = args
+        self.kwargs = kwargs
+        self.number = number
+        self.module = recorder.module
+        self.records_gradients = torch.is_grad_enabled()
+        self.output: Any = None
+        self._recorder = recorder
+
+    @property
+    def takes_functions(self) -> bool:
+        """Whether it is an operator that runs functions as a whole, and has no schema."""
+        return isinstance(self.op, HigherOrderOperator)
+
+    @cached_property
+    def name(self) -> str:
+        """Namespace and name without overload: ``"aten::add_"``."""
+        name: str = self.op._schema.name if isinstance(self.op, OpOverload) else self.op.name()  # type: ignore[no-untyped-call]
+        return name
+
+    @cached_property
+    def arguments(self) -> dict[str, Any]:
+        """Every argument by its name in the schema, defaults included; empty for operators that take functions."""
+        return arguments_by_name(self.op, self.args, self.kwargs) if isinstance(self.op, OpOverload) else {}
+
+    @cached_property
+    def tensors(self) -> list[Tensor]:
+        """The tensors among the arguments, also those in lists."""
+        if self.takes_functions:
+            return [leaf for leaf in tree_leaves((self.args, self.kwargs)) if isinstance(leaf, Tensor)]
+        return list(tensors_in(self.arguments.values()))
+
+    @cached_property
+    def results(self) -> list[Tensor]:
+        """The tensors among the results, after the operation ran."""
+        return [leaf for leaf in tree_leaves(self.output) if isinstance(leaf, Tensor)]
+
+    def site(self, op: str | None = None) -> Site:
+        """Return the module and the line of source that called the operation, under its own name or another.
+
+        It walks through the stack, which costs more than most operations do: ask only if something is to be said.
+        """
+        recorder = self._recorder
+        return current_site(str(self.op) if op is None else op, recorder.names, recorder.outermost)
+
+
+@dataclass(frozen=True)
+class ModuleEvent:
+    """One call of a module.
+
+    Attributes:
+        path: Where the module is in the model.
+        module: The module.
+        args: What it is called with.
+        kwargs: Its keyword arguments.
+        output: What it returned; None before.
+    """
+
+    path: str
+    module: nn.Module
+    args: tuple[Any, ...]
+    kwargs: Mapping[str, Any]
+    output: Any = None
+
+
+class Observer(Protocol):
+    """Somebody who watches a forward pass; a subclass overrides what it needs."""
+
+    def before(self, event: OpEvent) -> None:
+        """See an operation that is about to run."""
+
+    def after(self, event: OpEvent) -> None:
+        """See an operation that has run, with its output."""
+
+    def enter(self, event: ModuleEvent) -> None:
+        """See a module that is about to run, if its calls are followed."""
+
+    def leave(self, event: ModuleEvent) -> None:
+        """See a module that has run, with its output."""
+
+
+class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Runs every operation below autograd and tells observers about it.
+
+    Args:
+        observers: Are told of each operation, in this order.
+        names: The modules by which :meth:`OpEvent.site` names places.
+        outermost: Code of the function that calls the model: what lies outside of it is no place in the model.
+        followed: The modules, by path, whose calls are told as well. Hooks do that, so pass those that are needed:
+            modules with hooks run slower, and some of PyTorch's choose other operations.
+    """
+
+    supports_higher_order_operators = True
+
+    def __init__(
+        self,
+        *observers: Observer,
+        names: Names | None = None,
+        outermost: CodeType | None = None,
+        followed: Mapping[str, nn.Module] | None = None,
+    ) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.names: Names = names or {}
+        self.outermost = outermost
+        self.n_ops = 0
+        self._observers = observers
+        self._followed = followed or {}
+        self._running: list[str] = []
+        self._handles: list[RemovableHandle] = []
+        self._looking = False
+
+    @property
+    def module(self) -> str:
+        """Path of the innermost followed module that runs now, ``""`` outside of them."""
+        return self._running[-1] if self._running else ""
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        if self._looking:  # an observer computes something while a module is entered or left
+            return func(*args, **kwargs)
+        self.n_ops += 1
+        event = OpEvent(func, args, kwargs, self.n_ops, self)
+        with torch._C.DisableTorchFunction():
+            for observer in self._observers:
+                observer.before(event)
+            event.output = func(*args, **kwargs)
+            for observer in self._observers:
+                observer.after(event)
+        return event.output
+
+    def __enter__(self) -> Recorder:
+        for path, module in self._followed.items():
+            if isinstance(module, torch.jit.ScriptModule):
+                continue  # takes no hooks
+            self._handles += [
+                module.register_forward_pre_hook(self._entering(path), with_kwargs=True),
+                module.register_forward_hook(self._leaving(path), with_kwargs=True),
+            ]
+        super().__enter__()  # type: ignore[no-untyped-call]
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        super().__exit__(kind, error, traceback)  # type: ignore[no-untyped-call]
+        while self._handles:
+            self._handles.pop().remove()
+        self._running.clear()
+
+    def _entering(self, path: str) -> Callable[[nn.Module, tuple[Any, ...], dict[str, Any]], None]:
+        def enter(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+            self._running.append(path)
+            event = ModuleEvent(path, module, args, kwargs)
+            with self._unrecorded():
+                for observer in self._observers:
+                    observer.enter(event)
+
+        return enter
+
+    def _leaving(self, path: str) -> Callable[[nn.Module, tuple[Any, ...], dict[str, Any], Any], None]:
+        def leave(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> None:
+            while self._running.pop() != path:  # modules inside that raised, and were not left
+                pass
+            event = ModuleEvent(path, module, args, kwargs, output)
+            with self._unrecorded():
+                for observer in self._observers:
+                    observer.leave(event)
+
+        return leave
+
+    @contextmanager
+    def _unrecorded(self) -> Iterator[None]:
+        self._looking = True
+        try:
+            with torch._C.DisableTorchFunction():
+                yield
+        finally:
+            self._looking = False
