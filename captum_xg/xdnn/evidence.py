@@ -28,7 +28,8 @@ from captum_xg.homogeneity.certificate.certificate import Certificate, Violation
 from captum_xg.homogeneity.certificate.certify import Output, chosen_outputs, prove
 from captum_xg.homogeneity.ledger.bias_ledger import bias_ledger
 from captum_xg.xdnn.added_parameters import added_parameters
-from captum_xg.xdnn.dataflow import Dataflow, observe
+from captum_xg.xdnn.dataflow import Dataflow
+from captum_xg.xdnn.dataflow_observer import observe
 from captum_xg.xdnn.fx_recording import Recording
 from captum_xg.xdnn.registry import NotConvertible
 from captum_xg.xdnn.report import Change

@@ -10,7 +10,7 @@ from torch.nn.utils import parametrizations
 from torchvision.ops import FrozenBatchNorm2d
 
 from captum_xg import certify, to_xdnn
-from captum_xg.xdnn.dataflow import observe
+from captum_xg.xdnn.dataflow_observer import observe
 from captum_xg.xdnn.folding import fold_batch_norms
 
 CONVOLUTIONS = {1: nn.Conv1d, 2: nn.Conv2d, 3: nn.Conv3d}

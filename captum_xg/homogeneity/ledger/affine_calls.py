@@ -13,6 +13,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from captum_xg._core.batch_norm import slope_and_shift
+
 Known = Callable[[Any], Any]
 Rule = Callable[..., Any]
 
@@ -51,12 +53,7 @@ def _batch_norm(
     scale, bias_known = known(weight), known(bias)
     if training or any(s is None for s in statistics) or (scale is None) != (weight is None):
         return None
-    mean, variance = statistics
-    shift = -mean * (variance + eps).rsqrt()
-    if scale is not None:
-        shift = shift * scale
-    if bias_known is not None:
-        shift = shift + bias_known
+    _, shift = slope_and_shift(*statistics, scale, bias_known, eps)
     return shift.reshape(-1, *(1,) * (input.dim() - 2))
 
 
