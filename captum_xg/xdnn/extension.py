@@ -1,4 +1,4 @@
-"""HomogeneousExtension: any architecture, made positively homogeneous from what it does on a sphere."""
+"""``HomogeneousExtension``: any architecture, made positively homogeneous from what it does on a sphere."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from torch.utils._python_dispatch import _disable_current_modes
 
 from captum_xg._core.options import finite_number, forward_function, positive_integer
 from captum_xg.errors import CaptumXGError, InputError, OptionError, TrainingModeError
-from captum_xg.xdnn.norms import Norm, check_norm, magnitude, power_of_size, scaled_to
+from captum_xg.xdnn.norms import Norm, check_norm, magnitude, power_of_size, scaled_to, widest
 from captum_xg.xdnn.outputs import scaled_outputs
 
 _WHERE = "HomogeneousExtension"
@@ -167,7 +167,7 @@ class HomogeneousExtension(nn.Module):
         moved = fn(torch.zeros((), dtype=torch.float32, device=radius.device))
         if radius.is_meta and not moved.is_meta:
             radius, self._known = _exactly(self._given, moved.device), not self.auto
-        self.radius = radius.to(moved.device, _exact(moved.device))
+        self.radius = radius.to(moved.device, widest(moved.device))
         return self
 
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *arguments: Any, **options: Any) -> None:
@@ -197,13 +197,9 @@ def _first(n: int) -> str:
     return "its first argument" if n == 1 else f"its first {n} arguments"
 
 
-def _exact(device: torch.device) -> torch.dtype:
-    return torch.float32 if device.type == "mps" else torch.float64  # which has nothing wider
-
-
 def _exactly(value: float, device: torch.device) -> Tensor:
     with torch.inference_mode(False):  # whose tensors no gradient could pass later
-        return torch.tensor(value, dtype=_exact(device), device=device)
+        return torch.tensor(value, dtype=widest(device), device=device)
 
 
 def _checked_radius(radius: Any) -> float:

@@ -1,4 +1,4 @@
-"""fine_tune: the plain training loop that wins back what the inexact steps of a conversion cost."""
+"""``fine_tune``: the plain training loop that wins back what the inexact steps of a conversion cost."""
 
 from __future__ import annotations
 
@@ -119,15 +119,7 @@ def fine_tune(
 
 
 class _Step:
-    """One step of training.
-
-    Args:
-        model: What is trained.
-        optimizer: What trains it.
-        loss: Of outputs and target; None for the one that the targets tell.
-        output: The part of the outputs that it is of.
-        parameters: Of the model, those that require a gradient.
-    """
+    """One step of training, by a loss (None for the one that the targets tell) of a part of the outputs."""
 
     def __init__(
         self,
@@ -221,14 +213,14 @@ def _optimizer(optimizer: Any, parameters: list[nn.Parameter], lr: float) -> tor
     closure = inspect.signature(optimizer.step).parameters.get("closure")
     if closure is not None and closure.default is inspect.Parameter.empty:
         raise OptionError(
-            f"{_WHERE}: `optimizer` is {type(optimizer).__name__}, which needs a closure that computes the loss anew. "
+            f"{_WHERE}: `optimizer` is {type(optimizer).__name__}, which needs a closure that computes the loss again. "
             "Take one that does not, such as torch.optim.SGD, or write the loop."
         )
     held = {id(p) for group in optimizer.param_groups for p in group["params"]}
     if held.isdisjoint(map(id, parameters)):
         raise OptionError(
-            f"{_WHERE}: `optimizer` has none of the model's parameters, so that nothing would be trained. Make it anew "
-            "from this model; to_xdnn, for one, returns a copy."
+            f"{_WHERE}: `optimizer` has none of the model's parameters, so that nothing would be trained. Make one "
+            "for this model; to_xdnn, for example, returns a copy."
         )
     return optimizer
 

@@ -1,4 +1,4 @@
-"""Layers that conversions put in the place of others."""
+"""Layers that take the place of others in a conversion."""
 
 from __future__ import annotations
 
@@ -39,11 +39,7 @@ class HardGate(nn.Module):
 
 
 class ChannelScale(nn.Module):
-    """Multiply each channel by a number: what remains of a batch norm without its shift.
-
-    Args:
-        weight: The numbers, of shape ``(C,)``; inputs have shape ``(N, C, …)``.
-    """
+    """Multiply each channel of ``(N, C, …)`` by a number ``(C,)``: what remains of a batch norm without its shift."""
 
     def __init__(self, weight: Tensor) -> None:
         super().__init__()
@@ -102,12 +98,7 @@ class HomogeneousGLU(nn.Module):
 
 
 class Clamp(nn.Module):
-    """Cut off below ``min`` and above ``max``: ``torch.clamp`` with constant bounds, as a layer.
-
-    Args:
-        min: Lower bound, or None.
-        max: Upper bound, or None.
-    """
+    """``torch.clamp`` with constant bounds, each of which may be missing, as a layer."""
 
     def __init__(self, min: float | None = None, max: float | None = None) -> None:
         super().__init__()

@@ -16,10 +16,9 @@ from captum_xg.xdnn.registry import Conversion, ModuleContext, NotConvertible, r
 def squeeze_and_excitation(module: SqueezeExcitation, context: ModuleContext) -> Conversion:
     """The gates see the channels' means scaled to their typical size; their weights and biases stay."""
     radius = context.inner_rms.get("fc1", 1.0)
-    parts = OrderedDict(
-        fc1=module.fc1, activation=module.activation, fc2=module.fc2, scale_activation=module.scale_activation
-    )
+    names = ("fc1", "activation", "fc2", "scale_activation")
     why = f"its gates see the channels' means scaled to root mean square {radius:.3g}, so that α does not move them"
+    parts = OrderedDict((name, getattr(module, name)) for name in names)
     return Conversion(HomogeneousGate(module.avgpool, parts, radius), why)
 
 

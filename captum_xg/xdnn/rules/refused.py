@@ -6,8 +6,6 @@ from torch import nn
 
 from captum_xg.xdnn.registry import ModuleContext, NotConvertible, register_conversion
 
-_EXTENSION = "Use HomogeneousExtension(model), or another architecture"
-
 
 @register_conversion(
     *(nn.MultiheadAttention, nn.TransformerEncoderLayer, nn.TransformerDecoderLayer),
@@ -15,7 +13,10 @@ _EXTENSION = "Use HomogeneousExtension(model), or another architecture"
 )
 def attention(module: nn.Module, context: ModuleContext) -> NotConvertible:
     """Attention weighs values by a softmax over products of queries and keys."""
-    return NotConvertible("takes a softmax over products of its input, which is sharper for larger α", _EXTENSION)
+    return NotConvertible(
+        "takes a softmax over products of its input, which is sharper for larger α",
+        "Use HomogeneousExtension(model), or another architecture",
+    )
 
 
 @register_conversion(nn.RNNBase, nn.RNNCellBase, stage="normalisation and gates")

@@ -32,24 +32,20 @@ def addition(call: FunctionCall, context: ModuleContext) -> Conversion | NotConv
         return NotConvertible("adds two values that scale differently", "Bring the parts to one degree")
     if context.divides:
         return Conversion(Denominator(kept[0]), "drops a constant from a denominator; a quotient by zero is zero")
-    negated = (call.function in (torch.sub, operator.sub)) == (kept[0] == 1)
-    if call.function is torch.rsub:
-        negated = kept[0] == 0
-    elif call.function in (torch.add, operator.add):
-        negated = False
-    return Conversion(Kept(kept[0], negated), "drops a constant", after="the other operand")
+    subtracted = {torch.sub: 1, operator.sub: 1, torch.rsub: 0}.get(call.function)  # the position of what is negated
+    return Conversion(Kept(kept[0], kept[0] == subtracted), "drops a constant", after="the other operand")
 
 
 class Kept(nn.Module):
-    """Return one of the arguments, or its negative."""
+    """Return one of the arguments, or its negative, in the shape that the sum had."""
 
     def __init__(self, position: int, negated: bool) -> None:
         super().__init__()
         self.position = position
         self.negated = negated
 
-    def forward(self, *arguments: Any, alpha: float = 1) -> Any:
-        """Return the argument, in the shape that the sum had."""
+    def forward(self, *arguments: object, alpha: float = 1) -> Any:
+        """Return the argument."""
         kept = _in_shape_of_sum(arguments, self.position)
         return -kept if self.negated else kept
 
@@ -68,7 +64,7 @@ class Denominator(nn.Module):
         super().__init__()
         self.position = position
 
-    def forward(self, *arguments: Any, alpha: float = 1) -> Tensor:
+    def forward(self, *arguments: object, alpha: float = 1) -> Tensor:
         """Return the argument."""
         kept: Tensor = _in_shape_of_sum(arguments, self.position)
         return kept.masked_fill(kept == 0, math.inf)
