@@ -19,6 +19,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 import captum_xg
 from captum_xg import AttributionPriorLoss, bias_ledger, certify, check_homogeneity, to_xdnn
+from captum_xg._core.finding import Finding
 from captum_xg._core.text import Table, displayed, short
 from captum_xg.homogeneity import Reason, Scaling, UnusedScale, Violation
 from captum_xg.metrics import AttributionBenchmark, CompletenessGap, KeepPositiveMask, axiom_report
@@ -167,6 +168,7 @@ def samples():
         captum_xg.datasets.nhanes.MortalityTable(np.zeros((3, 2)), np.zeros(3, dtype=int), ("a", "b"), "<b>x</b>"),
         captum_xg.repro.estimate.estimate([1.0, 2.0]),
         UnusedScale(2.0**16, 1, "F(αx) > 1e38"),
+        Finding("0", "", "", "is curved", "Put a ReLU there", "GELU"),
     ]
     return [part for result in results for part in _inside(result)]
 

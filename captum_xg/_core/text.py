@@ -69,7 +69,7 @@ def displayed(cls: _Class) -> _Class:
     A class that defines ``_parts``, lines and :class:`Table` objects, gets its ``str()`` and its HTML from it; one that
     defines ``__str__`` gets its HTML from that; the HTML of others is a table of their values.
     """
-    methods = {"__repr__": _repr, "_repr_html_": _html} | ({"__str__": _str} if "_parts" in vars(cls) else {})
+    methods = {"__repr__": _repr, "_repr_html_": _html} | ({"__str__": _str} if hasattr(cls, "_parts") else {})
     for name, method in methods.items():
         setattr(cls, name, method)
     return cls

@@ -7,6 +7,7 @@ import math
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from captum_xg._core.finding import Finding, listed
 from captum_xg._core.text import Table, displayed
 from captum_xg.homogeneity.certificate.certificate import Certificate
 from captum_xg.xdnn.agreement import Agreement
@@ -35,11 +36,10 @@ class Change:
 
 
 @displayed
-@dataclass(frozen=True)
-class Unconverted:
+class Unconverted(Finding):
     """A module that still breaks homogeneity, or is not known to keep it.
 
-    Attributes:
+    Args:
         module: Its path in the model, ``""`` for the model's own forward.
         type: Its class.
         reason: What it does.
@@ -47,11 +47,12 @@ class Unconverted:
         location: ``"file:line"`` that does it, ``""`` if that is not known.
     """
 
-    module: str
-    type: str
-    reason: str
-    remedy: str
-    location: str = ""
+    def __init__(self, module: str, type: str, reason: str, remedy: str, location: str = "") -> None:
+        super().__init__(module, "", location, reason, remedy, type)
+
+    def to_dict(self) -> dict[str, str]:
+        """Return what it was made of."""
+        return {key: getattr(self, key) for key in ("module", "type", "reason", "remedy", "location")}
 
 
 @displayed
@@ -106,7 +107,7 @@ class ConversionReport:
             "model": self.model,
             "homogeneous": self.homogeneous,
             "changes": [asdict(change) for change in self.changes],
-            "unconverted": [asdict(module) for module in self.unconverted],
+            "unconverted": [module.to_dict() for module in self.unconverted],
             "certificate": self.certificate.to_dict(),
             "exact_difference": self.exact_difference,
             "agreement": [asdict(stage) for stage in self.agreement],
@@ -189,19 +190,7 @@ class ConversionReport:
 
     def unconverted_lines(self, most: int = 10) -> list[str]:
         """Return what stands in the way, as lines."""
-        if not self.unconverted:
-            return []
-        lines = ["  What could not be converted:"]
-        shown = self.unconverted[:most]
-        for i, module in enumerate(shown):
-            at = f"  [{module.location}]" if module.location else ""
-            name = f"{module.module or 'the model itself'} ({module.type})" if module.type else module.module or "F"
-            lines.append(f"    {name}: {module.reason}{at}")
-            if module.remedy and (i + 1 == len(shown) or shown[i + 1].remedy != module.remedy):
-                lines.append(f"      → {module.remedy}.")
-        if len(self.unconverted) > most:
-            lines.append(f"    … and {len(self.unconverted) - most} more (all in report.unconverted)")
-        return lines
+        return listed(self.unconverted, "What could not be converted:", most, "report.unconverted")
 
 
 def _finite(value: Any) -> Any:

@@ -958,7 +958,7 @@ def test_a_module_that_cuts_its_path_off_from_autograd_is_named_and_no_other() -
 )
 def test_a_gradient_that_nothing_is_known_about_is_told_and_no_layer_is_blamed(function: Callable, says: str) -> None:
     model = xdnn(*WIDTHS)
-    says = ["Not analysed: forward function: " + says, "test_refusals.py:"]
+    says = ["Not analysed: the forward function: " + says, "test_refusals.py:"]
     error = refusal(HomogeneityError, lambda x: model(function(x)), batch(), target=1, model=model, says=says)
     assert error.report.culprits == ()
 

@@ -9,62 +9,15 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, TypeAlias
 
 from captum_xg._core.digest import digest_of
+from captum_xg._core.finding import Finding, listed
 from captum_xg._core.text import displayed
 
 Verdict: TypeAlias = Literal["homogeneous", "disproved", "unknown"]
 
 
 @displayed
-@dataclass(frozen=True)
-class Violation:
-    """A module in which something breaks F(αx) = αᵏF(x), or is not known to keep it.
-
-    Attributes:
-        module: Its path in the model, ``""`` for the model's own forward and for plain functions.
-        op: The operation, ``"aten.add.Tensor"``.
-        location: ``"file:line"`` that called it, ``""`` if that is not known.
-        reason: What it does.
-        remedy: What to do about it.
-        type: The class of the module, ``""`` outside of modules.
-        gradient: The values may scale, but autograd's gradient is not theirs.
-        further: What else the same module does, as (op, location, reason).
-    """
-
-    module: str
-    op: str
-    location: str
-    reason: str
-    remedy: str
-    type: str = ""
-    gradient: bool = False
-    further: tuple[tuple[str, str, str], ...] = ()
-
-    def __str__(self) -> str:
-        return "\n".join([*self.lines(), *([f"  → {self.remedy}."] if self.remedy else [])])
-
-    def lines(self) -> list[str]:
-        """Return what happens, and where, without the remedy."""
-        name = f"{self.module or 'the model itself'} ({self.type})" if self.type else self.module or "forward function"
-        lines = [f"{name}: {self.reason}{_at(self.op, self.location)}"]
-        return lines + [f"  also {reason}{_at(op, location)}" for op, location, reason in self.further]
-
-
-def _at(op: str, location: str) -> str:
-    place = ", ".join(filter(None, (op, location)))
-    return f"  [{place}]" if place else ""
-
-
-def _listed(violations: list[Violation], most: int | None) -> list[str]:
-    """Return violations as indented lines, a remedy once for those in a row that share it."""
-    shown = violations if most is None else violations[:most]
-    lines = []
-    for i, violation in enumerate(shown):
-        lines += [f"    {line}" for line in violation.lines()]
-        if violation.remedy and (i + 1 == len(shown) or shown[i + 1].remedy != violation.remedy):
-            lines.append(f"      → {violation.remedy}.")
-    if len(shown) < len(violations):
-        lines.append(f"    … and {len(violations) - len(shown)} more modules (all in the certificate)")
-    return lines
+class Violation(Finding):
+    """A finding of a certificate: one for each module, with everything that the module does."""
 
 
 @displayed
@@ -174,11 +127,9 @@ class Certificate:
 
     def finding_lines(self, most: int | None = None) -> list[str]:
         """Return what speaks against homogeneity as indented lines: the first ``most`` modules, or all."""
-        lines = []
-        if self.violations:
-            lines += ["  What breaks it, in order of execution:", *_listed(self.violations, most)]
-        if self.unsupported:
-            lines += ["  Nothing is known about:", *_listed(self.unsupported, most)]
+        home = "the certificate"
+        lines = listed(self.violations, "What breaks it, in order of execution:", most, home)
+        lines += listed(self.unsupported, "Nothing is known about:", most, home)
         if self.counterexample is not None:
             c = self.counterexample
             lines.append(

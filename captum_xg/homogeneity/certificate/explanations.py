@@ -8,10 +8,11 @@ from torch.nn.modules.instancenorm import _InstanceNorm
 from torch.nn.modules.padding import _ConstantPadNd
 
 from captum_xg._core.batch_norm import slope_and_shift
+from captum_xg._core.finding import or_convert
 
 _SIGMOIDAL = (nn.Sigmoid, nn.Tanh, nn.LogSigmoid, nn.Softsign, nn.Tanhshrink, nn.GLU)
 
-_RECTIFIER = "Use to_xdnn(model), or put nn.ReLU, nn.LeakyReLU or nn.PReLU there"
+_RECTIFIER = or_convert("put nn.ReLU, nn.LeakyReLU or nn.PReLU there")
 
 # The first row with one of a module's classes says what it does, and the remedy.
 _BY_CLASS: tuple[tuple[tuple[type[nn.Module], ...], str, str], ...] = (
@@ -38,7 +39,7 @@ _BY_CLASS: tuple[tuple[tuple[type[nn.Module], ...], str, str], ...] = (
     (
         (nn.LayerNorm, nn.GroupNorm, nn.LocalResponseNorm, nn.RMSNorm, _InstanceNorm),
         "divides by a statistic of its input plus a constant eps, and so does not scale with α",
-        "Use to_xdnn(model), or leave it out",
+        or_convert("leave it out"),
     ),
     (
         (nn.MultiheadAttention, nn.TransformerEncoderLayer, nn.TransformerDecoderLayer),
@@ -89,7 +90,7 @@ def explain_module(module: nn.Module, *, layers_ran: bool) -> tuple[str, str]:
     if isinstance(bias, Tensor) and bool((bias != 0).any()):
         return (
             f"adds a bias of up to {float(bias.detach().abs().max()):.2g}",
-            "Use to_xdnn(model), or train it with bias=False",
+            or_convert("train it with bias=False"),
         )
     return _own_forward(module, layers_ran)
 
@@ -116,5 +117,5 @@ def _batch_norm(module: _BatchNorm) -> tuple[str, str]:
     _, shift = slope_and_shift(module.running_mean, module.running_var, module.weight, module.bias, module.eps)
     return (
         f"adds a shift of up to {float(shift.abs().max()):.2g} (bias − running mean · slope)",
-        "Use to_xdnn(model), or train without it",
+        or_convert("train without it"),
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field, replace
 
+from captum_xg._core.finding import Finding, listed
 from captum_xg._core.text import Table, displayed
 from captum_xg.homogeneity.certificate.certificate import Certificate
 
@@ -80,11 +81,10 @@ class UnusedScale:
 
 
 @displayed
-@dataclass(frozen=True)
-class Culprit:
+class Culprit(Finding):
     """What breaks homogeneity: found op by op, or as a layer that does not scale on the activations that it receives.
 
-    Attributes:
+    Args:
         module: Path of the module in the model, "" for the model itself.
         kind: Its class name, "" for a function that is no module.
         reason: What it does.
@@ -92,18 +92,17 @@ class Culprit:
         location: ``"file:line"`` that does it, "" if that is not known.
     """
 
-    module: str
-    kind: str
-    reason: str
-    remedy: str
-    location: str = ""
+    def __init__(self, module: str, kind: str, reason: str, remedy: str, location: str = "") -> None:
+        super().__init__(module, "", location, reason, remedy, kind)
 
-    def __str__(self) -> str:
-        if self.module:
-            return f"{self.module} ({self.kind}): {self.reason}"
+    @property
+    def kind(self) -> str:
+        """The class name of the module, "" for a function that is no module."""
+        return self.type
+
+    def _place(self, op: str, location: str) -> str:
         # A module's path says where to look; its own forward and plain functions need the line.
-        name = f"the model itself ({self.kind})" if self.kind else "the forward function"
-        return f"{name}: {self.reason}{f' [{self.location}]' if self.location else ''}"
+        return f" [{location}]" if location and not self.module else ""
 
 
 @displayed
@@ -218,17 +217,7 @@ class HomogeneityReport:
 
     def culprit_lines(self, most: int = 10) -> list[str]:
         """Return the culprits as indented lines, the first ``most`` of them."""
-        if not self.culprits:
-            return []
-        lines = ["  What breaks it, in order of execution:"]
-        shown = self.culprits[:most]
-        for i, culprit in enumerate(shown):
-            lines.append(f"    {culprit}")
-            if i + 1 == len(shown) or shown[i + 1].remedy != culprit.remedy:
-                lines.append(f"      → {culprit.remedy}.")
-        if len(self.culprits) > most:
-            lines.append(f"    … and {len(self.culprits) - most} more (all in report.culprits)")
-        return lines
+        return listed(self.culprits, "What breaks it, in order of execution:", most, "report.culprits")
 
     def _verdict(self) -> str:
         if self.homogeneous:

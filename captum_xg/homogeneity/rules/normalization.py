@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from captum_xg._core.batch_norm import slope_and_shift
+from captum_xg._core.finding import or_convert
 from captum_xg.homogeneity.degree import (
     CONSTANT,
     Reason,
@@ -26,7 +27,7 @@ from captum_xg.homogeneity.rules.linear import with_bias
 from captum_xg.homogeneity.rules.op_call import Call, largest
 from captum_xg.homogeneity.rules.registry import degree_rule
 
-_OUT = "Use to_xdnn(model), or leave it out"
+_OUT = or_convert("leave it out")
 
 _BACKWARD = unknown("uses what a normalisation keeps for its backward pass")
 
@@ -125,7 +126,7 @@ def _evaluated(call: Call) -> Sequence[Scaling]:
         output = scaling.because(
             Reason(
                 f"adds a shift of up to {_largest_shift(call):.2g} (bias - running mean · slope)",
-                "Use to_xdnn(model), or train without it",
+                or_convert("train without it"),
             )
         )
     # What CUDA returns besides is the running mean and slope; the CPU returns nothing.

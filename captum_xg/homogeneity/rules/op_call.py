@@ -9,13 +9,14 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
+from captum_xg._core.finding import or_convert
 from captum_xg._core.operations import tensors_in
 from captum_xg.homogeneity.degree import CONSTANT, ZERO, Reason, Scaling, product_of, sum_of
 
 WITHOUT_IT = "Leave it out, or set it to zero"
 """The remedy for a constant that is added, and has been named."""
 
-WITHOUT_BIAS = "Use to_xdnn(model), or train it with bias=False"
+WITHOUT_BIAS = or_convert("train it with bias=False")
 """The remedy for a bias."""
 
 PLACES = frozenset({"index", "indices", "mask", "condition", "offsets"})

@@ -9,6 +9,7 @@ from typing import Any
 
 from torch import Tensor
 
+from captum_xg._core.finding import or_convert
 from captum_xg.homogeneity.degree import (
     Reason,
     Scaling,
@@ -24,7 +25,7 @@ from captum_xg.homogeneity.rules.op_call import Call, largest
 from captum_xg.homogeneity.rules.registry import degree_rule
 from captum_xg.homogeneity.rules.schema import RANDOM
 
-RECTIFIER = "Use to_xdnn(model), or put nn.ReLU, nn.LeakyReLU or nn.PReLU there"
+RECTIFIER = or_convert("put nn.ReLU, nn.LeakyReLU or nn.PReLU there")
 
 
 @degree_rule("relu", "abs", "leaky_relu", elementwise=True)
