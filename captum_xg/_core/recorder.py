@@ -21,8 +21,8 @@ The rules that keep this right:
 * *Nothing is kept alive.* An event is valid while observers are called with it. What they remember of a tensor is a
   number, a name, or a weak reference: a recorded pass needs the memory of an ordinary one.
 * *Looking is no part of the forward pass.* What observers compute is not recorded, and no function mode sees it.
-* *Order.* Observers are called in the order in which they are given, before and after alike. ``before`` sees arguments
-  as they are read; after it, operations in place have overwritten them.
+* *Order.* ``before`` and ``enter`` are called in the order in which observers are given, ``after`` and ``leave`` in
+  reverse, as nested contexts are. ``before`` sees arguments as they are read; an operation in place overwrites them.
 * *The operation runs once*, unchanged. An observer that raises ends the pass.
 """
 
@@ -44,6 +44,7 @@ from torch.utils.hooks import RemovableHandle
 
 from captum_xg._core.operations import arguments_by_name, tensors_in
 from captum_xg._core.provenance import Site, current_site
+from captum_xg._core.storage import shares_memory
 
 Names: TypeAlias = Mapping[int, tuple[str, nn.Module]]
 """Module id → (path, module)."""
@@ -103,6 +104,24 @@ class OpEvent:
         return list(tensors_in(self.arguments.values()))
 
     @cached_property
+    def fresh(self) -> list[tuple[int, Tensor]]:
+        """The results in memory of their own, each after its place among the results."""
+        return [(i, tensor) for i, tensor in self._returned() if not shares_memory(tensor, self.tensors)]
+
+    @cached_property
+    def views(self) -> list[Tensor]:
+        """The results that lie in memory of an argument, but for those that the operation wrote to."""
+        fresh = {id(tensor) for _, tensor in self.fresh}
+        aliases = [returned.alias_info for returned in self.op._schema.returns]
+        returned = ((aliases[i], tensor) for i, tensor in self._returned() if id(tensor) not in fresh)
+        return [tensor for alias, tensor in returned if alias is None or not alias.is_write]
+
+    def _returned(self) -> Iterator[tuple[int, Tensor]]:
+        n = len(self.op._schema.returns)
+        for i, output in zip(range(n), self.output if n > 1 else [self.output], strict=False):
+            yield from ((i, tensor) for tensor in tensors_in([output]))
+
+    @cached_property
     def results(self) -> list[Tensor]:
         """The tensors among the results, after the operation ran."""
         return [leaf for leaf in tree_leaves(self.output) if isinstance(leaf, Tensor)]
@@ -155,7 +174,7 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Runs every operation below autograd and tells observers about it.
 
     Args:
-        observers: Are told of each operation, in this order.
+        observers: Who is told of each operation.
         names: The modules by which :meth:`OpEvent.site` names places.
         outermost: Code of the function that calls the model: what lies outside of it is no place in the model.
         followed: The modules, by path, whose calls are told as well. Hooks do that, so pass those that are needed:
@@ -198,7 +217,7 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
             for observer in self._observers:
                 observer.before(event)
             event.output = func(*args, **kwargs)
-            for observer in self._observers:
+            for observer in reversed(self._observers):
                 observer.after(event)
         return event.output
 
@@ -237,7 +256,7 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
                 pass
             event = ModuleEvent(path, module, args, kwargs, output)
             with self._unrecorded():
-                for observer in self._observers:
+                for observer in reversed(self._observers):
                     observer.leave(event)
 
         return leave

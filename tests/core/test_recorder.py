@@ -67,6 +67,18 @@ def test_all_observers_see_one_pass():
     with Recorder(first, second) as recorder:
         model(X)
     assert first.lines == second.lines
+    order = []
+
+    class Ordered(Notes):
+        def before(self, event):
+            order.append(self)
+
+        after = before
+
+    first, second = Ordered(), Ordered()
+    with Recorder(first, second):
+        X.neg()
+    assert order == [first, second, second, first]
     assert len(runs) == recorder.n_ops == 1
 
 
@@ -140,6 +152,18 @@ def test_what_observers_compute_is_not_recorded():
     assert recorder.n_ops == 1
     assert len(busy.sizes) == 4
     assert "square" not in functions.names
+
+
+def test_results_are_told_apart_by_the_memory_they_lie_in():
+    seen = {}
+
+    class Memory(Observer):
+        def after(self, event):
+            seen[event.name] = len(event.fresh), len(event.views)
+
+    with torch.no_grad(), Recorder(Memory()):
+        X.clone().t().chunk(3)[0].mul_(2)
+    assert seen == {"aten::clone": (1, 0), "aten::t": (0, 1), "aten::split": (0, 3), "aten::mul_": (0, 0)}
 
 
 def test_no_activation_is_kept_alive():
