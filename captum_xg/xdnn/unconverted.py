@@ -46,7 +46,7 @@ def unconverted(evidence: Evidence) -> tuple[Unconverted, ...]:
             continue
         what, remedy = as_it_is.told(violation)
         reason = "; ".join(filter(None, (what, progress.obstacle(violation.module))))
-        told = Unconverted(violation.module, violation.type, reason, _without_circle(remedy), violation.location)
+        told = Unconverted(violation.module, violation.type, reason, remedy, violation.location)
         if progress.finished(violation.module):
             consequences.append(told)
         else:
@@ -74,7 +74,7 @@ class _AsItIs:
         kind = _SIZE.sub("", violation.reason)
         known = self._reasons.get((violation.module, violation.op, violation.location, kind))
         if known is not None:
-            return known, violation.remedy
+            return known, violation.without_conversion  # which has just been tried
         prefix = f"{violation.module}." if violation.module else ""
         inside = [name.removeprefix(prefix) for name in self._zero if name.startswith(prefix)]
         zero = [name for name in inside if "." not in name] or inside
@@ -83,12 +83,6 @@ class _AsItIs:
             f"breaks nothing as long as what is zero so far ({names}) stays zero, but once that is trained {kind}",
             "Leave it out (bias=False), or keep it at zero as a buffer, which is not trained",
         )
-
-
-def _without_circle(remedy: str) -> str:
-    """Return a remedy without the advice to do what has just been tried."""
-    rest = remedy.removeprefix("Use to_xdnn(model), or ")
-    return rest[:1].upper() + rest[1:]
 
 
 def wrong_degree(certificate: Certificate, name: str, *, converted: bool) -> tuple[Unconverted, ...]:
