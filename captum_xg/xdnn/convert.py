@@ -1,4 +1,16 @@
-"""``to_xdnn``: a converted copy of an ordinary model, a report, and a proof."""
+"""``to_xdnn``: a converted copy of an ordinary model, a report, and a proof.
+
+There are three ways to save what it returns:
+
+* Numbers alone: ``torch.save(xdnn.state_dict(), path)``, radii of norms and gates among them. They are read by
+  ``torch.load(path, weights_only=True)`` and loaded into the result of converting another instance of the same
+  architecture, whatever its weights: ``to_xdnn(model, *inputs)[0].load_state_dict(…)``.
+* Without the original and its classes: ``torch.export.save(torch.export.export(xdnn, inputs, dynamic_shapes=…),
+  path)``. ``torch.export.load(path).module()`` is as homogeneous, and certified, as before.
+* As it is: ``torch.save(xdnn, path)``, read with ``torch.load(path, weights_only=False)``, which runs code from the
+  file. Recordings need no class of the original any more, all other modules need theirs, and PyTorch saves no
+  parametrised modules in this way.
+"""
 
 from __future__ import annotations
 
@@ -55,17 +67,7 @@ def to_xdnn(
         The converted copy, in evaluation mode, and the :class:`~captum_xg.xdnn.report.ConversionReport`. Forwards in
         which functional calls were replaced are recordings (:class:`torch.fx.GraphModule`). The parameters of extended
         norms and gates lie under ``….model``; all other modules keep class, path and names of parameters.
-
-        To save it, there are three ways:
-
-        * Numbers alone: ``torch.save(xdnn.state_dict(), path)``, radii of norms and gates among them. They are read by
-          ``torch.load(path, weights_only=True)`` and loaded into the result of converting another instance of the same
-          architecture, whatever its weights: ``to_xdnn(model, *inputs)[0].load_state_dict(…)``.
-        * Without the original and its classes: ``torch.export.save(torch.export.export(xdnn, inputs,
-          dynamic_shapes=…), path)``. ``torch.export.load(path).module()`` is as homogeneous, and certified, as before.
-        * As it is: ``torch.save(xdnn, path)``, read with ``torch.load(path, weights_only=False)``, which runs code from
-          the file. Recordings need no class of the original any more, all other modules need theirs, and PyTorch saves
-          no parametrised modules in this way.
+        How to save it: see :mod:`captum_xg.xdnn.convert`.
 
     Raises:
         ConversionError: If the result could not be certified (with ``.report``), the model cannot be copied, or does
@@ -82,9 +84,20 @@ def to_xdnn(
         >>> print(report)
         >>> XGradient(xdnn).attribute(images, target=labels)
     """
+    switch(strict, "strict", WHERE)
+    inputs = _checked(model, example_inputs)
+    with torch.inference_mode(False), nothing_left_behind(model, inputs[0].device):
+        examples = Examples(inputs, additional_forward_args, output)
+        converted, report = convert(_copied(model), model, examples)
+    if strict and not report.homogeneous:
+        raise ConversionError(_refusal(report), report)
+    return converted, report
+
+
+def _checked(model: object, example_inputs: tuple[object, ...]) -> tuple[Tensor, ...]:
+    """Return the inputs as tensors, if they and the model are what can be converted."""
     if isinstance(model, (type, tuple)):
         forward_function(model, "model", WHERE)
-    switch(strict, "strict", WHERE)
     if not isinstance(model, nn.Module):
         raise ConversionError(
             f"{WHERE}: the model must be a torch.nn.Module but is {type(model).__name__}. Functions have no layers to "
@@ -103,12 +116,7 @@ def to_xdnn(
     inputs = format_inputs(first, WHERE)
     require_usable_state(model, WHERE)
     require_evaluation_mode(model, WHERE)
-    with torch.inference_mode(False), nothing_left_behind(model, inputs[0].device):
-        examples = Examples(inputs, additional_forward_args, output)
-        converted, report = convert(_copied(model), model, examples)
-    if strict and not report.homogeneous:
-        raise ConversionError(_refusal(report), report)
-    return converted, report
+    return inputs
 
 
 def _copied(model: nn.Module) -> nn.Module:

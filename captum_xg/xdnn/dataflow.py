@@ -11,6 +11,7 @@ counts as another use (OTHER_USE), and a result that is returned has no only fol
 
 from __future__ import annotations
 
+from collections import defaultdict
 from dataclasses import dataclass, field
 from enum import Flag, auto
 
@@ -36,7 +37,7 @@ class ModuleUse:
         sizes: For each call, the root mean square of its first input per example, averaged over examples.
         shapes: For each call, the shape of that input.
         passed: The names of the arguments that it was ever called with.
-        sources: The modules whose result that input is, as it is; None for anything else.
+        sources: The modules whose result that input is, as it is; None for anything else. Empty if it did not run.
         followers: The modules in which an operation reads a result of this one.
         roles: How its results are used.
     """
@@ -63,41 +64,25 @@ class ModuleUse:
         """Whether all that is done with its results is to multiply with them what depends on the input."""
         return Role.FACTOR in self.roles and Role.OTHER_USE not in self.roles
 
+    @property
+    def only_source(self) -> str | None:
+        """The one module whose result, and nothing else, goes into it as it is; None if there is none."""
+        return next(iter(self.sources)) if len(self.sources) == 1 else None
 
-class Dataflow:
-    """One forward pass, as the modules see it.
+    @property
+    def only_follower(self) -> str | None:
+        """The one module that does all that is done with its results; None if there is none."""
+        only = len(self.followers) == 1 and Role.RETURNED not in self.roles
+        return next(iter(self.followers)) if only else None
+
+
+class Dataflow(defaultdict[str, ModuleUse]):
+    """The use of each module, by its path.
 
     Attributes:
-        ran: The paths of the modules that ran.
         exposed: Modules whose parameters or buffers something else than the module itself reads.
     """
 
     def __init__(self) -> None:
-        self.ran: set[str] = set()
+        super().__init__(ModuleUse)
         self.exposed: set[str] = set()
-        self._uses: dict[str, ModuleUse] = {}
-
-    def __getitem__(self, path: str) -> ModuleUse:
-        """Return how a module was used, by its path."""
-        return self._uses.setdefault(path, ModuleUse())
-
-    def keep_sizes_of(self, earlier: Dataflow) -> None:
-        """Take over the sizes that an earlier forward pass measured, for the modules that ran in it."""
-        for path, use in earlier._uses.items():
-            self[path].sizes = use.sizes or self[path].sizes
-
-    def sizes_inside(self, path: str) -> dict[str, float]:
-        """Return the sizes of the inputs of the modules inside of one, by their path in it."""
-        prefix = f"{path}." if path else ""
-        inner = ((p.removeprefix(prefix), use.rms) for p, use in self._uses.items() if p.startswith(prefix))
-        return {p: rms for p, rms in inner if rms is not None}
-
-    def only_source(self, path: str) -> str | None:
-        """Return the one module whose result, and nothing else, goes into a module as it is; None if there is none."""
-        sources = self[path].sources
-        return next(iter(sources)) if len(sources) == 1 else None
-
-    def only_follower(self, path: str) -> str | None:
-        """Return the one module that does all that is done with a module's result; None if there is none."""
-        use = self[path]
-        return next(iter(use.followers)) if len(use.followers) == 1 and Role.RETURNED not in use.roles else None

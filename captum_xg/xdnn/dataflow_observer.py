@@ -192,7 +192,6 @@ class _DataflowObserver(Observer):
 
     def enter(self, event: ModuleEvent) -> None:
         """Note what a module is called with, and how large it is."""
-        self.flow.ran.add(event.path)
         use = self.flow[event.path]
         use.passed |= _names_of_arguments(event)
         first = next((t for t in (*event.args, *event.kwargs.values()) if isinstance(t, Tensor)), None)

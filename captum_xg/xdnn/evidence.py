@@ -248,7 +248,8 @@ class Evidence:
         """What flows from which module to which, with sizes of the original where there are any."""
         flow = self.attempt("when it is observed", self.examples.dataflow)
         if self._earlier is not None:
-            flow.keep_sizes_of(self._earlier)
+            for path, use in self._earlier.items():
+                flow[path].sizes = use.sizes or flow[path].sizes
         return flow
 
     @cached_property

@@ -5,7 +5,6 @@ from __future__ import annotations
 import inspect
 import math
 from collections.abc import Callable, Iterable
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -33,7 +32,7 @@ _WHERE = "fine_tune"
 
 def fine_tune(
     model: nn.Module,
-    batches: Iterable[Any],
+    batches: Iterable[object],
     *,
     epochs: int = 1,
     lr: float = 1e-3,
@@ -87,15 +86,28 @@ def fine_tune(
         forward_function(loss, "loss", _WHERE)
     optimizer = _optimizer(optimizer, parameters, lr)
     step = _Step(model, optimizer, loss, checked_output(output, _WHERE), parameters)
-    per_epoch = _length(batches)
     rates = [group["lr"] for group in optimizer.param_groups]
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, epochs * per_epoch) if per_epoch else None
     modes = [(module, module.training) for module in model.modules()]
-    losses = []
-    # The loader is iterated here and not by the bar, which would start its workers, and draw, a second time.
-    bar = tqdm(total=epochs * per_epoch if per_epoch else None, desc="fine-tuning", disable=not progress)
     try:
         model.train()
+        return _train(step, batches, epochs, optimizer, progress=progress)
+    finally:
+        for group, rate in zip(optimizer.param_groups, rates, strict=True):
+            group["lr"] = rate
+        for module, training in modes:
+            module.training = training
+
+
+def _train(
+    step: _Step, batches: Iterable[object], epochs: int, optimizer: torch.optim.Optimizer, *, progress: bool
+) -> list[float]:
+    """Take a step for each batch of each epoch, and return the mean loss of each epoch."""
+    per_epoch = _length(batches)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, epochs * per_epoch) if per_epoch else None
+    losses = []
+    # The loader is iterated here and not by the bar, which would start its workers, and draw, a second time.
+    total_steps = epochs * per_epoch if per_epoch else None
+    with tqdm(total=total_steps, desc="fine-tuning", disable=not progress) as bar:
         for epoch in range(1, epochs + 1):
             where = f"{_WHERE}, epoch {epoch}"
             total, count = 0.0, 0
@@ -109,12 +121,6 @@ def fine_tune(
             if count == 0:
                 raise InputError(f"{where}: there are no batches to train on (an iterator can be used up only once).")
             losses.append(total / count)
-    finally:
-        bar.close()
-        for group, rate in zip(optimizer.param_groups, rates, strict=True):
-            group["lr"] = rate
-        for module, training in modes:
-            module.training = training
     return losses
 
 
@@ -135,7 +141,7 @@ class _Step:
         self._accepts = _accepts(model)
         self._looked = False
 
-    def __call__(self, batch: Any, where: str) -> float:
+    def __call__(self, batch: object, where: str) -> float:
         """Take it, and return the loss before it."""
         parts = taken_apart(batch, where, accepts=self._accepts)
         if not parts.labelled:
@@ -170,7 +176,7 @@ class _Step:
             return default_loss(one_output(found, self._output, where), target, where, "loss")
         outputs = found if self._output is None else one_output(found, self._output, where)
         require_a_loss_of_one_output(self._loss, outputs, where, "loss")
-        value: Any = self._loss(outputs, target)
+        value = self._loss(outputs, target)
         return checked_number(
             value.reshape(()) if isinstance(value, Tensor) and value.numel() == 1 else value, "loss", where
         )
@@ -188,7 +194,7 @@ class _Step:
         self._looked = True
 
 
-def _trainable(model: Any) -> list[nn.Parameter]:
+def _trainable(model: object) -> list[nn.Parameter]:
     forward_function(model, "model", _WHERE)
     if not isinstance(model, nn.Module):
         raise OptionTypeError(f"{_WHERE}: `model` must be a torch.nn.Module but is {type(model).__name__}.")
@@ -198,7 +204,7 @@ def _trainable(model: Any) -> list[nn.Parameter]:
     return parameters
 
 
-def _optimizer(optimizer: Any, parameters: list[nn.Parameter], lr: float) -> torch.optim.Optimizer:
+def _optimizer(optimizer: object, parameters: list[nn.Parameter], lr: float) -> torch.optim.Optimizer:
     if optimizer is None:
         rate = finite_number(lr, "lr", _WHERE)
         if rate <= 0:
@@ -232,7 +238,7 @@ def _accepts(model: nn.Module) -> Callable[[str], bool]:
     return lambda name: name in parameters
 
 
-def _length(batches: Iterable[Any]) -> int | None:
+def _length(batches: Iterable[object]) -> int | None:
     try:
         return len(batches)  # type: ignore[arg-type]
     except TypeError:  # a generator, or a loader over a dataset without length

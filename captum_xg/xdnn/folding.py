@@ -116,12 +116,12 @@ def _neighbour(
     norm: str, modules: dict[str, nn.Module], flow: Dataflow, uses: dict[int, int]
 ) -> tuple[str, _Layer, bool] | None:
     """Return path and module of the linear layer that a norm can go into, and whether it comes before the norm."""
-    before, after = flow.only_source(norm), flow.only_follower(norm)
-    if before is not None and flow.only_follower(before) == norm:
+    before, after = flow[norm].only_source, flow[norm].only_follower
+    if before is not None and flow[before].only_follower == norm:
         layer = modules.get(before)
         if isinstance(layer, _LINEAR) and _takes_in(layer, before, norm, flow, uses):
             return before, layer, True
-    if after is not None and flow.only_source(after) == norm:
+    if after is not None and flow[after].only_source == norm:
         layer = modules.get(after)
         if isinstance(layer, _LINEAR) and _takes_in(layer, after, norm, flow, uses) and not _pads_zeros(layer):
             return after, layer, False

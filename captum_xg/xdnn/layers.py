@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -121,7 +122,7 @@ class MustBeNone(nn.Module):
         super().__init__()
         self.argument = argument
 
-    def forward(self, value: Any) -> None:
+    def forward(self, value: object) -> None:
         """Raise unless the value is None."""
         if value is not None:
             raise ValueError(
@@ -137,13 +138,13 @@ class MustBeNone(nn.Module):
 class WithoutArgument(nn.Module):
     """Call a function with None for one of its arguments."""
 
-    def __init__(self, function: Any, position: int, name: str) -> None:
+    def __init__(self, function: Callable[..., Any], position: int, name: str) -> None:
         super().__init__()
         self.function = function
         self.position = position
         self.name = name
 
-    def forward(self, *arguments: Any, **named: Any) -> Any:
+    def forward(self, *arguments: object, **named: object) -> Any:
         """Return what the function returns without the argument."""
         passed = [None if i == self.position else value for i, value in enumerate(arguments)]
         return self.function(*passed, **{key: value for key, value in named.items() if key != self.name})

@@ -11,7 +11,7 @@ import dataclasses
 import functools
 from collections import deque
 from collections.abc import Iterator, Mapping, MutableMapping
-from typing import Any
+from typing import TypeVar, cast
 
 import numpy as np
 import torch
@@ -21,11 +21,12 @@ from torch.utils._pytree import SUPPORTED_NODES
 
 from captum_xg.errors import ForwardOutputError
 
+_T = TypeVar("_T")
 _DEPTH = 8
 """How many objects deep is looked for tensors that cannot be scaled where they are."""
 
 
-def scaled_outputs(outputs: Any, factor: Tensor, where: str) -> Any:
+def scaled_outputs(outputs: _T, factor: Tensor, where: str) -> _T:
     """Return the outputs with every floating-point and complex tensor in them multiplied by one factor per example.
 
     Tuples, lists, dicts, dataclasses, classes derived from them and containers that PyTorch has been told of
@@ -48,10 +49,10 @@ class _Scaling:
     def __init__(self, factor: Tensor, where: str) -> None:
         self._factor = factor
         self._where = where
-        self._done: dict[int, tuple[object, Any]] = {}
+        self._done: dict[int, tuple[object, object]] = {}
         self._begun: set[int] = set()
 
-    def of(self, value: Any, name: str) -> Any:
+    def of(self, value: _T, name: str) -> _T:
         """Return a value scaled; one that occurs twice is scaled once, and occurs twice in the result."""
         if id(value) in self._begun:
             raise self._refused(name, value, "that contains itself")
@@ -60,9 +61,9 @@ class _Scaling:
             # The value is kept, too, so that no other one gets its id.
             self._done[id(value)] = value, self._new(value, name)
             self._begun.discard(id(value))
-        return self._done[id(value)][1]
+        return cast("_T", self._done[id(value)][1])
 
-    def _new(self, value: Any, name: str) -> Any:
+    def _new(self, value: object, name: str) -> object:
         if isinstance(value, Tensor):
             return self._tensor(value, name)
         if isinstance(value, PackedSequence):
@@ -96,7 +97,9 @@ class _Scaling:
             )
         return tensor * self._factor.to(tensor.dtype).reshape(-1, *[1] * (tensor.dim() - 1))
 
-    def _sequence(self, value: Any, parts: list[Any], name: str) -> Any:
+    def _sequence(
+        self, value: tuple[object, ...] | list[object] | deque[object], parts: list[object], name: str
+    ) -> object:
         if isinstance(value, (list, deque)):
             result = copy.copy(value)
             result.clear()
@@ -107,7 +110,7 @@ class _Scaling:
         except TypeError:  # torch.return_types.max and the like
             return type(value)(parts)
 
-    def _with_attributes(self, result: Any, value: object, name: str) -> Any:
+    def _with_attributes(self, result: object, value: object, name: str) -> object:
         """Scale attributes, too: classes like transformers' ModelOutput keep every part as item and as attribute."""
         for attribute, held in _attributes(value):
             scaled = self.of(held, f"{name}.{attribute}")
@@ -126,7 +129,7 @@ def _holds_numbers(tensor: Tensor) -> bool:
     return tensor.dtype.is_floating_point or tensor.dtype.is_complex or tensor.is_quantized
 
 
-def _attributes(value: object) -> Iterator[tuple[str, Any]]:
+def _attributes(value: object) -> Iterator[tuple[str, object]]:
     yield from getattr(value, "__dict__", {}).items()
     for kind in type(value).__mro__:
         slots = vars(kind).get("__slots__", ())

@@ -128,7 +128,7 @@ class _Comparison:
 
 def _idle_modules(evidence: Evidence) -> tuple[str, ...]:
     """Return a note on the modules with parameters that did not run, and in which nothing ran; none if all did."""
-    ran, idle = evidence.dataflow.ran, list[str]()
+    ran, idle = [path for path, use in evidence.dataflow.items() if use.sources], list[str]()
     for path, module in evidence.model.named_modules():
         inside = any(path == other or path.startswith(f"{other}.") for other in idle)
         runs = any(each == path or each.startswith(f"{path}.") for each in ran)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import math
 from dataclasses import asdict, dataclass
-from typing import Any
 
 from captum_xg._core.finding import Finding, listed
 from captum_xg._core.text import Table, displayed
@@ -101,9 +100,9 @@ class ConversionReport:
         """Whether nothing was changed but for rounding."""
         return all(change.exact for change in self.changes)
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, object]:
         """Return the report as plain lists, dicts, numbers and strings; None for numbers that are not finite."""
-        content: dict[str, Any] = {
+        content = {
             "model": self.model,
             "homogeneous": self.homogeneous,
             "changes": [asdict(change) for change in self.changes],
@@ -114,8 +113,7 @@ class ConversionReport:
             "constants_share": self.constants_share,
             "notes": list(self.notes),
         }
-        finite: dict[str, Any] = _finite(content)
-        return finite
+        return {key: _finite(value) for key, value in content.items()}
 
     def to_json(self, indent: int | None = 2) -> str:
         """Return the report as JSON."""
@@ -193,7 +191,7 @@ class ConversionReport:
         return listed(self.unconverted, "What could not be converted:", most, "report.unconverted")
 
 
-def _finite(value: Any) -> Any:
+def _finite(value: object) -> object:
     """Return plain values with None for infinities and NaN, which JSON does not have."""
     if isinstance(value, dict):
         return {key: _finite(part) for key, part in value.items()}

@@ -231,12 +231,12 @@ def ask(planned: Planned, evidence: Evidence) -> Conversion | NotConvertible:
 
 def context_of(path: str, evidence: Evidence) -> ModuleContext:
     """Return what rules are told of a module's surroundings."""
-    flow = evidence.dataflow
-    use = flow[path]
+    use, prefix = evidence.dataflow[path], f"{path}." if path else ""
+    sizes = {p: use.rms for p, use in evidence.dataflow.items() if p.startswith(prefix)}
     return ModuleContext(
         path,
         rms=use.rms or 1.0,
-        inner_rms=flow.sizes_inside(path),
+        inner_rms={p.removeprefix(prefix): rms for p, rms in sizes.items() if rms is not None},
         multiplies=use.is_gate,
         returned=Role.RETURNED in use.roles,
         overwritten=Role.OVERWRITTEN in use.roles,
