@@ -67,7 +67,7 @@ def fold_batch_norms(model: nn.Module, flow: Dataflow) -> list[Folded]:
         first, both = (name, (layer, norm)) if before else (path, (norm, layer))
         expected = _tried(nn.Sequential(*both), flow[first].shapes) if own_forward else None
         identity = nn.Identity().train(norm.training)
-        bias = layer.bias
+        bias = layer._parameters.get("bias")
         old = layer.weight.detach().clone(), None if bias is None else bias.detach().clone()
         undo = partial(_undo, model, norm, identity, layer, bias, *old)
         _set(layer, *(_into_previous if before else _into_next)(layer, *slope_and_shift(norm)))
@@ -207,5 +207,5 @@ def _undo(
         layer.get_parameter("weight").copy_(weight_before)
         if bias is not None and bias_before is not None:
             bias.copy_(bias_before)
-    layer.register_parameter("bias", bias)
+    layer._parameters["bias"] = bias
     replace_module(model, identity, norm)

@@ -72,7 +72,7 @@ class _Scaling:
             return self._sequence(value, [self.of(part, f"{name}[{i}]") for i, part in enumerate(value)], name)
         if isinstance(value, MutableMapping) or (dataclasses.is_dataclass(value) and not isinstance(value, type)):
             result = copy.copy(value)  # constructors may take anything, or compute things again
-            if isinstance(value, MutableMapping):
+            if isinstance(value, MutableMapping) and isinstance(result, MutableMapping):
                 for key in list(value):
                     result[key] = self.of(value[key], f"{name}[{key!r}]")
             return self._with_attributes(result, value, name)
