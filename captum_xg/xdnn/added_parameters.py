@@ -52,6 +52,7 @@ def added_parameters(model: nn.Module, inputs: tuple[Tensor, ...], run: Callable
 
     try:
         with torch.enable_grad():
+            # Clones of leaves, so that the forward may overwrite its inputs.
             watched(*(x.detach().clone().requires_grad_().clone() for x in inputs))
     finally:
         for watch in watches:
@@ -88,6 +89,7 @@ def drop_parameters(module: nn.Module, names: list[str], uses: Mapping[int, int]
         exact = exact and not size
         module._parameters.pop(name, None)
         module._buffers.pop(name, None)
+        # A buffer, since a parameter of zeros would be trained to something else, and the forward may not take None.
         module.register_buffer(name, torch.zeros_like(tensor.detach()))
     kind = type(module).__name__
     why = f"drops what its forward adds: {'; '.join(dropped)}"

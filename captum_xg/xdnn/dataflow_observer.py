@@ -135,6 +135,7 @@ class _DataflowObserver(Observer):
         tensors = [t for t in event.tensors if has_storage(t)]
         memories = [self._at(t) for t in tensors]
         name = event.name.removeprefix("aten::").rstrip("_")
+        # Now, as an operation in place is about to overwrite what it reads.
         self._note_readers(memories, event)
         self._note_roles(name, tensors)
         self._note_denominator(name, event)
@@ -152,6 +153,7 @@ class _DataflowObserver(Observer):
         """Note of the results' memory, which may be that of an argument, what the operation made there."""
         made = self._made
         for known in (self._at(t) for t in event.results if has_storage(t)):
+            # Added to what is known, for the memory may be that of an argument: of a view, or written into in place.
             known.depends |= made.depends
             known.gates |= made.gates
             known.single = made.single or known.single

@@ -70,6 +70,7 @@ class Examples:
             tensors = chosen_outputs(result, self._output, WHERE)
         if len(tensors) == 1:
             return {"": tensors[0].detach()}
+        # The tensors are told apart by identity, since a model may return two that are equal.
         places = {id(leaf): keystr(path) for path, leaf in tree_flatten_with_path(result)[0]}
         return {places.get(id(y), f"[{i}]"): y.detach() for i, y in enumerate(tensors)}
 
@@ -223,6 +224,7 @@ class Evidence:
             progress.notes + result.notes,
             {**progress.outcomes, **result.outcomes},
             {**progress.recordings, **result.recordings},
+            # The first one that was measured: what is dropped in later rounds was counted then.
             result.constants_share if progress.constants_share is None else progress.constants_share,
         )
         if result.changed:
@@ -230,6 +232,7 @@ class Evidence:
                 vars(known).pop(stale, None)
             if not result.outcomes:  # an exact step, which changes who calls whom
                 flow = vars(known).pop("dataflow", None)
+                # As long as nothing was converted, what is measured again are sizes of the original.
                 known._earlier = flow if progress.converted() else None
         return known
 

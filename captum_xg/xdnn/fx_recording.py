@@ -118,6 +118,7 @@ def _lifted(module: nn.Module, passed: Collection[str]) -> Recording | None:
     kept = {p.name: p.default for p in parameters if p.default is not p.empty and p.name not in passed}
     tracer = _OneLevel()
     graph = tracer.trace(module, concrete_args=kept or None)
+    # torch.fx copies what a graph calls out of the module, which does not have these.
     with _registered(module, {**tracer.unregistered, **_absent_arguments(graph, module, tracer.unregistered)}):
         root = fx.GraphModule(module, graph, class_name=type(module).__name__)
     root.train(module.training)
@@ -142,12 +143,13 @@ def _lift_calls(root: fx.GraphModule, kept: Collection[str]) -> list[str]:
     lifted = []
     for node in list(root.graph.nodes):
         inputs = [argument for argument in node.all_input_nodes if argument in dependent]
+        # Constants need no conversion: a call is lifted only where something that scales goes into it.
         given = node.op == "placeholder" and node.target not in kept
         if given or (inputs and not _about_shape(node)):
             dependent.add(node)
         if not inputs:
             continue
-        made = _hard_gate(node, root)
+        made = _hard_gate(node, root)  # first, as relu6 and clamp alone are activations
         if made is None and node.op in ("call_function", "call_method"):
             made = _as_module(node, dependent)
         if made is not None:

@@ -51,6 +51,7 @@ def convert(model: nn.Module, original: nn.Module, examples: Examples) -> tuple[
         The converted model, and the report.
     """
     evidence = Evidence(model, examples)
+    # What is proven stays as it is: no folding, no recording, not a bit changed.
     if evidence.certificate.homogeneous:
         return model, _report(evidence)
     comparison = _Comparison(evidence)
@@ -60,12 +61,14 @@ def convert(model: nn.Module, original: nn.Module, examples: Examples) -> tuple[
     comparison.of_exact_changes(evidence)
     evidence = evidence.after(StepResult(notes=_idle_modules(evidence), model=evidence.model))
     evidence = _to_fixed_point(evidence, INEXACT, comparison.of_stage)
-    left = unconverted(evidence)
+    left = unconverted(evidence)  # before recordings are put back, by whose modules findings are named
     evidence = evidence.after(put_back(evidence.model, evidence.progress))
     evidence = evidence.after(StepResult(notes=_remarks(evidence, comparison), model=evidence.model))
     return evidence.model, _report(evidence, comparison, (*left, *damage(evidence, original)))
 
 
+# A step may settle something without changing the model, by noting an obstacle or a refusal. The evidence then stays,
+# and the search still starts again, at no cost.
 def _to_fixed_point(
     evidence: Evidence, steps: Sequence[Step], then: Callable[[Evidence, StepResult], None] = lambda *_: None
 ) -> Evidence:

@@ -1,4 +1,4 @@
-"""ConversionReport: what a conversion changed, what it could not, what it cost and what is proven of the result."""
+"""The report of a conversion: its changes, their cost, what could not be converted, and what is proven."""
 
 from __future__ import annotations
 

@@ -59,6 +59,7 @@ class LiftCalls:
         ]
         if not paths:
             return None
+        # Compared with the outputs just before, which after conversions are no longer those of the original.
         before, tried = evidence.outputs, dict[str, Recording | str]()
         for path in paths:
             made = record(modules[path], evidence.dataflow[path].passed)
@@ -68,7 +69,7 @@ class LiftCalls:
                     change = largest_difference(before, evidence.examples.outputs(model))
                 except Exception:  # whatever the recording does where the forward did something else
                     change = math.inf
-                if not change <= _SAME:
+                if not change <= _SAME:  # NaN, too
                     model = put(model, made.graph, made.original, progress, tried)
                     made = "a recording of its forward by torch.fx does something else"
             tried[path] = made
@@ -88,7 +89,7 @@ class FoldBatchNorms:
             before, evidence.attempt("after batch norms were folded", evidence.examples.outputs)
         )
         if not change <= _ROUNDING:
-            for each in reversed(folded):
+            for each in reversed(folded):  # as one layer may have taken in two norms
                 each.undo()
             note = f"Batch norms were not folded: that would have changed the outputs by {change:.1g} (relative)."
             return StepResult(notes=(note,), model=model)
@@ -127,17 +128,17 @@ class Convert:
         if not planned:
             return None
         progress, share = evidence.progress, None
-        if self.stage == "constants" and progress.constants_share is None:
+        if self.stage == "constants" and progress.constants_share is None:  # before the first of them goes
             share = evidence.examples.share_of_constants(model)
         changes, outcomes = list[Change](), dict[str, Outcome]()
         for each in planned:
             kind = each.module.name if isinstance(each.module, FunctionCall) else type(each.module).__name__
             result = ask(each, evidence)
             if isinstance(result, NotConvertible):
-                outcomes[each.path] = result
+                outcomes[each.path] = result  # so that it is not asked again, and named as a whole in the report
                 continue
             if result.replacement is not each.module:
-                result.replacement.train(each.module.training)
+                result.replacement.train(each.module.training)  # a module that was made just now is in training mode
                 model = put(model, each.module, result.replacement, progress)
             after = result.after or type(result.replacement).__name__
             changes.append(Change(each.path, result.before or kind, after, result.why, result.exact, self.stage))
@@ -175,7 +176,7 @@ def plan(model: nn.Module, evidence: Evidence) -> list[Planned]:
 def owner_of(path: str, modules: dict[str, nn.Module]) -> Planned | None:
     """Return the outermost module, from the model down to one of its modules, that there is a conversion for."""
     parts = path.split(".") if path else []
-    for depth in range(len(parts) + 1):
+    for depth in range(len(parts) + 1):  # from above: a rule for a class takes over everything inside
         above = ".".join(parts[:depth])
         module = modules.get(above)
         if module is not None:
@@ -235,7 +236,7 @@ def context_of(path: str, evidence: Evidence) -> ModuleContext:
     sizes = {p: use.rms for p, use in evidence.dataflow.items() if p.startswith(prefix)}
     return ModuleContext(
         path,
-        rms=use.rms or 1.0,
+        rms=use.rms or 1.0,  # what did not run, or saw nothing but zeros, has no size to keep
         inner_rms={p.removeprefix(prefix): rms for p, rms in sizes.items() if rms is not None},
         multiplies=use.is_gate,
         returned=Role.RETURNED in use.roles,

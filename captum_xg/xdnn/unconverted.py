@@ -45,6 +45,7 @@ def unconverted(evidence: Evidence) -> tuple[Unconverted, ...]:
             found.setdefault(path, Unconverted(path, type(modules[path]).__name__, refusal.reason, refusal.remedy))
             continue
         what, remedy = as_it_is.told(violation)
+        # Why its forward could not be rewritten belongs to what it does.
         reason = "; ".join(filter(None, (what, progress.obstacle(violation.module))))
         told = Unconverted(violation.module, violation.type, reason, remedy, violation.location)
         if progress.finished(violation.module):
@@ -156,6 +157,7 @@ def _mixes_examples(examples: Examples, model: nn.Module) -> bool:
     for count in (2, max(2, len(examples))):
         try:
             same = tuple(x[:1].expand(count, *x.shape[1:]).clone() for x in examples.inputs)
+            # The first row stays to the bit, so what differs in its output came from the others.
             other = tuple(torch.cat([x[:1], 3 * x[1:]]) for x in same)
             # The rows of the first example, which may have several.
             alone, beside = ([y[: max(1, len(y) // count)] for y in examples.run(model, *xs)] for xs in (same, other))

@@ -1,4 +1,4 @@
-"""Biases of linear layers are dropped."""
+"""Biases of linear layers, which are dropped."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Constants that are padded with become zero."""
+"""Padding by a constant, which becomes zero."""
 
 from __future__ import annotations
 

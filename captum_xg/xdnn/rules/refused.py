@@ -1,4 +1,4 @@
-"""Layers that no conversion brings to a fixed degree: said once, for the whole layer."""
+"""Layers that no conversion brings to a fixed degree, each refused as a whole."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Constants that are added in a forward, and normalisation of the input by fixed statistics."""
+"""Constants that are added in a forward, and fixed statistics that the input is normalised by."""
 
 from __future__ import annotations
 
