@@ -123,10 +123,12 @@ class _Comparison:
                 f"{WHERE}: {evidence.name} returns tensors of other names or shapes after the changes than before: "
                 f"{after} instead of {before}. Choose one of them with output=…, or pass several examples."
             )
+        n = len(evidence.examples)
         for name, y in self.reference.items():
-            n, classes = len(evidence.examples), self._classes[name]
-            after = evidence.outputs[name]
-            self.agreement.append(compare(stage, changes, y, after, examples=n, output=name, classes=classes))
+            classes = self._classes[name]
+            self.agreement.append(
+                compare(stage, changes, y, evidence.outputs[name], examples=n, output=name, classes=classes)
+            )
 
 
 def _idle_modules(evidence: Evidence) -> tuple[str, ...]:
