@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import TypeAlias, TypeVar
+from typing import Literal, TypeAlias, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -136,18 +136,8 @@ class Examples:
         return float(carried / total) if total > 0 else None
 
 
-@dataclass(frozen=True)
-class Converted:
-    """A module that was converted, for good.
-
-    Attributes:
-        whole: With all that is inside of it; otherwise it only lost parameters that its own forward added.
-    """
-
-    whole: bool = True
-
-
-Outcome: TypeAlias = Converted | NotConvertible
+Outcome: TypeAlias = Literal["converted", "without what it adds"] | NotConvertible
+"""What came of a module: all of it was converted, or it only lost parameters that its forward added, or neither."""
 
 
 @dataclass(frozen=True)
@@ -179,7 +169,7 @@ class Progress:
 
     def converted(self) -> list[str]:
         """Return the paths of the modules that were converted as a whole."""
-        return [path for path, outcome in self.outcomes.items() if outcome == Converted()]
+        return [path for path, outcome in self.outcomes.items() if outcome == "converted"]
 
     def finished(self, path: str) -> bool:
         """Return whether a module, or one that it is part of, has been converted as a whole."""

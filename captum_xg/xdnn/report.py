@@ -148,15 +148,13 @@ class ConversionReport:
             times = f"{len(changes)} × " if len(changes) > 1 else ""
             lines.append(f"  {'exact  ' if exact else 'inexact'}  {stage}: {times}{before} → {after}")
             shown = changes[:most] if len(changes) > most + 1 else changes
+            more = f"… and {len(changes) - len(shown)} more" if len(shown) < len(changes) else ""
+            paths = [change.module or "(the model itself)" for change in shown]
             if len(changes) > 1 and len({change.why for change in changes}) == 1:
-                paths = ", ".join(change.module or "(the model itself)" for change in shown)
-                lines += [f"      {changes[0].why}", f"      {paths}"]
-                if len(shown) < len(changes):
-                    lines[-1] += f", … and {len(changes) - len(shown)} more"
-                continue
-            lines += [f"      {change.module or '(the model itself)'}: {change.why}" for change in shown]
-            if len(shown) < len(changes):
-                lines.append(f"      … and {len(changes) - len(shown)} more (all in report.changes)")
+                lines += [f"      {changes[0].why}", f"      {', '.join([*paths, *filter(None, [more])])}"]
+            else:
+                lines += [f"      {path}: {change.why}" for path, change in zip(paths, shown, strict=True)]
+                lines += [f"      {more} (all in report.changes)"] if more else []
         return lines
 
     def _agreement_lines(self) -> list[str | Table]:

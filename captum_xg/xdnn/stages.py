@@ -20,7 +20,7 @@ from captum_xg.errors import ConversionError
 from captum_xg.xdnn.added_parameters import drop_parameters
 from captum_xg.xdnn.agreement import largest_difference
 from captum_xg.xdnn.dataflow import Role
-from captum_xg.xdnn.evidence import WHERE, Converted, Evidence, Outcome, Progress, StepResult
+from captum_xg.xdnn.evidence import WHERE, Evidence, Outcome, Progress, StepResult
 from captum_xg.xdnn.folding import fold_batch_norms, uses_of
 from captum_xg.xdnn.functional_calls import FunctionCall
 from captum_xg.xdnn.fx_recording import Recording, inline_calls, record
@@ -142,7 +142,7 @@ class Convert:
                 model = put(model, each.module, result.replacement, progress)
             after = result.after or type(result.replacement).__name__
             changes.append(Change(each.path, result.before or kind, after, result.why, result.exact, self.stage))
-            outcomes[each.path] = Converted(each.whole)
+            outcomes[each.path] = "converted" if each.whole else "without what it adds"
         return StepResult(changes=tuple(changes), outcomes=outcomes, constants_share=share, model=model)
 
 
@@ -164,11 +164,9 @@ def plan(model: nn.Module, evidence: Evidence) -> list[Planned]:
     """Return the modules to be converted: owners of what breaks homogeneity that have no outcome yet."""
     modules, progress = dict(model.named_modules()), evidence.progress
     planned: dict[str, Planned] = {}
-    for violation in evidence.findings:
-        owner = owner_of(violation.module, modules) or _adding(violation.module, modules, model, evidence)
-        if owner is None or isinstance(progress.outcomes.get(owner.path), NotConvertible):
-            continue
-        if not progress.finished(owner.path):
+    for path in dict.fromkeys(violation.module for violation in evidence.findings):
+        owner = owner_of(path, modules) or _adding(path, modules, model, evidence)
+        if owner is not None and owner.path not in progress.outcomes and not progress.finished(owner.path):
             planned.setdefault(owner.path, owner)
     return list(planned.values())
 
