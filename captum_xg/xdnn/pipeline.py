@@ -19,7 +19,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from functools import partial
 
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvNd
 
 from captum_xg.errors import ConversionError
@@ -51,10 +51,11 @@ def convert(model: nn.Module, original: nn.Module, examples: Examples) -> tuple[
         The converted model, and the report.
     """
     evidence = Evidence(model, examples)
+    reference = evidence.outputs  # first of all, so that a model which does not run is refused as that
     # What is proven stays as it is: no folding, no recording, not a bit changed.
     if evidence.certificate.homogeneous:
         return model, _report(evidence)
-    comparison = _Comparison(evidence)
+    comparison = _Comparison(evidence, reference)
     evidence = _to_fixed_point(evidence, (LIFT,))
     folded = FOLD(evidence.model, evidence)
     evidence = evidence if folded is None else evidence.after(folded)
@@ -84,10 +85,11 @@ class _Comparison:
 
     Args:
         evidence: That of the original.
+        reference: What the original returns.
     """
 
-    def __init__(self, evidence: Evidence) -> None:
-        self.reference = evidence.outputs
+    def __init__(self, evidence: Evidence, reference: dict[str, Tensor]) -> None:
+        self.reference = reference
         self.agreement: list[Agreement] = []
         self.exact_difference = 0.0
         modules = dict(evidence.model.named_modules())
