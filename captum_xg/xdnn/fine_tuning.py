@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import inspect
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
@@ -86,11 +87,18 @@ def fine_tune(
         forward_function(loss, "loss", _WHERE)
     optimizer = _optimizer(optimizer, parameters, lr)
     step = _Step(model, optimizer, loss, checked_output(output, _WHERE), parameters)
+    with _training(model, optimizer):
+        return _train(step, batches, epochs, optimizer, progress=progress)
+
+
+@contextmanager
+def _training(model: nn.Module, optimizer: torch.optim.Optimizer) -> Iterator[None]:
+    """Put a model into training mode, and modes and learning rates back as they were at the end."""
     rates = [group["lr"] for group in optimizer.param_groups]
     modes = [(module, module.training) for module in model.modules()]
     try:
         model.train()
-        return _train(step, batches, epochs, optimizer, progress=progress)
+        yield
     finally:
         for group, rate in zip(optimizer.param_groups, rates, strict=True):
             group["lr"] = rate
