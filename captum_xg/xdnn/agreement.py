@@ -1,4 +1,4 @@
-"""How much the outputs of a converted model have in common with those of the original."""
+"""The comparison of the outputs of a converted model with those of the original."""
 
 from __future__ import annotations
 

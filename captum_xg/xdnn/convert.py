@@ -1,6 +1,20 @@
-"""to_xdnn: a converted copy of an ordinary model, a report, and a proof."""
+"""``to_xdnn``: a converted copy of an ordinary model, a report, and a proof.
+
+There are three ways to save what it returns:
+
+* Numbers alone: ``torch.save(xdnn.state_dict(), path)``, radii of norms and gates among them. They are read by
+  ``torch.load(path, weights_only=True)`` and loaded into the result of converting another instance of the same
+  architecture, whatever its weights: ``to_xdnn(model, *inputs)[0].load_state_dict(…)``.
+* Without the original and its classes: ``torch.export.save(torch.export.export(xdnn, inputs, dynamic_shapes=…),
+  path)``. ``torch.export.load(path).module()`` is as homogeneous, and certified, as before.
+* As it is: ``torch.save(xdnn, path)``, read with ``torch.load(path, weights_only=False)``, which runs code from the
+  file. Recordings need no class of the original any more, all other modules need theirs, and PyTorch saves no
+  parametrised modules in this way.
+"""
 
 from __future__ import annotations
+
+import copy
 
 import torch
 from torch import Tensor, nn
@@ -11,8 +25,8 @@ from captum_xg._core.options import forward_function, switch
 from captum_xg._core.state import preserve_state
 from captum_xg.errors import ConversionError, InputError
 from captum_xg.homogeneity.certificate.certify import Output
-from captum_xg.xdnn.converter import Converter
-from captum_xg.xdnn.examples import WHERE
+from captum_xg.xdnn.evidence import WHERE, Examples
+from captum_xg.xdnn.pipeline import convert
 from captum_xg.xdnn.report import ConversionReport
 
 _ALTERNATIVE = (
@@ -53,17 +67,7 @@ def to_xdnn(
         The converted copy, in evaluation mode, and the :class:`~captum_xg.xdnn.report.ConversionReport`. Forwards in
         which functional calls were replaced are recordings (:class:`torch.fx.GraphModule`). The parameters of extended
         norms and gates lie under ``….model``; all other modules keep class, path and names of parameters.
-
-        To save it, there are three ways:
-
-        * Numbers alone: ``torch.save(xdnn.state_dict(), path)``, radii of norms and gates among them. They are read by
-          ``torch.load(path, weights_only=True)`` and loaded into the result of converting another instance of the same
-          architecture, whatever its weights: ``to_xdnn(model, *inputs)[0].load_state_dict(…)``.
-        * Without the original and its classes: ``torch.export.save(torch.export.export(xdnn, inputs,
-          dynamic_shapes=…), path)``. ``torch.export.load(path).module()`` is as homogeneous, and certified, as before.
-        * As it is: ``torch.save(xdnn, path)``, read with ``torch.load(path, weights_only=False)``, which runs code from
-          the file. Recordings need no class of the original any more, all other modules need theirs, and PyTorch saves
-          no parametrised modules in this way.
+        How to save it: see :mod:`captum_xg.xdnn.convert`.
 
     Raises:
         ConversionError: If the result could not be certified (with ``.report``), the model cannot be copied, or does
@@ -80,9 +84,20 @@ def to_xdnn(
         >>> print(report)
         >>> XGradient(xdnn).attribute(images, target=labels)
     """
+    switch(strict, "strict", WHERE)
+    inputs = _checked(model, example_inputs)
+    with torch.inference_mode(False), preserve_state(model, inputs[0].device):
+        examples = Examples(inputs, additional_forward_args, output)
+        converted, report = convert(_copied(model), model, examples)
+    if strict and not report.homogeneous:
+        raise ConversionError(_refusal(report), report)
+    return converted, report
+
+
+def _checked(model: object, example_inputs: tuple[object, ...]) -> tuple[Tensor, ...]:
+    """Return the inputs as tensors, if they and the model are what can be converted."""
     if isinstance(model, (type, tuple)):
         forward_function(model, "model", WHERE)
-    switch(strict, "strict", WHERE)
     if not isinstance(model, nn.Module):
         raise ConversionError(
             f"{WHERE}: the model must be a torch.nn.Module but is {type(model).__name__}. Functions have no layers to "
@@ -101,13 +116,19 @@ def to_xdnn(
     inputs = format_inputs(first, WHERE)
     require_usable_state(model, WHERE)
     require_evaluation_mode(model, WHERE)
-    with torch.inference_mode(False), preserve_state(model, inputs[0].device):
-        converter = Converter(model, inputs, additional_forward_args, output)
-        converter.convert()
-    report = converter.report()
-    if strict and not report.homogeneous:
-        raise ConversionError(_refusal(report), report)
-    return converter.model, report
+    return inputs
+
+
+def _copied(model: nn.Module) -> nn.Module:
+    try:
+        return copy.deepcopy(model)
+    except Exception as error:
+        raise ConversionError(
+            f"{WHERE}: {type(model).__name__} cannot be copied (copy.deepcopy): {type(error).__name__}: {error}. "
+            "Tensors with a gradient history that are stored in the model are one cause, also those of old "
+            "weight_norm and spectral_norm: remove these, or use torch.nn.utils.parametrizations. "
+            "HomogeneousExtension(model) needs no copy."
+        ) from error
 
 
 def _refusal(report: ConversionReport) -> str:
@@ -118,7 +139,7 @@ def _refusal(report: ConversionReport) -> str:
         [
             f"{WHERE}: {report.model} could not be converted to an X-DNN{proven}{done}.",
             *report.unconverted_lines(),
-            f"  What to do: mend what is named above, or register a conversion for it (register_conversion). Or: "
+            f"  What to do: change what is named above, or register a conversion for it (register_conversion). Or: "
             f"{_ALTERNATIVE}.",
             "  error.report has every change; strict=False returns the model as far as it could be converted.",
         ]

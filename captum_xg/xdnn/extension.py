@@ -1,8 +1,9 @@
-"""HomogeneousExtension: any architecture, made positively homogeneous from what it does on a sphere."""
+"""``HomogeneousExtension``: any architecture, made positively homogeneous from what it does on a sphere."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any, Literal
 
 import torch
@@ -11,7 +12,7 @@ from torch.utils._python_dispatch import _disable_current_modes
 
 from captum_xg._core.options import finite_number, forward_function, positive_integer
 from captum_xg.errors import CaptumXGError, InputError, OptionError, TrainingModeError
-from captum_xg.xdnn.norms import Norm, check_norm, magnitude, power_of_size, scaled_to
+from captum_xg.xdnn.norms import Norm, check_norm, magnitude, power_of_size, scaled_to, widest
 from captum_xg.xdnn.outputs import scaled_outputs
 
 _WHERE = "HomogeneousExtension"
@@ -108,7 +109,7 @@ class HomogeneousExtension(nn.Module):
         self.register_buffer("radius", _exactly(self._given, torch.device("cpu") if device.type == "meta" else device))
         self.training = getattr(model, "training", False)  # as it is wrapped, and the modules in it stay as they are
 
-    def forward(self, *arguments: Any, **options: Any) -> Any:
+    def forward(self, *arguments: Any, **options: object) -> Any:
         """Return (‖x‖/r)ᵏ · model(r·x/‖x‖)."""
         inputs, others = arguments[: self.n_inputs], arguments[self.n_inputs :]
         _check_inputs(inputs, self.n_inputs)
@@ -157,7 +158,7 @@ class HomogeneousExtension(nn.Module):
             self.radius = _exactly(mean, self.radius.device)
             self._known = True
 
-    def _apply(self, fn: Any, recurse: bool = True) -> Any:
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> HomogeneousExtension:
         # half() would round the radius, and float64 cannot be moved to every device.
         radius, self._buffers["radius"] = self.radius, None
         try:
@@ -167,11 +168,11 @@ class HomogeneousExtension(nn.Module):
         moved = fn(torch.zeros((), dtype=torch.float32, device=radius.device))
         if radius.is_meta and not moved.is_meta:
             radius, self._known = _exactly(self._given, moved.device), not self.auto
-        self.radius = radius.to(moved.device, _exact(moved.device))
+        self.radius = radius.to(moved.device, widest(moved.device))
         return self
 
-    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *arguments: Any, **options: Any) -> None:
-        super()._load_from_state_dict(state_dict, prefix, *arguments, **options)
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *arguments: Any) -> None:
+        super()._load_from_state_dict(state_dict, prefix, *arguments)
         with torch.no_grad():
             self._known = self.radius.is_meta or bool(torch.isfinite(self.radius))
 
@@ -197,16 +198,12 @@ def _first(n: int) -> str:
     return "its first argument" if n == 1 else f"its first {n} arguments"
 
 
-def _exact(device: torch.device) -> torch.dtype:
-    return torch.float32 if device.type == "mps" else torch.float64  # which has nothing wider
-
-
 def _exactly(value: float, device: torch.device) -> Tensor:
     with torch.inference_mode(False):  # whose tensors no gradient could pass later
-        return torch.tensor(value, dtype=_exact(device), device=device)
+        return torch.tensor(value, dtype=widest(device), device=device)
 
 
-def _checked_radius(radius: Any) -> float:
+def _checked_radius(radius: object) -> float:
     if isinstance(radius, str):
         raise OptionError(f"{_WHERE}: `radius` must be a number > 0, or 'auto', but is {radius!r}.")
     number = finite_number(radius, "radius", _WHERE)
@@ -215,9 +212,10 @@ def _checked_radius(radius: Any) -> float:
     return number
 
 
-def _check_inputs(inputs: tuple[Any, ...], expected: int) -> None:
+def _check_inputs(inputs: tuple[object, ...], expected: int) -> None:
     if len(inputs) < expected:
         raise InputError(f"HomogeneousExtension: {expected} inputs are scaled, but {len(inputs)} were passed.")
+    first = None
     for i, x in enumerate(inputs):
         if not isinstance(x, Tensor) or not x.dtype.is_floating_point or x.dim() < 2:
             got = f"{x.dtype} of shape {tuple(x.shape)}" if isinstance(x, Tensor) else type(x).__name__
@@ -225,6 +223,7 @@ def _check_inputs(inputs: tuple[Any, ...], expected: int) -> None:
                 f"HomogeneousExtension: input {i} must be a floating-point tensor of shape (N, …) with one example in "
                 f"each row, but it is {got}. Arguments that are not to be scaled follow the inputs (`n_inputs`)."
             )
-        n, first = x.shape[0], inputs[0].shape[0]  # len() would make fixed numbers of them where they are symbols
+        n = x.shape[0]  # len() would make a fixed number of it where it is a symbol
+        first = n if i == 0 else first
         if n != first:
             raise InputError(f"HomogeneousExtension: inputs 0 and {i} have {first} and {n} examples.")

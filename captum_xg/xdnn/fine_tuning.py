@@ -1,11 +1,11 @@
-"""fine_tune: the plain training loop that wins back what the inexact steps of a conversion cost."""
+"""``fine_tune``: the plain training loop that wins back what the inexact steps of a conversion cost."""
 
 from __future__ import annotations
 
 import inspect
 import math
-from collections.abc import Callable, Iterable
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
@@ -33,7 +33,7 @@ _WHERE = "fine_tune"
 
 def fine_tune(
     model: nn.Module,
-    batches: Iterable[Any],
+    batches: Iterable[object],
     *,
     epochs: int = 1,
     lr: float = 1e-3,
@@ -87,15 +87,35 @@ def fine_tune(
         forward_function(loss, "loss", _WHERE)
     optimizer = _optimizer(optimizer, parameters, lr)
     step = _Step(model, optimizer, loss, checked_output(output, _WHERE), parameters)
-    per_epoch = _length(batches)
+    with _training(model, optimizer):
+        return _train(step, batches, epochs, optimizer, progress=progress)
+
+
+@contextmanager
+def _training(model: nn.Module, optimizer: torch.optim.Optimizer) -> Iterator[None]:
+    """Put a model into training mode, and modes and learning rates back as they were at the end."""
     rates = [group["lr"] for group in optimizer.param_groups]
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, epochs * per_epoch) if per_epoch else None
     modes = [(module, module.training) for module in model.modules()]
-    losses = []
-    # The loader is iterated here and not by the bar, which would start its workers, and draw, a second time.
-    bar = tqdm(total=epochs * per_epoch if per_epoch else None, desc="fine-tuning", disable=not progress)
     try:
         model.train()
+        yield
+    finally:
+        for group, rate in zip(optimizer.param_groups, rates, strict=True):
+            group["lr"] = rate
+        for module, training in modes:
+            module.training = training
+
+
+def _train(
+    step: _Step, batches: Iterable[object], epochs: int, optimizer: torch.optim.Optimizer, *, progress: bool
+) -> list[float]:
+    """Take a step for each batch of each epoch, and return the mean loss of each epoch."""
+    per_epoch = _length(batches)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, epochs * per_epoch) if per_epoch else None
+    losses = []
+    # The loader is iterated here and not by the bar, which would start its workers, and draw, a second time.
+    total_steps = epochs * per_epoch if per_epoch else None
+    with tqdm(total=total_steps, desc="fine-tuning", disable=not progress) as bar:
         for epoch in range(1, epochs + 1):
             where = f"{_WHERE}, epoch {epoch}"
             total, count = 0.0, 0
@@ -109,25 +129,11 @@ def fine_tune(
             if count == 0:
                 raise InputError(f"{where}: there are no batches to train on (an iterator can be used up only once).")
             losses.append(total / count)
-    finally:
-        bar.close()
-        for group, rate in zip(optimizer.param_groups, rates, strict=True):
-            group["lr"] = rate
-        for module, training in modes:
-            module.training = training
     return losses
 
 
 class _Step:
-    """One step of training.
-
-    Args:
-        model: What is trained.
-        optimizer: What trains it.
-        loss: Of outputs and target; None for the one that the targets tell.
-        output: The part of the outputs that it is of.
-        parameters: Of the model, those that require a gradient.
-    """
+    """One step of training, by a loss (None for the one that the targets tell) of a part of the outputs."""
 
     def __init__(
         self,
@@ -143,7 +149,7 @@ class _Step:
         self._accepts = _accepts(model)
         self._looked = False
 
-    def __call__(self, batch: Any, where: str) -> float:
+    def __call__(self, batch: object, where: str) -> float:
         """Take it, and return the loss before it."""
         parts = taken_apart(batch, where, accepts=self._accepts)
         if not parts.labelled:
@@ -178,7 +184,7 @@ class _Step:
             return default_loss(one_output(found, self._output, where), target, where, "loss")
         outputs = found if self._output is None else one_output(found, self._output, where)
         require_a_loss_of_one_output(self._loss, outputs, where, "loss")
-        value: Any = self._loss(outputs, target)
+        value = self._loss(outputs, target)
         return checked_number(
             value.reshape(()) if isinstance(value, Tensor) and value.numel() == 1 else value, "loss", where
         )
@@ -196,7 +202,7 @@ class _Step:
         self._looked = True
 
 
-def _trainable(model: Any) -> list[nn.Parameter]:
+def _trainable(model: object) -> list[nn.Parameter]:
     forward_function(model, "model", _WHERE)
     if not isinstance(model, nn.Module):
         raise OptionTypeError(f"{_WHERE}: `model` must be a torch.nn.Module but is {type(model).__name__}.")
@@ -206,7 +212,7 @@ def _trainable(model: Any) -> list[nn.Parameter]:
     return parameters
 
 
-def _optimizer(optimizer: Any, parameters: list[nn.Parameter], lr: float) -> torch.optim.Optimizer:
+def _optimizer(optimizer: object, parameters: list[nn.Parameter], lr: float) -> torch.optim.Optimizer:
     if optimizer is None:
         rate = finite_number(lr, "lr", _WHERE)
         if rate <= 0:
@@ -221,14 +227,14 @@ def _optimizer(optimizer: Any, parameters: list[nn.Parameter], lr: float) -> tor
     closure = inspect.signature(optimizer.step).parameters.get("closure")
     if closure is not None and closure.default is inspect.Parameter.empty:
         raise OptionError(
-            f"{_WHERE}: `optimizer` is {type(optimizer).__name__}, which needs a closure that computes the loss anew. "
+            f"{_WHERE}: `optimizer` is {type(optimizer).__name__}, which needs a closure that computes the loss again. "
             "Take one that does not, such as torch.optim.SGD, or write the loop."
         )
     held = {id(p) for group in optimizer.param_groups for p in group["params"]}
     if held.isdisjoint(map(id, parameters)):
         raise OptionError(
-            f"{_WHERE}: `optimizer` has none of the model's parameters, so that nothing would be trained. Make it anew "
-            "from this model; to_xdnn, for one, returns a copy."
+            f"{_WHERE}: `optimizer` has none of the model's parameters, so that nothing would be trained. Make one "
+            "for this model; to_xdnn, for example, returns a copy."
         )
     return optimizer
 
@@ -240,7 +246,7 @@ def _accepts(model: nn.Module) -> Callable[[str], bool]:
     return lambda name: name in parameters
 
 
-def _length(batches: Iterable[Any]) -> int | None:
+def _length(batches: Iterable[object]) -> int | None:
     try:
         return len(batches)  # type: ignore[arg-type]
     except TypeError:  # a generator, or a loader over a dataset without length

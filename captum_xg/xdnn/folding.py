@@ -1,34 +1,34 @@
-"""Batch norms folded into the linear layer before or after them: exact, so done first."""
+"""Batch norms folded into the linear layer before or after them.
+
+Before: y = a·(Wx + c) + b = (aW)x + (ac + b). After: W(ax + b) + c = (Wa)x + (Wb + c), where no zeros are padded to
+what a and b act on. The norm becomes an identity, so that paths stay.
+
+What must never happen: that the outputs change by more than rounding. So a norm is folded only where nothing else sees
+what flows between the two, or reads their parameters, and where neither has hooks, parametrizations or shared
+parameters; a layer with a forward of its own is tried on random numbers, and put back if the result is another one.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.modules.conv import _ConvNd
 from torch.nn.utils.parametrize import is_parametrized
 
-from captum_xg.xdnn.dataflow import Flow
+from captum_xg._core import batch_norm
+from captum_xg.xdnn.dataflow import Dataflow
 from captum_xg.xdnn.replacement import has_hooks, replace_module
 
-_LINEAR = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
-_TRANSPOSED = _LINEAR[-3:]
-
-
-def slope_and_shift(norm: Any) -> tuple[Tensor, Tensor]:
-    """Return a and b of y = a·x + b, which a batch norm with running statistics is, in double precision."""
-    with torch.no_grad():
-        slope = torch.rsqrt(norm.running_var.double() + norm.eps)
-        if norm.weight is not None:
-            slope = slope * norm.weight.double()
-        shift = -norm.running_mean.double() * slope
-        if norm.bias is not None:
-            shift = shift + norm.bias.double()
-    return slope, shift
+_Layer: TypeAlias = nn.Linear | _ConvNd
+_Values: TypeAlias = tuple[Tensor, Tensor]
+_TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
+_LINEAR = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d, *_TRANSPOSED)
 
 
 @dataclass(frozen=True)
@@ -48,46 +48,34 @@ class Folded:
     undo: Callable[[], None]
 
 
-def fold_batch_norms(model: nn.Module, flow: Flow) -> list[Folded]:
+def fold_batch_norms(model: nn.Module, flow: Dataflow) -> list[Folded]:
     """Fold batch norms into linear layers where nothing else sees what flows between them.
-
-    Before: y = a·(Wx + c) + b = (aW)x + (ac + b). After, where no zeros are padded to what a and b act on:
-    W(ax + b) + c = (Wa)x + (Wb + c). The norm becomes an identity, so that paths stay.
 
     Args:
         model: It is changed.
         flow: What follows what in it.
     """
-    modules = dict(model.named_modules())
-    uses = uses_of(model)
-    folded = []
+    modules, uses, folded = dict(model.named_modules()), uses_of(model), list[Folded]()
     for path, norm in list(modules.items()):
         if not folds(norm) or path in flow.exposed or _touched(norm, uses):
             continue
-        before, after = flow.only_source(path), flow.only_follower(path)
-        if before is not None and flow.only_follower(before) == path and _foldable(modules, before, path, flow, uses):
-            layer, into = before, _into_previous
-        elif (
-            after is not None
-            and flow.only_source(after) == path
-            and _foldable(modules, after, path, flow, uses)
-            and not _pads_zeros(modules[after])
-        ):
-            layer, into = after, _into_next
-        else:
+        neighbour = _neighbour(path, modules, flow, uses)
+        if neighbour is None:
             continue
-        own_forward = type(modules[layer]) not in _LINEAR
-        first, second = (layer, path) if layer == before else (path, layer)
-        both = nn.Sequential(modules[first], modules[second])
-        expected = _tried(both, flow.shapes.get(first)) if own_forward else None
+        name, layer, before = neighbour
+        own_forward = type(layer) not in _LINEAR
+        first, both = (name, (layer, norm)) if before else (path, (norm, layer))
+        expected = _tried(nn.Sequential(*both), flow[first].shapes) if own_forward else None
         identity = nn.Identity().train(norm.training)
-        undo = partial(_undo, model, norm, identity, modules[layer], _parameters(modules[layer]))
-        _set(modules[layer], *into(modules[layer], norm))
+        bias = layer._parameters.get("bias")
+        old = layer.weight.detach().clone(), None if bias is None else bias.detach().clone()
+        undo = partial(_undo, model, norm, identity, layer, bias, *old)
+        _set(layer, *(_into_previous if before else _into_next)(layer, *slope_and_shift(norm)))
         replace_module(model, norm, identity)
-        if own_forward and not _same(expected, _tried(modules[layer], flow.shapes.get(layer))):
+        if own_forward and not _same(expected, _tried(layer, flow[name].shapes)):
             undo()
-            continue
-        folded.append(Folded(path, layer, layer == before, undo))
+        else:
+            folded.append(Folded(path, name, before, undo))
     return folded
 
 
@@ -102,8 +90,14 @@ def folds(norm: nn.Module) -> bool:
     return not by_batch and norm.running_mean is not None and norm.running_var is not None
 
 
+def slope_and_shift(norm: Any) -> _Values:
+    """Return a and b of y = a·x + b, which a batch norm with running statistics is, in double precision."""
+    weight, bias = (None if t is None else t.double() for t in (norm.weight, norm.bias))
+    return batch_norm.slope_and_shift(norm.running_mean.double(), norm.running_var.double(), weight, bias, norm.eps)
+
+
 def uses_of(model: nn.Module) -> dict[int, int]:
-    """Return in how many modules each parameter occurs."""
+    """Return in how many modules each parameter occurs, by its id."""
     uses: dict[int, int] = {}
     for module in model.modules():
         for parameter in module._parameters.values():
@@ -118,21 +112,34 @@ def _touched(module: nn.Module, uses: dict[int, int]) -> bool:
     return shared or has_hooks(module) or is_parametrized(module)
 
 
-def _foldable(modules: dict[str, nn.Module], layer: str, norm: str, flow: Flow, uses: dict[int, int]) -> bool:
-    module = modules.get(layer)
-    if not isinstance(module, _LINEAR) or layer in flow.exposed:
-        return False
-    if isinstance(module, nn.Linear) and (flow.dims.get(layer) != {2} or flow.dims.get(norm) != {2}):
+def _neighbour(
+    norm: str, modules: dict[str, nn.Module], flow: Dataflow, uses: dict[int, int]
+) -> tuple[str, _Layer, bool] | None:
+    """Return path and module of the linear layer that a norm can go into, and whether it comes before the norm."""
+    before, after = flow[norm].only_source, flow[norm].only_follower
+    if before is not None and flow[before].only_follower == norm:
+        layer = modules.get(before)
+        if isinstance(layer, _LINEAR) and _takes_in(layer, before, norm, flow, uses):
+            return before, layer, True
+    if after is not None and flow[after].only_source == norm:
+        layer = modules.get(after)
+        if isinstance(layer, _LINEAR) and _takes_in(layer, after, norm, flow, uses) and not _pads_zeros(layer):
+            return after, layer, False
+    return None
+
+
+def _takes_in(layer: _Layer, path: str, norm: str, flow: Dataflow, uses: dict[int, int]) -> bool:
+    if isinstance(layer, nn.Linear) and (flow[path].dims != {2} or flow[norm].dims != {2}):
         return False  # of more dimensions, a linear layer acts on the last and a batch norm on the second
-    return module._parameters.get("weight") is not None and not _touched(module, uses)
+    return path not in flow.exposed and layer._parameters.get("weight") is not None and not _touched(layer, uses)
 
 
-def _tried(module: nn.Module, shape: torch.Size | None) -> Tensor | None:
+def _tried(module: nn.Module, shapes: list[torch.Size]) -> Tensor | None:
     """Return what modules make of random numbers, to see whether a layer with a forward of its own is linear."""
     parameter = next(module.parameters(), None)
-    if shape is None or parameter is None:
+    if not shapes or parameter is None:
         return None
-    x = torch.randn(shape, generator=torch.Generator().manual_seed(0)).to(parameter)
+    x = torch.randn(shapes[0], generator=torch.Generator().manual_seed(0)).to(parameter)
     with torch.no_grad():
         try:
             result = module(x)
@@ -147,7 +154,7 @@ def _same(expected: Tensor | None, result: Tensor | None) -> bool:
     return torch.allclose(result, expected, rtol=1e-4, atol=1e-4 * float(expected.abs().max()))
 
 
-def _pads_zeros(layer: Any) -> bool:
+def _pads_zeros(layer: _Layer) -> bool:
     if isinstance(layer, nn.Linear):
         return False
     if isinstance(layer, _TRANSPOSED):
@@ -156,38 +163,30 @@ def _pads_zeros(layer: Any) -> bool:
     return padding == "same" if isinstance(padding, str) else any(padding) and layer.padding_mode == "zeros"
 
 
-def _into_previous(layer: Any, norm: nn.Module) -> tuple[Tensor, Tensor]:
-    slope, shift = slope_and_shift(norm)
+def _by_group(layer: _Layer) -> Tensor:
+    """Return the weight in double precision, with a dimension for the groups before all others."""
+    groups = 1 if isinstance(layer, nn.Linear) else layer.groups
+    return layer.weight.detach().double().reshape(groups, -1, *layer.weight.shape[1:])
+
+
+def _into_previous(layer: _Layer, slope: Tensor, shift: Tensor) -> _Values:
+    weight = _by_group(layer)
+    outputs = 2 if isinstance(layer, _TRANSPOSED) else 1  # (groups, in / groups, out / groups, …) there
+    scale = slope.reshape(len(weight), *(-1 if d == outputs else 1 for d in range(1, weight.dim())))
+    bias = shift if layer.bias is None else layer.bias.detach().double() * slope + shift
+    return weight * scale, bias
+
+
+def _into_next(layer: _Layer, slope: Tensor, shift: Tensor) -> _Values:
+    weight = _by_group(layer)  # (groups, out / groups, in / groups, …)
+    per_input = len(weight), 1, -1, *[1] * (weight.dim() - 3)
+    bias = (weight * shift.reshape(per_input)).flatten(2).sum(2).reshape(-1)
+    return weight * slope.reshape(per_input), bias if layer.bias is None else bias + layer.bias.detach().double()
+
+
+def _set(layer: _Layer, weight: Tensor, bias: Tensor) -> None:
     with torch.no_grad():
-        weight = layer.weight
-        if isinstance(layer, _TRANSPOSED):  # (in, out / groups, …): the groups follow each other along dimension 0
-            parts = weight.double().reshape(layer.groups, -1, *weight.shape[1:])
-            scaled = parts * slope.reshape(layer.groups, 1, -1, *[1] * (weight.dim() - 2))
-            scaled = scaled.reshape(weight.shape)
-        else:
-            scaled = weight.double() * slope.reshape(-1, *[1] * (weight.dim() - 1))
-        bias = shift if layer.bias is None else layer.bias.double() * slope + shift
-    return scaled, bias
-
-
-def _into_next(layer: Any, norm: nn.Module) -> tuple[Tensor, Tensor]:
-    slope, shift = slope_and_shift(norm)
-    with torch.no_grad():
-        weight = layer.weight.double()
-        groups = getattr(layer, "groups", 1)
-        shape = (groups, -1, *[1] * (weight.dim() - 2))
-        per_group = slope.reshape(groups, 1, *shape[1:]), shift.reshape(groups, 1, *shape[1:])
-        parts = weight.reshape(groups, -1, *weight.shape[1:])  # (groups, out / groups, in / groups, …)
-        scaled = (parts * per_group[0]).reshape(weight.shape)
-        bias = (parts * per_group[1]).flatten(2).sum(2).reshape(-1)
-        if layer.bias is not None:
-            bias = bias + layer.bias.double()
-    return scaled, bias
-
-
-def _set(layer: Any, weight: Tensor, bias: Tensor) -> None:
-    with torch.no_grad():
-        layer.weight.copy_(weight)
+        layer.weight.copy_(weight.reshape(layer.weight.shape))
         if layer.bias is not None:
             layer.bias.copy_(bias)
             return
@@ -195,21 +194,18 @@ def _set(layer: Any, weight: Tensor, bias: Tensor) -> None:
     layer.register_parameter("bias", made)
 
 
-def _parameters(layer: Any) -> tuple[Tensor, nn.Parameter | None, Tensor | None]:
-    return layer.weight.detach().clone(), layer.bias, None if layer.bias is None else layer.bias.detach().clone()
-
-
 def _undo(
     model: nn.Module,
     norm: nn.Module,
     identity: nn.Module,
-    layer: Any,
-    before: tuple[Tensor, nn.Parameter | None, Tensor | None],
+    layer: nn.Module,
+    bias: nn.Parameter | None,
+    weight_before: Tensor,
+    bias_before: Tensor | None,
 ) -> None:
-    weight, bias, values = before
     with torch.no_grad():
-        layer.weight.copy_(weight)
-        if bias is not None and values is not None:
-            bias.copy_(values)
-    layer.bias = bias
+        layer.get_parameter("weight").copy_(weight_before)
+        if bias is not None and bias_before is not None:
+            bias.copy_(bias_before)
+    layer._parameters["bias"] = bias
     replace_module(model, identity, norm)

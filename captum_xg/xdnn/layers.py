@@ -1,8 +1,9 @@
-"""Layers that conversions put in the place of others."""
+"""Layers that take the place of others in a conversion."""
 
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -39,11 +40,7 @@ class HardGate(nn.Module):
 
 
 class ChannelScale(nn.Module):
-    """Multiply each channel by a number: what remains of a batch norm without its shift.
-
-    Args:
-        weight: The numbers, of shape ``(C,)``; inputs have shape ``(N, C, …)``.
-    """
+    """Multiply each channel of ``(N, C, …)`` by a number ``(C,)``: what remains of a batch norm without its shift."""
 
     def __init__(self, weight: Tensor) -> None:
         super().__init__()
@@ -102,12 +99,7 @@ class HomogeneousGLU(nn.Module):
 
 
 class Clamp(nn.Module):
-    """Cut off below ``min`` and above ``max``: ``torch.clamp`` with constant bounds, as a layer.
-
-    Args:
-        min: Lower bound, or None.
-        max: Upper bound, or None.
-    """
+    """``torch.clamp`` with constant bounds, each of which may be missing, as a layer."""
 
     def __init__(self, min: float | None = None, max: float | None = None) -> None:
         super().__init__()
@@ -130,7 +122,7 @@ class MustBeNone(nn.Module):
         super().__init__()
         self.argument = argument
 
-    def forward(self, value: Any) -> None:
+    def forward(self, value: object) -> None:
         """Raise unless the value is None."""
         if value is not None:
             raise ValueError(
@@ -146,13 +138,13 @@ class MustBeNone(nn.Module):
 class WithoutArgument(nn.Module):
     """Call a function with None for one of its arguments."""
 
-    def __init__(self, function: Any, position: int, name: str) -> None:
+    def __init__(self, function: Callable[..., Any], position: int, name: str) -> None:
         super().__init__()
         self.function = function
         self.position = position
         self.name = name
 
-    def forward(self, *arguments: Any, **named: Any) -> Any:
+    def forward(self, *arguments: object, **named: object) -> Any:
         """Return what the function returns without the argument."""
         passed = [None if i == self.position else value for i, value in enumerate(arguments)]
         return self.function(*passed, **{key: value for key, value in named.items() if key != self.name})

@@ -1,10 +1,11 @@
-"""The size of each example, and division by it where it may be zero."""
+"""Sizes of examples, and division by them where they may be zero."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any, Literal, TypeAlias
+from functools import reduce
+from typing import Literal, TypeAlias
 
 import torch
 from torch import Tensor
@@ -15,7 +16,7 @@ from captum_xg.errors import OptionError
 Norm: TypeAlias = float | Literal["rms"]
 
 
-def check_norm(norm: Any, where: str) -> Norm:
+def check_norm(norm: object, where: str) -> Norm:
     """Return ``norm`` if it is a number p ≥ 1 (also infinity) or ``"rms"``.
 
     Raises:
@@ -42,16 +43,12 @@ def magnitude(inputs: Sequence[Tensor], norm: Norm) -> tuple[Tensor, float]:
     """
     n = sum(math.prod(x.shape[1:]) for x in inputs)
     order = 2.0 if norm == "rms" else float(norm)
-    rows = [x.flatten(1).to(_wide(x)) for x in inputs]
+    rows = [x.flatten(1).to(widest(x.device)) for x in inputs]
     if math.isinf(order):
         largest = [row.abs().amax(1) for row in rows]
         return (largest[0] if len(rows) == 1 else torch.stack(largest).amax(0)), 1.0
-    powers = sum(_power(row, order).sum(1) for row in rows)
-    assert isinstance(powers, Tensor)
-    if order == 1:
-        size = powers / n
-    else:
-        mean = powers / n
+    size = mean = reduce(torch.add, (_power(row, order).sum(1) for row in rows)) / n
+    if order != 1:
         positive = mean != 0  # NaN is, and stays NaN
         safe = torch.where(positive, mean, 1.0)
         size = torch.where(positive, safe.sqrt() if order == 2 else safe.pow(1 / order), 0.0)
@@ -84,5 +81,6 @@ def _power(x: Tensor, order: float) -> Tensor:
     return x.square() if order == 2 else x.abs().pow(order)
 
 
-def _wide(x: Tensor) -> torch.dtype:
-    return torch.float32 if x.device.type == "mps" else torch.float64  # which has nothing wider
+def widest(device: torch.device) -> torch.dtype:
+    """Return the widest floating-point dtype that a device has."""
+    return torch.float32 if device.type == "mps" else torch.float64

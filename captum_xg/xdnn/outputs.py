@@ -1,4 +1,8 @@
-"""What a model returns, with every number in it multiplied by one factor per example, or refused."""
+"""Outputs of a model with every number in them multiplied by one factor per example, or refused.
+
+What must never happen: that a number is missed, so that one part of what a model returns scales and another does not.
+So whatever may hold tensors in a place where they cannot be replaced is refused, and not returned as it is.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +11,7 @@ import dataclasses
 import functools
 from collections import deque
 from collections.abc import Iterator, Mapping, MutableMapping
-from typing import Any
+from typing import TypeVar, cast
 
 import numpy as np
 import torch
@@ -17,12 +21,12 @@ from torch.utils._pytree import SUPPORTED_NODES
 
 from captum_xg.errors import ForwardOutputError
 
-_RETURN = "Return tensors of shape (N, …), or tuples, lists, dicts or dataclasses of such"
+_T = TypeVar("_T")
 _DEPTH = 8
 """How many objects deep is looked for tensors that cannot be scaled where they are."""
 
 
-def scaled_outputs(outputs: Any, factor: Tensor, where: str) -> Any:
+def scaled_outputs(outputs: _T, factor: Tensor, where: str) -> _T:
     """Return the outputs with every floating-point and complex tensor in them multiplied by one factor per example.
 
     Tuples, lists, dicts, dataclasses, classes derived from them and containers that PyTorch has been told of
@@ -45,10 +49,10 @@ class _Scaling:
     def __init__(self, factor: Tensor, where: str) -> None:
         self._factor = factor
         self._where = where
-        self._done: dict[int, tuple[Any, Any]] = {}
+        self._done: dict[int, tuple[object, object]] = {}
         self._begun: set[int] = set()
 
-    def of(self, value: Any, name: str) -> Any:
+    def of(self, value: _T, name: str) -> _T:
         """Return a value scaled; one that occurs twice is scaled once, and occurs twice in the result."""
         if id(value) in self._begun:
             raise self._refused(name, value, "that contains itself")
@@ -57,17 +61,21 @@ class _Scaling:
             # The value is kept, too, so that no other one gets its id.
             self._done[id(value)] = value, self._new(value, name)
             self._begun.discard(id(value))
-        return self._done[id(value)][1]
+        return cast("_T", self._done[id(value)][1])
 
-    def _new(self, value: Any, name: str) -> Any:
+    def _new(self, value: object, name: str) -> object:
         if isinstance(value, Tensor):
             return self._tensor(value, name)
         if isinstance(value, PackedSequence):
             raise self._refused(name, value, "in which examples do not lie in rows")
         if isinstance(value, (tuple, list, deque)):
-            return self._sequence(value, name)
+            return self._sequence(value, [self.of(part, f"{name}[{i}]") for i, part in enumerate(value)], name)
         if isinstance(value, MutableMapping) or (dataclasses.is_dataclass(value) and not isinstance(value, type)):
-            return self._copied(value, name)
+            result = copy.copy(value)  # constructors may take anything, or compute things again
+            if isinstance(value, MutableMapping) and isinstance(result, MutableMapping):
+                for key in list(value):
+                    result[key] = self.of(value[key], f"{name}[{key!r}]")
+            return self._with_attributes(result, value, name)
         if (node := SUPPORTED_NODES.get(type(value))) is not None:
             parts, context = node.flatten_fn(value)
             return node.unflatten_fn([self.of(part, f"{name}[{i}]") for i, part in enumerate(parts)], context)
@@ -89,27 +97,20 @@ class _Scaling:
             )
         return tensor * self._factor.to(tensor.dtype).reshape(-1, *[1] * (tensor.dim() - 1))
 
-    def _sequence(self, value: Any, name: str) -> Any:
-        parts = [self.of(part, f"{name}[{i}]") for i, part in enumerate(value)]
+    def _sequence(
+        self, value: tuple[object, ...] | list[object] | deque[object], parts: list[object], name: str
+    ) -> object:
         if isinstance(value, (list, deque)):
-            result = self._copied(value, name)
+            result = copy.copy(value)
             result.clear()
             result.extend(parts)
-            return result
+            return self._with_attributes(result, value, name)
         try:  # past a constructor of its own, which may take anything
             return self._with_attributes(tuple.__new__(type(value), parts), value, name)
         except TypeError:  # torch.return_types.max and the like
             return type(value)(parts)
 
-    def _copied(self, value: Any, name: str) -> Any:
-        """Return a copy of a dict, list or dataclass: constructors may take anything, or compute things anew."""
-        result = copy.copy(value)
-        if isinstance(value, MutableMapping):
-            for key in list(value):
-                result[key] = self.of(value[key], f"{name}[{key!r}]")
-        return self._with_attributes(result, value, name)
-
-    def _with_attributes(self, result: Any, value: Any, name: str) -> Any:
+    def _with_attributes(self, result: object, value: object, name: str) -> object:
         """Scale attributes, too: classes like transformers' ModelOutput keep every part as item and as attribute."""
         for attribute, held in _attributes(value):
             scaled = self.of(held, f"{name}.{attribute}")
@@ -117,9 +118,10 @@ class _Scaling:
                 object.__setattr__(result, attribute, scaled)  # frozen ones as well
         return result
 
-    def _refused(self, name: str, value: Any, why: str) -> ForwardOutputError:
+    def _refused(self, name: str, value: object, why: str) -> ForwardOutputError:
         return ForwardOutputError(
-            f"{self._where}: {name} is a {type(value).__name__} {why}, so that it cannot be scaled. {_RETURN}."
+            f"{self._where}: {name} is a {type(value).__name__} {why}, so that it cannot be scaled. Return tensors of "
+            "shape (N, …), or tuples, lists, dicts or dataclasses of such."
         )
 
 
@@ -127,7 +129,7 @@ def _holds_numbers(tensor: Tensor) -> bool:
     return tensor.dtype.is_floating_point or tensor.dtype.is_complex or tensor.is_quantized
 
 
-def _attributes(value: Any) -> Iterator[tuple[str, Any]]:
+def _attributes(value: object) -> Iterator[tuple[str, object]]:
     yield from getattr(value, "__dict__", {}).items()
     for kind in type(value).__mro__:
         slots = vars(kind).get("__slots__", ())
@@ -136,7 +138,7 @@ def _attributes(value: Any) -> Iterator[tuple[str, Any]]:
                 yield slot, getattr(value, slot)
 
 
-def _hides_numbers(value: Any, depth: int) -> bool:
+def _hides_numbers(value: object, depth: int) -> bool:
     """Return whether an object holds tensors, or arrays of NumPy, of numbers that scale."""
     if isinstance(value, Tensor):
         return _holds_numbers(value)

@@ -1,4 +1,4 @@
-"""The conversions: for each kind of layer or function that breaks F(αx) = αF(x), what to put in its place."""
+"""The registry of conversions: for each kind of layer or function that breaks F(αx) = αF(x), what takes its place."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ Kind: TypeAlias = type[nn.Module] | Callable[..., Any]
 
 
 @dataclass(frozen=True)
-class Place:
-    """What is known of where a module stands, from one forward pass of the original on the example inputs.
+class ModuleContext:
+    """What is known of a module's surroundings, from one forward pass of the original on the example inputs.
 
     Attributes:
         module: Its path in the model.
@@ -65,7 +65,7 @@ class Conversion:
 
 
 @dataclass(frozen=True)
-class Refusal:
+class NotConvertible:
     """Why a module cannot be converted.
 
     Attributes:
@@ -77,8 +77,11 @@ class Refusal:
     remedy: str
 
 
-Rule: TypeAlias = Callable[[Any, Place], "Conversion | Refusal"]
-"""From a module of the copy, and where it stands, to what takes its place."""
+Place, Refusal = ModuleContext, NotConvertible
+"""Their earlier names."""
+
+Rule: TypeAlias = Callable[[Any, ModuleContext], Conversion | NotConvertible]
+"""From a module of the copy, which each rule declares the class of, and its context, to what takes its place."""
 
 
 @dataclass(frozen=True)
@@ -113,7 +116,7 @@ def register_conversion(*kinds: Kind, stage: Stage) -> Callable[[Rule], Rule]:
 
     Example:
         >>> @register_conversion(Swish, stage="activations")
-        ... def swish(module, place):
+        ... def swish(module, context):
         ...     return Conversion(torch.nn.ReLU(), "x·σ(βx) → max(x, 0), its limit for large x")
     """
     if stage not in STAGES:
@@ -126,10 +129,10 @@ def register_conversion(*kinds: Kind, stage: Stage) -> Callable[[Rule], Rule]:
             if not callable(kind) or (isinstance(kind, type) and not issubclass(kind, nn.Module)):
                 raise ValueError(f"register_conversion: {kind!r} is neither a module class nor a function.")
             if kind in _ENTRIES:
-                other = _ENTRIES[kind].rule
+                other, name = _ENTRIES[kind].rule, getattr(kind, "__name__", repr(kind))
                 raise ValueError(
-                    f"register_conversion: {_named(kind)} has a conversion already ({other.__module__}."
-                    f"{other.__qualname__}). Remove it first with forget_conversion({_named(kind)})."
+                    f"register_conversion: {name} has a conversion already ({other.__module__}.{other.__qualname__}). "
+                    f"Remove it first with forget_conversion({name})."
                 )
         _ENTRIES.update({kind: Entry(kind, stage, rule) for kind in kinds})
         return rule
@@ -150,17 +153,11 @@ def forget_conversion(kind: Kind) -> None:
 def find_conversion(kind: Kind) -> Entry | None:
     """Return the rule for a function, or a module class or the nearest of its base classes; None if there is none."""
     load_rules()
-    for candidate in kind.__mro__ if isinstance(kind, type) else (kind,):
-        if candidate in _ENTRIES:
-            return _ENTRIES[candidate]
-    return None
+    bases = kind.__mro__ if isinstance(kind, type) else (kind,)
+    return next((_ENTRIES[base] for base in bases if base in _ENTRIES), None)
 
 
 @lru_cache(maxsize=1)
 def load_rules() -> None:
     """Import every file of rules."""
     import_files(_RULES)
-
-
-def _named(kind: Kind) -> str:
-    return getattr(kind, "__name__", repr(kind))

@@ -1,11 +1,10 @@
-"""ConversionReport: what a conversion changed, what it could not, what it cost and what is proven of the result."""
+"""The report of a conversion: its changes, their cost, what could not be converted, and what is proven."""
 
 from __future__ import annotations
 
 import json
 import math
 from dataclasses import asdict, dataclass
-from typing import Any
 
 from captum_xg._core.finding import Finding, listed
 from captum_xg._core.text import Table, displayed
@@ -102,9 +101,9 @@ class ConversionReport:
         """Whether nothing was changed but for rounding."""
         return all(change.exact for change in self.changes)
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, object]:
         """Return the report as plain lists, dicts, numbers and strings; None for numbers that are not finite."""
-        content: dict[str, Any] = {
+        content = {
             "model": self.model,
             "homogeneous": self.homogeneous,
             "changes": [asdict(change) for change in self.changes],
@@ -115,8 +114,7 @@ class ConversionReport:
             "constants_share": self.constants_share,
             "notes": list(self.notes),
         }
-        finite: dict[str, Any] = _finite(content)
-        return finite
+        return {key: _finite(value) for key, value in content.items()}
 
     def to_json(self, indent: int | None = 2) -> str:
         """Return the report as JSON."""
@@ -151,15 +149,13 @@ class ConversionReport:
             times = f"{len(changes)} × " if len(changes) > 1 else ""
             lines.append(f"  {'exact  ' if exact else 'inexact'}  {stage}: {times}{before} → {after}")
             shown = changes[:most] if len(changes) > most + 1 else changes
+            more = f"… and {len(changes) - len(shown)} more" if len(shown) < len(changes) else ""
+            paths = [change.module or "(the model itself)" for change in shown]
             if len(changes) > 1 and len({change.why for change in changes}) == 1:
-                paths = ", ".join(change.module or "(the model itself)" for change in shown)
-                lines += [f"      {changes[0].why}", f"      {paths}"]
-                if len(shown) < len(changes):
-                    lines[-1] += f", … and {len(changes) - len(shown)} more"
-                continue
-            lines += [f"      {change.module or '(the model itself)'}: {change.why}" for change in shown]
-            if len(shown) < len(changes):
-                lines.append(f"      … and {len(changes) - len(shown)} more (all in report.changes)")
+                lines += [f"      {changes[0].why}", f"      {', '.join([*paths, *filter(None, [more])])}"]
+            else:
+                lines += [f"      {path}: {change.why}" for path, change in zip(paths, shown, strict=True)]
+                lines += [f"      {more} (all in report.changes)"] if more else []
         return lines
 
     def _agreement_lines(self) -> list[str | Table]:
@@ -209,7 +205,7 @@ class ConversionError(CaptumXGError, RuntimeError):
         return type(self), (str(self), self.report)
 
 
-def _finite(value: Any) -> Any:
+def _finite(value: object) -> object:
     """Return plain values with None for infinities and NaN, which JSON does not have."""
     if isinstance(value, dict):
         return {key: _finite(part) for key, part in value.items()}

@@ -404,7 +404,7 @@ def test_norms_whose_folding_would_change_the_outputs_are_left_and_everything_is
     model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Flatten(), nn.Linear(784, 2)).eval()
     nn.init.normal_(model[1].running_mean)
     nn.init.normal_(model[1].weight)
-    monkeypatch.setattr("captum_xg.xdnn.converter._ROUNDING", -1.0)
+    monkeypatch.setattr("captum_xg.xdnn.stages._ROUNDING", -1.0)
     xdnn, report = to_xdnn(model, images())
     assert any("were not folded" in note for note in report.notes)
     assert torch.equal(xdnn[0].weight, model[0].weight)

@@ -8,7 +8,7 @@ from collections import namedtuple
 import pytest
 import references
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from tolerance import assert_close
 from torch import nn
@@ -88,7 +88,6 @@ def rows(v, x):
     dtype=st.sampled_from((torch.float32, torch.float64, torch.bfloat16)),
     seed=st.integers(0, 1000),
 )
-@settings(max_examples=80)
 def test_scaling_the_inputs_by_powers_of_two_scales_the_output_bit_for_bit(
     degree, norm, radius, n_inputs, m, dtype, seed
 ):
@@ -119,7 +118,6 @@ def test_scaling_the_inputs_by_powers_of_two_scales_the_output_bit_for_bit(
     n_inputs=st.integers(1, 3),
     seed=st.integers(0, 1000),
 )
-@settings(max_examples=60)
 def test_on_the_sphere_it_is_the_model_and_elsewhere_the_formula(degree, norm, radius, n_inputs, seed):
     model = made(lambda: Joined(n_inputs), seed)
     extension = HomogeneousExtension(model, degree, norm, radius=radius, n_inputs=n_inputs)
@@ -154,7 +152,6 @@ def test_scales_far_out_in_double_precision_give_the_same_rays(norm, scale):
 
 
 @given(st.sampled_from(DEGREES), st.sampled_from(NORMS), st.integers(0, 3), st.integers(0, 1000))
-@settings(max_examples=30)
 def test_examples_do_not_influence_each_other(degree, norm, zeros, seed):
     extension = made(lambda: HomogeneousExtension(Curved(), degree, norm, radius=1.5), seed)
     x = normal(4, 4, seed=seed) * torch.tensor([[1e-8], [1.0], [1e8], [3.0]])
@@ -304,7 +301,6 @@ def test_the_certificate_proves_the_extension_of_a_transformer_with_several_inpu
     st.sampled_from(DEGREES), st.sampled_from(NORMS), st.integers(1, 2), st.integers(0, 2), st.integers(0, 1000),
     st.sampled_from(("numeric", "certificate", "off")),
 )  # fmt: skip
-@settings(max_examples=25)
 def test_x_gradient_of_the_extension_is_integrated_gradients(degree, norm, n_inputs, target, seed, validate):
     extension = made(lambda: HomogeneousExtension(Joined(n_inputs), degree, norm, radius=2.0, n_inputs=n_inputs), seed)
     inputs = tuple(normal(2, 4, seed=seed + i) for i in range(n_inputs))

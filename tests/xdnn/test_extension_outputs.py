@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 from torch.nn.utils.rnn import pack_padded_sequence
@@ -221,7 +221,6 @@ def test_what_cannot_be_scaled_is_refused_by_name(name):
 
 
 @given(st.recursive(st.just("leaf"), lambda s: st.tuples(st.sampled_from("lftdpmn"), s, s), max_leaves=6))
-@settings(max_examples=60)
 def test_any_nesting_of_containers_keeps_its_shape_and_scales_by_power_of_two(tree):
     build = {
         "l": lambda a, b: [a, b],

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import references
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from tolerance import assert_close
 from torch import nn
@@ -112,7 +112,6 @@ def test_a_class_and_the_pair_of_a_conversion_are_refused_with_what_to_do():
 
 
 @given(st.sampled_from((1, 2, 3, math.inf, "rms")), st.integers(1, 6), st.integers(-8, 8), st.integers(0, 1000))
-@settings(max_examples=40)
 def test_the_radius_is_the_mean_norm_of_the_first_batch_and_stays_so(norm, n, m, seed):
     x = inputs(n, 2.0**m, seed)
     auto = HomogeneousExtension(network(), norm=norm, radius="auto")

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 from torch.nn import functional as F
@@ -10,7 +10,7 @@ from torch.nn.utils import parametrizations
 from torchvision.ops import FrozenBatchNorm2d
 
 from captum_xg import certify, to_xdnn
-from captum_xg.xdnn.dataflow import observe
+from captum_xg.xdnn.dataflow_observer import observe
 from captum_xg.xdnn.folding import fold_batch_norms
 
 CONVOLUTIONS = {1: nn.Conv1d, 2: nn.Conv2d, 3: nn.Conv3d}
@@ -101,7 +101,6 @@ seeds = st.integers(0, 1000)
 
 
 @given(layers, norms, seeds, st.booleans())
-@settings(max_examples=60)
 def test_a_norm_after_any_convolution_is_folded_exactly(of, norm, seed, transposed):
     layer = convolution(of, transposed)
     layers_ = [layer, norm_for(of["dims"], layer.out_channels, *norm), nn.ReLU()]
@@ -110,7 +109,6 @@ def test_a_norm_after_any_convolution_is_folded_exactly(of, norm, seed, transpos
 
 
 @given(layers, norms, seeds)
-@settings(max_examples=60)
 def test_a_norm_before_a_convolution_is_folded_exactly_or_left_alone_where_zeros_are_padded(of, norm, seed):
     layer = convolution(of)
     model = trained(nn.Sequential(nn.ReLU(), norm_for(of["dims"], layer.in_channels, *norm), layer, nn.ReLU()), seed)
@@ -122,7 +120,6 @@ def test_a_norm_before_a_convolution_is_folded_exactly_or_left_alone_where_zeros
 
 
 @given(st.integers(1, 5), st.integers(1, 5), norms, st.booleans(), seeds)
-@settings(max_examples=30)
 def test_norms_after_and_before_linear_layers_are_folded_exactly(a, b, norm, bias, seed):
     affine, _, eps = norm
     after = trained(nn.Sequential(nn.Linear(a, b, bias), nn.BatchNorm1d(b, affine=affine, eps=eps), nn.ReLU()), seed)
@@ -334,7 +331,6 @@ def test_norms_with_statistics_of_the_batch_or_in_training_are_never_folded():
 
 
 @given(layers, norms, seeds, st.sampled_from(("after", "before")))
-@settings(max_examples=20)
 def test_a_conversion_of_any_convolution_and_norm_is_certified_and_folds_what_it_says(of, norm, seed, where):
     layer = convolution(of)
     channels = layer.out_channels if where == "after" else layer.in_channels

@@ -4,7 +4,7 @@ import math
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
@@ -34,7 +34,6 @@ def top1(before, after, classes):
 
 
 @given(st.lists(st.integers(1, 4), min_size=2, max_size=5), st.integers(0, 1000), st.data())
-@settings(max_examples=60)
 def test_top1_is_the_share_of_predictions_along_the_dimension_of_classes(shape, seed, data):
     classes = data.draw(st.integers(1, len(shape) - 1))
     before, after = normal(*shape, seed=seed), normal(*shape, seed=seed + 1)

@@ -13,7 +13,7 @@ from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from captum_xg import HomogeneousExtension, XGradient, bias_ledger, certify, to_xdnn
-from captum_xg.xdnn.dataflow import observe
+from captum_xg.xdnn.dataflow_observer import observe
 from captum_xg.xdnn.folding import fold_batch_norms
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))

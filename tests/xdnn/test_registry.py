@@ -208,7 +208,7 @@ def test_a_rule_that_returns_nonsense_is_named(registered, result):
     with pytest.raises(ConversionError, match="nonsense") as error:
         to_xdnn(network(Swish()), inputs())
     assert "1" in str(error.value)
-    assert "Conversion or a Refusal" in str(error.value)
+    assert "Conversion or a NotConvertible" in str(error.value)
 
 
 def test_a_replacement_that_is_no_module_is_named(registered):

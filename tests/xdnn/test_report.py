@@ -83,7 +83,6 @@ def constants_share_of(model, x):
 
 
 @given(st.integers(1, 6), st.integers(1, 5), st.integers(0, 1000))
-@settings(max_examples=40)
 def test_the_comparison_of_outputs_is_what_its_words_say(n, outputs, seed):
     before, after = normal(n, outputs, seed=seed), normal(n, outputs, seed=seed + 1)
     result = compare("stage", 3, before, after)

@@ -216,7 +216,6 @@ def assert_same_snapshot(one, other):
 
 
 @given(networks())
-@settings(max_examples=40)
 def test_every_network_of_these_parts_becomes_a_certified_one_of_degree_one_and_stays_as_it_was(drawn):
     model, width, seed = drawn
     x = normal(5, width, seed=seed)

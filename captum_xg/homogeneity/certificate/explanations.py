@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.instancenorm import _InstanceNorm
 from torch.nn.modules.padding import _ConstantPadNd
 
+from captum_xg._core.batch_norm import slope_and_shift
 from captum_xg._core.finding import or_convert
 
 _SIGMOIDAL = (nn.Sigmoid, nn.Tanh, nn.LogSigmoid, nn.Softsign, nn.Tanhshrink, nn.GLU)
@@ -114,12 +114,7 @@ def _own_forward(module: nn.Module, layers_ran: bool) -> tuple[str, str]:
 def _batch_norm(module: _BatchNorm) -> tuple[str, str]:
     if module.running_mean is None or module.running_var is None:
         return "normalises by the statistics of the batch", "Use running statistics, or leave it out"
-    slope = torch.rsqrt(module.running_var + module.eps)
-    if module.weight is not None:
-        slope = slope * module.weight.detach()
-    shift = -module.running_mean * slope
-    if module.bias is not None:
-        shift = shift + module.bias.detach()
+    _, shift = slope_and_shift(module.running_mean, module.running_var, module.weight, module.bias, module.eps)
     return (
         f"adds a shift of up to {float(shift.abs().max()):.2g} (bias − running mean · slope)",
         or_convert("train without it"),

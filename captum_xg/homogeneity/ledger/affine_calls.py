@@ -13,6 +13,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from captum_xg._core.batch_norm import slope_and_shift
+
 Known = Callable[[Any], Any]
 Rule = Callable[..., Any]
 
@@ -42,8 +44,8 @@ def _batch_norm(
     mean, variance, scale, shift = map(known, (running_mean, running_var, weight, bias))
     if training or mean is None or variance is None or (scale is None) != (weight is None):
         return None
-    moved = -mean * (variance + eps).rsqrt() * (1 if scale is None else scale)
-    return (moved if shift is None else moved + shift).reshape(-1, *(1,) * (input.dim() - 2))
+    _, moved = slope_and_shift(mean, variance, scale, shift, eps)
+    return moved.reshape(-1, *(1,) * (input.dim() - 2))
 
 
 def _instance_norm(known: Known, input: Tensor, *args: Any, use_input_stats: bool = True, **options: Any) -> Any:

@@ -11,6 +11,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
+from captum_xg._core.batch_norm import slope_and_shift
 from captum_xg._core.finding import or_convert
 from captum_xg.homogeneity.degree import (
     CONSTANT,
@@ -148,10 +149,8 @@ def _without_shift(call: OpCall) -> bool:
 
 
 def _largest_shift(call: OpCall) -> float:
-    mean, bias, weight = call["running_mean"].detach(), call["bias"], call["weight"]
-    slope = torch.rsqrt(call["running_var"].detach() + _eps(call))
-    shift = -mean * (slope if weight is None else slope * weight.detach())
-    return largest(shift if bias is None else shift + bias.detach())
+    _, shift = slope_and_shift(call["running_mean"], call["running_var"], call["weight"], call["bias"], _eps(call))
+    return largest(shift)
 
 
 def _weight(call: OpCall) -> Scaling:

@@ -1,8 +1,6 @@
-"""Biases of linear layers are dropped."""
+"""Biases of linear layers, which are dropped."""
 
 from __future__ import annotations
-
-from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -11,8 +9,10 @@ from torch.nn.modules.conv import _ConvNd
 
 from captum_xg.xdnn.functional_calls import FunctionCall
 from captum_xg.xdnn.layers import WithoutArgument
-from captum_xg.xdnn.registry import Conversion, Place, Refusal, register_conversion
+from captum_xg.xdnn.registry import Conversion, ModuleContext, NotConvertible, register_conversion
 
+_CONVOLUTIONS = ("conv1d", "conv2d", "conv3d")
+_TRANSPOSED = ("conv_transpose1d", "conv_transpose2d", "conv_transpose3d")
 _OWN = [
     layer.forward
     for layer in (
@@ -23,14 +23,14 @@ _OWN = [
 
 
 @register_conversion(nn.Linear, nn.Bilinear, _ConvNd, stage="constants")
-def bias(module: nn.Module, place: Place) -> Conversion | Refusal:
+def bias(module: nn.Module, context: ModuleContext) -> Conversion | NotConvertible:
     """A bias is dropped."""
     constant = module.bias
     if not isinstance(constant, Tensor):
-        return Refusal("has no bias, but a forward of its own", "Register a conversion for its class")
+        return NotConvertible("has no bias, but a forward of its own", "Register a conversion for its class")
     size = float(constant.detach().abs().max()) if constant.numel() else 0.0
     if "bias" not in module._parameters:
-        return Refusal(
+        return NotConvertible(
             f"computes its bias of up to {size:.2g} from something else (a parametrization)",
             "Remove the parametrization, or fix it by torch.nn.utils.parametrize.remove_parametrizations",
         )
@@ -44,16 +44,12 @@ def bias(module: nn.Module, place: Place) -> Conversion | Refusal:
     return Conversion(module, why, exact=size == 0, before=name, after=f"{name} without bias")
 
 
-_BIAS_POSITION: dict[Any, int] = {
-    F.linear: 2,
-    F.bilinear: 3,
-    **dict.fromkeys((F.conv1d, F.conv2d, F.conv3d, torch.conv1d, torch.conv2d, torch.conv3d), 2),
-    **dict.fromkeys((F.conv_transpose1d, F.conv_transpose2d, F.conv_transpose3d), 2),
-}
-
-
-@register_conversion(*_BIAS_POSITION, stage="constants")
-def bias_argument(call: FunctionCall, place: Place) -> Conversion | Refusal:
+@register_conversion(
+    *(F.linear, F.bilinear, *(getattr(F, name) for name in (*_CONVOLUTIONS, *_TRANSPOSED))),
+    *(getattr(torch, name) for name in _CONVOLUTIONS if getattr(torch, name) is not getattr(F, name)),
+    stage="constants",
+)
+def bias_argument(call: FunctionCall, context: ModuleContext) -> Conversion | NotConvertible:
     """The bias that is passed to a function is dropped."""
-    without = WithoutArgument(call.function, _BIAS_POSITION[call.function], "bias")
+    without = WithoutArgument(call.function, 3 if call.function is F.bilinear else 2, "bias")
     return Conversion(without, "drops the bias it is passed", after=f"{call.name} without bias")

@@ -9,32 +9,31 @@ from torchvision.ops import SqueezeExcitation
 
 from captum_xg.xdnn.extension import HomogeneousExtension
 from captum_xg.xdnn.layers import HardGate, HomogeneousGate, rectifier
-from captum_xg.xdnn.registry import Conversion, Place, Refusal, register_conversion
+from captum_xg.xdnn.registry import Conversion, ModuleContext, NotConvertible, register_conversion
 
 
 @register_conversion(SqueezeExcitation, stage="normalisation and gates")
-def squeeze_and_excitation(module: SqueezeExcitation, place: Place) -> Conversion:
+def squeeze_and_excitation(module: SqueezeExcitation, context: ModuleContext) -> Conversion:
     """The gates see the channels' means scaled to their typical size; their weights and biases stay."""
-    radius = place.inner_rms.get("fc1", 1.0)
-    parts = OrderedDict(
-        fc1=module.fc1, activation=module.activation, fc2=module.fc2, scale_activation=module.scale_activation
-    )
+    radius = context.inner_rms.get("fc1", 1.0)
+    names = ("fc1", "activation", "fc2", "scale_activation")
     why = f"its gates see the channels' means scaled to root mean square {radius:.3g}, so that α does not move them"
+    parts = OrderedDict((name, getattr(module, name)) for name in names)
     return Conversion(HomogeneousGate(module.avgpool, parts, radius), why)
 
 
 @register_conversion(nn.Sigmoid, nn.Hardsigmoid, HardGate, stage="normalisation and gates")
-def gate(module: nn.Module, place: Place) -> Conversion | Refusal:
+def gate(module: nn.Module, context: ModuleContext) -> Conversion | NotConvertible:
     """A gate sees values scaled to their typical size; a sigmoid that is an activation becomes ReLU."""
-    if place.multiplies and 1 in place.dims:
-        return Refusal(
+    if context.multiplies and 1 in context.dims:
+        return NotConvertible(
             "is a gate of one number per example, which has no size apart from itself",
             "Use a gate of several numbers, or HomogeneousExtension(model)",
         )
-    if place.multiplies:
-        why = f"sees values scaled to root mean square {place.rms:.3g}, so that α does not move the gates"
-        return Conversion(HomogeneousExtension(module, degree=0, norm="rms", radius=place.rms), why)
-    if place.returned:
-        return Refusal("turns the output into probabilities", "Leave it out and explain the logit before it")
-    relu = rectifier(overwritten=place.overwritten)
+    if context.multiplies:
+        why = f"sees values scaled to root mean square {context.rms:.3g}, so that α does not move the gates"
+        return Conversion(HomogeneousExtension(module, degree=0, norm="rms", radius=context.rms), why)
+    if context.returned:
+        return NotConvertible("turns the output into probabilities", "Leave it out and explain the logit before it")
+    relu = rectifier(overwritten=context.overwritten)
     return Conversion(relu, "becomes max(x, 0), as it vanishes far to the left", after="ReLU")

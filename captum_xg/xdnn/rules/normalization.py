@@ -12,24 +12,15 @@ from torch import nn
 from torch.nn.modules.instancenorm import _InstanceNorm
 
 from captum_xg.xdnn.extension import HomogeneousExtension
-from captum_xg.xdnn.functional_calls import FunctionCall
-from captum_xg.xdnn.registry import Conversion, Place, Refusal, register_conversion
+from captum_xg.xdnn.registry import Conversion, ModuleContext, NotConvertible, register_conversion
 
 
 @register_conversion(
     *(nn.LayerNorm, nn.GroupNorm, nn.RMSNorm, nn.LocalResponseNorm, _InstanceNorm),
-    stage="normalisation and gates",
-)
-def norm(module: nn.Module, place: Place) -> Conversion | Refusal:
-    """A norm is extended from inputs of typical size."""
-    why = f"works at root mean square {place.rms:.3g} per example, and its result scales with the example"
-    return Conversion(HomogeneousExtension(module, degree=1, norm="rms", radius=place.rms), why)
-
-
-@register_conversion(
     *(F.layer_norm, F.group_norm, F.instance_norm, F.rms_norm, F.local_response_norm),
     stage="normalisation and gates",
 )
-def norm_function(call: FunctionCall, place: Place) -> Conversion | Refusal:
-    """The same for a function that is called in a forward."""
-    return norm(call, place)
+def norm(module: nn.Module, context: ModuleContext) -> Conversion | NotConvertible:
+    """A norm, or a call of one in a forward, is extended from inputs of typical size."""
+    why = f"works at root mean square {context.rms:.3g} per example, and its result scales with the example"
+    return Conversion(HomogeneousExtension(module, degree=1, norm="rms", radius=context.rms), why)

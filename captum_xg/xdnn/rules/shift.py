@@ -1,4 +1,4 @@
-"""Constants that are added in a forward, and normalisation of the input by fixed statistics."""
+"""Constants that are added in a forward, and fixed statistics that the input is normalised by."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from torchvision.transforms import Normalize
 
 from captum_xg.xdnn.functional_calls import FunctionCall
 from captum_xg.xdnn.layers import ChannelScale
-from captum_xg.xdnn.registry import Conversion, Place, Refusal, register_conversion
+from captum_xg.xdnn.registry import Conversion, ModuleContext, NotConvertible, register_conversion
 
 
 @register_conversion(Normalize, stage="constants")
-def normalize(module: Normalize, place: Place) -> Conversion:
+def normalize(module: Normalize, context: ModuleContext) -> Conversion:
     """The division by the standard deviation stays, the mean is not subtracted."""
     scale = ChannelScale(1 / torch.as_tensor(module.std, dtype=torch.float32))
     scale.weight.requires_grad_(False)
@@ -24,32 +24,28 @@ def normalize(module: Normalize, place: Place) -> Conversion:
 
 
 @register_conversion(torch.add, torch.sub, torch.rsub, operator.add, operator.sub, stage="constants")
-def addition(call: FunctionCall, place: Place) -> Conversion | Refusal:
+def addition(call: FunctionCall, context: ModuleContext) -> Conversion | NotConvertible:
     """A constant that is added or subtracted is dropped."""
     kept = [position for position in (0, 1) if position not in call.constants]
     multiplied = 0 if call.function is torch.rsub else 1  # by alpha
     if len(kept) != 1 or (call.literal(2, "alpha", 1) != 1 and kept == [multiplied]):
-        return Refusal("adds two values that scale differently", "Bring the parts to one degree")
-    if place.divides:
+        return NotConvertible("adds two values that scale differently", "Bring the parts to one degree")
+    if context.divides:
         return Conversion(Denominator(kept[0]), "drops a constant from a denominator; a quotient by zero is zero")
-    negated = (call.function in (torch.sub, operator.sub)) == (kept[0] == 1)
-    if call.function is torch.rsub:
-        negated = kept[0] == 0
-    elif call.function in (torch.add, operator.add):
-        negated = False
-    return Conversion(Kept(kept[0], negated), "drops a constant", after="the other operand")
+    subtracted = {torch.sub: 1, operator.sub: 1, torch.rsub: 0}.get(call.function)  # the position of what is negated
+    return Conversion(Kept(kept[0], kept[0] == subtracted), "drops a constant", after="the other operand")
 
 
 class Kept(nn.Module):
-    """Return one of the arguments, or its negative."""
+    """Return one of the arguments, or its negative, in the shape that the sum had."""
 
     def __init__(self, position: int, negated: bool) -> None:
         super().__init__()
         self.position = position
         self.negated = negated
 
-    def forward(self, *arguments: Any, alpha: float = 1) -> Any:
-        """Return the argument, in the shape that the sum had."""
+    def forward(self, *arguments: object, alpha: float = 1) -> Any:
+        """Return the argument."""
         kept = _in_shape_of_sum(arguments, self.position)
         return -kept if self.negated else kept
 
@@ -68,7 +64,7 @@ class Denominator(nn.Module):
         super().__init__()
         self.position = position
 
-    def forward(self, *arguments: Any, alpha: float = 1) -> Tensor:
+    def forward(self, *arguments: object, alpha: float = 1) -> Tensor:
         """Return the argument."""
         kept: Tensor = _in_shape_of_sum(arguments, self.position)
         return kept.masked_fill(kept == 0, math.inf)

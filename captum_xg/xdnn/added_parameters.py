@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from types import CodeType
 from typing import Any
 
 import torch
@@ -10,7 +11,7 @@ from torch import Tensor, nn
 
 from captum_xg._core.modules import named_modules_of
 from captum_xg.homogeneity.ledger.added_constants import Added, ConstantWatch
-from captum_xg.xdnn.registry import Conversion, Refusal
+from captum_xg.xdnn.registry import Conversion, NotConvertible
 
 _BESIDE = ("cat", "stack", "pad", "where", "fill")  # torch.concat and column_stack among them
 """What is in the names of functions that put a constant beside values, as a class token, or in their place."""
@@ -19,8 +20,10 @@ _BESIDE = ("cat", "stack", "pad", "where", "fill")  # torch.concat and column_st
 class _SumWatch(ConstantWatch):
     """Sees constants that are added, and which are put beside what depends on the input, too."""
 
-    def __init__(self, *arguments: Any) -> None:
-        super().__init__(*arguments)
+    def __init__(
+        self, inputs: Iterable[Tensor], names: Mapping[int, tuple[str, nn.Module]], outermost: CodeType
+    ) -> None:
+        super().__init__(inputs, names, outermost)
         self.beside: set[tuple[str, str]] = set()
 
     def _entry(self, func: Callable[..., Any], sources: list[Any]) -> Added:
@@ -30,7 +33,7 @@ class _SumWatch(ConstantWatch):
         return added
 
 
-def added_constants(model: nn.Module, inputs: tuple[Tensor, ...], run: Callable[..., Any]) -> dict[str, list[str]]:
+def added_parameters(model: nn.Module, inputs: tuple[Tensor, ...], run: Callable[..., object]) -> dict[str, list[str]]:
     """Return which parameters and buffers of each module are added, as they are, to what depends on the input.
 
     Those that are zero are not seen. Class tokens and the like, which are put beside it, stay.
@@ -49,6 +52,7 @@ def added_constants(model: nn.Module, inputs: tuple[Tensor, ...], run: Callable[
 
     try:
         with torch.enable_grad():
+            # Clones of leaves, so that the forward may overwrite its inputs.
             watched(*(x.detach().clone().requires_grad_().clone() for x in inputs))
     finally:
         for watch in watches:
@@ -63,7 +67,7 @@ def added_constants(model: nn.Module, inputs: tuple[Tensor, ...], run: Callable[
     return found
 
 
-def drop_constants(module: nn.Module, names: list[str], uses: Mapping[int, int]) -> Conversion | Refusal:
+def drop_parameters(module: nn.Module, names: list[str], uses: Mapping[int, int]) -> Conversion | NotConvertible:
     """Put zeros, which are not trained, in the place of parameters and buffers: the forward may ask for them.
 
     Args:
@@ -71,23 +75,22 @@ def drop_constants(module: nn.Module, names: list[str], uses: Mapping[int, int])
         names: Theirs.
         uses: In how many modules each parameter occurs, by its id.
     """
-    given = {name: getattr(module, name) for name in names}
+    given: dict[str, Tensor] = {name: getattr(module, name) for name in names}
     shared = [name for name, tensor in given.items() if uses.get(id(tensor), 1) > 1]
     if shared:
-        return Refusal(
-            f"adds {_listed(shared)}, which other modules use, too",
+        return NotConvertible(
+            f"adds {' and '.join(shared)}, which other modules use, too",
             "Give the sum a parameter of its own, or leave it out",
         )
-    sizes = {name: float(tensor.detach().abs().max()) if tensor.numel() else 0.0 for name, tensor in given.items()}
+    dropped, exact = [], True
     for name, tensor in given.items():
+        size = float(tensor.detach().abs().max()) if tensor.numel() else 0.0
+        dropped.append(f"{name}, of up to {size:.2g}" if size else f"{name}, zero so far")
+        exact = exact and not size
         module._parameters.pop(name, None)
         module._buffers.pop(name, None)
+        # A buffer, since a parameter of zeros would be trained to something else, and the forward may not take None.
         module.register_buffer(name, torch.zeros_like(tensor.detach()))
-    dropped = [f"{name}, of up to {size:.2g}" if size else f"{name}, zero so far" for name, size in sizes.items()]
-    kind, exact = type(module).__name__, not any(sizes.values())
+    kind = type(module).__name__
     why = f"drops what its forward adds: {'; '.join(dropped)}"
-    return Conversion(module, why, exact=exact, before=kind, after=f"{kind} without {_listed(names)}")
-
-
-def _listed(names: list[str]) -> str:
-    return " and ".join(names)
+    return Conversion(module, why, exact=exact, before=kind, after=f"{kind} without {' and '.join(names)}")

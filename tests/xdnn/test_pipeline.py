@@ -1,0 +1,52 @@
+"""The pipeline: each round settles something, and nothing is settled twice, so that it ends."""
+
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from captum_xg import to_xdnn
+from captum_xg.xdnn import pipeline
+
+
+class Block(nn.Module):
+    """Calls of every stage, one of which shows itself only after another was converted."""
+
+    def __init__(self):
+        super().__init__()
+        self.a, self.b, self.norm = nn.Linear(4, 4), nn.Linear(4, 4), nn.LayerNorm(4)
+
+    def forward(self, x):
+        g = torch.sigmoid(self.a(x))
+        return self.norm(g * F.silu(self.b(x)) + (1 - g) * x) + 0.5
+
+
+MODELS = {
+    "blocks": lambda: nn.Sequential(Block(), nn.BatchNorm1d(4), Block(), nn.Linear(4, 3)),
+    "refused": lambda: nn.Sequential(Block(), nn.Softmax(1), nn.Linear(4, 3)),
+}
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_every_round_settles_what_no_other_round_did(name, monkeypatch):
+    settled = []
+
+    def watched(step):
+        def run(model, evidence):
+            result = step(model, evidence)
+            if result is not None:
+                settled.append(
+                    [*(("outcome", p) for p in result.outcomes), *(("forward", p) for p in result.recordings)]
+                )
+            return result
+
+        return run
+
+    monkeypatch.setattr(pipeline, "LIFT", watched(pipeline.LIFT))
+    monkeypatch.setattr(pipeline, "INEXACT", tuple(map(watched, pipeline.INEXACT)))
+    torch.manual_seed(0)
+    to_xdnn(MODELS[name]().eval(), torch.randn(5, 4), strict=False)
+    assert settled
+    assert all(settled)
+    everything = [each for result in settled for each in result]
+    assert len(everything) == len(set(everything))
