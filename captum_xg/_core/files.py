@@ -11,7 +11,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from captum_xg._core.failures import in_one_line
+from captum_xg._core.text import in_one_line
 from captum_xg.errors import FileError
 
 _NOT_FILES = (

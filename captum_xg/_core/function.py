@@ -25,6 +25,7 @@ __all__ = [
     "additional_arguments",
     "autograd_refusals_explained",
     "checked_arguments",
+    "has_rows",
     "recordable",
     "without_gradients",
 ]
@@ -129,7 +130,7 @@ class ScalarFunction:
         """Return this function, which must be that of a single example, for ``count`` versions of it."""
 
         def copies(value: object) -> object:
-            return value.expand(count, *value.shape[1:]) if _has_rows(value, 1) else value
+            return value.expand(count, *value.shape[1:]) if has_rows(value, 1) else value
 
         target = self.target * count if isinstance(self.target, list) else self.target
         additional = tuple(map(copies, self.additional))
@@ -160,7 +161,7 @@ class ScalarFunction:
                 target = _rows(target, rows)
             elif isinstance(target, list):
                 target = target[rows] if isinstance(rows, slice) else [target[i] for i in rows.tolist()]
-        additional = tuple(_rows(value, rows) if _has_rows(value, n) else value for value in self.additional)
+        additional = tuple(_rows(value, rows) if has_rows(value, n) else value for value in self.additional)
         taken = ScalarFunction(self.forward_func, additional, target, self.where, first=first)
         taken._target_counts = count  # chosen from targets that have been looked at
         if self._checked is not None and self._checked[0] == n:
@@ -246,7 +247,7 @@ def without_gradients(forward: Callable[[tuple[Tensor, ...]], Tensor], inputs: t
         return forward(tuple(x.detach().requires_grad_() for x in inputs)).detach()
 
 
-def _has_rows(value: object, n: int) -> TypeGuard[Tensor]:
+def has_rows(value: object, n: int) -> TypeGuard[Tensor]:
     """Return whether an additional argument has one row for each of n examples, and is sliced with them."""
     return isinstance(value, Tensor) and value.dim() > 0 and value.shape[0] == n
 

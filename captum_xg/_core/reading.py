@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from captum_xg._core.failures import in_one_line
+from captum_xg._core.text import in_one_line
 from captum_xg.errors import FileError
 
 if TYPE_CHECKING:

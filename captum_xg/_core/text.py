@@ -1,4 +1,4 @@
-"""How results show themselves: text with aligned tables, one line as ``repr``, and HTML in notebooks."""
+"""Text for people: aligned tables, one-line ``repr`` and HTML of results, errors in one line, long lists cut short."""
 
 from __future__ import annotations
 
@@ -12,6 +12,10 @@ _Class = TypeVar("_Class", bound="type[Any]")
 
 _MOST = 48
 """The most characters of one value in a repr."""
+LONGEST = 300
+"""The most characters of an error in one line."""
+_LISTED = 10
+"""The most entries of a list in a message."""
 
 
 @dataclass(frozen=True)
@@ -190,3 +194,21 @@ def _short_tensor(value: Any) -> str:
         except Exception:  # without numbers, as on the meta device
             pass
     return f"{str(value.dtype).removeprefix('torch.')} {tuple(value.shape)}"
+
+
+def first_ten(items: Sequence[str]) -> list[str]:
+    """Return the first ten ``items``, and "and n more" in place of the rest."""
+    rest = [f"and {len(items) - _LISTED} more"] if len(items) > _LISTED else []
+    return [*items[:_LISTED], *rest]
+
+
+def in_one_line(error: BaseException) -> str:
+    """Return type and text of an error, whatever it is: without line breaks, cut where it gets long."""
+    name = type(error).__name__
+    try:
+        text = " ".join(str(error).partition("Exception raised from ")[0].split())  # what follows is a stack of C++
+    except Exception:  # the error of a user's class, whose text is made by the user's code
+        return name
+    if not text:
+        return name
+    return f"{name}: {text}" if len(text) <= LONGEST else f"{name}: {text[:LONGEST]}…"

@@ -12,7 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NoReturn
 
-from captum_xg._core.failures import in_one_line
+from captum_xg._core.text import in_one_line
 from captum_xg._version import __version__
 from captum_xg.cli import certify, convert, evaluate, repro
 from captum_xg.errors import CaptumXGError

@@ -19,7 +19,7 @@ from typing import Any, get_type_hints
 import torch
 from torch import nn
 
-from captum_xg._core.failures import in_one_line
+from captum_xg._core.text import in_one_line
 from captum_xg.errors import OptionError
 
 _FORMS = "Write module:factory, path/to/file.py:factory or torchvision:NAME."

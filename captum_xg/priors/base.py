@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from captum_xg._core.options import finite_number, integer, single_number
 from captum_xg.errors import InputError, OptionError, OptionTypeError, PriorError
-from captum_xg.priors.guards import checked_prior
+from captum_xg.priors.paths import checked_prior
 
 Function: TypeAlias = Callable[..., Tensor]
 """From attributions, a tensor or a tuple of tensors, to one number."""
@@ -45,11 +45,11 @@ class AttributionPrior(nn.Module):
         """
         where = type(self).__name__
         if not isinstance(attributions, tuple):
-            return self._of_one(attributions, arguments, where)
+            return self._for_one(attributions, arguments, where)
         if not attributions:
             raise InputError(f"{where}: `attributions` is an empty tuple. Pass one tensor for each input.")
         terms = [
-            self._of_one(
+            self._for_one(
                 a, {k: _share(v, i, len(attributions), k, where) for k, v in arguments.items()}, f"{where}[{i}]"
             )
             for i, a in enumerate(attributions)
@@ -69,7 +69,7 @@ class AttributionPrior(nn.Module):
 
     def of(self, index: int) -> AttributionPrior:
         """Return this prior for the input with that index alone, where the model has several."""
-        return _OfOne(self, index)
+        return _ForInput(self, index)
 
     if TYPE_CHECKING:  # nn.Module says Any
 
@@ -109,7 +109,7 @@ class AttributionPrior(nn.Module):
         found = single_number(number)
         return NotImplemented if found is None else WeightedSum((1 / found, self))
 
-    def _of_one(self, attributions: Tensor, arguments: dict[str, Any], where: str) -> Tensor:
+    def _for_one(self, attributions: Tensor, arguments: dict[str, Any], where: str) -> Tensor:
         if unknown := set(arguments) - self.argument_names():
             known = ", ".join(sorted(self.argument_names())) or "none"
             raise PriorError(
@@ -187,7 +187,7 @@ class WeightedSum(AttributionPrior):
         return f"weights={self.weights}"
 
 
-class _OfOne(AttributionPrior):
+class _ForInput(AttributionPrior):
     """A prior of one of several inputs."""
 
     def __init__(self, prior: AttributionPrior, index: int) -> None:

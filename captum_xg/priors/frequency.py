@@ -11,8 +11,7 @@ from torch import Tensor
 from captum_xg._core.options import finite_number, single_number, switch
 from captum_xg.errors import OptionError, OptionTypeError
 from captum_xg.priors.base import AttributionPrior
-from captum_xg.priors.dimensions import check_dims, spatial_dims
-from captum_xg.priors.numerics import feature_dims, peak, share
+from captum_xg.priors.shapes import checked_dims, feature_dims, peak, share, spatial_dims
 
 
 class HighFrequency(AttributionPrior):
@@ -57,7 +56,7 @@ class HighFrequency(AttributionPrior):
         super().__init__()
         low = finite_number(cutoff, "cutoff", "HighFrequency")
         self.band = _checked_band((low, math.inf) if band is None else band)
-        self.dims = check_dims(dims, "HighFrequency")
+        self.dims = checked_dims(dims, "HighFrequency")
         self.normalise = switch(normalise, "normalise", "HighFrequency")
 
     def penalty(self, attributions: Tensor) -> Tensor:

@@ -12,8 +12,7 @@ from torch import Tensor
 
 from captum_xg.errors import OptionError, PriorError
 from captum_xg.priors.base import AttributionPrior
-from captum_xg.priors.features import numbered_features
-from captum_xg.priors.numerics import divisor, root_of_sum
+from captum_xg.priors.shapes import divisor, numbered_features, root_of_sum
 
 Groups = Tensor | Sequence[Sequence[int]] | Literal["channels"]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import nn
 
-from captum_xg._core.modules import require_usable_state
+from captum_xg._core.model_state import require_usable_state
 from captum_xg.errors import ModelStateError
 from captum_xg.homogeneity.certificate.certificate import Certificate
 from captum_xg.xdnn.report import Unconverted

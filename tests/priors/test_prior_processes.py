@@ -10,8 +10,8 @@ import torch.multiprocessing as mp
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
+from captum_xg._core.distributed import mean_over_processes
 from captum_xg.priors import GiniSparsity, GraphSmoothness
-from captum_xg.priors.distributed import mean_over_processes
 
 PARTS = (slice(0, 2), slice(2, 7))  # unequal on purpose
 EDGES = torch.tensor([[0, 1, 2], [1, 2, 5]])

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from captum_xg._core.contents import entries
-from captum_xg._core.modules import not_finite
+from captum_xg._core.model_state import not_finite
 from captum_xg._core.storage import has_storage, is_dense
 from captum_xg.homogeneity.rules.op_call import tensors_in
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import traceback
 from pathlib import Path
 
-from captum_xg._core.failures import in_one_line
 from captum_xg._core.provenance import is_torch, short_path
+from captum_xg._core.text import in_one_line
 from captum_xg.homogeneity.certificate.certificate import Violation
 from captum_xg.homogeneity.rules.reasons import not_followed
 

@@ -15,19 +15,19 @@ from captum_xg._core.batches import inputs_of_example
 from captum_xg._core.modules import named_modules_of
 from captum_xg._core.options import positive_integer
 from captum_xg.errors import BaselineError, OptionError, OptionTypeError
-from captum_xg.priors.attribution.base import Attribution, Batch
-from captum_xg.priors.scores import repeated_rows
-
-_WHERE = "AttributionPriorLoss"
+from captum_xg.priors.attribution.base import Attribution, Batch, register_attribution
+from captum_xg.priors.supported import WHERE
+from captum_xg.priors.target_selection import repeated_rows
 
 References = Tensor | tuple[Tensor, ...] | Dataset[Any] | Callable[[int], Any] | None
 
 
+@register_attribution("expected_gradients")
 class ExpectedGradients(Attribution):
     r"""Expected Gradients: mean over references r of (x − r) ⊙ ∂F(r + α(x − r))/∂x, α uniform on [0, 1].
 
     Args:
-        n_samples: References per example and call, each with an α of its own, drawn anew at every call.
+        n_samples: References per example and call, each with an α of its own, drawn again at every call.
         references: Where they come from: a tensor (or tuple of tensors) of them, a dataset whose items begin with the
             inputs (or have them by names, as batches for :func:`~captum_xg.fine_tune`), or a function of n that returns
             n of them; None for the other examples of the batch and the example itself.
@@ -42,16 +42,16 @@ class ExpectedGradients(Attribution):
     def __init__(
         self, *, n_samples: int = 1, references: References = None, generator: torch.Generator | None = None
     ) -> None:
-        self._n_samples = positive_integer(n_samples, "n_samples", _WHERE)
+        self._n_samples = positive_integer(n_samples, "n_samples", WHERE)
         if not (
             references is None or (callable(references) and not isinstance(references, type)) or _has_items(references)
         ):
             raise OptionTypeError(
-                f"{_WHERE}: `references` must be a tensor, a tuple of tensors, a dataset or a function of their "
+                f"{WHERE}: `references` must be a tensor, a tuple of tensors, a dataset or a function of their "
                 f"number but is {type(references).__name__}."
             )
         if not isinstance(generator, (torch.Generator, type(None))):
-            raise OptionTypeError(f"{_WHERE}: `generator` must be a torch.Generator but is {generator!r}.")
+            raise OptionTypeError(f"{WHERE}: `generator` must be a torch.Generator but is {generator!r}.")
         self._references = references
         self._generator = generator
 
@@ -89,7 +89,7 @@ class ExpectedGradients(Attribution):
             rows = tuple(x[index.to(x.device)] for x in source)
         elif _has_items(source):
             items = [source[int(i)] for i in self._indices(len(source), count, torch.device("cpu"))]
-            rows = default_collate([inputs_of_example(item, len(batch.inputs), _WHERE) for item in items])
+            rows = default_collate([inputs_of_example(item, len(batch.inputs), WHERE) for item in items])
         else:
             rows = source(count)
         rows = (rows,) if isinstance(rows, Tensor) else tuple(rows)[: len(batch.inputs)]
@@ -97,11 +97,12 @@ class ExpectedGradients(Attribution):
 
     def _indices(self, n: int, count: int, device: torch.device) -> Tensor:
         if n == 0:
-            raise OptionError(f"{_WHERE}: `references` is empty. Give at least one.")
+            raise OptionError(f"{WHERE}: `references` is empty. Give at least one.")
         on = device if self._generator is None else self._generator.device
         return torch.randint(n, (count,), generator=self._generator, device=on).to(device)
 
 
+@register_attribution("integrated_gradients")
 class IntegratedGradients(Attribution):
     r"""Integrated Gradients: (x − b) ⊙ ∫₀¹ ∂F(b + α(x − b))/∂x dα, by Gauss–Legendre quadrature.
 
@@ -115,13 +116,13 @@ class IntegratedGradients(Attribution):
     one_pass = False
 
     def __init__(self, *, n_steps: int = 20, baselines: float | Tensor | tuple[float | Tensor, ...] = 0) -> None:
-        self._n_steps = positive_integer(n_steps, "n_steps", _WHERE)
+        self._n_steps = positive_integer(n_steps, "n_steps", WHERE)
         for baseline in baselines if isinstance(baselines, tuple) else (baselines,):
             try:
                 torch.as_tensor(baseline)
             except (RuntimeError, TypeError, ValueError):
                 raise BaselineError(
-                    f"{_WHERE}: `baselines` must be a number, a tensor, or a tuple of these, one for each input, but "
+                    f"{WHERE}: `baselines` must be a number, a tensor, or a tuple of these, one for each input, but "
                     f"is {baselines!r}."
                 ) from None
         self._baselines = baselines
@@ -143,14 +144,14 @@ class IntegratedGradients(Attribution):
     def _starts(self, batch: Batch) -> tuple[Tensor, ...]:
         given = self._baselines if isinstance(self._baselines, tuple) else (self._baselines,) * len(batch.inputs)
         if len(given) != len(batch.inputs):
-            raise BaselineError(f"{_WHERE}: {len(given)} baselines for {len(batch.inputs)} inputs. Pass one for each.")
+            raise BaselineError(f"{WHERE}: {len(given)} baselines for {len(batch.inputs)} inputs. Pass one for each.")
         try:
             baselines = tuple(
                 torch.as_tensor(b, dtype=x.dtype, device=x.device).expand(x.shape)
                 for b, x in zip(given, batch.inputs, strict=True)
             )
         except (RuntimeError, TypeError, ValueError) as error:
-            raise BaselineError(f"{_WHERE}: `baselines` does not fit the inputs: {error}") from None
+            raise BaselineError(f"{WHERE}: `baselines` does not fit the inputs: {error}") from None
         if batch.forward.layer is None:
             return baselines
         with _no_statistics(batch):
@@ -168,7 +169,7 @@ def _averaged(
     with _no_statistics(batch):
         explained = batch.forward.at(points, inputs, repeated_rows(batch.additional, n, k))
     results = []
-    for scores in batch.choice.repeated(n, k).scores(explained):
+    for scores in batch.selection.repeated(n, k).scores(explained):
         terms = (step * g for step, g in zip(steps, batch.gradients(scores, points), strict=True))
         with torch.autocast(explained.device.type, enabled=False):  # it would average in its coarse dtype
             results.append(
@@ -202,7 +203,7 @@ def _fitting(rows: tuple[Any, ...], inputs: tuple[Tensor, ...], count: int) -> t
     expected = [(count, *x.shape[1:]) for x in inputs]
     if shapes != expected:
         raise OptionError(
-            f"{_WHERE}: references have shapes {shapes}, but {count} of them for these inputs need {expected}."
+            f"{WHERE}: references have shapes {shapes}, but {count} of them for these inputs need {expected}."
         )
     return tuple(r.detach().to(x.device, x.dtype) for r, x in zip(rows, inputs, strict=True))
 

@@ -1,80 +1,26 @@
-"""What must not happen unseen: a prior that trains nothing, and one that is not finite."""
+"""Paths of gradients: from the attributions to the parameters, and from the prior back to the attributions.
+
+The invariant: no prior is trained with that would train nothing. A path must lead from Ω(A), and from every term of a
+sum that it is, to attributions, and from these to a parameter. What counts is the graph and never the value of a
+gradient, which may be zero on one batch for good reasons: ``x.abs().mean()`` at attributions that are all zero has a
+path, ``(x > 0).float().mean()`` has none. Captum's attributions have none either: they differentiate without
+``create_graph``, and a prior on them silently did nothing.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Iterator
 
-import torch
 from torch import Tensor, nn
 from torch.autograd.graph import Node
 
-from captum_xg._core.autograd_graph import ancestors
-from captum_xg._core.gradient_paths import gradient_ancestors, own_nodes, without_derivative
-from captum_xg._core.inputs import first_not_finite
+from captum_xg._core.autograd_graph import ancestors, gradient_ancestors, own_nodes, without_derivative
 from captum_xg._core.losses import checked_number
 from captum_xg._core.modules import modules_of
 from captum_xg._core.options import single_number
-from captum_xg.errors import DisconnectedAttributionError, NonFinitePriorError, PriorOutputError
-
-_WHERE = "AttributionPriorLoss"
-_ONCE_DIFFERENTIABLE = {
-    "ScaledDotProduct": (
-        "attention by a fused kernel",
-        "with torch.nn.attention.sdpa_kernel(torch.nn.attention.SDPBackend.MATH):",
-    ),
-    "CudnnRnn": ("recurrent layers by cuDNN", "with torch.backends.cudnn.flags(enabled=False):"),
-}
-"""By what the names of their nodes begin with: kernels of PyTorch whose backward pass has no derivative."""
-
-
-def require_gradient_mode() -> None:
-    """Refuse to make a loss to train with where nothing is recorded.
-
-    Raises:
-        DisconnectedAttributionError: Under no_grad or inference_mode.
-    """
-    if torch.is_inference_mode_enabled() or not torch.is_grad_enabled():
-        mode = "inference_mode" if torch.is_inference_mode_enabled() else "no_grad"
-        raise DisconnectedAttributionError(
-            f"{_WHERE}: called under torch.{mode}, where no gradient reaches the parameters, so the prior would train "
-            "nothing. Call it with gradients enabled; or, to evaluate, call .eval() on the loss first: then it returns "
-            "detached values in any mode."
-        )
-
-
-def require_twice_differentiable(model: Callable[..., Any], scores: Tensor) -> None:
-    """Refuse compiled models whose backward pass cannot be differentiated, before it runs.
-
-    Raises:
-        DisconnectedAttributionError: If a compiled function lies between the scores and the inputs.
-    """
-    compiled = hasattr(model, "_torchdynamo_orig_callable") or any(
-        "_orig_mod" in module._modules or getattr(module, "_compiled_call_impl", None) is not None
-        for root in modules_of(model)
-        for module in root.modules()
-    )
-    if compiled and any("CompiledFunction" in node.name() for node in ancestors([scores.grad_fn])):
-        raise DisconnectedAttributionError(
-            f"{_WHERE}: the model is compiled (torch.compile), and a compiled backward pass cannot be differentiated "
-            "again, which a prior on attributions needs. Pass the model as it was before torch.compile (for a module "
-            "that torch.compile returned: model._orig_mod; it shares all parameters)."
-        )
-
-
-def require_no_fused_kernels(scores: Tensor) -> None:
-    """Refuse layers that PyTorch computes by kernels whose backward pass cannot be differentiated.
-
-    Raises:
-        DisconnectedAttributionError: If one lies behind the scores; it says how to have them computed otherwise.
-    """
-    for node in ancestors([scores.grad_fn]):
-        for name, (what, remedy) in _ONCE_DIFFERENTIABLE.items():
-            if node.name().startswith(name):
-                raise DisconnectedAttributionError(
-                    f"{_WHERE}: the model computes {what} ({node.name()}), whose backward pass PyTorch cannot "
-                    f"differentiate again, which a prior on attributions needs. Make the loss under `{remedy}`."
-                )
+from captum_xg._core.types import ForwardFunction
+from captum_xg.errors import DisconnectedAttributionError, PriorOutputError
+from captum_xg.priors.supported import WHERE
 
 
 class Trained:
@@ -91,7 +37,7 @@ class Trained:
     """
 
     def __init__(
-        self, model: Callable[..., Any], points: tuple[Tensor, ...], explained: Tensor, given: tuple[Any, ...]
+        self, model: ForwardFunction, points: tuple[Tensor, ...], explained: Tensor, given: tuple[object, ...]
     ) -> None:
         roots = modules_of(model)
         self.has_parameters = any(True for root in roots for _ in root.parameters())
@@ -124,7 +70,7 @@ class Trained:
 
 
 def require_path_to_parameters(
-    attributions: tuple[Tensor, ...], trained: Trained, *, foreign: bool
+    attributions: tuple[Tensor, ...], trained: Trained, *, custom: bool
 ) -> tuple[Tensor, ...]:
     """Return those of the attributions that parameters get a gradient from, of which there must be one.
 
@@ -136,7 +82,7 @@ def require_path_to_parameters(
         return connected
     if trained.frozen:
         why = "no parameter of the model requires a gradient. Call model.requires_grad_() on what is to be trained"
-    elif foreign:
+    elif custom:
         why = (
             "the function given as `attribution` returns tensors without a path to the parameters. Most of "
             "Captum's methods are such (they differentiate without create_graph; some of those for layers take "
@@ -150,21 +96,23 @@ def require_path_to_parameters(
             "they do not depend on the parameters, as gradients of an output that is linear in them and in the input "
             "alone may; or the model detaches on the way (detach, .data, no_grad)"
         )
-    raise DisconnectedAttributionError(f"{_WHERE}: no gradient of the attributions reaches a parameter: {why}.")
+    raise DisconnectedAttributionError(f"{WHERE}: no gradient of the attributions reaches a parameter: {why}.")
 
 
-def checked_prior(value: Any, what: str, where: str = _WHERE) -> Tensor:
+def checked_prior(value: object, what: str, where: str = WHERE) -> Tensor:
     """Return the value of a prior if it is one real number in a tensor.
 
     Raises:
         PriorOutputError: For numbers of Python and NumPy and for integers, from which no gradient leads anywhere.
         ForwardOutputError: For anything else.
     """
-    is_tensor = isinstance(value, Tensor)
-    if (is_tensor and value.dim() == 0 and not (value.dtype.is_floating_point or value.dtype.is_complex)) or (
-        not is_tensor and (isinstance(value, bool) or single_number(value) is not None)
-    ):
-        found = f"a tensor of {value.dtype}" if is_tensor else f"a number of type {type(value).__name__}"
+    if isinstance(value, Tensor):
+        cut = value.dim() == 0 and not (value.dtype.is_floating_point or value.dtype.is_complex)
+        found = f"a tensor of {value.dtype}"
+    else:
+        cut = isinstance(value, bool) or single_number(value) is not None
+        found = f"a number of type {type(value).__name__}"
+    if cut:
         raise PriorOutputError(
             f"{where}: {what} must return one floating-point number, a tensor of shape (), but returned {found}, from "
             f"which no gradient leads back to the attributions. {_NO_PATH}"
@@ -194,39 +142,12 @@ def require_path_to_attributions(value: Tensor, nodes: tuple[frozenset[Node], ..
     met = list(gradient_ancestors([value], until=everything))
     if any(map(without_derivative, met)):
         raise DisconnectedAttributionError(
-            f"{_WHERE}: {what} uses an operation that PyTorch has no derivative of, such as heaviside or //, so that "
+            f"{WHERE}: {what} uses an operation that PyTorch has no derivative of, such as heaviside or //, so that "
             "it cannot be trained with. Use a smooth function in its place."
         )
     if connected.isdisjoint(met):
         misses = "the attributions" if everything.isdisjoint(met) else "those attributions that depend on parameters"
-        raise DisconnectedAttributionError(f"{_WHERE}: no gradient leads from {what} back to {misses}. {_NO_PATH}")
-
-
-def raise_not_finite(
-    step: int,
-    prior: Tensor,
-    attributions: tuple[Tensor, ...],
-    outputs: Tensor,
-    inputs: tuple[Tensor, ...],
-) -> None:
-    """Say at which step, and where first, something was not finite.
-
-    Raises:
-        NonFinitePriorError: Always.
-    """
-    where = f"{_WHERE}: the prior is {prior.item()} at step {step}: "
-    for what, tensors in (("inputs", inputs), ("model's outputs", (outputs,)), ("attributions", attributions)):
-        for x in tensors:
-            if x.dtype.is_floating_point and not bool(torch.isfinite(x).all()):
-                bad = first_not_finite(x.detach())
-                raise NonFinitePriorError(
-                    f"{where}the {what} have NaN or infinity, first in example {bad}. {_ADVICE[what]}"
-                )
-    largest = max(float(a.detach().abs().max()) for a in attributions)
-    raise NonFinitePriorError(
-        f"{where}inputs, outputs and attributions are finite (largest attribution {largest:.3g}), so the prior itself "
-        "divides by zero or overflows on them. Nothing was changed."
-    )
+        raise DisconnectedAttributionError(f"{WHERE}: no gradient leads from {what} back to {misses}. {_NO_PATH}")
 
 
 _NO_PATH = (
@@ -235,13 +156,6 @@ _NO_PATH = (
     "penalise in a batch, return 0 * attributions.sum(); to measure without training call .eval() on the loss, or set "
     "weight=0."
 )
-_ADVICE = {
-    "inputs": "Clean the data. Nothing was changed.",
-    "model's outputs": "Training diverged earlier (try a lower learning rate, gradient clipping, or a smaller weight "
-    "of the prior), or the model overflows in this dtype. Nothing was changed.",
-    "attributions": "The outputs are finite, so their gradient is not: often the square root or norm of exactly zero. "
-    "Nothing was changed.",
-}
 
 
 def _place(tensor: Tensor) -> int:
