@@ -2,7 +2,7 @@
 
 A *gradient path* does not lead through functions whose derivative is zero everywhere. What counts is the graph and
 never whether a gradient happens to be 0: x·0 and an inactive ReLU have paths. Rounding, signs, comparisons in place,
-numbers drawn anew and L⁰ norms have a node in the graph, too, but PyTorch's derivative of them is the constant zero, at
+random numbers and L⁰ norms have a node in the graph, too, but PyTorch's derivative of them is the constant zero, at
 every input. Nodes are told by their names, which is all that PyTorch gives; its own end in a number, others do not.
 """
 

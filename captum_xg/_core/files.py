@@ -1,4 +1,4 @@
-"""Files that are written whole or not at all, with what was there before kept if writing fails."""
+"""Writers of files: whole or not at all, with what was there before kept if writing fails."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ def write_text(path: str | Path, text: str) -> None:
         unfinished.write_text(text, encoding="utf-8")
 
 
-def write_json(path: str | Path, content: Mapping[str, Any], *, indent: int = 1) -> None:
+def write_json(path: str | Path, content: Mapping[str, object], *, indent: int = 1) -> None:
     """Write a JSON file in UTF-8.
 
     Raises:
@@ -102,7 +102,7 @@ def write_json(path: str | Path, content: Mapping[str, Any], *, indent: int = 1)
     write_text(path, json.dumps(dict(content), indent=indent, ensure_ascii=False) + "\n")
 
 
-def write_tensors(path: str | Path, content: Any) -> None:
+def write_tensors(path: str | Path, content: object) -> None:
     """Write a file for ``torch.load``.
 
     Raises:

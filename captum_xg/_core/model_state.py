@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -14,10 +14,11 @@ from captum_xg._core.contents import entries, parts_of, same
 from captum_xg._core.inputs import all_finite
 from captum_xg._core.modules import modules_of, named_modules_of, tensors_referred_to
 from captum_xg._core.reflection import is_tensor, own_attributes, plainly, submodules, tensors_of
+from captum_xg._core.types import ForwardFunction
 from captum_xg.errors import ModelStateError
 
 
-def require_usable_state(forward_func: Callable[..., Any], where: str, *, finite: bool = True) -> list[Tensor]:
+def require_usable_state(forward_func: ForwardFunction, where: str, *, finite: bool = True) -> list[Tensor]:
     """Refuse parameters and buffers that hold nothing to compute with, before anything runs.
 
     None may be on the meta device or uninitialised. With ``finite``, parameters and the running statistics of norms
@@ -53,7 +54,7 @@ def require_usable_state(forward_func: Callable[..., Any], where: str, *, finite
     return known_finite
 
 
-def _state_of(forward_func: Callable[..., Any]) -> Iterator[tuple[str, str, nn.Module | None, Tensor]]:
+def _state_of(forward_func: ForwardFunction) -> Iterator[tuple[str, str, nn.Module | None, Tensor]]:
     """Yield each parameter, buffer and other tensor that F refers to, once, after its path, kind and module."""
     seen: set[int] = set()
     for path, module in named_modules_of(forward_func).values():
@@ -101,7 +102,7 @@ def _unusable(
     return f"{counts} of {tensor.numel()} entries", "NaN and infinity: load weights from before the training diverged."
 
 
-def spoilt_state(forward_func: Callable[..., Any]) -> list[str]:
+def spoilt_state(forward_func: ForwardFunction) -> list[str]:
     """Return the names of the parameters, buffers and other tensors that F refers to with NaN or infinity in them."""
     with plainly():
         return [f"{name} ({kind})" for name, kind, _, tensor in _state_of(forward_func) if not_finite(tensor) != (0, 0)]
@@ -127,7 +128,7 @@ def not_finite(tensor: Tensor) -> tuple[int, int]:
     return n_nan, n_infinite
 
 
-def require_memory(forward_func: Callable[..., Any], where: str) -> None:
+def require_memory(forward_func: ForwardFunction, where: str) -> None:
     """Refuse what :func:`require_usable_state` refuses without a look at the numbers, in a fraction of its time.
 
     Operations on tensors without memory need not fail: on a CPU they return what happens to lie there.
@@ -139,7 +140,7 @@ def require_memory(forward_func: Callable[..., Any], where: str) -> None:
         require_usable_state(forward_func, where, finite=False)
 
 
-def _lacks_memory(forward_func: Callable[..., Any]) -> bool:
+def _lacks_memory(forward_func: ForwardFunction) -> bool:
     """Return whether a tensor that F refers to is without memory; True as well where that cannot be seen this way."""
     seen: set[int] = set()
     try:
@@ -165,7 +166,7 @@ def _lacks_memory(forward_func: Callable[..., Any]) -> bool:
 
 
 @contextmanager
-def nothing_left_behind(forward_func: Callable[..., Any], device: torch.device) -> Iterator[None]:
+def nothing_left_behind(forward_func: ForwardFunction, device: torch.device) -> Iterator[None]:
     """Put random number generators and the model's buffers back as they were, whatever the body does.
 
     The check runs the model at inputs that are scaled by large factors; observers, running maxima and counters must not
@@ -192,7 +193,7 @@ def nothing_left_behind(forward_func: Callable[..., Any], device: torch.device) 
                     _restore(buffer, value)
 
 
-def _buffers_of(forward_func: Callable[..., Any]) -> list[Tensor]:
+def _buffers_of(forward_func: ForwardFunction) -> list[Tensor]:
     """Return the buffers that can be written to, each once."""
     found: dict[int, Tensor] = {}
     for root in modules_of(forward_func):

@@ -1,11 +1,17 @@
-"""The modules behind a forward function, and those among them that must not be in training mode."""
+"""The modules behind a forward function, and those among them that must not be in training mode.
+
+A forward function is a module, a method, a partial, a closure or any callable object. What its *code mentions* is
+followed, one step at a time: ``lambda x: net(x)[0]`` leads to ``net``, and a trainer's method that says ``self.model``
+leads to the model and not to whatever else the trainer owns. Missed modules would be missed parameters: unchecked
+modes, and proofs that outlive a change.
+"""
 
 from __future__ import annotations
 
 import dis
 import functools
 import types
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 from torch import Tensor, nn
@@ -21,10 +27,11 @@ from captum_xg._core.reflection import (
     own_attributes,
     submodules,
 )
+from captum_xg._core.types import ForwardFunction
 from captum_xg.errors import TrainingModeError
 
 
-def modules_of(forward_func: Callable[..., Any]) -> list[nn.Module]:
+def modules_of(forward_func: ForwardFunction) -> list[nn.Module]:
     """Return the modules that a callable is or directly refers to, each once.
 
     A module, a method bound to one, a partial over them, functions whose defaults, closure or globals *that the code
@@ -36,14 +43,14 @@ def modules_of(forward_func: Callable[..., Any]) -> list[nn.Module]:
     return list(found.values())
 
 
-def tensors_referred_to(forward_func: Callable[..., Any]) -> list[Tensor]:
+def tensors_referred_to(forward_func: ForwardFunction) -> list[Tensor]:
     """Return the tensors that a callable directly refers to in the ways of :func:`modules_of`, each once."""
     found: dict[int, Tensor] = {}
     _collect(forward_func, {}, found, set())
     return list(found.values())
 
 
-def named_modules_of(forward_func: Callable[..., Any]) -> dict[int, tuple[str, nn.Module]]:
+def named_modules_of(forward_func: ForwardFunction) -> dict[int, tuple[str, nn.Module]]:
     """Return id → (path, module) for every module under :func:`modules_of`; shared ones under their first path."""
     named: dict[int, tuple[str, nn.Module]] = {}
     for root in modules_of(forward_func):
@@ -53,7 +60,7 @@ def named_modules_of(forward_func: Callable[..., Any]) -> dict[int, tuple[str, n
 
 
 def require_evaluation_mode(
-    forward_func: Callable[..., Any], where: str, remedy: str = "Call model.eval() first."
+    forward_func: ForwardFunction, where: str, remedy: str = "Call model.eval() first."
 ) -> None:
     """Refuse modules that are random, mix examples or change themselves while they train, before anything runs.
 
@@ -81,7 +88,7 @@ def _training_effect(module: nn.Module) -> str | None:
         return "changes its running statistics"
     hooks = (attribute(module, "_forward_pre_hooks") or {}).values()
     if any(type(part).__name__ in ("_SpectralNorm", "SpectralNorm") for part in (module, *hooks)):
-        return "estimates its spectral norm anew and so changes its weight"
+        return "estimates its spectral norm again and so changes its weight"
     drops = (
         (isinstance(module, _DropoutNd) and module.p > 0)
         or (isinstance(module, nn.RNNBase) and module.dropout > 0 and module.num_layers > 1)
@@ -117,7 +124,7 @@ def _collect(value: Any, found: dict[int, nn.Module], tensors: dict[int, Tensor]
         _collect(method, found, tensors, seen)
 
 
-def _parts(value: functools.partial[Any] | types.MethodType | types.FunctionType) -> Iterator[Any]:
+def _parts(value: functools.partial[Any] | types.MethodType | types.FunctionType) -> Iterator[object]:
     if isinstance(value, functools.partial):
         yield from (value.func, *value.args, *value.keywords.values())
     elif isinstance(value, types.FunctionType):
@@ -127,7 +134,7 @@ def _parts(value: functools.partial[Any] | types.MethodType | types.FunctionType
         yield from _attributes_used(value.__self__, value.__func__)
 
 
-def _referred_to(function: types.FunctionType) -> Iterator[Any]:
+def _referred_to(function: types.FunctionType) -> Iterator[object]:
     yield from function.__defaults__ or ()
     yield from closed_over(function)
     for name in _loaded_globals(function.__code__):
@@ -138,7 +145,7 @@ def _referred_to(function: types.FunctionType) -> Iterator[Any]:
             yield referred
 
 
-def closed_over(function: types.FunctionType) -> Iterator[Any]:
+def closed_over(function: types.FunctionType) -> Iterator[object]:
     """Yield what a function's closure holds."""
     for cell in function.__closure__ or ():
         try:
@@ -147,7 +154,7 @@ def closed_over(function: types.FunctionType) -> Iterator[Any]:
             continue
 
 
-def _attributes_used(owner: object, function: types.FunctionType) -> Iterator[Any]:
+def _attributes_used(owner: object, function: types.FunctionType) -> Iterator[object]:
     """Yield the attributes of an object that its method mentions by name, and no others of what it may own."""
     mentioned = set(names_in(function.__code__))
     yield from (value for name, value in own_attributes(owner).items() if name in mentioned)

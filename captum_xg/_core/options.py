@@ -18,7 +18,7 @@ from captum_xg.errors import OptionError, OptionTypeError
 _OTHER_NAMES = {"gpu": "cuda", "nvidia": "cuda", "metal": "mps", "apple": "mps"}
 
 
-def forward_function(value: Any, name: str, where: str) -> Any:
+def forward_function(value: object, name: str, where: str) -> Any:
     """Return a model if it is something that can be called with inputs.
 
     Raises:
@@ -38,7 +38,7 @@ def forward_function(value: Any, name: str, where: str) -> Any:
     return value
 
 
-def switch(value: Any, name: str, where: str, *, numbers: bool = True) -> bool:
+def switch(value: object, name: str, where: str, *, numbers: bool = True) -> bool:
     """Return an option that is on or off; NumPy's and tensors' booleans are taken, too, and with ``numbers`` 0 and 1.
 
     Raises:
@@ -57,7 +57,7 @@ def switch(value: Any, name: str, where: str, *, numbers: bool = True) -> bool:
     return bool(plain)
 
 
-def positive_integer(value: Any, name: str, where: str) -> int:
+def positive_integer(value: object, name: str, where: str) -> int:
     """Return an option that must be a positive integer.
 
     Raises:
@@ -66,7 +66,7 @@ def positive_integer(value: Any, name: str, where: str) -> int:
     return integer(value, name, where, least=1)
 
 
-def integer(value: Any, name: str, where: str, *, least: int | None = None) -> int:
+def integer(value: object, name: str, where: str, *, least: int | None = None) -> int:
     """Return an option that must be an integer, and not below ``least``; NumPy's and tensors' are taken, too.
 
     Raises:
@@ -82,7 +82,7 @@ def integer(value: Any, name: str, where: str, *, least: int | None = None) -> i
     return int(plain)
 
 
-def finite_number(value: Any, name: str, where: str) -> float:
+def finite_number(value: object, name: str, where: str) -> float:
     """Return an option that must be a finite real number; tensors and arrays of one number are taken, too.
 
     Raises:
@@ -97,7 +97,7 @@ def finite_number(value: Any, name: str, where: str) -> float:
     return number
 
 
-def number_that(value: Any, holds: Callable[[float], bool], kind: str, name: str, where: str) -> float:
+def number_that(value: object, holds: Callable[[float], bool], kind: str, name: str, where: str) -> float:
     """Return an option that must be a finite number with a property, named by ``kind``: "a finite number > 0".
 
     Raises:
@@ -111,7 +111,7 @@ def number_that(value: Any, holds: Callable[[float], bool], kind: str, name: str
     return number
 
 
-def single_numbers(values: Any) -> tuple[float, ...] | None:
+def single_numbers(values: object) -> tuple[float, ...] | None:
     """Return the real numbers in a list, an array or a tensor; None if there is anything else in it."""
     if isinstance(values, (str, bytes)) or not isinstance(values, Iterable) or getattr(values, "shape", None) == ():
         return None
@@ -120,7 +120,7 @@ def single_numbers(values: Any) -> tuple[float, ...] | None:
     return found if len(found) == len(numbers) else None
 
 
-def single_number(value: Any) -> float | None:
+def single_number(value: object) -> float | None:
     """Return the real number that a value is, in Python, NumPy or a tensor without dimensions; None if it is none."""
     plain = _plain(value)
     if not isinstance(plain, Real) or isinstance(plain, bool):
@@ -131,7 +131,7 @@ def single_number(value: Any) -> float | None:
         return -math.inf if plain < 0 else math.inf
 
 
-def one_of(value: Any, choices: Iterable[Any], name: str, where: str) -> Any:
+def one_of(value: object, choices: Iterable[object], name: str, where: str) -> Any:
     """Return an option that must be one of some values.
 
     Raises:
@@ -149,7 +149,7 @@ def one_of(value: Any, choices: Iterable[Any], name: str, where: str) -> Any:
     return value
 
 
-def file_path(value: Any, name: str, where: str) -> Path:
+def file_path(value: object, name: str, where: str) -> Path:
     """Return an option that must be the path of a file or folder; ``~`` is the user's home.
 
     Raises:
@@ -201,14 +201,14 @@ def _there_are() -> str:
     return f"Available here: {', '.join(found)}."
 
 
-def _plain(value: Any) -> Any:
+def _plain(value: object) -> Any:
     """Return the Python number that an array or a tensor without dimensions holds, and anything else as it is."""
     if getattr(value, "shape", None) == () and hasattr(value, "item") and not getattr(value, "is_meta", False):
         return value.item()
     return value
 
 
-def _shown(value: Any) -> str:
+def _shown(value: object) -> str:
     """Return a value as messages show it: short ones as they are, others by their type."""
     text = repr(value)
     return text if len(text) <= 60 and "\n" not in text else f"of type {type(value).__name__}"

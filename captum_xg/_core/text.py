@@ -79,7 +79,7 @@ def displayed(cls: _Class) -> _Class:
     return cls
 
 
-def _repr(result: Any) -> str:
+def _repr(result: object) -> str:
     shown = (f"{name}={short(value)}" for name, value, telling in _values(result) if telling)
     return f"{type(result).__name__}({', '.join(shown)})"
 
@@ -105,7 +105,7 @@ def _html(result: Any) -> str:
     return f'<div style="line-height:1.45">{"".join(shown)}</div>'
 
 
-def _full(value: Any) -> str:
+def _full(value: object) -> str:
     """Return a value as it stands in a table of values: texts and results that belong to it whole."""
     if isinstance(value, str):
         return value
@@ -144,7 +144,7 @@ def _values(result: Any) -> Iterator[tuple[str, Any, bool]]:
             yield field.name, value, not (plain and type(value) is type(default) and value == default)
 
 
-def short(value: Any) -> str:
+def short(value: object) -> str:
     """Return a value in at most some 50 characters: numbers with six digits, tensors by dtype and shape."""
     try:
         return _short(value)
@@ -171,14 +171,14 @@ def _short(value: Any) -> str:
     return text if len(text) <= _MOST else f"{kind.__name__}(…)"
 
 
-def _short_scalar(value: Any) -> str:
+def _short_scalar(value: object) -> str:
     if isinstance(value, float):
         return f"{value:.6g}"
     text = repr(value)
     return text if len(text) <= _MOST else f"{text[: _MOST - 2]}…{text[-1]}"
 
 
-def _collection(values: Collection[Any], whole: Callable[[], str]) -> str:
+def _collection(values: Collection[object], whole: Callable[[], str]) -> str:
     """Return it whole if it is small, else how many of what there are."""
     if len(values) <= 12 and len(text := whole()) <= _MOST:
         return text

@@ -109,7 +109,7 @@ class AttributionPrior(nn.Module):
         found = single_number(number)
         return NotImplemented if found is None else WeightedSum((1 / found, self))
 
-    def _for_one(self, attributions: Tensor, arguments: dict[str, Any], where: str) -> Tensor:
+    def _for_one(self, attributions: Tensor, arguments: dict[str, object], where: str) -> Tensor:
         if unknown := set(arguments) - self.argument_names():
             known = ", ".join(sorted(self.argument_names())) or "none"
             raise PriorError(
@@ -243,7 +243,7 @@ class _OfFunction(AttributionPrior):
         return getattr(self.function, "__qualname__", repr(self.function))
 
 
-def _is_function(value: Any) -> TypeGuard[Function]:
+def _is_function(value: object) -> TypeGuard[Function]:
     return callable(value) and not isinstance(value, (type, nn.Module))
 
 
@@ -280,7 +280,7 @@ def _flattened(terms: tuple[Any, ...]) -> Iterator[tuple[float, AttributionPrior
             yield number, prior if isinstance(prior, AttributionPrior) else _OfFunction(prior)
 
 
-def _share(value: Any, index: int, n: int, name: str, where: str) -> Any:
+def _share(value: object, index: int, n: int, name: str, where: str) -> Any:
     """Return what of an argument belongs to the input with that index."""
     if not isinstance(value, tuple):
         return value

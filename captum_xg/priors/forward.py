@@ -24,6 +24,7 @@ from captum_xg.homogeneity.certificate.outputs import checked_output, one_output
 from captum_xg.priors.supported import WHERE
 
 Tensors = tuple[Tensor, ...]
+Arguments = tuple[object, ...]
 
 
 @dataclass(frozen=True)
@@ -39,7 +40,7 @@ class Pass:
 
     points: Tensors
     single: bool
-    outputs: Any
+    outputs: object
     explained: Tensor
 
 
@@ -71,7 +72,7 @@ class Forward:
         # `self.model` is mentioned here for those who look for the modules of this callable by its code.
         return self._explained(self.model(*arguments), arguments[0])
 
-    def recorded(self, inputs: Tensors, additional: tuple[Any, ...], *, at_points: bool, in_step: bool) -> Pass:
+    def recorded(self, inputs: Tensors, additional: Arguments, *, at_points: bool, in_step: bool) -> Pass:
         """Run the model with a graph to the parameters and, if asked for, to the points that are attributed to.
 
         Args:
@@ -92,7 +93,7 @@ class Forward:
             outputs = model(*map(Tensor.clone, points), *additional)
         return Pass(points, single, outputs, self._wide(outputs, inputs[0]))
 
-    def points_of(self, inputs: Tensors, additional: tuple[Any, ...]) -> Tensors:
+    def points_of(self, inputs: Tensors, additional: Arguments) -> Tensors:
         """Return what would be attributed to at these inputs: themselves, or what the layer gives for them."""
         if self.layer is None:
             return inputs
@@ -100,7 +101,7 @@ class Forward:
             self.model(*map(Tensor.clone, inputs), *additional)
         return _layer_points(captured)[0]
 
-    def at(self, points: Tensors, inputs: Tensors, additional: tuple[Any, ...]) -> Tensor:
+    def at(self, points: Tensors, inputs: Tensors, additional: Arguments) -> Tensor:
         """Return the explained output where the inputs, or the layer's outputs, are replaced by the points."""
         if self.layer is None:
             return self._wide(self.model(*map(Tensor.clone, points), *additional), points[0])
@@ -108,7 +109,7 @@ class Forward:
             outputs = self.model(*map(Tensor.clone, inputs), *additional)
         return self._wide(outputs, inputs[0])
 
-    def with_points(self, points: Tensors, *arguments: Any) -> Tensor:
+    def with_points(self, points: Tensors, *arguments: object) -> Tensor:
         """Return the explained output, as the model gives it, with the layer's outputs replaced by the points."""
         assert self.layer is not None
         copies = (a.clone() if isinstance(a, Tensor) else a for a in arguments)
@@ -197,7 +198,7 @@ def _captured(layer: nn.Module) -> Iterator[list[Any]]:
     """Collect what a layer returns; what follows gets copies, as it may work in place."""
     captured: list[Any] = []
 
-    def keep(module: nn.Module, arguments: Any, result: Any) -> Any:
+    def keep(module: nn.Module, arguments: object, result: Any) -> Any:
         single = isinstance(result, Tensor)
         points = (
             [_point(r) for r in ([result] if single else result)] if single or isinstance(result, tuple) else result
@@ -217,7 +218,7 @@ def _captured(layer: nn.Module) -> Iterator[list[Any]]:
 def _replaced(layer: nn.Module, points: Tensors) -> Iterator[None]:
     """Let a layer return the points."""
 
-    def replace(module: nn.Module, arguments: Any, result: Any) -> Any:
+    def replace(module: nn.Module, arguments: object, result: object) -> Any:
         copies = tuple(x.clone() for x in points)
         return _like(result, copies) if isinstance(result, tuple) else copies[0]
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -91,7 +90,7 @@ def _half_spectrum(sizes: list[int], band: tuple[float, float]) -> tuple[Tensor,
     return weights, inside
 
 
-def _checked_band(band: Any) -> tuple[float, float]:
+def _checked_band(band: object) -> tuple[float, float]:
     numbers = list(map(single_number, band)) if isinstance(band, (tuple, list)) else []
     if len(numbers) != 2 or numbers[0] is None or numbers[1] is None:
         raise OptionTypeError(f"HighFrequency: a band must be two numbers (low, high) but is {band!r}.")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from contextlib import nullcontext
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 import torch
 from torch import Tensor, nn
@@ -19,7 +19,7 @@ from captum_xg._core.types import ForwardFunction
 from captum_xg.errors import InputError, OptionError, OptionTypeError
 from captum_xg.homogeneity.certificate.certify import Output
 from captum_xg.priors.attribution import Batch, CustomAttribution, attribution_of
-from captum_xg.priors.forward import Forward, Pass, Tensors
+from captum_xg.priors.forward import Arguments, Forward, Pass, Tensors
 from captum_xg.priors.paths import Trained, require_path_to_parameters
 from captum_xg.priors.prior_loss import PriorLoss
 from captum_xg.priors.supported import (
@@ -92,13 +92,13 @@ class AttributionPriorLoss(nn.Module):
         *,
         weight: Weight = 1.0,
         task_loss: Loss | None = None,
-        attribution: str | Callable[..., Any] = "xgradient",
+        attribution: str | Callable[..., object] = "xgradient",
         target: Chosen = "true",
         reduction: str = "mean",
         ignore_index: int = IGNORED,
         layer: str | nn.Module | None = None,
         output: Output = None,
-        **options: Any,
+        **options: object,
     ) -> None:
         super().__init__()
         forward_function(model, "model", WHERE)
@@ -126,11 +126,11 @@ class AttributionPriorLoss(nn.Module):
     def forward(
         self,
         inputs: Tensor | tuple[Tensor, ...],
-        target: Any,
+        target: object,
         additional_forward_args: object = None,
         *,
         step: int | None = None,
-        **prior_arguments: Any,
+        **prior_arguments: object,
     ) -> PriorLoss:
         """Return the loss of one batch.
 
@@ -162,23 +162,23 @@ class AttributionPriorLoss(nn.Module):
             attributions = self._attributions(batch)
             prior = self._prior(batch, attributions, prior_arguments, now)
             task = self._task(batch.passed, target)
-            total = weighted_sum(task, prior, weight)
-        result = total, task, prior, batch.passed.outputs, self._in_form_of(inputs, attributions, batch.passed)
-        if not self.training:
-            return PriorLoss(*tree_map_only(Tensor, Tensor.detach, result))
+            given = self._in_form_of(inputs, attributions, batch.passed)
+            result = PriorLoss(weighted_sum(task, prior, weight), task, prior, batch.passed.outputs, given)
+            if not self.training:
+                return PriorLoss(*tree_map_only(Tensor, Tensor.detach, tuple(result)))
         self.step = now + 1
-        return PriorLoss(*result)
+        return result
 
     if TYPE_CHECKING:  # nn.Module says Any
 
         def __call__(
             self,
             inputs: Tensor | tuple[Tensor, ...],
-            target: Any,
+            target: object,
             additional_forward_args: object = None,
             *,
             step: int | None = None,
-            **prior_arguments: Any,
+            **prior_arguments: object,
         ) -> PriorLoss:
             """Return the loss of one batch."""
 
@@ -202,7 +202,7 @@ class AttributionPriorLoss(nn.Module):
             raise InputError(f"{WHERE}: `inputs` must be tensors (N, …) with the same number of examples.")
         return tuple(map(recordable, tensors))
 
-    def _batch(self, inputs: Tensors, additional: tuple[Any, ...], target: Any, *, create_graph: bool) -> Batch:
+    def _batch(self, inputs: Tensors, additional: Arguments, target: object, *, create_graph: bool) -> Batch:
         """Run the model once, for the task and the attribution, and select the scores that are explained."""
         forward, attribution = self._forward, self._attribution
         attribution.prepare(forward, self._selector, inputs, additional, target)
@@ -222,7 +222,7 @@ class AttributionPriorLoss(nn.Module):
         found = self._attribution(batch)
         return found if batch.create_graph else [tuple(a.detach() for a in each) for each in found]
 
-    def _prior(self, batch: Batch, found: list[Tensors], arguments: dict[str, Any], step: int) -> Tensor:
+    def _prior(self, batch: Batch, found: list[Tensors], arguments: dict[str, object], step: int) -> Tensor:
         """Return Ω(A), the mean over the scores, with a path to the parameters if it is trained with."""
         passed = batch.passed
         connected: list[Tensors | None] = [None] * len(found)
@@ -242,7 +242,7 @@ class AttributionPriorLoss(nn.Module):
             raise_not_finite(step, prior.detach(), flat, passed.explained, batch.inputs)
         return prior
 
-    def _task(self, passed: Pass, target: Any) -> Tensor:
+    def _task(self, passed: Pass, target: object) -> Tensor:
         if self.task_loss is None:
             return default_loss(passed.explained, target, WHERE, "task_loss", self._selector.ignore_index)
         require_a_loss_of_one_output(self.task_loss, passed.outputs, WHERE, "task_loss")
@@ -257,7 +257,7 @@ class AttributionPriorLoss(nn.Module):
         return together[0] if single else together
 
 
-def _checked_weight(weight: Any, step: int | None = None) -> float:
+def _checked_weight(weight: object, step: int | None = None) -> float:
     at = "" if step is None else f" at step {step}"
     if isinstance(weight, Tensor) and weight.requires_grad:
         raise OptionTypeError(

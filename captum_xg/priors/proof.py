@@ -120,7 +120,7 @@ class TrainingProofs(StandingProofs):
         self,
         forward_func: ForwardFunction,
         inputs: tuple[Tensor, ...],
-        additional: tuple[Any, ...],
+        additional: tuple[object, ...],
         where: str = WHERE,
     ) -> Certificate:
         """Return a certificate that holds now for these inputs' shapes, from memory if possible.

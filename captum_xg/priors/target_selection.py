@@ -1,4 +1,4 @@
-"""Which numbers of the output an attribution prior explains: one score per example, or one for each class."""
+"""Target selection: the scores that an attribution prior explains, one per example or one for each class."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Selection:
 
     selector: TargetSelector
     index: Tensor | None
-    target: Any
+    target: object
 
     def repeated(self, n: int, k: int) -> Selection:
         """Return the choice for a batch of n examples in which each stands ``k`` times in a row."""
@@ -83,7 +83,7 @@ class TargetSelector:
         one_of(self.reduction, ("mean", "sum"), "reduction", WHERE)
         integer(self.ignore_index, "ignore_index", WHERE)
 
-    def select(self, outputs: Tensor, target: Any) -> Selection:
+    def select(self, outputs: Tensor, target: object) -> Selection:
         """Return what is explained of these outputs.
 
         Raises:
@@ -104,7 +104,7 @@ class TargetSelector:
             return values.sum(1)
         return values.mean(1) if counted is None else values.sum(1) / counted.sum(1).clamp(min=1)
 
-    def _true_classes(self, outputs: Tensor, target: Any) -> Tensor:
+    def _true_classes(self, outputs: Tensor, target: object) -> Tensor:
         shape = tuple(outputs.shape)
         expected = (shape[0], *shape[2:])
         hint = (
@@ -135,7 +135,7 @@ class TargetSelector:
         return index
 
 
-def repeated_rows(values: Any, n: int, k: int) -> Any:
+def repeated_rows(values: object, n: int, k: int) -> Any:
     """Return values, in containers too, for a batch in which each of n examples stands k times in a row."""
 
     def rows(value: object) -> object:
@@ -156,7 +156,7 @@ def log_probability_scores(outputs: Tensor, selector: TargetSelector) -> Tensor:
     return selector.reduced(torch.log_softmax(wide, 1).sum(1).reshape(len(outputs), -1))
 
 
-def _checked_scores(scores: Any, outputs: Tensor) -> Tensor:
+def _checked_scores(scores: object, outputs: Tensor) -> Tensor:
     if not isinstance(scores, Tensor) or tuple(scores.shape) != (len(outputs),) or not scores.dtype.is_floating_point:
         found = f"shape {tuple(scores.shape)}, {scores.dtype}" if isinstance(scores, Tensor) else type(scores).__name__
         raise ForwardOutputError(

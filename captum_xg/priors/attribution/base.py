@@ -5,13 +5,13 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, ClassVar, TypeVar
+from typing import ClassVar, TypeVar
 
 import torch
 from torch import Tensor
 
 from captum_xg.errors import NonFinitePriorError
-from captum_xg.priors.forward import Forward, Pass, Tensors, gradients
+from captum_xg.priors.forward import Arguments, Forward, Pass, Tensors, gradients
 from captum_xg.priors.supported import WHERE, gather_parameters
 from captum_xg.priors.target_selection import Selection, TargetSelector
 
@@ -34,7 +34,7 @@ class Batch:
 
     forward: Forward
     inputs: Tensors
-    additional: tuple[Any, ...]
+    additional: Arguments
     passed: Pass
     selector: TargetSelector
     selection: Selection
@@ -96,8 +96,8 @@ class Attribution(ABC):
         forward: Forward,
         selector: TargetSelector,
         inputs: Tensors,
-        additional: tuple[Any, ...],
-        target: Any,
+        additional: Arguments,
+        target: object,
     ) -> None:
         """Refuse what the attribution is not defined for, before the model runs for the task."""
 

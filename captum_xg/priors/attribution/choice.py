@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from inspect import signature
-from typing import Any
 
 from captum_xg._core.options import forward_function
 from captum_xg.errors import OptionError, OptionTypeError
@@ -13,7 +12,7 @@ from captum_xg.priors.supported import WHERE
 from captum_xg.priors.target_selection import TargetSelector
 
 
-def attribution_of(attribution: object, options: dict[str, Any], selector: TargetSelector) -> Attribution:
+def attribution_of(attribution: object, options: dict[str, object], selector: TargetSelector) -> Attribution:
     """Return the attribution that a name, a function or an instance stands for, with its options.
 
     Raises:

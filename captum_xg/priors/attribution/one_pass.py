@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from math import inf
-from typing import Any, Literal
+from typing import Literal
 
 from captum_xg._core.model_state import nothing_left_behind
 from captum_xg._core.options import one_of, single_number
 from captum_xg.errors import DegreeError, HomogeneityError
 from captum_xg.homogeneity.certificate.certificate import Certificate
 from captum_xg.priors.attribution.base import Attribution, Batch, register_attribution
-from captum_xg.priors.forward import Forward, Tensors
+from captum_xg.priors.forward import Arguments, Forward, Tensors
 from captum_xg.priors.proof import CertifiedFunction, TrainingProofs
 from captum_xg.priors.supported import WHERE, require_whole_parameters
 from captum_xg.priors.target_selection import TargetSelector, log_probability_scores
@@ -83,7 +83,12 @@ class XGradientOfPass(InputXGradient):
         return self._proofs.n_proofs
 
     def prepare(
-        self, forward: Forward, selector: TargetSelector, inputs: Tensors, additional: tuple[Any, ...], target: Any
+        self,
+        forward: Forward,
+        selector: TargetSelector,
+        inputs: Tensors,
+        additional: Arguments,
+        target: object,
     ) -> None:
         """Prove that F is homogeneous, unless that stands already.
 
@@ -114,7 +119,7 @@ class XGradientOfPass(InputXGradient):
         found = super().__call__(batch)
         return found if self._proven == 1 else [tuple(a / self._proven for a in each) for each in found]
 
-    def _prove(self, function: CertifiedFunction, points: Tensors, additional: tuple[Any, ...], target: Any) -> None:
+    def _prove(self, function: CertifiedFunction, points: Tensors, additional: Arguments, target: object) -> None:
         function.n_points = 0 if function.forward.layer is None else len(points)
         if function.score is not None:
             additional = (*additional, target)

@@ -208,5 +208,5 @@ def _fitting(rows: tuple[Any, ...], inputs: tuple[Tensor, ...], count: int) -> t
     return tuple(r.detach().to(x.device, x.dtype) for r, x in zip(rows, inputs, strict=True))
 
 
-def _has_items(source: Any) -> bool:
+def _has_items(source: object) -> bool:
     return hasattr(source, "__getitem__") and hasattr(source, "__len__") and not isinstance(source, type)
