@@ -15,9 +15,8 @@ import torch
 from torch import Tensor
 
 from captum_xg._core.inputs import advice_on_ids, all_finite, first_not_finite
+from captum_xg._core.types import Tensors
 from captum_xg.errors import ForwardOutputError, GradientError, InputError
-
-Tensors = tuple[Tensor, ...]
 
 
 @dataclass(frozen=True)

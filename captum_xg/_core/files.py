@@ -1,4 +1,9 @@
-"""Writers of files: whole or not at all, with what was there before kept if writing fails."""
+"""Writers of files: whole or not at all, with what was there before kept if writing fails.
+
+All is written to a file beside the destination, which takes its place by a rename, the one step that is atomic. So a
+reader never sees half a file, two processes that write the same one leave one of both, and a full disk costs nothing
+that was there. Links stay links, and what replaces a file has its permissions.
+"""
 
 from __future__ import annotations
 

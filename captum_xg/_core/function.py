@@ -16,7 +16,7 @@ from torch import Tensor
 from captum_xg._core.evaluation import Evaluation, autograd_refusals_explained, evaluate
 from captum_xg._core.options import forward_function
 from captum_xg._core.target import check_output, check_target, check_target_length, select
-from captum_xg._core.types import ForwardFunction, Target
+from captum_xg._core.types import Arguments, ForwardFunction, Target, Tensors
 from captum_xg.errors import InputError, TargetError
 
 __all__ = [
@@ -84,13 +84,13 @@ class ScalarFunction:
         self._target_counts: int | None = None
         """For how many examples the target, if it is one per example, is known to have entries."""
 
-    def __call__(self, inputs: tuple[Tensor, ...]) -> Tensor:
+    def __call__(self, inputs: Tensors) -> Tensor:
         """Return F(x), shape ``(N,)``."""
         n = inputs[0].shape[0]
         values = self.select(self.output(inputs), n)
         return values if len(values) == n else values.sum(0, keepdim=True)
 
-    def output(self, inputs: tuple[Tensor, ...]) -> Tensor:
+    def output(self, inputs: Tensors) -> Tensor:
         """Return all numbers that the forward function gives, one row per example or several for a single one."""
         returned = self.forward_func(*inputs, *self.additional)
         return check_output(returned, inputs[0].shape[0], self.where, several_rows=True)
@@ -107,7 +107,7 @@ class ScalarFunction:
             self._checked = output.shape
         return select(output, target)
 
-    def values(self, inputs: tuple[Tensor, ...]) -> Tensor:
+    def values(self, inputs: Tensors) -> Tensor:
         """Return F(x), shape ``(N,)``, without gradients; the inputs may be overwritten."""
         return without_gradients(self, inputs)
 
@@ -136,7 +136,7 @@ class ScalarFunction:
         additional = tuple(map(copies, self.additional))
         return ScalarFunction(self.forward_func, additional, target, self.where, first=self.first)
 
-    def parts(self, inputs: tuple[Tensor, ...], size: int) -> Iterator[tuple[tuple[Tensor, ...], ScalarFunction]]:
+    def parts(self, inputs: Tensors, size: int) -> Iterator[tuple[Tensors, ScalarFunction]]:
         """Yield the inputs in parts of at most ``size`` examples, each with this function for them."""
         n = len(inputs[0])
         for start in range(0, n, size):
@@ -182,7 +182,7 @@ class ScalarFunction:
             self._target_counts = n
         return True
 
-    def evaluate(self, inputs: tuple[Tensor, ...], *, create_graph: bool = False) -> Evaluation:
+    def evaluate(self, inputs: Tensors, *, create_graph: bool = False) -> Evaluation:
         """Return F(x) and ∇F(x) and leave inputs, parameters and gradient modes as they are.
 
         Outside of inference mode only, which nothing can be differentiated in.
@@ -199,7 +199,7 @@ class ScalarFunction:
         return evaluate(self, inputs, self.where, first=self.first, create_graph=create_graph)
 
 
-def checked_arguments(additional_forward_args: object, where: str) -> tuple[object, ...]:
+def checked_arguments(additional_forward_args: object, where: str) -> Arguments:
     """Return what follows the inputs in a call.
 
     Raises:
@@ -215,7 +215,7 @@ def checked_arguments(additional_forward_args: object, where: str) -> tuple[obje
     return additional
 
 
-def additional_arguments(additional_forward_args: object) -> tuple[object, ...]:
+def additional_arguments(additional_forward_args: object) -> Arguments:
     """Return what follows the inputs in a call: nothing for None, one argument if it is no tuple."""
     if additional_forward_args is None:
         return ()
@@ -231,7 +231,7 @@ def recordable(value: Value) -> Value:
     return value
 
 
-def without_gradients(forward: Callable[[tuple[Tensor, ...]], Tensor], inputs: tuple[Tensor, ...]) -> Tensor:
+def without_gradients(forward: Callable[[Tensors], Tensor], inputs: Tensors) -> Tensor:
     """Return what a function of the inputs gives, detached, and computed without gradients where that is possible.
 
     A forward function that differentiates by its input itself (input×gradient inside of the model, say) needs them; it

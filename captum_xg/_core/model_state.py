@@ -1,4 +1,10 @@
-"""Parameters and buffers of a model: whether they are there and finite, and stay what they are while it is probed."""
+"""Parameters and buffers of a model: whether they are there and finite, and stay what they are while it is probed.
+
+The invariant: numbers are computed from a model only if its tensors hold something to compute with, and looking at it
+leaves it as it was. Operations on tensors of the meta device need not fail, they may return what happens to lie in
+memory; NaN in one weight may hide behind a ReLU; and a batch norm that ran at 2¹⁶·x would keep statistics of that.
+Infinities are not wrong by themselves: observers begin at ±∞, and masks hold −∞.
+"""
 
 from __future__ import annotations
 

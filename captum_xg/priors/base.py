@@ -132,7 +132,15 @@ class AttributionPrior(nn.Module):
             return self.penalty(wide, **arguments)
 
 
-class WeightedSum(AttributionPrior):
+class _Combined(AttributionPrior):
+    """A prior made of others, which gets all inputs at once: its Ω of one tensor is that of a single input."""
+
+    def penalty(self, attributions: Tensor, **arguments: Any) -> Tensor:
+        """Return Ω(A) for one tensor."""
+        return self(attributions, **arguments)
+
+
+class WeightedSum(_Combined):
     r"""A weighted sum of priors.
 
     .. math:: \Omega(A) = \sum_j w_j \Omega_j(A)
@@ -170,10 +178,6 @@ class WeightedSum(AttributionPrior):
         assert total is not None
         return total
 
-    def penalty(self, attributions: Tensor, **arguments: Any) -> Tensor:
-        """Return the weighted sum for one tensor."""
-        return self(attributions, **arguments)
-
     def argument_names(self) -> frozenset[str]:
         """Return what any of the priors takes."""
         return frozenset[str]().union(*(prior.argument_names() for _, prior in self.terms()))
@@ -187,7 +191,7 @@ class WeightedSum(AttributionPrior):
         return f"weights={self.weights}"
 
 
-class _ForInput(AttributionPrior):
+class _ForInput(_Combined):
     """A prior of one of several inputs."""
 
     def __init__(self, prior: AttributionPrior, index: int) -> None:
@@ -206,16 +210,12 @@ class _ForInput(AttributionPrior):
         own = {name: _share(value, self.index, len(several), name, where) for name, value in arguments.items()}
         return self.prior(several[self.index], **own)
 
-    def penalty(self, attributions: Tensor, **arguments: Any) -> Tensor:
-        """Return the prior of the one tensor there is."""
-        return self(attributions, **arguments)
-
     def argument_names(self) -> frozenset[str]:
         """Return what the prior takes."""
         return self.prior.argument_names()
 
 
-class _OfFunction(AttributionPrior):
+class _OfFunction(_Combined):
     """A function as a term of a sum. It is called with the attributions as they are, also with a tuple of them."""
 
     def __init__(self, function: Function) -> None:
@@ -226,10 +226,6 @@ class _OfFunction(AttributionPrior):
         """Return what the function returns, if it is one number."""
         name = getattr(self.function, "__name__", type(self.function).__name__)
         return checked_prior(self.function(attributions, **arguments), f"the function {name}", "WeightedSum")
-
-    def penalty(self, attributions: Tensor, **arguments: Any) -> Tensor:
-        """Return what the function returns for one tensor."""
-        return self(attributions, **arguments)
 
     def argument_names(self) -> frozenset[str]:
         """Return the names of what the function takes besides the attributions."""

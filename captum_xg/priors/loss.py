@@ -15,11 +15,11 @@ from captum_xg._core.function import additional_arguments, recordable
 from captum_xg._core.inputs import format_inputs
 from captum_xg._core.losses import IGNORED, Loss, checked_number, default_loss, require_a_loss_of_one_output
 from captum_xg._core.options import forward_function, integer, single_number
-from captum_xg._core.types import ForwardFunction
+from captum_xg._core.types import Arguments, ForwardFunction, Tensors
 from captum_xg.errors import InputError, OptionError, OptionTypeError
 from captum_xg.homogeneity.certificate.certify import Output
 from captum_xg.priors.attribution import Batch, CustomAttribution, attribution_of
-from captum_xg.priors.forward import Arguments, Forward, Pass, Tensors
+from captum_xg.priors.forward import Forward, Pass
 from captum_xg.priors.paths import Trained, require_path_to_parameters
 from captum_xg.priors.prior_loss import PriorLoss
 from captum_xg.priors.supported import (

@@ -1,4 +1,8 @@
-"""Masks and boxes over features: which shapes they may have, and what is refused."""
+"""Masks and boxes over features: which shapes they may have, and what is refused.
+
+A shape that can be read in two ways is refused, not guessed: for attributions ``(3, 3, H, W)`` a mask ``(3, H, W)`` may
+be one per example or one per channel, and the wrong reading would train on the wrong pixels without a sign of it.
+"""
 
 from __future__ import annotations
 

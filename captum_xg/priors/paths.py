@@ -18,7 +18,7 @@ from captum_xg._core.autograd_graph import ancestors, gradient_ancestors, own_no
 from captum_xg._core.losses import checked_number
 from captum_xg._core.modules import modules_of
 from captum_xg._core.options import single_number
-from captum_xg._core.types import ForwardFunction
+from captum_xg._core.types import ForwardFunction, Tensors
 from captum_xg.errors import DisconnectedAttributionError, PriorOutputError
 from captum_xg.priors.supported import WHERE
 
@@ -36,9 +36,7 @@ class Trained:
         given: What the model was called with.
     """
 
-    def __init__(
-        self, model: ForwardFunction, points: tuple[Tensor, ...], explained: Tensor, given: tuple[object, ...]
-    ) -> None:
+    def __init__(self, model: ForwardFunction, points: Tensors, explained: Tensor, given: tuple[object, ...]) -> None:
         roots = modules_of(model)
         self.has_parameters = any(True for root in roots for _ in root.parameters())
         self._parameters = {id(p) for root in roots for p in root.parameters() if p.requires_grad}
@@ -69,9 +67,7 @@ class Trained:
         return not self._others.isdisjoint(met)
 
 
-def require_path_to_parameters(
-    attributions: tuple[Tensor, ...], trained: Trained, *, custom: bool
-) -> tuple[Tensor, ...]:
+def require_path_to_parameters(attributions: Tensors, trained: Trained, *, custom: bool) -> Tensors:
     """Return those of the attributions that parameters get a gradient from, of which there must be one.
 
     Raises:
@@ -120,7 +116,7 @@ def checked_prior(value: object, what: str, where: str = WHERE) -> Tensor:
     return checked_number(value, what, where)
 
 
-def nodes_of(attributions: tuple[Tensor, ...], connected: tuple[Tensor, ...]) -> tuple[frozenset[Node], ...]:
+def nodes_of(attributions: Tensors, connected: Tensors) -> tuple[frozenset[Node], ...]:
     """Return the nodes of all attributions and of those with a path to the parameters, as they are before the prior."""
     return tuple(frozenset(node for a in each for node in own_nodes(a)) for each in (attributions, connected))
 
@@ -166,5 +162,5 @@ def _place(tensor: Tensor) -> int:
         return id(tensor)
 
 
-def _leaves(tensors: tuple[Tensor, ...] | list[Tensor]) -> Iterator[Tensor]:
+def _leaves(tensors: Tensors | list[Tensor]) -> Iterator[Tensor]:
     yield from (node.variable for node in ancestors([t.grad_fn for t in tensors]) if hasattr(node, "variable"))

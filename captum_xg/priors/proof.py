@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from captum_xg._core.modules import named_modules_of, require_evaluation_mode
-from captum_xg._core.types import ForwardFunction
+from captum_xg._core.types import ForwardFunction, Tensors
 from captum_xg.homogeneity.certificate.cache import StandingProofs
 from captum_xg.homogeneity.certificate.certificate import Certificate
 from captum_xg.priors.forward import Forward
@@ -119,7 +119,7 @@ class TrainingProofs(StandingProofs):
     def certificate(
         self,
         forward_func: ForwardFunction,
-        inputs: tuple[Tensor, ...],
+        inputs: Tensors,
         additional: tuple[object, ...],
         where: str = WHERE,
     ) -> Certificate:

@@ -1,4 +1,10 @@
-"""Target selection: the scores that an attribution prior explains, one per example or one for each class."""
+"""Target selection: the scores that an attribution prior explains, one per example or one for each class.
+
+A :class:`TargetSelector` is made once per loss from its options, its :class:`Selection` once per batch. This is
+made at the outputs of the batch and applied at other inputs, too (points of a path), so that ``"predicted"`` means the
+class predicted for the example itself at every point. Positions whose label is ignored have no score; a batch without
+any label has scores, attributions and a prior of zero, and never NaN.
+"""
 
 from __future__ import annotations
 

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from captum_xg._core.inputs import first_not_finite
+from captum_xg._core.types import Tensors
 from captum_xg.errors import NonFinitePriorError, PriorOutputError
 from captum_xg.priors.base import WeightedSum
 from captum_xg.priors.paths import checked_prior, nodes_of, require_path_to_attributions
@@ -17,10 +18,10 @@ from captum_xg.priors.supported import WHERE
 
 def prior_value(
     prior: Callable[..., object],
-    attributions: tuple[Tensor, ...],
+    attributions: Tensors,
     single: bool,
     arguments: Mapping[str, object],
-    connected: tuple[Tensor, ...] | None,
+    connected: Tensors | None,
 ) -> Tensor:
     """Return Ω(A), one number.
 
@@ -92,9 +93,9 @@ def weighted_sum(task: Tensor, prior: Tensor, weight: float) -> Tensor:
 def raise_not_finite(
     step: int,
     prior: Tensor,
-    attributions: tuple[Tensor, ...],
+    attributions: Tensors,
     outputs: Tensor,
-    inputs: tuple[Tensor, ...],
+    inputs: Tensors,
 ) -> None:
     """Say at which step, and where first, something was not finite.
 

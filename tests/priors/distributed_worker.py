@@ -64,6 +64,16 @@ WRAPPERS = {
 }
 
 
+# Every attribution with every wrapper, and every prior where nothing else is special.
+WRAPPED = [
+    (attribution, prior, wrapper)
+    for attribution in ATTRIBUTIONS
+    for prior in PRIORS
+    for wrapper in WRAPPERS
+    if wrapper == "plain" or prior == "gini"
+]
+
+
 class Step(nn.Module):
     """What is wrapped when the loss belongs to the module, as in Lightning."""
 
@@ -126,13 +136,11 @@ def priors_alone(rank):
 
 def data_parallel(rank):
     x, y = (t[EQUAL[rank]] for t in batch())
-    for attribution in ATTRIBUTIONS:
-        for prior in PRIORS:
-            for wrapper, arguments in WRAPPERS.items():
-                model = DistributedDataParallel(network(), **arguments)
-                loss = loss_of(model, attribution, prior, rank)
-                loss(x, y).total.backward()
-                yield (attribution, prior, wrapper), gradients(model)
+    for attribution, prior, wrapper in WRAPPED:
+        model = DistributedDataParallel(network(), **WRAPPERS[wrapper])
+        loss = loss_of(model, attribution, prior, rank)
+        loss(x, y).total.backward()
+        yield (attribution, prior, wrapper), gradients(model)
 
     model = DistributedDataParallel(network())
     loss = AttributionPriorLoss(model, GiniSparsity(), layer="2")

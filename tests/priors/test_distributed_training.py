@@ -6,11 +6,11 @@ import pytest
 import torch
 from distributed_worker import (
     ALONE,
-    ATTRIBUTIONS,
     EQUAL,
     PRIORS,
     ROWS,
     UNEQUAL,
+    WRAPPED,
     WRAPPERS,
     Attributions,
     batch,
@@ -61,9 +61,7 @@ def mean(parts):
     return [sum(each) / len(parts) for each in zip(*parts, strict=True)]
 
 
-@pytest.mark.parametrize("wrapper", WRAPPERS)
-@pytest.mark.parametrize("prior", PRIORS)
-@pytest.mark.parametrize("attribution", ATTRIBUTIONS)
+@pytest.mark.parametrize(("attribution", "prior", "wrapper"), WRAPPED)
 def test_gradients_are_those_of_one_process_with_the_whole_batch(results, attribution, prior, wrapper):
     expected = one_process(attribution, prior)
     for own in results:

@@ -10,8 +10,9 @@ from typing import ClassVar, TypeVar
 import torch
 from torch import Tensor
 
+from captum_xg._core.types import Arguments, Tensors
 from captum_xg.errors import NonFinitePriorError
-from captum_xg.priors.forward import Arguments, Forward, Pass, Tensors, gradients
+from captum_xg.priors.forward import Forward, Pass, gradients
 from captum_xg.priors.supported import WHERE, gather_parameters
 from captum_xg.priors.target_selection import Selection, TargetSelector
 

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from torch import Tensor
 
 from captum_xg._core.losses import one_number
+from captum_xg._core.types import Tensors
 from captum_xg.errors import ForwardOutputError
 from captum_xg.priors.attribution.base import Attribution, Batch
 from captum_xg.priors.supported import WHERE
@@ -23,7 +24,7 @@ class CustomAttribution(Attribution):
     def __init__(self, function: Callable[..., object]) -> None:
         self._function = function
 
-    def __call__(self, batch: Batch) -> list[tuple[Tensor, ...]]:
+    def __call__(self, batch: Batch) -> list[Tensors]:
         """Return the function's attributions.
 
         Raises:

@@ -7,10 +7,11 @@ from typing import Literal
 
 from captum_xg._core.model_state import nothing_left_behind
 from captum_xg._core.options import one_of, single_number
+from captum_xg._core.types import Arguments, Tensors
 from captum_xg.errors import DegreeError, HomogeneityError
 from captum_xg.homogeneity.certificate.certificate import Certificate
 from captum_xg.priors.attribution.base import Attribution, Batch, register_attribution
-from captum_xg.priors.forward import Arguments, Forward, Tensors
+from captum_xg.priors.forward import Forward
 from captum_xg.priors.proof import CertifiedFunction, TrainingProofs
 from captum_xg.priors.supported import WHERE, require_whole_parameters
 from captum_xg.priors.target_selection import TargetSelector, log_probability_scores

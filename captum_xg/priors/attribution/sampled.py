@@ -1,4 +1,10 @@
-"""Attributions that average gradients along paths: Expected Gradients and Integrated Gradients."""
+"""Attributions that average gradients along paths: Expected Gradients and Integrated Gradients.
+
+Each example has k points, in a row: rows i·k to (i+1)·k − 1 of the batch that the model sees belong to example i, as
+do the targets and additional arguments that are repeated for them. The average over the k is taken in at least float32.
+Points between a reference and an example are no data: batch norms must not learn from them, so those in training mode
+work by their running statistics while the points are run, and are put back afterwards.
+"""
 
 from __future__ import annotations
 
@@ -14,12 +20,13 @@ from torch.utils.data import Dataset, default_collate
 from captum_xg._core.batches import inputs_of_example
 from captum_xg._core.modules import named_modules_of
 from captum_xg._core.options import positive_integer
+from captum_xg._core.types import Tensors
 from captum_xg.errors import BaselineError, OptionError, OptionTypeError
 from captum_xg.priors.attribution.base import Attribution, Batch, register_attribution
 from captum_xg.priors.supported import WHERE
 from captum_xg.priors.target_selection import repeated_rows
 
-References = Tensor | tuple[Tensor, ...] | Dataset[Any] | Callable[[int], Any] | None
+References = Tensor | Tensors | Dataset[Any] | Callable[[int], Any] | None
 
 
 @register_attribution("expected_gradients")
@@ -55,7 +62,7 @@ class ExpectedGradients(Attribution):
         self._references = references
         self._generator = generator
 
-    def __call__(self, batch: Batch) -> list[tuple[Tensor, ...]]:
+    def __call__(self, batch: Batch) -> list[Tensors]:
         """Return the attributions for each score."""
         k, n = self._n_samples, len(batch.inputs[0])
         alpha = self._random(n * k, batch.passed.points[0])
@@ -79,7 +86,7 @@ class ExpectedGradients(Attribution):
         dtype = torch.promote_types(like.dtype, torch.float32)
         return torch.rand(n, generator=self._generator, device=device, dtype=dtype).to(like.device)
 
-    def _drawn(self, batch: Batch, count: int) -> tuple[Tensor, ...]:
+    def _drawn(self, batch: Batch, count: int) -> Tensors:
         source: Any = batch.inputs if self._references is None else self._references
         if isinstance(source, Tensor):
             source = (source,)
@@ -129,7 +136,7 @@ class IntegratedGradients(Attribution):
         nodes, weights = np.polynomial.legendre.leggauss(self._n_steps)
         self._alphas, self._weights = torch.from_numpy((nodes + 1) / 2), torch.from_numpy(weights / 2)
 
-    def __call__(self, batch: Batch) -> list[tuple[Tensor, ...]]:
+    def __call__(self, batch: Batch) -> list[Tensors]:
         """Return the attributions for each score."""
         m, n = self._n_steps, len(batch.inputs[0])
         starts = self._starts(batch)
@@ -141,7 +148,7 @@ class IntegratedGradients(Attribution):
         )
         return _averaged(batch, points, steps, self._weights)
 
-    def _starts(self, batch: Batch) -> tuple[Tensor, ...]:
+    def _starts(self, batch: Batch) -> Tensors:
         given = self._baselines if isinstance(self._baselines, tuple) else (self._baselines,) * len(batch.inputs)
         if len(given) != len(batch.inputs):
             raise BaselineError(f"{WHERE}: {len(given)} baselines for {len(batch.inputs)} inputs. Pass one for each.")
@@ -158,9 +165,7 @@ class IntegratedGradients(Attribution):
             return batch.forward.points_of(baselines, batch.additional)
 
 
-def _averaged(
-    batch: Batch, points: tuple[Tensor, ...], steps: tuple[Tensor, ...], weights: Tensor
-) -> list[tuple[Tensor, ...]]:
+def _averaged(batch: Batch, points: Tensors, steps: Tensors, weights: Tensor) -> list[Tensors]:
     """Return Σ_j w_j · step_j ⊙ ∂F(point_j)/∂point_j, where each example has len(weights) points in a row."""
     k, n = len(weights), len(batch.inputs[0])
     if batch.forward.layer is None:
@@ -198,7 +203,7 @@ def _no_statistics(batch: Batch) -> Iterator[None]:
             module.training = True
 
 
-def _fitting(rows: tuple[Any, ...], inputs: tuple[Tensor, ...], count: int) -> tuple[Tensor, ...]:
+def _fitting(rows: tuple[Any, ...], inputs: Tensors, count: int) -> Tensors:
     shapes = [tuple(r.shape) if isinstance(r, Tensor) else type(r).__name__ for r in rows]
     expected = [(count, *x.shape[1:]) for x in inputs]
     if shapes != expected:
