@@ -1,25 +1,22 @@
-"""Parameters and buffers of a model: whether they are there and finite, and stay what they are while it is probed.
+"""Parameters and buffers of a model that hold something to compute with: memory, and finite numbers.
 
-The invariant: numbers are computed from a model only if its tensors hold something to compute with, and looking at it
-leaves it as it was. Operations on tensors of the meta device need not fail, they may return what happens to lie in
-memory; NaN in one weight may hide behind a ReLU; and a batch norm that ran at 2¹⁶·x would keep statistics of that.
-Infinities are not wrong by themselves: observers begin at ±∞, and masks hold −∞.
+The invariant: no number is computed from a model before this is known of its tensors. Operations on tensors of the meta
+device need not fail, they may return what happens to lie in memory; NaN in one weight may hide behind a ReLU. Infinities
+are not wrong by themselves: observers begin at ±∞, and masks hold −∞.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
-from captum_xg._core.contents import entries, parts_of, same
+from captum_xg._core.contents import entries
 from captum_xg._core.inputs import all_finite
 from captum_xg._core.modules import modules_of, named_modules_of, tensors_referred_to
-from captum_xg._core.reflection import is_tensor, own_attributes, plainly, submodules, tensors_of
+from captum_xg._core.reflection import is_tensor, own_attributes, plainly, tensors_of
 from captum_xg._core.types import ForwardFunction
 from captum_xg.errors import ModelStateError
 
@@ -169,55 +166,3 @@ def _lacks_memory(forward_func: ForwardFunction) -> bool:
     except Exception:  # other people's modules may be anything
         return True
     return False
-
-
-@contextmanager
-def nothing_left_behind(forward_func: ForwardFunction, device: torch.device) -> Iterator[None]:
-    """Put random number generators and the model's buffers back as they were, whatever the body does.
-
-    The check runs the model at inputs that are scaled by large factors; observers, running maxima and counters must not
-    keep what they saw of them.
-    """
-    cpu = torch.get_rng_state()
-    accelerator = torch.cuda.get_rng_state(device) if device.type == "cuda" else None
-    with plainly():
-        before = [
-            (buffer, buffer._version, value)
-            for buffer in _buffers_of(forward_func)
-            if (value := _copied(buffer)) is not None
-        ]
-    try:
-        yield
-    finally:
-        torch.set_rng_state(cpu)
-        if accelerator is not None:
-            torch.cuda.set_rng_state(accelerator, device)
-        with torch.no_grad(), plainly():
-            for buffer, version, value in before:
-                # Batch norm in training mode writes its statistics without a new version.
-                if buffer._version != version or (parts_of(value) is not None and not same(buffer, value)):
-                    _restore(buffer, value)
-
-
-def _buffers_of(forward_func: ForwardFunction) -> list[Tensor]:
-    """Return the buffers that can be written to, each once."""
-    found: dict[int, Tensor] = {}
-    for root in modules_of(forward_func):
-        for _, module in submodules(root):
-            for kind, _, tensor in tensors_of(module):
-                if kind == "buffer" and isinstance(tensor, Tensor) and not is_lazy(tensor):
-                    found[id(tensor)] = tensor
-    return [tensor for tensor in found.values() if not tensor.is_inference() and not tensor.is_meta]
-
-
-def _copied(buffer: Tensor) -> Tensor | None:
-    try:
-        return buffer.detach().clone()
-    except (RuntimeError, NotImplementedError):  # some that are quantised by channel; observers never write to those
-        return None
-
-
-def _restore(buffer: Tensor, value: Tensor) -> None:
-    if buffer.layout == torch.strided and not buffer.is_nested and buffer.shape != value.shape:
-        buffer.resize_(value.shape)
-    buffer.copy_(value)

@@ -11,8 +11,8 @@ from torch import Tensor, nn
 
 from captum_xg._core.function import additional_arguments
 from captum_xg._core.inputs import advice_on_ids, format_inputs
-from captum_xg._core.model_state import nothing_left_behind
 from captum_xg._core.modules import named_modules_of
+from captum_xg._core.state import nothing_left_behind
 from captum_xg._core.types import ForwardFunction
 from captum_xg.errors import CaptumXGError, InputError
 

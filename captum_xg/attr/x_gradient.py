@@ -14,9 +14,10 @@ from torch import Tensor
 from captum_xg._core.captum_compat import SUPPORTED_METHODS, GradientAttribution, compute_gradients, log_usage
 from captum_xg._core.function import Evaluation, ScalarFunction
 from captum_xg._core.inputs import format_inputs, require_zero_baselines
-from captum_xg._core.model_state import nothing_left_behind, require_memory
+from captum_xg._core.model_state import require_memory
 from captum_xg._core.modules import require_evaluation_mode
 from captum_xg._core.options import forward_function, one_of, positive_integer, single_number, switch
+from captum_xg._core.state import nothing_left_behind
 from captum_xg._core.token_ids import ids_refused
 from captum_xg._core.types import Baselines, Inputs, Target
 from captum_xg.attr.refusal import refusal_message, uncertified_message

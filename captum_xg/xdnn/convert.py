@@ -6,9 +6,10 @@ import torch
 from torch import Tensor, nn
 
 from captum_xg._core.inputs import format_inputs
-from captum_xg._core.model_state import nothing_left_behind, require_usable_state
+from captum_xg._core.model_state import require_usable_state
 from captum_xg._core.modules import require_evaluation_mode
 from captum_xg._core.options import forward_function, switch
+from captum_xg._core.state import nothing_left_behind
 from captum_xg.errors import ConversionError, InputError
 from captum_xg.homogeneity.certificate.certify import Output
 from captum_xg.xdnn.converter import Converter

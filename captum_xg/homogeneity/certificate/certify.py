@@ -16,11 +16,12 @@ from captum_xg._core.autograd_graph import custom_functions
 from captum_xg._core.digest import digest_of
 from captum_xg._core.function import autograd_refusals_explained, checked_arguments
 from captum_xg._core.inputs import format_inputs
-from captum_xg._core.model_state import not_finite, nothing_left_behind, require_usable_state, spoilt_state
+from captum_xg._core.model_state import not_finite, require_usable_state, spoilt_state
 from captum_xg._core.modules import named_modules_of
 from captum_xg._core.options import forward_function
 from captum_xg._core.provenance import short_path
 from captum_xg._core.reflection import is_a, is_tensor
+from captum_xg._core.state import nothing_left_behind
 from captum_xg._core.token_ids import ids_refused
 from captum_xg.errors import ForwardOutputError, OptionError
 from captum_xg.homogeneity.certificate.advice import advised

@@ -5,8 +5,8 @@ from __future__ import annotations
 from math import inf
 from typing import Literal
 
-from captum_xg._core.model_state import nothing_left_behind
 from captum_xg._core.options import one_of, single_number
+from captum_xg._core.state import nothing_left_behind
 from captum_xg._core.types import Arguments, Tensors
 from captum_xg.errors import DegreeError, HomogeneityError
 from captum_xg.homogeneity.certificate.certificate import Certificate

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from captum_xg import XGradient, bias_ledger, certify, check_homogeneity
 from captum_xg._core.contents import all_zero, parts_of, same
-from captum_xg._core.model_state import nothing_left_behind
+from captum_xg._core.state import nothing_left_behind
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 
