@@ -1,7 +1,14 @@
-"""Imports point one way, and Captum's private helpers are imported in one place."""
+"""The house: imports point one way between rooms, in no circle, and Captum's private helpers come in by one door.
+
+An import counts wherever it stands: at the top, inside of a function, under ``TYPE_CHECKING``, or as the name of a module
+in a string that is handed to an importer. Only the ``__init__`` of a package may hand on names from anywhere.
+"""
 
 import ast
+from functools import cache
 from pathlib import Path
+
+import pytest
 
 import captum_xg
 
@@ -22,46 +29,88 @@ LAYERS = (
 )
 """Rooms, from the ground up: each imports from its own row and those above it in this list."""
 
+MODULES = {
+    ".".join(("captum_xg", *path.relative_to(PACKAGE).with_suffix("").parts)).removesuffix(".__init__"): path
+    for path in PACKAGE.rglob("*.py")
+}
 
-def _imports(path: Path) -> list[str]:
-    """Return the modules that a file imports, wherever in it, except for type checkers only."""
-    tree = ast.parse(path.read_text())
-    ignored = {
-        id(inner)
+
+def imported(tree: ast.AST) -> set[str]:
+    """Return the modules and names that a file asks for, wherever in it and however."""
+    docstrings = {
+        id(node.body[0].value)
         for node in ast.walk(tree)
-        if isinstance(node, ast.If) and getattr(node.test, "id", "") == "TYPE_CHECKING"
-        for inner in ast.walk(node)
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef)
+        and node.body
+        and isinstance(node.body[0], ast.Expr)
     }
-    found = []
+    found = set()
     for node in ast.walk(tree):
-        if id(node) in ignored:
-            continue
         if isinstance(node, ast.ImportFrom):
-            found += [node.module or ""]
+            found |= {node.module or "", *(f"{node.module}.{alias.name}" for alias in node.names)}
         elif isinstance(node, ast.Import):
-            found += [alias.name for alias in node.names]
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in docstrings:
+            found.add(node.value)  # the argument of import_module, on_demand, import_files
+        elif isinstance(node, ast.JoinedStr) and isinstance(node.values[0], ast.Constant):
+            found.add(str(node.values[0].value).rstrip("."))
     return found
 
 
-def _room(module: str) -> int:
-    """Return the row of the room that a module, named without ``captum_xg.``, is in."""
-    return next(i for i, row in enumerate(LAYERS) for room in row if f"{module}.".startswith(f"{room}."))
+@cache
+def edges() -> dict[str, set[str]]:
+    """Return for each module of the package those of the package that it asks for."""
+    return {
+        name: {other for other in imported(ast.parse(path.read_text())) if other in MODULES} - {name, "captum_xg"}
+        for name, path in MODULES.items()
+        if path.name not in ("__init__.py", "__main__.py")
+    }
+
+
+def floor(module: str) -> int:
+    """Return the row of the room that a module is in."""
+    name = module.removeprefix("captum_xg.")
+    return next(i for i, row in enumerate(LAYERS) for room in row if f"{name}.".startswith(f"{room}."))
 
 
 def test_imports_point_from_later_rooms_to_earlier_ones():
-    for path in PACKAGE.rglob("*.py"):
-        own = ".".join(path.relative_to(PACKAGE).with_suffix("").parts)
-        if path.name in ("__init__.py", "__main__.py"):
-            continue  # a package hands on names from wherever they are
-        for module in _imports(path):
-            if module.startswith("captum_xg."):
-                assert _room(module.removeprefix("captum_xg.")) <= _room(own), f"{path} imports {module}"
+    wrong = [f"{own} → {other}" for own, others in edges().items() for other in others if floor(other) > floor(own)]
+    assert not wrong
+
+
+def test_no_circle_of_imports():
+    wanted = {own: {o for o in others if o in edges()} for own, others in edges().items()}
+    while free := [name for name, others in wanted.items() if not others & wanted.keys()]:
+        wanted = {name: others for name, others in wanted.items() if name not in free}
+    assert not wanted, sorted(f"{own} → {other}" for own, others in wanted.items() for other in others & wanted.keys())
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "import captum_xg.cli.repro",
+        "def f():\n    from captum_xg.cli import repro",
+        "if TYPE_CHECKING:\n    from captum_xg.cli.repro import run",
+        "import_module('captum_xg.cli.repro')",
+        "import_module(f'captum_xg.cli.repro.{name}')",
+    ],
+)
+def test_an_import_is_seen_however_it_is_written(source):
+    assert "captum_xg.cli.repro" in imported(ast.parse(source))
 
 
 def test_only_one_module_imports_the_private_helpers_of_captum():
-    for path in PACKAGE.rglob("*.py"):
-        private = [m for m in _imports(path) if m.startswith("captum.") and "._" in m]
-        assert not private or path.name == "captum_compat.py", f"{path.name}: {private}"
+    private = {
+        name
+        for name, path in MODULES.items()
+        if any(m.startswith("captum.") and "._" in m for m in imported(ast.parse(path.read_text())))
+    }
+    assert private == {"captum_xg._core.captum_compat"}
+
+
+def test_no_file_is_long():
+    long = {name: n for name, path in MODULES.items() if (n := path.read_text().count("\n")) > 400}
+    assert not long
 
 
 def test_the_public_names_are_all_there():

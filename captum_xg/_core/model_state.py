@@ -1,8 +1,8 @@
 """Parameters and buffers of a model that hold something to compute with: memory, and finite numbers.
 
 The invariant: no number is computed from a model before this is known of its tensors. Operations on tensors of the meta
-device need not fail, they may return what happens to lie in memory; NaN in one weight may hide behind a ReLU. Infinities
-are not wrong by themselves: observers begin at ±∞, and masks hold −∞.
+device need not fail, they may return what happens to lie in memory; NaN in one weight may hide behind a ReLU. What is
+infinite is not wrong by itself: observers begin at ±∞, and masks hold −∞.
 """
 
 from __future__ import annotations

@@ -223,7 +223,7 @@ def _failing(text: str, what: str) -> Iterator[None]:
 def described(error: BaseException) -> str:
     """Return type and text of an error, and the line outside of libraries that it comes from."""
     own = (
-        str(Path(__file__).parent),
+        str(Path(__file__).parents[1]),
         str(Path(torch.__file__).parent),
         str(Path(importlib.__file__).parent),
         "<frozen",

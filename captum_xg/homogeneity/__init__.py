@@ -1,7 +1,7 @@
-"""Is F(αx) = αᵏF(x)? A numeric check, a static proof, and what constants carry where it is not so.
+"""Homogeneity F(αx) = αᵏF(x): a numeric check, a static proof, and a ledger of what constants carry where it fails.
 
-For operations of one's own: ``degree_rule`` registers how they scale, in terms of the degree algebra (``product_of``
-and the other functions that end in ``_of``).
+For operations of one's own, ``degree_rule`` registers how they scale: a function of an :class:`OpCall` in terms of the
+degree algebra (``product_of`` and the other functions that end in ``_of``), with ``with_bias`` and ``joined``.
 """
 
 from captum_xg.homogeneity.certificate.certificate import Certificate, Counterexample, Violation
@@ -24,6 +24,8 @@ from captum_xg.homogeneity.degree import (
     sum_of,
 )
 from captum_xg.homogeneity.ledger.bias_ledger import BiasLedger, bias_ledger
+from captum_xg.homogeneity.rules.common import joined, with_bias
+from captum_xg.homogeneity.rules.op_call import OpCall
 from captum_xg.homogeneity.rules.registry import degree_rule, forget_degree_rule
 
 __all__ = [
@@ -35,6 +37,7 @@ __all__ = [
     "Culprit",
     "EulerCheck",
     "HomogeneityReport",
+    "OpCall",
     "Reason",
     "ScaleCheck",
     "Scaling",
@@ -46,6 +49,7 @@ __all__ = [
     "comparison_of",
     "degree_rule",
     "forget_degree_rule",
+    "joined",
     "maximum_of",
     "nonlinear_of",
     "of_degree",
@@ -54,4 +58,5 @@ __all__ = [
     "quotient_of",
     "selection_of",
     "sum_of",
+    "with_bias",
 ]

@@ -1,15 +1,26 @@
-"""The degree algebra: how a quantity scales when every input is multiplied by α > 0, and how operations combine that.
+"""Degree algebra: the abstract domain of the certificate, and how operations combine its values.
 
-Needs no tensors. A :class:`Scaling` is one of
+A :class:`Scaling` abstracts a quantity by what happens to it when every input is multiplied by α > 0. Needs no tensors.
 
-* *zero*: identically zero, so of every degree;
-* *constant*: the same number whatever the input is;
-* *degree k*: f(αx) = αᵏ f(x) for every α > 0 and every x, k any real number;
-* *disproved*: not known to scale, because of the reasons it carries;
-* *unknown*: an operation without a rule has had a part in it.
+==============  ==================================================================================================
+zero            identically zero, so of every degree
+constant        the same number whatever the input is
+degree k        f(αx) = αᵏ f(x) for every α > 0 and every x, k any real number
+disproved       not known to scale, because of the reasons it carries
+unknown         an operation without a transfer function, or one that nothing is known of, has had a part in it
+==============  ==================================================================================================
 
-Disproved and unknown scalings remember the degree they would have if the reasons were mended (None if that cannot be
-told), so that what comes after is still looked at and every place that needs mending is found at once.
+The functions that end in ``_of`` are the transfer functions of arithmetic; those of PyTorch's operations are put
+together from them (``rules/``). As an example, x·w + b for an input x, a weight w and a bias b::
+
+    sum_of(product_of(of_degree(1), CONSTANT), CONSTANT)    # disproved: adds a constant to what has degree 1
+    sum_of(product_of(of_degree(1), CONSTANT), ZERO)        # degree 1
+
+*What must never happen*: a result without a reason against it (``proven``) that does not scale as it says. Reasons are
+therefore only ever added, by every function, to those of the arguments; what drops some (:meth:`Scaling.in_steps`, a
+product with zero) says why that is right. A disproved or unknown scaling still has the degree that it would have if its
+reasons were fixed (None if that is not known), so that what comes after it is analysed as well and one pass finds every
+place that has to be changed.
 """
 
 from __future__ import annotations
@@ -57,9 +68,10 @@ class Scaling:
         zero: It is identically zero.
         stepwise: It depends on the input only in steps (comparisons, signs, arguments of maxima), so that its gradient
             is zero wherever there is one. Constants are.
+        signed: It is zero with a sign that the input decides (-0.0), which 1/x and copysign tell from 0.0.
         reasons: What speaks against it; empty if the scaling is proven.
-        guessed: The degree is one of several that mending could lead to (a gate may come to scale or not), so what
-            depends on it being 0 is not free to be there, and what disagrees with it is not to blame.
+        guessed: The degree is one of several that a fix could lead to (a gate may come to scale or not). So it does not
+            count as 0 where 0 would allow more, and what disagrees with it is not to blame.
     """
 
     degree: float | None
@@ -95,7 +107,7 @@ class Scaling:
 
     @property
     def scale_free(self) -> bool:
-        """Whether α does not change it, if what speaks against it were mended: zero, constant or degree 0."""
+        """Whether α does not change it once its reasons are fixed: zero, constant or degree 0."""
         return self.zero or (self.degree == 0 and not self.guessed)
 
     def because(self, *reasons: Reason) -> Scaling:
@@ -165,7 +177,7 @@ def sum_of(*parts: Scaling, reason: Reason | None = None) -> Scaling:
     known = sorted({degree for degree in degrees if degree is not None})
     if len(known) < len({*degrees}):  # some cannot be told: neither can the sum, nor what disagrees with it
         return Scaling(None, stepwise=stepwise, reasons=reasons)
-    # Mended, it would be the sum without its constants, or else of the highest degree in it.
+    # Once fixed, it is the sum without its constants, or else of the highest degree in it.
     dependent = [term for term in terms if not term.constant]
     sure = [term for term in dependent if not term.guessed] or dependent
     degree = max(term.degree for term in sure if term.degree is not None)

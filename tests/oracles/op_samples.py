@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.utils._pytree import tree_flatten, tree_unflatten
 
-from captum_xg.homogeneity import lifting
+from captum_xg.homogeneity.certificate import apply_rule as lifting
 from captum_xg.homogeneity.rules.registry import rules
 from captum_xg.testing.degree_rules import Finding, examine, scalable
 

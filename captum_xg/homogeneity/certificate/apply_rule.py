@@ -10,7 +10,7 @@ from torch import Tensor
 
 from captum_xg.homogeneity.certificate.shadow_memory import Mixed, Palette, Value
 from captum_xg.homogeneity.degree import Reason, Scaling, mismatch
-from captum_xg.homogeneity.rules.op_call import Call, Constants, tensors_in
+from captum_xg.homogeneity.rules.op_call import Constants, OpCall, tensors_in
 from captum_xg.homogeneity.rules.registry import Entry
 
 
@@ -43,13 +43,7 @@ class Lift:
     def _ask(
         self, entry: Entry, func: Any, arguments: Mapping[str, Any], scalings: Mapping[int, Scaling], n_results: int
     ) -> list[Scaling]:
-        result = entry.rule(Call(func, arguments, scalings, self._constants))
-        results = [result] * n_results if isinstance(result, Scaling) else list(result)
-        if len(results) != n_results:
-            raise ValueError(
-                f"The rule for {entry.name} ({entry.rule.__qualname__}) returned {len(results)} scalings, but the "
-                f"operation has {n_results} results. Return one scaling for all results, or one for each."
-            )
+        results = entry.results(OpCall(func, arguments, scalings, self._constants), n_results)
         return [result.with_reasons(self._locate) for result in results]
 
     def _by_combination(
@@ -93,7 +87,7 @@ class Lift:
         ):
             return None  # where the input says what goes where, the places seen now are not those for another input
         together = {key: self._palette.together(value) for key, value in values.items()}
-        call = Call(func, arguments, together, self._constants)
+        call = OpCall(func, arguments, together, self._constants)
         parts: list[Value] = []
         for value, neutralised in zip(moved, call.neutralised(*moved), strict=True):
             kept = values.get(id(value), neutralised)

@@ -24,95 +24,44 @@ from captum_xg.homogeneity.degree import (
     quotient_of,
     sum_of,
 )
-from captum_xg.homogeneity.rules.op_call import WITHOUT_IT, Call, largest
+from captum_xg.homogeneity.rules.common import factor, joined, nonlinear_together, plus, whole_steps
+from captum_xg.homogeneity.rules.op_call import OpCall
 from captum_xg.homogeneity.rules.registry import degree_rule
 
 
-def given(call: Call) -> list[Scaling]:
-    """Return how all arguments scale that are read, which leaves out where results are put."""
-    names = [argument.name for argument in call.func._schema.arguments if not argument.is_out]
-    return [call.scaling(name) for name in names if isinstance(call[name], (Tensor, list, tuple))]
-
-
-def factor(call: Call, value: Any) -> Scaling:
-    """Return how a factor scales: infinity leaves sums as they are, but a product with it is not zero."""
-    scaling = call.scaling_of(value)
-    return CONSTANT if scaling.zero and _infinite(value) else scaling
-
-
-def joined(call: Call, *values: Any, reason: Reason | None = None, combine: Callable[..., Scaling] = sum_of) -> Scaling:
-    """Return what :meth:`Call.sum` gives, except that of zeros and infinities alone the result is not zero."""
-    result = call.sum(*values, reason=reason, combine=combine)
-    return replace(CONSTANT, reasons=result.reasons) if result.zero and any(map(_infinite, values)) else result
-
-
-def nonlinear_together(*arguments: Scaling, reason: Reason, otherwise: float | None = 0.0) -> Scaling:
-    """Return the scaling of a function of several arguments about which nothing is assumed; see ``nonlinear_of``."""
-    told = [argument for argument in arguments if argument.degree is not None or argument.zero]
-    varying = [argument.degree for argument in told if argument.degree is not None and not argument.scale_free]
-    if not varying:
-        return nonlinear_of(sum_of(*arguments), reason)
-    reasons = frozenset({reason}).union(*(argument.reasons for argument in arguments))
-    degree = None if otherwise is None or len(told) < len(arguments) else max(varying) * otherwise
-    guessed = otherwise != 1 or any(argument.guessed for argument in arguments)
-    stepwise = all(argument.stepwise for argument in arguments)
-    return Scaling(degree, stepwise=stepwise, reasons=reasons, guessed=guessed)
-
-
-def whole_steps(scaling: Scaling) -> Scaling:
-    """Return the scaling of a number rounded to a whole one."""
-    reason = Reason("rounds to whole numbers, which αx passes one after the other", "Leave the rounding out")
-    rounded = nonlinear_of(scaling, reason, otherwise=1.0)
-    return rounded.in_steps() if scaling.scale_free else rounded
-
-
-def plus(call: Call, product: Scaling, addend: Any) -> Scaling:
-    """Return the scaling of product + addend."""
-    scaling = factor(call, addend)
-    if not scaling.constant or product.scale_free or product.degree is None:
-        return sum_of(product, scaling)
-    if call.is_neutral(addend):
-        return product.because(*scaling.reasons)
-    return sum_of(
-        product,
-        scaling,
-        reason=Reason(f"adds a constant of up to {largest(addend):.2g}", WITHOUT_IT),
-    )
-
-
 @degree_rule("add", "sub", "_add_relu", elementwise=True)
-def add(call: Call) -> Scaling:
+def add(call: OpCall) -> Scaling:
     """A sum of a term and α times another."""
     return joined(call, call["self"], call["other"] if call.get("alpha", 1) != 0 else None)
 
 
 @degree_rule("rsub", elementwise=True)
-def reversed_subtraction(call: Call) -> Scaling:
+def reversed_subtraction(call: OpCall) -> Scaling:
     """A sum of a term and -α times another."""
     return joined(call, call["self"] if call.get("alpha", 1) != 0 else None, call["other"])
 
 
 @degree_rule("mul", elementwise=True)
-def multiply(call: Call) -> Scaling:
+def multiply(call: OpCall) -> Scaling:
     """Degrees of factors add."""
     return call.product(call["self"], call["other"])
 
 
 @degree_rule("div", elementwise=True)
-def divide(call: Call) -> Scaling:
+def divide(call: OpCall) -> Scaling:
     """Degrees subtract; a quotient that is rounded must be scale-free."""
     quotient = quotient_of(factor(call, call["self"]), factor(call, call["other"]))
     return quotient if call.get("rounding_mode") is None else whole_steps(quotient)
 
 
 @degree_rule("floor_divide", elementwise=True)
-def divide_whole(call: Call) -> Scaling:
+def divide_whole(call: OpCall) -> Scaling:
     """A rounded quotient."""
     return whole_steps(quotient_of(factor(call, call["self"]), factor(call, call["other"])))
 
 
 @degree_rule("remainder", "fmod", elementwise=True)
-def remainder(call: Call) -> Scaling:
+def remainder(call: OpCall) -> Scaling:
     """What is left of αx if multiples of αy are taken away is α times what is left of x."""
     return joined(
         call,
@@ -123,7 +72,7 @@ def remainder(call: Call) -> Scaling:
 
 
 @degree_rule("neg", "positive", "deg2rad", "rad2deg", elementwise=True)
-def multiple(call: Call) -> Scaling:
+def multiple(call: OpCall) -> Scaling:
     """A fixed multiple."""
     return call.scaling("self")
 
@@ -132,18 +81,18 @@ _FIXED_POWERS = {"sqrt": 0.5, "rsqrt": -0.5, "reciprocal": -1.0, "square": 2.0}
 
 
 @degree_rule(*_FIXED_POWERS, elementwise=True)
-def fixed_power(call: Call) -> Scaling:
+def fixed_power(call: OpCall) -> Scaling:
     """(αᵏx)^p = α^(kp)x^p."""
     return power_of(call.scaling("self"), _FIXED_POWERS[call.name.rstrip("_")])
 
 
 @degree_rule("pow", elementwise=True)
-def power(call: Call) -> Scaling:
+def power(call: OpCall) -> Scaling:
     """(αᵏx)^p = α^(kp)x^p for one p; else nothing is known of it."""
     return raised(call, call["self"], call["exponent"])
 
 
-def raised(call: Call, base: Any, exponent: Any) -> Scaling:
+def raised(call: OpCall, base: Any, exponent: Any) -> Scaling:
     """Return the scaling of base to the power of exponent."""
     bottom, top = factor(call, base), factor(call, exponent)
     bottom_varies, top_varies = (s.depends_on_input and not s.scale_free for s in (bottom, top))
@@ -164,7 +113,7 @@ def raised(call: Call, base: Any, exponent: Any) -> Scaling:
     return power_of(bottom, fixed)
 
 
-def _common_value(call: Call, exponent: Any) -> float | None:
+def _common_value(call: OpCall, exponent: Any) -> float | None:
     """Return the one real value of a constant exponent, None if there are several."""
     if isinstance(exponent, Tensor):
         call.depend_on(exponent)
@@ -180,34 +129,34 @@ def _common_value(call: Call, exponent: Any) -> float | None:
 
 
 @degree_rule("addcmul", elementwise=True)
-def add_product(call: Call) -> Scaling:
+def add_product(call: OpCall) -> Scaling:
     """A sum of a term and value·a·b."""
     product = product_of(factor(call, call.get("value", 1)), *call.scalings("tensor1", "tensor2"))
     return plus(call, product, call["self"])
 
 
 @degree_rule("addcdiv", elementwise=True)
-def add_quotient(call: Call) -> Scaling:
+def add_quotient(call: OpCall) -> Scaling:
     """A sum of a term and value·a/b."""
     product = product_of(factor(call, call.get("value", 1)), call.scaling("tensor1"))
     return plus(call, quotient_of(product, call.scaling("tensor2")), call["self"])
 
 
 @degree_rule("lerp", elementwise=True)
-def interpolate(call: Call) -> Scaling:
+def interpolate(call: OpCall) -> Scaling:
     """A sum of a term and weight times a difference."""
     difference = call.sum(call["self"], call["end"])
     return plus(call, product_of(factor(call, call["weight"]), difference), call["self"])
 
 
 @degree_rule("hypot", elementwise=True)
-def hypotenuse(call: Call) -> Scaling:
+def hypotenuse(call: OpCall) -> Scaling:
     """√(a² + b²)."""
     return joined(call, call["self"], call["other"])
 
 
 @degree_rule("copysign", elementwise=True)
-def copy_sign(call: Call) -> Scaling:
+def copy_sign(call: OpCall) -> Scaling:
     """|self| times the sign of other, which α does not change."""
     sign = call.scaling("other")
     size = factor(call, call["self"])
@@ -217,7 +166,7 @@ def copy_sign(call: Call) -> Scaling:
 
 
 @degree_rule("sign", "sgn", "angle", elementwise=True)
-def sign(call: Call) -> Scaling:
+def sign(call: OpCall) -> Scaling:
     """x/|x|, or the angle of it: in steps for real numbers, smooth for complex ones."""
     scaling = call.scaling("self")
     if call.name == "angle" and scaling.zero:
@@ -237,7 +186,7 @@ def without_size(scaling: Scaling) -> Scaling:
 
 
 @degree_rule("atan2", elementwise=True)
-def direction(call: Call) -> Scaling:
+def direction(call: OpCall) -> Scaling:
     """The angle of a pair of numbers, which α keeps if it multiplies both alike."""
     reason = Reason("takes the angle between what does not scale alike", "Bring both to one degree")
     both = joined(call, call["self"], call["other"], reason=reason)
@@ -245,7 +194,7 @@ def direction(call: Call) -> Scaling:
 
 
 @degree_rule("polar", elementwise=True)
-def polar(call: Call) -> Scaling:
+def polar(call: OpCall) -> Scaling:
     """abs·(cos + i·sin) of an angle."""
     turned = nonlinear_of(call.scaling("angle"), Reason("takes sine and cosine of an angle that scales"))
     length = call.scaling("abs")
@@ -262,14 +211,14 @@ def polar(call: Call) -> Scaling:
 
 
 @degree_rule("xlogy", "special_xlog1py", "ldexp", elementwise=True)
-def times_function(call: Call) -> Scaling:
+def times_function(call: OpCall) -> Scaling:
     """self·f(other)."""
     f = "a power" if call.name.startswith("ldexp") else "a logarithm"
     function = nonlinear_of(factor(call, call["other"]), Reason(f"multiplies by {f} of what scales", "Leave it out"))
     return product_of(factor(call, call["self"]), function)
 
 
-_Each = Callable[[Call, Any, Any], Scaling]
+_Each = Callable[[OpCall, Any, Any], Scaling]
 
 _FOREACH: dict[str, _Each] = {
     "add": lambda call, a, b: joined(call, a, b if call.get("alpha", 1) != 0 else None),
@@ -287,7 +236,7 @@ _FOREACH: dict[str, _Each] = {
 
 
 @degree_rule(*(f"_foreach_{name}" for name in _FOREACH))
-def for_each(call: Call) -> Scaling | list[Scaling]:
+def for_each(call: OpCall) -> Scaling | list[Scaling]:
     """The same for each tensor of a list, with a tensor of another list, or one number or tensor for all."""
     each = _FOREACH[call.name.removeprefix("_foreach_").rstrip("_")]
     names = ("other", "scalars", "scalar", "exponent")
@@ -296,7 +245,3 @@ def for_each(call: Call) -> Scaling | list[Scaling]:
     left, right = (side if isinstance(side, (list, tuple)) else [side] * n for side in (call["self"], other))
     scalings = [each(call, a, b) for a, b in zip(left, right, strict=True)]
     return scalings if call.n_results == 0 else sum_of(*scalings)
-
-
-def _infinite(value: Any) -> bool:
-    return isinstance(value, float) and abs(value) == float("inf")

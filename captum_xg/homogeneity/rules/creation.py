@@ -5,9 +5,9 @@ from __future__ import annotations
 from torch import Tensor
 
 from captum_xg.homogeneity.degree import CONSTANT, ZERO, Reason, Scaling, nonlinear_of, product_of, sum_of
-from captum_xg.homogeneity.rules.op_call import Call
+from captum_xg.homogeneity.rules.common import converted
+from captum_xg.homogeneity.rules.op_call import OpCall
 from captum_xg.homogeneity.rules.registry import degree_rule
-from captum_xg.homogeneity.rules.shape import converted
 
 _UNWRITTEN = Reason(
     "reads memory that nothing was written to (torch.empty)", "Create it with torch.zeros", kind="unknown"
@@ -15,26 +15,26 @@ _UNWRITTEN = Reason(
 
 
 @degree_rule("zeros", "zeros_like", "new_zeros", "zero", "_efficientzerotensor")
-def zeros(call: Call) -> Scaling:
+def zeros(call: OpCall) -> Scaling:
     """Identically zero."""
     return ZERO
 
 
 @degree_rule("ones", "ones_like", "new_ones")
-def ones(call: Call) -> Scaling:
+def ones(call: OpCall) -> Scaling:
     """Of a tensor, its shape alone matters."""
     return CONSTANT
 
 
 @degree_rule("full", "full_like", "new_full", "scalar_tensor")
-def full(call: Call) -> Scaling:
+def full(call: OpCall) -> Scaling:
     """One number everywhere."""
     value = call["s"] if "s" in call.arguments else call["fill_value"]
     return ZERO if value == 0 else CONSTANT
 
 
 @degree_rule("fill")
-def fill(call: Call) -> Scaling:
+def fill(call: OpCall) -> Scaling:
     """One number, or the one number in a tensor, everywhere."""
     value = call["value"]
     scaling = call.scaling("value")
@@ -50,25 +50,25 @@ def fill(call: Call) -> Scaling:
 
 
 @degree_rule("empty", "empty_like", "empty_strided", "empty_permuted", "new_empty", "new_empty_strided")
-def empty(call: Call) -> Scaling:
+def empty(call: OpCall) -> Scaling:
     """Memory that is to be written to."""
     return CONSTANT.because(_UNWRITTEN)
 
 
 @degree_rule("linspace")
-def linspace(call: Call) -> Scaling:
+def linspace(call: OpCall) -> Scaling:
     """Start plus a share of end − start."""
     return converted(call.sum(call["start"], call["end"]), call.get("dtype"))
 
 
 @degree_rule("logspace")
-def logspace(call: Call) -> Scaling:
+def logspace(call: OpCall) -> Scaling:
     """Powers of a fixed base."""
     reason = Reason("raises a fixed number to powers that change with α", "Use torch.linspace")
     return product_of(*(nonlinear_of(s, reason) for s in call.scalings("start", "end")))
 
 
 @degree_rule("complex", elementwise=True)
-def complex_of(call: Call) -> Scaling:
+def complex_of(call: OpCall) -> Scaling:
     """Real part plus i times imaginary part."""
     return sum_of(*call.neutralised(call["real"], call["imag"]))

@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from captum_xg.homogeneity.degree import Reason, Scaling, nonlinear_of
-from captum_xg.homogeneity.rules.arithmetic import given, nonlinear_together
-from captum_xg.homogeneity.rules.op_call import Call
+from captum_xg.homogeneity.rules.common import given, nonlinear_together
+from captum_xg.homogeneity.rules.op_call import OpCall
 from captum_xg.homogeneity.rules.piecewise import RECTIFIER
 from captum_xg.homogeneity.rules.registry import degree_rule
 
@@ -88,8 +88,8 @@ _TABLE: tuple[tuple[tuple[str, ...], str, str, float | None], ...] = (
 )
 
 
-def _curved(reason: Reason, otherwise: float | None) -> Callable[[Call], Scaling]:
-    def curved(call: Call) -> Scaling:
+def _curved(reason: Reason, otherwise: float | None) -> Callable[[OpCall], Scaling]:
+    def curved(call: OpCall) -> Scaling:
         return nonlinear_together(*given(call), reason=reason, otherwise=otherwise)
 
     return curved
@@ -100,7 +100,7 @@ for _names, _what, _remedy, _otherwise in _TABLE:
 
 
 @degree_rule("elu", elementwise=True)
-def elu(call: Call) -> Scaling:
+def elu(call: OpCall) -> Scaling:
     """A multiple of x where that is positive, and of an exponential elsewhere; without the latter, piecewise linear."""
     if call["alpha"] == 0:
         return call.scaling("self")
@@ -109,21 +109,21 @@ def elu(call: Call) -> Scaling:
 
 
 @degree_rule("glu")
-def gated(call: Call) -> Scaling:
+def gated(call: OpCall) -> Scaling:
     """One half times the sigmoid of the other."""
     reason = Reason("multiplies by a sigmoid, which saturates", "Replace the gate by a constant, or by a ReLU")
     return nonlinear_of(call.scaling("self"), reason, otherwise=1.0)
 
 
 @degree_rule("log_sigmoid_forward")
-def log_sigmoid(call: Call) -> Scaling:
+def log_sigmoid(call: OpCall) -> Scaling:
     """A smooth minimum of x and zero; the second result is kept for the backward pass."""
     reason = Reason("is curved, so its slope changes with α", RECTIFIER)
     return nonlinear_of(call.scaling("self"), reason, otherwise=1.0)
 
 
 @degree_rule("frexp", elementwise=True)
-def mantissa_and_exponent(call: Call) -> Sequence[Scaling]:
+def mantissa_and_exponent(call: OpCall) -> Sequence[Scaling]:
     """Splits at powers of two."""
     reason = Reason("splits numbers at powers of two, which αx passes", "Leave it out")
     parts = nonlinear_of(call.scaling("self"), reason)

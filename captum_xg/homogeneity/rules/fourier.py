@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from captum_xg.homogeneity.degree import Scaling
-from captum_xg.homogeneity.rules.op_call import Call
+from captum_xg.homogeneity.rules.op_call import OpCall
 from captum_xg.homogeneity.rules.registry import degree_rule
 
 
 @degree_rule("_fft_r2c", "_fft_c2c", "_fft_c2r")
-def transform(call: Call) -> Scaling:
+def transform(call: OpCall) -> Scaling:
     """Linear."""
     return call.scaling("self")

@@ -9,10 +9,9 @@ import torch
 from torch import Tensor
 
 from captum_xg.homogeneity.degree import Reason, Scaling, nonlinear_of, product_of, selection_of, sum_of
-from captum_xg.homogeneity.rules.linalg import positions_of
-from captum_xg.homogeneity.rules.op_call import Call, tensors_in
+from captum_xg.homogeneity.rules.common import converted, positions_of, shaped_by
+from captum_xg.homogeneity.rules.op_call import OpCall, tensors_in
 from captum_xg.homogeneity.rules.registry import degree_rule
-from captum_xg.homogeneity.rules.shape import converted, shaped_by
 
 _MASKS = (torch.bool, torch.uint8)
 _SEVERAL_TIMES = "writes to one place several times, which its gradient does not know"
@@ -23,13 +22,13 @@ _MANY_FACTORS = Reason(
 
 
 @degree_rule("gather", "take", "index_select", "take_along_dim", moves=("self",))
-def picked(call: Call) -> Scaling:
+def picked(call: OpCall) -> Scaling:
     """Elements at indices."""
     return selection_of(call.scaling("index"), call.scaling("self"))
 
 
 @degree_rule("index", "_unsafe_index", moves=("self",))
-def index(call: Call) -> Scaling:
+def index(call: OpCall) -> Scaling:
     """Elements at indices, or where a mask is true."""
     picked_ones, where = call.scaling("self"), _together(call, call["indices"])
     if any(call.scaling_of(mask).depends_on_input for mask in masks_among(call["indices"])):
@@ -38,13 +37,13 @@ def index(call: Call) -> Scaling:
 
 
 @degree_rule("masked_select", moves=("self",))
-def masked_select(call: Call) -> Scaling:
+def masked_select(call: OpCall) -> Scaling:
     """Elements where a mask is true."""
     return shaped_by(call.scaling("mask"), call.scaling("self"))
 
 
 @degree_rule("masked_fill", moves=("self", "value"))
-def masked_fill(call: Call) -> Scaling:
+def masked_fill(call: OpCall) -> Scaling:
     """Elements where a mask is false, and one number where it is true."""
     value = call["value"]
     reason = (
@@ -57,19 +56,19 @@ def masked_fill(call: Call) -> Scaling:
 
 
 @degree_rule("masked_scatter", moves=("self", "source"))
-def masked_scatter(call: Call) -> Scaling:
+def masked_scatter(call: OpCall) -> Scaling:
     """Elements where a mask is false, and others, one after the other, where it is true."""
     return selection_of(call.scaling("mask"), _written(call, call["self"], call["source"]))
 
 
 @degree_rule("select_scatter", "slice_scatter", "diagonal_scatter", moves=("self", "src"))
-def written_to_part(call: Call) -> Scaling:
+def written_to_part(call: OpCall) -> Scaling:
     """One tensor, with another in a fixed part of it."""
     return _written(call, call["self"], call["src"])
 
 
 @degree_rule("scatter")
-def scatter(call: Call) -> Scaling:
+def scatter(call: OpCall) -> Scaling:
     """One tensor, with others' elements written, added or multiplied to it at indices."""
     source = call["src"] if "src" in call.arguments else call["value"]
     how = call.get("reduce")
@@ -79,13 +78,13 @@ def scatter(call: Call) -> Scaling:
 
 
 @degree_rule("scatter_add")
-def scatter_add(call: Call) -> Scaling:
+def scatter_add(call: OpCall) -> Scaling:
     """A sum at each place."""
     return selection_of(call.scaling("index"), _written(call, call["self"], call["src"]))
 
 
 @degree_rule("index_add")
-def index_add(call: Call) -> Scaling:
+def index_add(call: OpCall) -> Scaling:
     """A sum at each place."""
     if call["alpha"] == 0:
         return call.scaling("self")
@@ -93,32 +92,32 @@ def index_add(call: Call) -> Scaling:
 
 
 @degree_rule("scatter_reduce")
-def scatter_reduce(call: Call) -> Scaling:
+def scatter_reduce(call: OpCall) -> Scaling:
     """A sum, mean, product or extremum at each place."""
     return _reduced(call, call["src"], call["reduce"], include_self=call["include_self"])
 
 
 @degree_rule("index_reduce")
-def index_reduce(call: Call) -> Scaling:
+def index_reduce(call: OpCall) -> Scaling:
     """A mean, product or extremum at each place."""
     return _reduced(call, call["source"], call["reduce"], include_self=call["include_self"])
 
 
 @degree_rule("index_copy")
-def index_copy(call: Call) -> Scaling:
+def index_copy(call: OpCall) -> Scaling:
     """One tensor, with another's slices at indices."""
     return _assigned(call, call["index"], call["source"])
 
 
 @degree_rule("index_fill", moves=("self", "value"))
-def index_fill(call: Call) -> Scaling:
+def index_fill(call: OpCall) -> Scaling:
     """One tensor, with one number in the slices at indices."""
     filled = selection_of(call.scaling("index"), _written(call, call["self"], call["value"]))
     return converted(filled, call["self"].dtype)
 
 
 @degree_rule("put")
-def put(call: Call) -> Scaling:
+def put(call: OpCall) -> Scaling:
     """One tensor, with another's elements written or added at indices."""
     if call["accumulate"]:
         return selection_of(call.scaling("index"), _written(call, call["self"], call["source"]))
@@ -126,7 +125,7 @@ def put(call: Call) -> Scaling:
 
 
 @degree_rule("index_put", "_index_put_impl", "_unsafe_index_put")
-def index_put(call: Call) -> Scaling:
+def index_put(call: OpCall) -> Scaling:
     """One tensor, with another's elements written or added at indices or where a mask is true."""
     indices, values = call["indices"], call["values"]
     masked = any(call.scaling_of(mask).depends_on_input for mask in masks_among(indices))
@@ -143,13 +142,13 @@ def masks_among(indices: Sequence[Tensor | None]) -> list[Tensor]:
     return [i for i in indices if isinstance(i, Tensor) and i.dtype in _MASKS]
 
 
-def _together(call: Call, indices: Any) -> Scaling:
+def _together(call: OpCall, indices: Any) -> Scaling:
     """Return the scaling of several indices as one condition."""
     reason = Reason("chooses by a value that changes with α", "Choose by comparisons")
     return product_of(*(nonlinear_of(call.scaling_of(i), reason) for i in tensors_in([indices])))
 
 
-def _written(call: Call, target: Any, source: Any) -> Scaling:
+def _written(call: OpCall, target: Any, source: Any) -> Scaling:
     """Return the scaling of a tensor into which another's elements are written or added."""
     parts = call.neutralised(target, source)
     constant = any(part.constant for part in parts)
@@ -162,7 +161,7 @@ def _written(call: Call, target: Any, source: Any) -> Scaling:
     return sum_of(*parts, reason=reason)
 
 
-def _assigned(call: Call, indices: Any, source: Any) -> Scaling:
+def _assigned(call: OpCall, indices: Any, source: Any) -> Scaling:
     """Return the scaling of a tensor into which another's elements are written at indices, replacing what was there.
 
     Autograd hands the gradient of one place to every element that was written to it, though only the last one counts.
@@ -185,7 +184,7 @@ def _assigned(call: Call, indices: Any, source: Any) -> Scaling:
     return result
 
 
-def _coincide(call: Call, places: list[Tensor]) -> bool:
+def _coincide(call: OpCall, places: list[Tensor]) -> bool:
     """Return whether two elements may be written to one place."""
     if any(place.numel() == 0 for place in places):
         return False
@@ -219,7 +218,7 @@ def _repeats(numbers: Tensor) -> bool:
     return bool((ordered[1:] == ordered[:-1]).any())
 
 
-def _reduced(call: Call, source: Any, how: str, *, include_self: bool) -> Scaling:
+def _reduced(call: OpCall, source: Any, how: str, *, include_self: bool) -> Scaling:
     """Return the scaling of sums, means, products or extrema of the elements that come together at one place."""
     where = _together(call, call["index"])
     target, added = call.scaling("self"), call.scaling_of(source)
@@ -231,31 +230,31 @@ def _reduced(call: Call, source: Any, how: str, *, include_self: bool) -> Scalin
 
 
 @degree_rule("sort", "topk")
-def ordered(call: Call) -> Sequence[Scaling]:
+def ordered(call: OpCall) -> Sequence[Scaling]:
     """Elements in their order, which α > 0 keeps, and their places."""
     scaling = call.scaling("self")
     return scaling, positions_of(scaling)
 
 
 @degree_rule("msort")
-def sorted_values(call: Call) -> Scaling:
+def sorted_values(call: OpCall) -> Scaling:
     """Elements in their order."""
     return call.scaling("self")
 
 
 @degree_rule("argsort")
-def places_in_order(call: Call) -> Scaling:
+def places_in_order(call: OpCall) -> Scaling:
     """The places of elements in their order, which α > 0 keeps."""
     return positions_of(call.scaling("self"))
 
 
 @degree_rule("_unique", "_unique2", "unique_dim", "unique_consecutive", "unique_dim_consecutive", "nonzero")
-def as_many_as_differ(call: Call) -> Scaling:
+def as_many_as_differ(call: OpCall) -> Scaling:
     """As many elements as differ from each other, or from zero."""
     return shaped_by(call.scaling("self"))
 
 
 @degree_rule("nonzero_static")
-def nonzero_static(call: Call) -> Scaling:
+def nonzero_static(call: OpCall) -> Scaling:
     """The places of a fixed number of elements that are not zero."""
     return positions_of(call.scaling("self"))

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 from captum_xg.homogeneity.degree import (
-    CONSTANT,
     ZERO,
     Reason,
     Scaling,
@@ -16,7 +14,8 @@ from captum_xg.homogeneity.degree import (
     product_of,
     quotient_of,
 )
-from captum_xg.homogeneity.rules.op_call import Call
+from captum_xg.homogeneity.rules.common import direction_of, positions_of
+from captum_xg.homogeneity.rules.op_call import OpCall
 from captum_xg.homogeneity.rules.registry import degree_rule
 
 _PACKED = Reason(
@@ -32,27 +31,15 @@ _ONE_TRIANGLE = Reason(
 _UNIT_DIAGONAL = Reason("takes the diagonal to be 1, whatever α is", "Solve with unitriangular=False")
 
 
-def direction_of(scaling: Scaling) -> Scaling:
-    """Return the scaling of what a factor αᵏ leaves as it is: directions, signs, orthogonal factors."""
-    if not scaling.depends_on_input:
-        return replace(CONSTANT, reasons=scaling.reasons)
-    return replace(scaling, degree=0.0, zero=False, signed=False, stepwise=False)
-
-
-def positions_of(scaling: Scaling) -> Scaling:
-    """Return the scaling of numbers of places and ranks, which a factor αᵏ > 0 on all values leaves as they are."""
-    return direction_of(scaling).in_steps()
-
-
 @degree_rule("linalg_inv_ex", "inverse", "linalg_inv")
-def inverse(call: Call) -> Sequence[Scaling]:
+def inverse(call: OpCall) -> Sequence[Scaling]:
     """(cA)⁻¹ = A⁻¹/c."""
     matrix = call.scaling("A") if "A" in call.arguments else call.scaling("self")
     return (power_of(matrix, -1.0), positions_of(matrix))[: call.n_results]
 
 
 @degree_rule("linalg_pinv", "pinverse")
-def pseudo_inverse(call: Call) -> Scaling:
+def pseudo_inverse(call: OpCall) -> Scaling:
     """(cA)⁺ = A⁺/c, if what counts as zero is said relative to the largest singular value."""
     matrix, atol = call.scaling("self"), call.get("atol")
     result = power_of(matrix, -1.0)
@@ -70,7 +57,7 @@ def pseudo_inverse(call: Call) -> Scaling:
 
 
 @degree_rule("_linalg_solve_ex", "linalg_solve", "linalg_solve_ex")
-def solve(call: Call) -> Sequence[Scaling]:
+def solve(call: OpCall) -> Sequence[Scaling]:
     """X with AX = B: linear in B, of degree −1 in A."""
     matrix = call.scaling("A")
     packed = nonlinear_of(matrix, _PACKED)
@@ -78,13 +65,13 @@ def solve(call: Call) -> Sequence[Scaling]:
 
 
 @degree_rule("linalg_solve_triangular")
-def solve_triangular(call: Call) -> Scaling:
+def solve_triangular(call: OpCall) -> Scaling:
     """X with AX = B for triangular A."""
     return _divided(call.scaling("B"), call.scaling("self"), call["unitriangular"])
 
 
 @degree_rule("triangular_solve")
-def triangular_solve(call: Call) -> Sequence[Scaling]:
+def triangular_solve(call: OpCall) -> Sequence[Scaling]:
     """X with AX = B for triangular A; also A itself."""
     matrix = call.scaling("A")
     return _divided(call.scaling("self"), matrix, call["unitriangular"]), matrix
@@ -95,7 +82,7 @@ def _divided(right: Scaling, matrix: Scaling, unit_diagonal: bool) -> Scaling:
 
 
 @degree_rule("linalg_lu_solve", "lu_solve", "_lu_solve_helper")
-def lu_solve(call: Call) -> Scaling:
+def lu_solve(call: OpCall) -> Scaling:
     """X with PLUX = B, from L and U packed into one matrix."""
     packed = call.scaling("LU") if "LU" in call.arguments else call.scaling("LU_data")
     right = call.scaling("B") if "B" in call.arguments else call.scaling("self")
@@ -103,41 +90,41 @@ def lu_solve(call: Call) -> Scaling:
 
 
 @degree_rule("linalg_lu_factor_ex", "linalg_lu_factor")
-def lu_factor(call: Call) -> Sequence[Scaling]:
+def lu_factor(call: OpCall) -> Sequence[Scaling]:
     """L, of degree 0, and U, of A's degree, in one matrix."""
     matrix = call.scaling("A")
     return (nonlinear_of(matrix, _PACKED), positions_of(matrix), positions_of(matrix))[: call.n_results]
 
 
 @degree_rule("lu_unpack")
-def lu_unpack(call: Call) -> Scaling:
+def lu_unpack(call: OpCall) -> Scaling:
     """The factors out of a matrix that packs them."""
     return nonlinear_of(call.scaling("LU_data"), _PACKED)
 
 
 @degree_rule("linalg_lu")
-def lu(call: Call) -> Sequence[Scaling]:
+def lu(call: OpCall) -> Sequence[Scaling]:
     """A = PLU with ones on L's diagonal, so U alone scales."""
     matrix = call.scaling("A")
     return positions_of(matrix), direction_of(matrix), matrix
 
 
 @degree_rule("linalg_cholesky_ex", "cholesky", "linalg_cholesky")
-def cholesky(call: Call) -> Sequence[Scaling]:
+def cholesky(call: OpCall) -> Sequence[Scaling]:
     """A = LLᴴ, so L is of half the degree."""
     matrix = call.scaling("self")
     return (_of_one_triangle(power_of(matrix, 0.5), matrix), positions_of(matrix))[: call.n_results]
 
 
 @degree_rule("linalg_qr")
-def qr(call: Call) -> Sequence[Scaling]:
+def qr(call: OpCall) -> Sequence[Scaling]:
     """A = QR with orthogonal Q, so R alone scales."""
     matrix = call.scaling("A")
     return direction_of(matrix), matrix
 
 
 @degree_rule("_linalg_svd")
-def svd(call: Call) -> Sequence[Scaling]:
+def svd(call: OpCall) -> Sequence[Scaling]:
     """A = USVᴴ with orthogonal U and V, so S alone scales."""
     matrix, (rows, columns) = call.scaling("A"), call["A"].shape[-2:]
     direction = direction_of(matrix)
@@ -150,14 +137,14 @@ def svd(call: Call) -> Sequence[Scaling]:
 
 
 @degree_rule("_linalg_eigh")
-def eigh(call: Call) -> Sequence[Scaling]:
+def eigh(call: OpCall) -> Sequence[Scaling]:
     """Av = λv for symmetric A: λ scales, v is a direction."""
     matrix = call.scaling("A")
     return _of_one_triangle(matrix, matrix), _of_one_triangle(direction_of(matrix), matrix)
 
 
 @degree_rule("linalg_eig", "linalg_eigvals", "_linalg_eigvals")
-def eig(call: Call) -> Sequence[Scaling]:
+def eig(call: OpCall) -> Sequence[Scaling]:
     """Av = λv: λ scales, v is a direction; which comes first is up to the iteration that finds them."""
     matrix = call.scaling("self")
     if not matrix.depends_on_input:
@@ -175,28 +162,28 @@ def _of_one_triangle(result: Scaling, matrix: Scaling) -> Scaling:
 
 
 @degree_rule("linalg_polar")
-def polar_factors(call: Call) -> Sequence[Scaling]:
+def polar_factors(call: OpCall) -> Sequence[Scaling]:
     """A = UH with orthogonal U, so H alone scales."""
     matrix = call.scaling("A")
     return direction_of(matrix), matrix
 
 
 @degree_rule("linalg_matrix_sqrth")
-def square_root(call: Call) -> Scaling:
+def square_root(call: OpCall) -> Scaling:
     """R² = A for symmetric A, so R is of half the degree."""
     matrix = call.scaling("self")
     return _of_one_triangle(power_of(matrix, 0.5), matrix)
 
 
 @degree_rule("_linalg_det")
-def determinant(call: Call) -> Sequence[Scaling]:
+def determinant(call: OpCall) -> Sequence[Scaling]:
     """det(cA) = cⁿ·det A."""
     matrix = call.scaling("A")
     return power_of(matrix, call["A"].shape[-1]), nonlinear_of(matrix, _PACKED), positions_of(matrix)
 
 
 @degree_rule("_linalg_slogdet")
-def log_determinant(call: Call) -> Sequence[Scaling]:
+def log_determinant(call: OpCall) -> Sequence[Scaling]:
     """Sign, or phase, and logarithm of the determinant."""
     matrix = call.scaling("A")
     reason = Reason("takes the logarithm of a determinant, which turns factors into sums", "Use the determinant itself")
@@ -205,7 +192,7 @@ def log_determinant(call: Call) -> Sequence[Scaling]:
 
 
 @degree_rule("linalg_lstsq")
-def least_squares(call: Call) -> Sequence[Scaling]:
+def least_squares(call: OpCall) -> Sequence[Scaling]:
     """Argmin |AX − B|: linear in B, of degree −1 in A; rcond is relative to the largest singular value."""
     matrix, right = call.scalings("self", "b")
     both = product_of(direction_of(matrix), direction_of(right))
@@ -219,27 +206,27 @@ def least_squares(call: Call) -> Sequence[Scaling]:
 
 
 @degree_rule("cholesky_solve", "_cholesky_solve_helper")
-def cholesky_solve(call: Call) -> Scaling:
+def cholesky_solve(call: OpCall) -> Scaling:
     """X with LLᴴX = B: linear in B, of degree −2 in L."""
     factor = call.scaling("input2") if "input2" in call.arguments else call.scaling("A")
     return _of_one_triangle(quotient_of(call.scaling("self"), power_of(factor, 2.0)), factor)
 
 
 @degree_rule("cholesky_inverse")
-def cholesky_inverse(call: Call) -> Scaling:
+def cholesky_inverse(call: OpCall) -> Scaling:
     """(LLᴴ)⁻¹, of degree −2."""
     factor = call.scaling("self")
     return _of_one_triangle(power_of(factor, -2.0), factor)
 
 
 @degree_rule("linalg_matrix_exp", "matrix_exp")
-def matrix_exponential(call: Call) -> Scaling:
+def matrix_exponential(call: OpCall) -> Scaling:
     """Curved: e^(cA) is no multiple of e^A."""
     reason = Reason("is curved (a matrix exponential), so its slope changes with α", "Use a fixed linear map instead")
     return nonlinear_of(call.scaling("self"), reason)
 
 
 @degree_rule("_linalg_check_errors")
-def check_errors(call: Call) -> Scaling:
+def check_errors(call: OpCall) -> Scaling:
     """Raises, or does nothing."""
     return comparison_of(call.scaling("info"), ZERO)

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
-
-from torch import Tensor
 
 from captum_xg.homogeneity.degree import (
     ZERO,
@@ -14,57 +11,26 @@ from captum_xg.homogeneity.degree import (
     nonlinear_of,
     product_of,
     selection_of,
-    sum_of,
 )
-from captum_xg.homogeneity.rules.op_call import WITHOUT_BIAS, Call, largest
+from captum_xg.homogeneity.rules.common import product_in, with_bias
+from captum_xg.homogeneity.rules.op_call import OpCall
 from captum_xg.homogeneity.rules.registry import degree_rule
 
 
-def with_bias(call: Call, product: Scaling, bias: Any) -> Scaling:
-    """Return the scaling of product + bias."""
-    scaling = call.scaling_of(bias)
-    if scaling.zero and scaling.proven:
-        return product
-    if scaling.constant and scaling.proven and product.degree is not None and not product.scale_free:
-        if call.is_neutral(bias):
-            return product
-        return sum_of(
-            product,
-            scaling,
-            reason=Reason(
-                f"adds a bias of up to {largest(bias):.2g}",
-                WITHOUT_BIAS,
-            ),
-        )
-    return sum_of(product, scaling)
-
-
-def product_in(call: Call, *others: str) -> Scaling:
-    """Return how the product of all tensors scales that are neither written to, nor named among the others."""
-    written = {a.name for a in call.func._schema.arguments if a.kwarg_only and a.alias_info is not None}
-    return call.product(
-        *(
-            value
-            for name, value in call.arguments.items()
-            if isinstance(value, Tensor) and name not in written and name not in others
-        )
-    )
-
-
 @degree_rule("mm", "bmm", "mv", "dot", "vdot", "ger", "outer", "linalg_cross", "cross", "_int_mm", "_trilinear")
-def multilinear(call: Call) -> Scaling:
+def multilinear(call: OpCall) -> Scaling:
     """Linear in every tensor."""
     return product_in(call)
 
 
 @degree_rule("addmm", "addbmm", "baddbmm", "addmv", "addr", "_sparse_addmm")
-def add_matrix_product(call: Call) -> Scaling:
+def add_matrix_product(call: OpCall) -> Scaling:
     """β·self + α·(bilinear in the two others)."""
     return _sum_with_product(call)
 
 
 @degree_rule("_addmm_activation")
-def add_matrix_product_and_activate(call: Call) -> Scaling:
+def add_matrix_product_and_activate(call: OpCall) -> Scaling:
     """ReLU or GELU of β·self + α·(bilinear)."""
     result = _sum_with_product(call)
     if not call["use_gelu"]:
@@ -73,13 +39,13 @@ def add_matrix_product_and_activate(call: Call) -> Scaling:
     return nonlinear_of(result, reason, otherwise=1.0)
 
 
-def _sum_with_product(call: Call) -> Scaling:
+def _sum_with_product(call: OpCall) -> Scaling:
     product = product_in(call, "self") if call.get("alpha", 1) != 0 else ZERO
     return with_bias(call, product, call["self"] if call.get("beta", 1) != 0 else None)
 
 
 @degree_rule("linear", "mkldnn_linear")
-def linear(call: Call) -> Scaling:
+def linear(call: OpCall) -> Scaling:
     """Bilinear in input and weight, plus the bias."""
     return with_bias(call, product_in(call, "bias"), call["bias"])
 
@@ -110,39 +76,39 @@ def linear(call: Call) -> Scaling:
     "conv_depthwise3d",
     "conv_tbc",
 )
-def convolution(call: Call) -> Scaling:
+def convolution(call: OpCall) -> Scaling:
     """Bilinear in input and weight, padded with zeros, plus the bias; a ReLU after it keeps the degree."""
     return with_bias(call, product_in(call, "bias"), call.get("bias"))
 
 
 @degree_rule("cudnn_convolution_add_relu", "miopen_convolution_add_relu")
-def convolution_add_relu(call: Call) -> Scaling:
+def convolution_add_relu(call: OpCall) -> Scaling:
     """ReLU of a convolution plus α·z."""
     product = with_bias(call, product_of(*call.scalings("self", "weight")), call["bias"])
     return product if call["alpha"] == 0 else with_bias(call, product, call["z"])
 
 
 @degree_rule("convolution_backward")
-def convolution_backward(call: Call) -> Sequence[Scaling]:
+def convolution_backward(call: OpCall) -> Sequence[Scaling]:
     """Bilinear: each factor's gradient in the other factor and the gradient that comes in."""
     gradient, image, weight = call.scalings("grad_output", "input", "weight")
     return product_of(gradient, weight), product_of(gradient, image), gradient
 
 
 @degree_rule("_sparse_mm")
-def sparse_product(call: Call) -> Scaling:
+def sparse_product(call: OpCall) -> Scaling:
     """Bilinear; a mean divides by the number of entries, a maximum keeps the degree of the products."""
     return product_in(call)
 
 
 @degree_rule("embedding")
-def embedding(call: Call) -> Scaling:
+def embedding(call: OpCall) -> Scaling:
     """Rows of the weight, chosen by the indices."""
     return selection_of(call.scaling("indices"), _trained_by_row(call))
 
 
 @degree_rule("_embedding_bag", "_embedding_bag_forward_only")
-def embedding_bag(call: Call) -> Sequence[Scaling]:
+def embedding_bag(call: OpCall) -> Sequence[Scaling]:
     """Sums, means or maxima of rows of the weight, each times its own factor."""
     weight, factor = _trained_by_row(call, padding_is_left_out=True), call["per_sample_weights"]
     rows = weight if factor is None else product_of(weight, call.scaling_of(factor))
@@ -159,7 +125,7 @@ _MAXIMUM = 2  # of embedding_bag's modes
 _MOVES = Reason("chooses by a value that changes with α", "Choose by comparisons")
 
 
-def _trained_by_row(call: Call, *, padding_is_left_out: bool = False) -> Scaling:
+def _trained_by_row(call: OpCall, *, padding_is_left_out: bool = False) -> Scaling:
     weight = call.scaling("weight")
     padded = call["padding_idx"] >= 0 and not padding_is_left_out
     if not (padded or call["scale_grad_by_freq"]) or not weight.depends_on_input:

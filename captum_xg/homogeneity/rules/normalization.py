@@ -21,8 +21,8 @@ from captum_xg.homogeneity.degree import (
     sum_of,
     unknown,
 )
-from captum_xg.homogeneity.rules.linear import with_bias
-from captum_xg.homogeneity.rules.op_call import Call, largest
+from captum_xg.homogeneity.rules.common import with_bias
+from captum_xg.homogeneity.rules.op_call import OpCall, largest
 from captum_xg.homogeneity.rules.registry import degree_rule
 
 _OUT = "Use to_xdnn(model), or leave it out"
@@ -46,7 +46,7 @@ def _layer_reason(eps: float) -> Reason:
     )
 
 
-def _batch_reason(call: Call, eps: float) -> Reason:
+def _batch_reason(call: OpCall, eps: float) -> Reason:
     mixes = ", which mixes examples," if call["input"].size(0) > 1 else ""
     return Reason(
         f"normalises by the statistics of the batch{mixes} plus a constant eps = {eps:g}",
@@ -55,7 +55,7 @@ def _batch_reason(call: Call, eps: float) -> Reason:
 
 
 @degree_rule("native_layer_norm", "native_group_norm")
-def by_own_statistics(call: Call) -> Sequence[Scaling]:
+def by_own_statistics(call: OpCall) -> Sequence[Scaling]:
     """(x - mean)·r·weight + bias; with the mean, and r = 1/√(variance + eps)."""
     scaling = call.scaling("input")
     normalised, slope = _normalised(scaling, call["eps"], _layer_reason(call["eps"]))
@@ -63,7 +63,7 @@ def by_own_statistics(call: Call) -> Sequence[Scaling]:
 
 
 @degree_rule("_fused_rms_norm")
-def by_root_mean_square(call: Call) -> Sequence[Scaling]:
+def by_root_mean_square(call: OpCall) -> Sequence[Scaling]:
     """x·r·weight; with r = 1/√(mean square + eps), where eps is the resolution of the dtype by default."""
     eps = torch.finfo(call["input"].dtype).eps if call["eps"] is None else call["eps"]
     normalised, slope = _normalised(call.scaling("input"), eps, _layer_reason(eps))
@@ -71,13 +71,13 @@ def by_root_mean_square(call: Call) -> Sequence[Scaling]:
 
 
 @degree_rule("native_batch_norm", "_native_batch_norm_legit", "cudnn_batch_norm", "miopen_batch_norm")
-def batch_norm(call: Call) -> Sequence[Scaling]:
+def batch_norm(call: OpCall) -> Sequence[Scaling]:
     """By the statistics of the batch in training, else by running ones."""
     return _trained(call) if call["training"] else _evaluated(call)
 
 
 @degree_rule("_native_batch_norm_legit_no_training", "_batch_norm_no_update")
-def batch_norm_evaluated(call: Call) -> Sequence[Scaling]:
+def batch_norm_evaluated(call: OpCall) -> Sequence[Scaling]:
     """By running statistics."""
     return _evaluated(call)
 
@@ -85,7 +85,7 @@ def batch_norm_evaluated(call: Call) -> Sequence[Scaling]:
 @degree_rule(
     *("_batch_norm_with_update", "_batch_norm_with_update_functional", "_native_batch_norm_legit_functional"),
 )
-def batch_norm_updated(call: Call) -> Sequence[Scaling]:
+def batch_norm_updated(call: OpCall) -> Sequence[Scaling]:
     """By the statistics of the batch; functional forms return new running statistics last."""
     if not call.get("training", True):
         results = list(_evaluated(call))
@@ -98,14 +98,14 @@ def batch_norm_updated(call: Call) -> Sequence[Scaling]:
     return [*results[: call.n_results - 2], mean, variance]
 
 
-def _trained(call: Call) -> Sequence[Scaling]:
+def _trained(call: OpCall) -> Sequence[Scaling]:
     scaling, eps = call.scaling("input"), _eps(call)
     normalised, slope = _normalised(scaling, eps, _batch_reason(call, eps))
     output = with_bias(call, product_of(normalised, _weight(call)), call["bias"])
     return [output, scaling, slope, *[_BACKWARD] * 3][: call.n_results]
 
 
-def _evaluated(call: Call) -> Sequence[Scaling]:
+def _evaluated(call: OpCall) -> Sequence[Scaling]:
     """(x - running mean)·weight/√(running variance + eps) + bias."""
     mean, variance = call.scalings("running_mean", "running_var")
     slope = power_of(variance, -0.5)
@@ -131,7 +131,7 @@ def _evaluated(call: Call) -> Sequence[Scaling]:
     return [output, mean if mean.depends_on_input else CONSTANT, slope, *[_BACKWARD] * 3][: call.n_results]
 
 
-def _without_shift(call: Call) -> bool:
+def _without_shift(call: OpCall) -> bool:
     """Return whether bias - mean·weight/√(variance + eps) is zero, where no rounding enters: term by term."""
     bias, mean, weight = call["bias"], call["running_mean"], call["weight"]
     if call.is_neutral(bias) and call.is_neutral(mean):
@@ -146,18 +146,18 @@ def _without_shift(call: Call) -> bool:
     return True
 
 
-def _largest_shift(call: Call) -> float:
+def _largest_shift(call: OpCall) -> float:
     mean, bias, weight = call["running_mean"].detach(), call["bias"], call["weight"]
     slope = torch.rsqrt(call["running_var"].detach() + _eps(call))
     shift = -mean * (slope if weight is None else slope * weight.detach())
     return largest(shift if bias is None else shift + bias.detach())
 
 
-def _weight(call: Call) -> Scaling:
+def _weight(call: OpCall) -> Scaling:
     weight = call["weight"]
     return call.scaling("weight") if isinstance(weight, Tensor) else CONSTANT
 
 
-def _eps(call: Call) -> float:
+def _eps(call: OpCall) -> float:
     eps: float = call["eps"] if "eps" in call.arguments else call["epsilon"]
     return eps

@@ -34,7 +34,7 @@ class Constants(Protocol):
         """Note that the proof depends on all values of a constant tensor."""
 
 
-class Call:
+class OpCall:
     """An operation with its arguments.
 
     ``call["name"]`` is an argument as it was passed (or its default); ``call.scaling("name")`` is how it scales.
@@ -153,6 +153,15 @@ class Call:
                 if part.constant and part.proven and isinstance(value, Tensor) and self._constants.is_zero(value):
                     return ZERO
         return product_of(*parts)
+
+    def with_zeros_told(self) -> OpCall | None:
+        """Return the call with constant tensors of zeros as zero instead of constant, or None if there are none."""
+        told = {
+            id(tensor): ZERO
+            for tensor in self.tensors()
+            if (scaling := self.scaling_of(tensor)).constant and scaling.proven and self._constants.is_zero(tensor)
+        }
+        return OpCall(self.func, self.arguments, {**self._scalings, **told}, self._constants) if told else None
 
     def _constant_added(self, parts: list[Scaling], values: tuple[Any, ...]) -> Reason | None:
         others = [part for part in parts if not part.constant and not part.zero]

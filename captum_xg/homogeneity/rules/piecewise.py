@@ -19,8 +19,8 @@ from captum_xg.homogeneity.degree import (
     selection_of,
     sum_of,
 )
-from captum_xg.homogeneity.rules.arithmetic import joined
-from captum_xg.homogeneity.rules.op_call import Call, largest
+from captum_xg.homogeneity.rules.common import joined
+from captum_xg.homogeneity.rules.op_call import OpCall, largest
 from captum_xg.homogeneity.rules.registry import degree_rule
 from captum_xg.homogeneity.rules.schema import RANDOM
 
@@ -28,25 +28,25 @@ RECTIFIER = "Use to_xdnn(model), or put nn.ReLU, nn.LeakyReLU or nn.PReLU there"
 
 
 @degree_rule("relu", "abs", "leaky_relu", elementwise=True)
-def rectifier(call: Call) -> Scaling:
+def rectifier(call: OpCall) -> Scaling:
     """f(αx) = αf(x)."""
     return call.scaling("self")
 
 
 @degree_rule("_prelu_kernel", elementwise=True)
-def rectifier_with_weight(call: Call) -> Scaling:
+def rectifier_with_weight(call: OpCall) -> Scaling:
     """Linear where x is positive, and linear elsewhere."""
     return sum_of(call.scaling("self"), product_of(*call.scalings("self", "weight")))
 
 
 @degree_rule("rrelu_with_noise", elementwise=True)
-def rectifier_with_noise(call: Call) -> Scaling:
+def rectifier_with_noise(call: OpCall) -> Scaling:
     """A leaky ReLU, whose slope is random in training."""
     return call.scaling("self").because(*([RANDOM] if call.get("training") else []))
 
 
 @degree_rule("threshold", elementwise=True)
-def threshold(call: Call) -> Scaling:
+def threshold(call: OpCall) -> Scaling:
     """Keeps what exceeds a threshold, and puts a value elsewhere."""
     scaling, limit, value = call.neutralised(call["self"], call["threshold"], call["value"])
     compares = Reason(f"compares with the threshold {call['threshold']:g}, which αx crosses", RECTIFIER)
@@ -57,18 +57,18 @@ def threshold(call: Call) -> Scaling:
 
 
 @degree_rule("clamp", "clamp_min", "clamp_max", elementwise=True)
-def clamp(call: Call) -> Scaling:
+def clamp(call: OpCall) -> Scaling:
     """min(max(x, lower), upper)."""
     return _limited(call, call.get("min"), call.get("max"), "Clamp at zero or infinity, or at what scales alike")
 
 
 @degree_rule("hardtanh", elementwise=True)
-def hard_tanh(call: Call) -> Scaling:
+def hard_tanh(call: OpCall) -> Scaling:
     """min(max(x, lower), upper); ReLU6 is one."""
     return _limited(call, call["min_val"], call["max_val"], RECTIFIER)
 
 
-def _limited(call: Call, lower: Any, upper: Any, remedy: str) -> Scaling:
+def _limited(call: OpCall, lower: Any, upper: Any, remedy: str) -> Scaling:
     scaling, low, high = call.neutralised(call["self"], lower, upper)
     reason = None
     if scaling.depends_on_input and (low.constant or high.constant):
@@ -84,13 +84,13 @@ def _bound(value: Any) -> str:
 
 
 @degree_rule("maximum", "minimum", "fmax", "fmin", elementwise=True)
-def larger(call: Call) -> Scaling:
+def larger(call: OpCall) -> Scaling:
     """α > 0 keeps the order."""
     return joined(call, call["self"], call["other"], combine=maximum_of)
 
 
 @degree_rule("hardshrink", "softshrink", elementwise=True)
-def shrink(call: Call) -> Scaling:
+def shrink(call: OpCall) -> Scaling:
     """Zero within ±lambd; without that, x itself (only hardshrink accepts less than zero)."""
     if call["lambd"] <= 0:
         return call.scaling("self")
@@ -99,7 +99,7 @@ def shrink(call: Call) -> Scaling:
 
 
 @degree_rule("nan_to_num", elementwise=True)
-def replace_undefined(call: Call) -> Scaling:
+def replace_undefined(call: OpCall) -> Scaling:
     """Keeps what is finite; NaN and infinities stay so for every α, and what replaces them must, too."""
     scaling = call.scaling("self")
     replacements = (call.get("nan") or 0.0, call.get("posinf"), call.get("neginf"))

@@ -1,12 +1,12 @@
-"""Random: the result, or part of it, is drawn anew in every pass, so that there is no fixed F to speak of."""
+"""Random: each pass draws the result, or part of it, again, so that there is no fixed F to speak of."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 from captum_xg.homogeneity.degree import CONSTANT, ZERO, Scaling, product_of, sum_of
-from captum_xg.homogeneity.rules.arithmetic import given
-from captum_xg.homogeneity.rules.op_call import Call
+from captum_xg.homogeneity.rules.common import given
+from captum_xg.homogeneity.rules.op_call import OpCall
 from captum_xg.homogeneity.rules.registry import degree_rule
 from captum_xg.homogeneity.rules.schema import RANDOM
 
@@ -15,7 +15,7 @@ CHANCE = Scaling(0.0, stepwise=True, reasons=frozenset({RANDOM}))
 
 
 @degree_rule("native_dropout", elementwise=True)
-def dropout(call: Call) -> Sequence[Scaling]:
+def dropout(call: OpCall) -> Sequence[Scaling]:
     """Multiplies by a random mask, unless the probability says that all or nothing passes."""
     scaling = call.scaling("input")
     if call["train"] is False or call["p"] == 0:
@@ -26,7 +26,7 @@ def dropout(call: Call) -> Sequence[Scaling]:
 
 
 @degree_rule("_fused_dropout")
-def fused_dropout(call: Call) -> Sequence[Scaling]:
+def fused_dropout(call: OpCall) -> Sequence[Scaling]:
     """Multiplies by a random mask."""
     return call.scaling("self").because(RANDOM), CHANCE
 
@@ -36,13 +36,13 @@ def fused_dropout(call: Call) -> Sequence[Scaling]:
     *("uniform", "random", "exponential", "geometric", "cauchy", "log_normal", "normal_functional"),
     *("_philox_normal", "_philox_uniform", "_fill_mem_eff_dropout_mask_", "_cudnn_init_dropout_state"),
 )
-def draw(call: Call) -> Scaling:
+def draw(call: OpCall) -> Scaling:
     """Numbers that owe nothing to what was in the tensor before."""
     return CHANCE
 
 
 @degree_rule("normal")
-def draw_normal(call: Call) -> Scaling:
+def draw_normal(call: OpCall) -> Scaling:
     """A mean and std·noise, either of which may be tensors; in place it fills a tensor."""
     if "self" in call.arguments:
         return CHANCE
@@ -51,7 +51,7 @@ def draw_normal(call: Call) -> Scaling:
 
 
 @degree_rule("bernoulli", "binomial", "poisson", "multinomial", "_standard_gamma", "_sample_dirichlet")
-def draw_with_parameters(call: Call) -> Scaling:
+def draw_with_parameters(call: OpCall) -> Scaling:
     """Numbers whose distribution may depend on the input."""
     # Where probabilities come apart from the tensor, that is only filled.
     scaling = call.scaling("p") if "p" in call.arguments else sum_of(*given(call))

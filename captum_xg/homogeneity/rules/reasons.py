@@ -1,4 +1,4 @@
-"""What speaks against a proof while operations are followed, in words, and what to do."""
+"""Reasons against a proof that the observers of a forward pass give, in words, each with its remedy."""
 
 from __future__ import annotations
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from captum_xg.homogeneity.degree import ZERO, Reason, Scaling, nonlinear_of, product_of, sum_of
-from captum_xg.homogeneity.rules.linear import with_bias
-from captum_xg.homogeneity.rules.op_call import Call
+from captum_xg.homogeneity.rules.common import with_bias
+from captum_xg.homogeneity.rules.op_call import OpCall
 from captum_xg.homogeneity.rules.registry import degree_rule
 
 _RELU = 0  # of cuDNN's modes; the others are tanh, LSTM and GRU
@@ -13,13 +13,13 @@ _WEIGHTS = Reason("has recurrent weights that change with α", "Use weights that
 
 
 @degree_rule("mkldnn_rnn_layer", "_thnn_fused_lstm_cell", "_thnn_fused_gru_cell", "_lstm_mps", "lstm_mps")
-def gated(call: Call) -> Scaling:
+def gated(call: OpCall) -> Scaling:
     """Gates are sigmoids and tanh of what goes in."""
     return _function_of_all(call)
 
 
 @degree_rule("_cudnn_rnn", "miopen_rnn")
-def fused_layers(call: Call) -> Scaling:
+def fused_layers(call: OpCall) -> Scaling:
     """With ReLU, h ← ReLU(Wx + Uh + b), step by step; else gates or tanh."""
     if call["mode"] != _RELU:
         return _function_of_all(call)
@@ -34,6 +34,6 @@ def fused_layers(call: Call) -> Scaling:
     return state
 
 
-def _function_of_all(call: Call) -> Scaling:
+def _function_of_all(call: OpCall) -> Scaling:
     parts = [nonlinear_of(call.scaling_of(t), _GATES) for t in call.tensors()]
     return product_of(*parts) if parts else ZERO

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from math import prod
 
-import torch
 from torch import Tensor
 
 from captum_xg.homogeneity.degree import (
@@ -16,30 +15,19 @@ from captum_xg.homogeneity.degree import (
     power_of,
     unknown,
 )
-from captum_xg.homogeneity.rules.comparison import compared, steps
-from captum_xg.homogeneity.rules.op_call import Call
+from captum_xg.homogeneity.rules.common import cast, compared, steps
+from captum_xg.homogeneity.rules.op_call import OpCall
 from captum_xg.homogeneity.rules.registry import degree_rule
 
 
-def cast(call: Call, scaling: Scaling) -> Scaling:
-    """Return the scaling of what is converted to the dtype that the operation was asked for."""
-    dtype: torch.dtype | None = call.get("dtype")
-    given = call["self"].dtype
-    if dtype is None or dtype.is_floating_point or dtype.is_complex:
-        return scaling
-    if not (given.is_floating_point or given.is_complex):
-        return scaling
-    return nonlinear_of(scaling, Reason(f"cuts off to {dtype}, in steps that αx passes", "Leave dtype out")).in_steps()
-
-
 @degree_rule("sum", "nansum", "mean", "nanmean", "cumsum", "trace")
-def total(call: Call) -> Scaling:
+def total(call: OpCall) -> Scaling:
     """Linear."""
     return cast(call, call.scaling("self"))
 
 
 @degree_rule("prod")
-def product(call: Call) -> Scaling:
+def product(call: OpCall) -> Scaling:
     """Factors of degree k, n of them, make degree nk."""
     tensor, dim = call["self"], call.get("dim")
     if dim is None:
@@ -53,7 +41,7 @@ def product(call: Call) -> Scaling:
 
 
 @degree_rule("cumprod")
-def cumulative_product(call: Call) -> Scaling:
+def cumulative_product(call: OpCall) -> Scaling:
     """The nth has n factors, so each its own degree."""
     scaling, tensor = cast(call, call.scaling("self")), call["self"]
     if tensor.dim() == 0 or tensor.size(call["dim"]) <= 1:
@@ -63,27 +51,27 @@ def cumulative_product(call: Call) -> Scaling:
 
 
 @degree_rule("amax", "amin", "aminmax", "_aminmax")
-def extreme(call: Call) -> Scaling:
+def extreme(call: OpCall) -> Scaling:
     """α > 0 keeps the order."""
     return call.scaling("self")
 
 
 @degree_rule("max", "min", "median", "nanmedian", "mode", "kthvalue", "cummax", "cummin")
-def ordered(call: Call) -> Sequence[Scaling]:
+def ordered(call: OpCall) -> Sequence[Scaling]:
     """α > 0 keeps the order: the values scale, and where they are found stays."""
     scaling = call.scaling("self")
     return [scaling, steps(scaling)][: call.n_results]
 
 
 @degree_rule("var", "std", "var_mean", "std_mean")
-def spread(call: Call) -> Sequence[Scaling]:
+def spread(call: OpCall) -> Sequence[Scaling]:
     """The mean square of differences, or its root; with the mean."""
     scaling = call.scaling("self")
     return [power_of(scaling, 2) if call.name.startswith("var") else scaling, scaling][: call.n_results]
 
 
 @degree_rule("norm", "linalg_vector_norm", "linalg__powsum")
-def norm(call: Call) -> Scaling:
+def norm(call: OpCall) -> Scaling:
     """The pth root of a sum of pth powers; of order 0 it counts what is not zero."""
     scaling = call.scaling("self")
     order = call.get("ord", call.get("p"))
@@ -93,55 +81,55 @@ def norm(call: Call) -> Scaling:
 
 
 @degree_rule("dist")
-def distance(call: Call) -> Scaling:
+def distance(call: OpCall) -> Scaling:
     """The norm of a difference."""
     return _norm_of_difference(call, call["self"], call["other"], call["p"])
 
 
 @degree_rule("_cdist_forward")
-def distances(call: Call) -> Scaling:
+def distances(call: OpCall) -> Scaling:
     """Norms of differences."""
     return _norm_of_difference(call, call["x1"], call["x2"], call["p"])
 
 
 @degree_rule("_euclidean_dist")
-def euclidean_distances(call: Call) -> Scaling:
+def euclidean_distances(call: OpCall) -> Scaling:
     """Norms of differences."""
     return call.sum(call["x1"], call["x2"])
 
 
 @degree_rule("_pdist_forward")
-def distances_within(call: Call) -> Scaling:
+def distances_within(call: OpCall) -> Scaling:
     """Norms of differences of rows."""
     return steps(call.scaling("self")) if call["p"] == 0 else call.scaling("self")
 
 
-def _norm_of_difference(call: Call, left: Tensor, right: Tensor, order: float) -> Scaling:
+def _norm_of_difference(call: OpCall, left: Tensor, right: Tensor, order: float) -> Scaling:
     return compared(call, left, right) if order == 0 else call.sum(left, right)
 
 
 @degree_rule("logsumexp", "logcumsumexp", "_logcumsumexp")
-def log_sum_exp(call: Call) -> Scaling:
+def log_sum_exp(call: OpCall) -> Scaling:
     """A smooth maximum, sharper for larger α."""
     reason = Reason("takes a smooth maximum (logsumexp), which is sharper for larger α", "Use amax")
     return nonlinear_of(call.scaling("self"), reason, otherwise=1.0)
 
 
 @degree_rule("renorm")
-def renormalise(call: Call) -> Scaling:
+def renormalise(call: OpCall) -> Scaling:
     """Shortens what is longer than a fixed norm."""
     reason = Reason(f"shortens to a norm of at most {call['maxnorm']:g}, which αx exceeds", "Leave it out")
     return nonlinear_of(call.scaling("self"), reason, otherwise=1.0)
 
 
 @degree_rule("count_nonzero")
-def count(call: Call) -> Scaling:
+def count(call: OpCall) -> Scaling:
     """What is not zero stays so."""
     return steps(call.scaling("self"))
 
 
 @degree_rule("histc")
-def histogram(call: Call) -> Scaling:
+def histogram(call: OpCall) -> Scaling:
     """Counts in bins between two limits, by default the extremes of the data, which scale with them."""
     scaling = call.scaling("self")
     if call["min"] == call["max"] == 0:
@@ -150,7 +138,7 @@ def histogram(call: Call) -> Scaling:
 
 
 @degree_rule("bincount")
-def bin_count(call: Call) -> Scaling:
+def bin_count(call: OpCall) -> Scaling:
     """A sum of weights by bin."""
     if call.scaling("self").depends_on_input:
         return unknown("returns a tensor whose shape depends on values", "Use a fixed number of bins")

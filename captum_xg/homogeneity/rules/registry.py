@@ -1,4 +1,11 @@
-"""The rules: for each operation, how its result scales. An operation that nobody has written a rule for has none."""
+"""Registry of transfer functions: for each operation, the rule by which its results scale.
+
+A rule is a function of an :class:`~captum_xg.homogeneity.OpCall`. The files of this folder register those of PyTorch's
+operations, one algebraic family each, and are imported at the first look-up; no list of them is kept.
+
+*What must never happen*: an operation without a rule taken for harmless. :func:`find_rule` returns None for it, and the
+certificate is unknown from there on. Two rules for one operation are refused, since the order of imports would decide.
+"""
 
 from __future__ import annotations
 
@@ -12,9 +19,9 @@ from captum_xg.homogeneity.degree import Scaling
 from captum_xg.homogeneity.rules.reasons import is_generated
 
 if TYPE_CHECKING:
-    from captum_xg.homogeneity.rules.op_call import Call
+    from captum_xg.homogeneity.rules.op_call import OpCall
 
-Rule: TypeAlias = "Callable[[Call], Scaling | Sequence[Scaling]]"
+Rule: TypeAlias = "Callable[[OpCall], Scaling | Sequence[Scaling]]"
 """From an operation and its arguments to the scaling of its results: one for all of them, or one for each."""
 
 
@@ -34,6 +41,35 @@ class Entry:
     rule: Rule
     elementwise: bool
     moves: tuple[str, ...]
+
+    def results(self, call: OpCall, n_results: int) -> list[Scaling]:
+        """Return how the results of a call scale, one scaling for each.
+
+        A rule written as its formula reads, ``sum_of(product_of(x, w), b)``, does not ask whether ``b`` is zero.
+        So where it finds that degrees do not fit, it is asked once more with every constant of zeros told to be zero.
+        Only then: each constant that is looked at is one more thing that the proof rests on.
+
+        Raises:
+            ValueError: If the rule returns another number of scalings.
+        """
+        answer = self._answer(call, n_results)
+        if not any(reason.kind == "value" for scaling in answer for reason in scaling.reasons):
+            return answer
+        with_zeros = call.with_zeros_told()
+        if with_zeros is None:
+            return answer
+        again = self._answer(with_zeros, n_results)
+        return again if all(scaling.proven for scaling in again) else answer
+
+    def _answer(self, call: OpCall, n_results: int) -> list[Scaling]:
+        answer = self.rule(call)
+        scalings = [answer] * n_results if isinstance(answer, Scaling) else list(answer)
+        if len(scalings) != n_results:
+            raise ValueError(
+                f"The rule for {self.name} ({self.rule.__qualname__}) returned {len(scalings)} scalings, but the "
+                f"operation has {n_results} results. Return one scaling for all results, or one for each."
+            )
+        return scalings
 
 
 _ENTRIES: dict[str, Entry] = {}

@@ -1,4 +1,4 @@
-"""What an operation's schema says of it, and what it leaves unsaid: what is written, drawn, and handed to Python."""
+"""Facts about operations by their schema, and those it omits: what is written, drawn, and handed to Python."""
 
 from __future__ import annotations
 

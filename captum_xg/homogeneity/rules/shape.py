@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import torch
 
 from captum_xg.homogeneity.degree import (
@@ -11,33 +9,12 @@ from captum_xg.homogeneity.degree import (
     Reason,
     Scaling,
     mismatch,
-    nonlinear_of,
-    product_of,
     selection_of,
     sum_of,
 )
-from captum_xg.homogeneity.rules.op_call import Call
+from captum_xg.homogeneity.rules.common import converted, first_of, shaped_by
+from captum_xg.homogeneity.rules.op_call import OpCall
 from captum_xg.homogeneity.rules.registry import degree_rule
-
-_TRUNCATES = Reason(
-    "truncates to integers, which αx crosses at other places", "Keep floating-point numbers as they are"
-)
-
-
-def first_of(call: Call) -> Scaling:
-    """Return how the first argument scales, which overloads call differently."""
-    return call.scaling_of(next(iter(call.arguments.values())))
-
-
-def converted(scaling: Scaling, dtype: torch.dtype | None) -> Scaling:
-    """Return how numbers scale after conversion to a dtype, where every floating-point dtype is as good as exact."""
-    if dtype is None or dtype.is_floating_point or dtype.is_complex:
-        return scaling
-    if dtype == torch.bool:
-        return scaling.in_steps()  # not zero, which no α changes
-    if scaling.scale_free:
-        return scaling.in_steps()
-    return replace(nonlinear_of(scaling, _TRUNCATES, otherwise=1.0), stepwise=True)
 
 
 @degree_rule(
@@ -48,19 +25,19 @@ def converted(scaling: Scaling, dtype: torch.dtype | None) -> Scaling:
     *("_unsafe_view", "_mkldnn_reshape", "_mkldnn_transpose", "_values", "values"),
     *("resolve_conj", "resolve_neg"),
 )
-def view(call: Call) -> Scaling:
+def view(call: OpCall) -> Scaling:
     """The same numbers, looked at in another shape."""
     return first_of(call)
 
 
 @degree_rule("detach_", "squeeze_", "unsqueeze_", "t_", "transpose_", "swapaxes_", "swapdims_", moves=("self",))
-def view_in_place(call: Call) -> Scaling:
+def view_in_place(call: OpCall) -> Scaling:
     """The same numbers in another shape, which the tensor itself takes."""
     return call.scaling("self")
 
 
 @degree_rule("view", "view_copy")
-def view_as(call: Call) -> Scaling:
+def view_as(call: OpCall) -> Scaling:
     """The same numbers in another shape, or the same bits read as other numbers."""
     scaling, dtype = call.scaling("self"), call.get("dtype")
     if dtype is None or dtype == call["self"].dtype or scaling.constant:
@@ -79,49 +56,49 @@ def view_as(call: Call) -> Scaling:
     *("replication_pad1d", "replication_pad2d", "replication_pad3d"),
     moves=("self",),
 )
-def rearranged(call: Call) -> Scaling:
+def rearranged(call: OpCall) -> Scaling:
     """Each element is one of the argument's, or zero."""
     return call.scaling("self")
 
 
 @degree_rule("slice_backward", "select_backward", "diagonal_backward", moves=("grad_output",))
-def put_into_zeros(call: Call) -> Scaling:
+def put_into_zeros(call: OpCall) -> Scaling:
     """The argument's elements among zeros."""
     return call.scaling("grad_output")
 
 
 @degree_rule("as_strided_copy", "_reshape_alias_copy", "_reshape_copy", "_neg_view_copy", "to_mkldnn", "_coalesce")
-def copied(call: Call) -> Scaling:
+def copied(call: OpCall) -> Scaling:
     """The argument's elements, at places that depend on how it lies in memory."""
     return call.scaling("self")
 
 
 @degree_rule("col2im", "unfold_backward", "_fw_primal", "trace_backward")
-def summed_where_they_overlap(call: Call) -> Scaling:
+def summed_where_they_overlap(call: OpCall) -> Scaling:
     """Sums of the argument's elements."""
     return first_of(call)
 
 
 @degree_rule("clone", "contiguous", "_conj_copy", "_conj_physical", "conj_physical", elementwise=True)
-def clone(call: Call) -> Scaling:
+def clone(call: OpCall) -> Scaling:
     """The same numbers, or their complex conjugates."""
     return call.scaling("self")
 
 
 @degree_rule("view_as_real_copy", "view_as_complex_copy")
-def complex_as_pairs(call: Call) -> Scaling:
+def complex_as_pairs(call: OpCall) -> Scaling:
     """Real and imaginary parts side by side, or pairs of real numbers as complex ones."""
     return call.scaling("self")
 
 
 @degree_rule("_to_copy", "_to_dense", "to_dense", elementwise=True)
-def to_copy(call: Call) -> Scaling:
+def to_copy(call: OpCall) -> Scaling:
     """The same numbers in another dtype or place."""
     return converted(call.scaling("self"), call.get("dtype"))
 
 
 @degree_rule("copy", "copy_", "_copy_from", elementwise=True)
-def copy(call: Call) -> Scaling:
+def copy(call: OpCall) -> Scaling:
     """The numbers of another tensor, in this one's dtype."""
     source = call.get("src", call.get("other"))
     scaling = call.scaling_of(source)
@@ -132,7 +109,7 @@ def copy(call: Call) -> Scaling:
 
 
 @degree_rule("cat", "concat", "concatenate", "stack", "_stack", "block_diag", moves=("tensors",))
-def joined(call: Call) -> Scaling:
+def joined(call: OpCall) -> Scaling:
     """The elements of all tensors side by side."""
     parts = call.neutralised(*call["tensors"])
     terms = [part for part in parts if not part.zero]
@@ -141,7 +118,7 @@ def joined(call: Call) -> Scaling:
 
 
 @degree_rule("constant_pad_nd", moves=("self", "value"))
-def padded(call: Call) -> Scaling:
+def padded(call: OpCall) -> Scaling:
     """The argument's elements, and one number around them."""
     value = call["value"]
     reason = Reason(f"pads with the constant {value:g}", "Pad with zeros") if isinstance(value, (int, float)) else None
@@ -150,29 +127,18 @@ def padded(call: Call) -> Scaling:
 
 
 @degree_rule("repeat_interleave")
-def repeat_interleave(call: Call) -> Scaling:
+def repeat_interleave(call: OpCall) -> Scaling:
     """Indices, each as often as its number says."""
     return shaped_by(call.scaling("repeats"))
 
 
 @degree_rule("_sparse_coo_tensor_with_dims_and_tensors", "sparse_coo_tensor", "_sparse_coo_tensor_unsafe")
-def sparse(call: Call) -> Scaling:
+def sparse(call: OpCall) -> Scaling:
     """Values at the places that indices say."""
     return selection_of(call.scaling("indices"), call.scaling("values"))
 
 
-def shaped_by(scaling: Scaling, result: Scaling | None = None) -> Scaling:
-    """Return the scaling of a result whose shape depends on values."""
-    if not scaling.depends_on_input:
-        constant = nonlinear_of(scaling, Reason(""))
-        return constant if result is None else product_of(result, constant)
-    reason = Reason(
-        "has a shape that depends on values of the input", "Use a mask and torch.where instead", kind="unknown"
-    )
-    return Scaling(None, reasons=scaling.reasons | {reason})
-
-
-def _all_zero(call: Call, value: object) -> bool:
+def _all_zero(call: OpCall, value: object) -> bool:
     if not isinstance(value, torch.Tensor):
         return value == 0
     return call.is_neutral(value) and not bool(value.any())

@@ -5,11 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from captum_xg.homogeneity.degree import Reason, Scaling, nonlinear_of, product_of
-from captum_xg.homogeneity.rules.linalg import positions_of
-from captum_xg.homogeneity.rules.linear import with_bias
-from captum_xg.homogeneity.rules.op_call import Call
+from captum_xg.homogeneity.rules.common import first_of, positions_of, shaped_by, with_bias
+from captum_xg.homogeneity.rules.op_call import OpCall
 from captum_xg.homogeneity.rules.registry import degree_rule
-from captum_xg.homogeneity.rules.shape import first_of, shaped_by
 
 _PLACES = Reason(
     "reads the image at places that change with α", "Compute the places from what does not change with the input's size"
@@ -22,7 +20,7 @@ _PLACES = Reason(
     *("upsample_linear1d", "upsample_bilinear2d", "upsample_trilinear3d", "upsample_bicubic2d"),
     *("_upsample_bilinear2d_aa", "_upsample_bicubic2d_aa", "_upsample_lanczos2d_aa"),
 )
-def resized(call: Call) -> Scaling:
+def resized(call: OpCall) -> Scaling:
     """Sums of pixels with weights that only sizes decide."""
     return first_of(call)
 
@@ -30,20 +28,20 @@ def resized(call: Call) -> Scaling:
 @degree_rule(
     "grid_sampler_2d", "grid_sampler_3d", "_grid_sampler_2d_cpu_fallback", "cudnn_grid_sampler", "grid_sampler"
 )
-def sampled(call: Call) -> Scaling:
+def sampled(call: OpCall) -> Scaling:
     """Sums of pixels with weights that the grid decides, however it is padded."""
     image = call.scaling("input") if "input" in call.arguments else call.scaling("self")
     return product_of(image, nonlinear_of(call.scaling("grid"), _PLACES))
 
 
 @degree_rule("affine_grid_generator", "cudnn_affine_grid_generator")
-def affine_grid(call: Call) -> Scaling:
+def affine_grid(call: OpCall) -> Scaling:
     """Matrices times fixed coordinates."""
     return call.scaling("theta")
 
 
 @degree_rule("torchvision::deform_conv2d")
-def deformable_convolution(call: Call) -> Scaling:
+def deformable_convolution(call: OpCall) -> Scaling:
     """Linear in input, weight and mask, plus the bias; the offsets say where the input is read."""
     parts = [*call.scalings("input", "weight"), nonlinear_of(call.scaling("offset"), _PLACES)]
     if call["use_mask"]:
@@ -52,18 +50,18 @@ def deformable_convolution(call: Call) -> Scaling:
 
 
 @degree_rule("torchvision::roi_align")
-def roi_align(call: Call) -> Scaling:
+def roi_align(call: OpCall) -> Scaling:
     """Means of pixels in boxes, with weights that the boxes decide."""
     return _in_boxes(call)
 
 
 @degree_rule("torchvision::ps_roi_align")
-def position_sensitive_roi_align(call: Call) -> Sequence[Scaling]:
+def position_sensitive_roi_align(call: OpCall) -> Sequence[Scaling]:
     """Means of pixels in boxes, and which channel they are of."""
     return _in_boxes(call), nonlinear_of(call.scaling("rois"), _PLACES).in_steps()
 
 
-def _in_boxes(call: Call) -> Scaling:
+def _in_boxes(call: OpCall) -> Scaling:
     boxes = nonlinear_of(call.scaling("rois"), _PLACES)
     result = product_of(call.scaling("input"), boxes)
     if boxes.stepwise or result.zero:
@@ -73,7 +71,7 @@ def _in_boxes(call: Call) -> Scaling:
 
 
 @degree_rule("torchvision::roi_pool", "torchvision::ps_roi_pool")
-def roi_pool(call: Call) -> Sequence[Scaling]:
+def roi_pool(call: OpCall) -> Sequence[Scaling]:
     """Maxima or means of the pixels in boxes whose corners are rounded to pixels, and their places."""
     boxes = nonlinear_of(call.scaling("rois"), _PLACES).in_steps()
     image = call.scaling("input")
@@ -81,6 +79,6 @@ def roi_pool(call: Call) -> Sequence[Scaling]:
 
 
 @degree_rule("torchvision::nms")
-def suppressed(call: Call) -> Scaling:
+def suppressed(call: OpCall) -> Scaling:
     """As many indices as boxes are left."""
     return shaped_by(product_of(*map(positions_of, call.scalings("dets", "scores"))))

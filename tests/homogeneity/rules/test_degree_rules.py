@@ -9,6 +9,9 @@ import torch
 from op_samples import Table, check, samples_of
 from rule_samples import own_samples, vision_samples
 
+from captum_xg import XGradient, certify
+from captum_xg.errors import HomogeneityError
+from captum_xg.homogeneity import OpCall, with_bias
 from captum_xg.homogeneity.degree import CONSTANT, Reason, nonlinear_of, of_degree, power_of, product_of, sum_of
 from captum_xg.homogeneity.rules import registry
 from captum_xg.homogeneity.rules.registry import degree_rule, find_rule, forget_degree_rule, rules
@@ -201,3 +204,56 @@ def test_the_helper_compares_gradients():
 def test_the_helper_refuses_what_it_cannot_scale(inputs, scales, said):
     with pytest.raises(ValueError, match=said):
         assert_degree_rule_sound(torch.neg, *inputs, scales=scales)
+
+
+@pytest.fixture
+def affine():
+    """Return an operation of one's own, x @ w.T + b."""
+    library = torch.library.Library("captum_xg_tests", "FRAGMENT")
+    library.define("affine(Tensor x, Tensor w, Tensor b) -> Tensor")
+    library.impl("affine", lambda x, w, b: x @ w.T + b, "CompositeExplicitAutograd")
+
+    def setup(ctx, inputs, output):
+        ctx.save_for_backward(*inputs)
+
+    def backward(ctx, grad):
+        x, w, _ = ctx.saved_tensors
+        return grad @ w, grad.T @ x, grad.sum(0)
+
+    torch.library.register_autograd("captum_xg_tests::affine", backward, setup_context=setup, lib=library)
+    yield torch.ops.captum_xg_tests.affine
+    forget_degree_rule("captum_xg_tests::affine")
+    library._destroy()
+
+
+def as_the_formula_reads(call: OpCall):
+    return sum_of(product_of(call.scaling("x"), call.scaling("w")), call.scaling("b"))
+
+
+def with_a_bias(call: OpCall):
+    return with_bias(call, product_of(*call.scalings("x", "w")), call["b"])
+
+
+@pytest.mark.parametrize("rule", [as_the_formula_reads, with_a_bias])
+def test_a_rule_for_an_affine_operation_certifies_a_bias_of_zeros_and_no_other(affine, rule):
+    degree_rule("captum_xg_tests::affine")(rule)
+    x, w = torch.randn(2, 4), torch.randn(3, 4)
+    zeros = torch.zeros(3)
+    proven = certify(lambda x: affine(x, w, zeros), x)
+    assert (proven.homogeneous, proven.degree) == (True, 1)
+    refused = certify(lambda x: affine(x, w, torch.tensor([0.0, 1e-30, 0.0])), x)
+    assert not refused.homogeneous
+    assert "adds a" in refused.violations[0].reason
+    scaled = certify(lambda b: affine(torch.ones(2, 4), torch.zeros(3, 4), b), torch.randn(3))
+    assert (scaled.homogeneous, scaled.degree) == (True, 1)  # the product is zero, so that the bias alone scales
+
+
+def test_a_proof_that_rests_on_a_bias_of_zeros_falls_with_it(affine):
+    degree_rule("captum_xg_tests::affine")(as_the_formula_reads)
+    bias = torch.zeros(3)
+    method = XGradient(lambda x: affine(x, torch.ones(3, 4), bias), validate="certificate")
+    x = torch.randn(2, 4)
+    torch.testing.assert_close(method.attribute(x, target=0), x)
+    bias[0] = 1.0
+    with pytest.raises(HomogeneityError):
+        method.attribute(x, target=0)
