@@ -63,7 +63,7 @@ def _format_input(x: object, name: str, where: str, finite: bool) -> Tensor:
             f"{where}: `{name}` has dtype {x.dtype}, which Integrated Gradients is not defined for. "
             "Convert it to a floating-point dtype (complex numbers: to two real channels)."
         )
-    return x.to(torch.get_default_dtype())
+    return x.to(torch.get_default_dtype())  # as Integrated Gradients' interpolation makes of integers
 
 
 def advice_on_ids(layer: str | None) -> str:

@@ -77,7 +77,7 @@ def require_a_loss_of_one_output(loss: Callable[..., object] | None, outputs: ob
     Raises:
         OptionError: If the loss is PyTorch's and the outputs have one number per example or position.
     """
-    while isinstance(loss, functools.partial):
+    while isinstance(loss, functools.partial):  # with a label smoothing or weights, say
         loss = loss.func
     softmax = loss is F.cross_entropy or isinstance(loss, nn.CrossEntropyLoss)
     if softmax and isinstance(outputs, Tensor) and outputs.dim() > 1 and one_number(outputs):

@@ -139,6 +139,7 @@ def check_target_length(target: Tensor | list[Any], n: int, where: str, unit: st
 def select(output: Tensor, target: Target) -> Tensor:
     """Return the chosen number of each example, shape ``(N,)``, for a target that :func:`check_target` has passed."""
     if isinstance(target, Tensor):
+        # Captum gathers by it, and `gather` takes int64 alone.
         target = target.to(device=output.device, dtype=torch.int64)
     return cast(Tensor, select_targets(output, target)).reshape(output.shape[0])
 

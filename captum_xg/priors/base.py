@@ -128,6 +128,7 @@ class AttributionPrior(nn.Module):
                 "example and one feature."
             )
         wide = attributions.to(torch.promote_types(attributions.dtype, torch.float32))
+        # Under autocast matrix products and the like would be computed in 16 bits.
         with torch.autocast(wide.device.type, enabled=False):
             return self.penalty(wide, **arguments)
 
@@ -270,6 +271,7 @@ def _flattened(terms: tuple[Any, ...]) -> Iterator[tuple[float, AttributionPrior
                 "Let a prior of your own, a subclass of AttributionPrior, multiply by what is to be learned."
             )
         number = finite_number(weight, "weight", "WeightedSum")
+        # Flat, so that the terms of a sum of sums are looked at, and named, one by one.
         if isinstance(prior, WeightedSum):
             yield from ((number * inner, part) for inner, part in prior.terms())
         else:

@@ -204,6 +204,7 @@ def _captured(layer: nn.Module) -> Iterator[list[Any]]:
         copies = [p.clone() if isinstance(p, Tensor) else p for p in points] if isinstance(points, list) else points
         return copies[0] if single else _like(result, copies) if isinstance(result, tuple) else result
 
+    # A hook and no wrapper around the layer: the model stays the same object, and hooks of the user's run as ever.
     handle = layer.register_forward_hook(keep)
     try:
         yield captured

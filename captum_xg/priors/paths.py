@@ -57,10 +57,12 @@ class Trained:
             leaf = getattr(node, "variable", None)
             if leaf is None:
                 continue
+            # A handle is a leaf, too, and lies where the input does: a path that ends at the inputs trains nothing.
             own = _place(leaf) not in self._points
             if own and (id(leaf) in self._parameters or isinstance(leaf, nn.Parameter)):
                 return True
             met.append(id(leaf))
+        # Only where no parameter was met are the leaves of the outputs looked for, which is a walk through their graph.
         if self._others is None:
             leaves = _leaves([self._explained])
             self._others = {id(leaf) for leaf in leaves if _place(leaf) not in self._given}
@@ -135,6 +137,7 @@ def require_path_to_attributions(value: Tensor, nodes: tuple[frozenset[Node], ..
         DisconnectedAttributionError: If the prior would train nothing, or PyTorch has no derivative of it.
     """
     everything, connected = nodes
+    # Not beyond the attributions: behind them lies the graph of the model, which every one of them has.
     met = list(gradient_ancestors([value], until=everything))
     if any(map(without_derivative, met)):
         raise DisconnectedAttributionError(

@@ -51,6 +51,7 @@ def require_twice_differentiable(model: ForwardFunction, scores: Tensor) -> None
     Raises:
         DisconnectedAttributionError: If a compiled function lies between the scores and the inputs.
     """
+    # A model may be compiled and yet have run uncompiled here (torch.compiler.disable): then the graph shows it.
     compiled = hasattr(model, "_torchdynamo_orig_callable") or any(
         "_orig_mod" in module._modules or getattr(module, "_compiled_call_impl", None) is not None
         for root in modules_of(model)

@@ -53,10 +53,10 @@ class Selection:
             return [selector.reduced(outputs.reshape(len(outputs), -1))]
         if self.index is None:
             return [selector.reduced(outputs[:, c].reshape(len(outputs), -1)) for c in range(outputs.shape[1])]
-        if selector.chosen == "predicted":
+        if selector.chosen == "predicted":  # no label, so none that is ignored
             return [selector.reduced(outputs.gather(1, self.index.unsqueeze(1)).reshape(len(outputs), -1))]
         counted = self.index != selector.ignore_index
-        index = torch.where(counted, self.index, 0)
+        index = torch.where(counted, self.index, 0)  # any class will do where none counts; `gather` needs one
         picked = outputs.gather(1, index.unsqueeze(1)).squeeze(1)
         return [selector.reduced(picked.reshape(len(outputs), -1), counted.reshape(len(outputs), -1))]
 

@@ -41,6 +41,7 @@ def prior_value(
     if connected is None:
         return checked_prior(prior(given, **arguments), "the prior")
     nodes = nodes_of(attributions, connected)  # as they are now: the prior may work in place
+    # While it runs, for afterwards a sum is one number, and a term without a path hides behind the others.
     with _each_term_of(prior, lambda value, what: require_path_to_attributions(value, nodes, what)):
         try:
             value = prior(given, **arguments)
@@ -87,6 +88,7 @@ def _terms(prior: Callable[..., object]) -> Iterator[nn.Module]:
 
 def weighted_sum(task: Tensor, prior: Tensor, weight: float) -> Tensor:
     """Return task + weight · prior, in the wider of their dtypes."""
+    # At weight 0 nothing is added, so that the total is the task loss bit for bit.
     return task if weight == 0 else task + weight * prior.to(torch.promote_types(task.dtype, prior.dtype))
 
 

@@ -101,7 +101,7 @@ class XGradientOfPass(InputXGradient):
         """
         if self._validate == "off":
             return
-        if self._certified is None:
+        if self._certified is None:  # made once: proofs are remembered for this very object
             require_whole_parameters(forward.model)
             self._certified = CertifiedFunction(forward, selector)
         if forward.layer is None:
@@ -118,6 +118,7 @@ class XGradientOfPass(InputXGradient):
             points = tuple(p.detach() for p in batch.passed.points)
             self._prove(self._certified, points, (*batch.inputs, *batch.additional), batch.selection.target)
         found = super().__call__(batch)
+        # ∫₀¹ ∂F(αx)/∂x dα = ∂F(x)/∂x · ∫₀¹ αᵏ⁻¹ dα, which is 1/k of the gradient at x.
         return found if self._proven == 1 else [tuple(a / self._proven for a in each) for each in found]
 
     def _prove(self, function: CertifiedFunction, points: Tensors, additional: Arguments, target: object) -> None:

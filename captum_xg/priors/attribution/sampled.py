@@ -65,6 +65,7 @@ class ExpectedGradients(Attribution):
     def __call__(self, batch: Batch) -> list[Tensors]:
         """Return the attributions for each score."""
         k, n = self._n_samples, len(batch.inputs[0])
+        # First α, then the references: from a seeded generator come the same α whatever the references are.
         alpha = self._random(n * k, batch.passed.points[0])
         references = self._drawn(batch, n * k)
         if batch.forward.layer is None:
@@ -168,6 +169,7 @@ class IntegratedGradients(Attribution):
 def _averaged(batch: Batch, points: Tensors, steps: Tensors, weights: Tensor) -> list[Tensors]:
     """Return Σ_j w_j · step_j ⊙ ∂F(point_j)/∂point_j, where each example has len(weights) points in a row."""
     k, n = len(weights), len(batch.inputs[0])
+    # At a layer the points hang in the graph of the parameters before it; inputs are new leaves.
     if batch.forward.layer is None:
         points = tuple(p if p.requires_grad else p.requires_grad_() for p in points)
     inputs = tuple(x.repeat_interleave(k, 0) for x in batch.inputs)
