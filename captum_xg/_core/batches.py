@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
+from captum_xg._core.types import ForwardFunction
 from captum_xg.errors import InputError, OptionTypeError
 
 TARGET_NAMES = ("target", "targets", "label", "labels", "y")
@@ -33,14 +34,14 @@ class Parts:
         named: The inputs by the names of the model's arguments, where it is called by them.
     """
 
-    inputs: Any
-    target: Any
-    additional: Any
+    inputs: object
+    target: object
+    additional: object
     labelled: bool
-    named: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    named: Mapping[str, object] = dataclasses.field(default_factory=dict)
 
     @property
-    def arguments(self) -> tuple[Any, ...]:
+    def arguments(self) -> tuple[object, ...]:
         """What the model is called with by position."""
         several = self.inputs if isinstance(self.inputs, tuple) else () if self.named else (self.inputs,)
         if self.additional is None:
@@ -48,7 +49,7 @@ class Parts:
         return (*several, *(self.additional if isinstance(self.additional, tuple) else (self.additional,)))
 
 
-def taken_apart(batch: Any, where: str, *, accepts: Callable[[str], bool] | None = None) -> Parts:
+def taken_apart(batch: object, where: str, *, accepts: Callable[[str], bool] | None = None) -> Parts:
     """Return the parts of a batch, which may be a tensor, a tuple, a list, a named tuple, a dict or a dataclass.
 
     A tensor is inputs alone. Tuples and lists are ``(inputs, target, additional_forward_args)`` in this order, the last
@@ -84,7 +85,7 @@ def taken_apart(batch: Any, where: str, *, accepts: Callable[[str], bool] | None
     return Parts(_as_tuple(inputs), target, _as_tuple(additional), labelled=len(batch) > 1)
 
 
-def inputs_of_example(example: Any, n: int, where: str) -> tuple[Any, ...]:
+def inputs_of_example(example: object, n: int, where: str) -> tuple[object, ...]:
     """Return the ``n`` inputs of one example of a dataset, which begins with them, has them in a tuple, or by names."""
     if _entries(example) is not None:
         found = taken_apart(example, where).inputs
@@ -121,7 +122,7 @@ def moved(value: Any, device: torch.device | None) -> Any:  # noqa: PLR0911  one
     return value
 
 
-def numbered(loader: Iterable[Any], where: str) -> Iterator[tuple[int, Any]]:
+def numbered(loader: Iterable[object], where: str) -> Iterator[tuple[int, Any]]:
     """Yield the batches of a loader with their indices, which an error of the loader itself tells."""
     index = 0
     with naming_batch(index, where):
@@ -136,7 +137,7 @@ def numbered(loader: Iterable[Any], where: str) -> Iterator[tuple[int, Any]]:
         index += 1
 
 
-def require_fitting_call(function: Callable[..., Any], parts: Parts, where: str) -> None:
+def require_fitting_call(function: ForwardFunction, parts: Parts, where: str) -> None:
     """Refuse additional arguments that a model has no place for, such as the indices of the examples.
 
     Raises:
@@ -167,7 +168,7 @@ def naming_batch(index: int, where: str) -> Iterator[None]:
         raise
 
 
-def require_batches(loader: Any, where: str, name: str = "loader") -> None:
+def require_batches(loader: object, where: str, name: str = "loader") -> None:
     """Refuse what is no iterable of batches: a dataset, a batch in place of batches, a model.
 
     Raises:
@@ -201,7 +202,7 @@ def _mistaken(loader: Any) -> str | None:
     return None
 
 
-def _is_one_batch(loader: Any) -> bool:
+def _is_one_batch(loader: object) -> bool:
     """Return whether a tuple or list looks like (inputs, target), and not like batches of inputs alone."""
     if isinstance(loader, tuple) and hasattr(loader, "_fields"):
         return True
@@ -215,15 +216,15 @@ def _is_one_batch(loader: Any) -> bool:
     return len(first.shape) != len(second.shape) or first.dtype != second.dtype
 
 
-def _is_array(value: Any) -> bool:
+def _is_array(value: object) -> bool:
     return hasattr(value, "shape") and hasattr(value, "dtype")
 
 
-def _is_record(value: Any) -> bool:
+def _is_record(value: object) -> bool:
     return dataclasses.is_dataclass(value) and not isinstance(value, type)
 
 
-def _entries(batch: Any) -> dict[str, Any] | None:
+def _entries(batch: Any) -> dict[str, object] | None:
     """Return the entries of a batch that is to be taken by their names; None for one taken by their order."""
     if isinstance(batch, Mapping):
         return {str(key): value for key, value in batch.items()}
@@ -234,7 +235,7 @@ def _entries(batch: Any) -> dict[str, Any] | None:
     return dict(zip(fields, batch, strict=True)) if targets and targets != [1] else None
 
 
-def _by_name(entries: dict[str, Any], kind: str, where: str, accepts: Callable[[str], bool] | None) -> Parts:
+def _by_name(entries: dict[str, object], kind: str, where: str, accepts: Callable[[str], bool] | None) -> Parts:
     present = {name: value for name, value in entries.items() if value is not None}
     targets = [name for name in present if name.lower() in TARGET_NAMES]
     inputs = {n: _as_tuple(v) for n, v in present.items() if n not in targets and n != ADDITIONAL_NAME}
@@ -260,13 +261,13 @@ def _by_name(entries: dict[str, Any], kind: str, where: str, accepts: Callable[[
     )
 
 
-def _has_tensor(value: Any) -> bool:
+def _has_tensor(value: object) -> bool:
     if isinstance(value, (tuple, list)):
         return any(map(_has_tensor, value))
     return isinstance(value, Tensor)
 
 
-def _as_tuple(value: Any) -> Any:
+def _as_tuple(value: object) -> Any:
     """Return a list as the tuple that it was before PyTorch collated it."""
     return tuple(value) if isinstance(value, list) else value
 

@@ -1,4 +1,4 @@
-"""The one place that imports Captum's private helpers, so that a change in Captum is mended here."""
+"""Captum's private helpers: the one place that imports them, so that a change in Captum is met here."""
 
 from captum._utils.common import _select_targets as select_targets
 from captum._utils.gradient import compute_gradients

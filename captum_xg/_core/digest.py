@@ -1,9 +1,12 @@
-"""A fingerprint of architecture, parameters and buffers."""
+"""The digest of a model: a SHA-256 of its classes, settings, parameters and buffers.
+
+Equal digests mean that a certificate or a result of the one model is one of the other. So nothing that forward may
+depend on is left out, the mode among it, and tensors of every layout count with their numbers and their form.
+"""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -14,11 +17,12 @@ from torch.nn.parameter import is_lazy
 from captum_xg._core.contents import parts_of
 from captum_xg._core.modules import modules_of
 from captum_xg._core.reflection import attribute, is_a, own_attributes, plainly, shown, submodules, tensors_of
+from captum_xg._core.types import ForwardFunction
 
 _SIMPLE = (bool, int, float, str, bytes, type(None))
 
 
-def digest_of(forward_func: Callable[..., Any]) -> str:
+def digest_of(forward_func: ForwardFunction) -> str:
     """Return the SHA-256 of the modules behind a forward function: classes, settings, parameters and buffers."""
     digest = hashlib.sha256()
     tensors: dict[int, Tensor] = {}

@@ -1,4 +1,4 @@
-"""What all figures share: one look per method, images and attributions drawn one way, colour bars with a unit."""
+"""The common style of all figures: one look per method, images and attributions, legends, colour bars with a unit."""
 
 from __future__ import annotations
 

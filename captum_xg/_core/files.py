@@ -1,4 +1,9 @@
-"""Files that are written whole or not at all, with what was there before kept if writing fails."""
+"""Writers of files: whole or not at all, with what was there before kept if writing fails.
+
+All is written to a file beside the destination, which takes its place by a rename, the one step that is atomic. So a
+reader never sees half a file, two processes that write the same one leave one of both, and a full disk costs nothing
+that was there. Links stay links, and what replaces a file has its permissions.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +16,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from captum_xg._core.failures import in_one_line
+from captum_xg._core.text import in_one_line
 from captum_xg.errors import FileError
 
 _NOT_FILES = (
@@ -93,7 +98,7 @@ def write_text(path: str | Path, text: str) -> None:
         unfinished.write_text(text, encoding="utf-8")
 
 
-def write_json(path: str | Path, content: Mapping[str, Any], *, indent: int = 1) -> None:
+def write_json(path: str | Path, content: Mapping[str, object], *, indent: int = 1) -> None:
     """Write a JSON file in UTF-8.
 
     Raises:
@@ -102,7 +107,7 @@ def write_json(path: str | Path, content: Mapping[str, Any], *, indent: int = 1)
     write_text(path, json.dumps(dict(content), indent=indent, ensure_ascii=False) + "\n")
 
 
-def write_tensors(path: str | Path, content: Any) -> None:
+def write_tensors(path: str | Path, content: object) -> None:
     """Write a file for ``torch.load``.
 
     Raises:

@@ -1,9 +1,8 @@
-"""What may be attributed to, and against which baseline: checks that run before the model does."""
+"""Checks of inputs and baselines that are made before the model runs: types, shapes, finite numbers, zero baselines."""
 
 from __future__ import annotations
 
 from numbers import Integral
-from typing import Any
 
 import numpy as np
 import torch
@@ -14,7 +13,7 @@ from captum_xg.errors import BaselineError, InputError
 _FLOATING = (torch.float64, torch.float32, torch.bfloat16, torch.float16)
 
 
-def format_inputs(inputs: Any, where: str, *, finite: bool = True) -> tuple[Tensor, ...]:
+def format_inputs(inputs: object, where: str, *, finite: bool = True) -> tuple[Tensor, ...]:
     """Return the inputs as a tuple of finite floating-point tensors with one common, positive number of examples.
 
     Integers become the default floating dtype, as Integrated Gradients' interpolation makes them. ``finite=False``
@@ -38,7 +37,7 @@ def format_inputs(inputs: Any, where: str, *, finite: bool = True) -> tuple[Tens
     return formatted
 
 
-def _format_input(x: Any, name: str, where: str, finite: bool) -> Tensor:
+def _format_input(x: object, name: str, where: str, finite: bool) -> Tensor:
     if not isinstance(x, Tensor):
         raise InputError(
             f"{where}: `{name}` must be a torch.Tensor but is {type(x).__name__}. Convert it to a tensor, or pass "
@@ -64,7 +63,7 @@ def _format_input(x: Any, name: str, where: str, finite: bool) -> Tensor:
             f"{where}: `{name}` has dtype {x.dtype}, which Integrated Gradients is not defined for. "
             "Convert it to a floating-point dtype (complex numbers: to two real channels)."
         )
-    return x.to(torch.get_default_dtype())
+    return x.to(torch.get_default_dtype())  # as Integrated Gradients' interpolation makes of integers
 
 
 def advice_on_ids(layer: str | None) -> str:
@@ -97,7 +96,7 @@ def first_not_finite(x: Tensor) -> int:
     return int((~torch.isfinite(x)).reshape(len(x), -1).any(1).nonzero()[0])
 
 
-def require_zero_baselines(baselines: Any, inputs: tuple[Tensor, ...], where: str) -> None:
+def require_zero_baselines(baselines: object, inputs: tuple[Tensor, ...], where: str) -> None:
     """Refuse every baseline but zero, in any form that Captum takes.
 
     Raises:
@@ -136,7 +135,7 @@ def require_zero_baselines(baselines: Any, inputs: tuple[Tensor, ...], where: st
             )
 
 
-def _target_in_its_place(baselines: Any) -> str:
+def _target_in_its_place(baselines: object) -> str:
     """Return what to say of a baseline that could be a target, which other methods take in the second place."""
     entries = baselines if isinstance(baselines, (tuple, list)) else (baselines,)
     indices = [

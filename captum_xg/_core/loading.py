@@ -1,4 +1,4 @@
-"""What is imported when: registries that fill themselves, and packages whose parts are imported when asked for."""
+"""Lazy imports: registries that fill themselves, and packages whose parts are imported when asked for."""
 
 from __future__ import annotations
 

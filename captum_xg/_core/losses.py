@@ -1,4 +1,4 @@
-"""The loss that is meant where none is given: cross entropy, or binary cross entropy for one logit."""
+"""The default task loss: cross entropy, or binary cross entropy for one logit."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ IGNORED = -100
 """PyTorch's label of positions, or examples, without a class."""
 
 
-def default_loss(outputs: Any, target: Any, where: str, option: str, ignore_index: int = IGNORED) -> Tensor:
+def default_loss(outputs: Any, target: object, where: str, option: str, ignore_index: int = IGNORED) -> Tensor:
     r"""Return the mean loss of class indices, class probabilities, or 0/1 labels of one logit.
 
     ========================================  =====================================  ==================================
@@ -71,13 +71,13 @@ def default_loss(outputs: Any, target: Any, where: str, option: str, ignore_inde
     return _of_classes(outputs, target, where, option, ignore_index)
 
 
-def require_a_loss_of_one_output(loss: Callable[..., Any] | None, outputs: Any, where: str, option: str) -> None:
+def require_a_loss_of_one_output(loss: Callable[..., object] | None, outputs: object, where: str, option: str) -> None:
     """Refuse cross entropy over a single class: it is 0 whatever the model says, and trains nothing.
 
     Raises:
         OptionError: If the loss is PyTorch's and the outputs have one number per example or position.
     """
-    while isinstance(loss, functools.partial):
+    while isinstance(loss, functools.partial):  # with a label smoothing or weights, say
         loss = loss.func
     softmax = loss is F.cross_entropy or isinstance(loss, nn.CrossEntropyLoss)
     if softmax and isinstance(outputs, Tensor) and outputs.dim() > 1 and one_number(outputs):
@@ -89,7 +89,7 @@ def require_a_loss_of_one_output(loss: Callable[..., Any] | None, outputs: Any, 
         )
 
 
-def checked_number(value: Any, what: str, where: str) -> Tensor:
+def checked_number(value: object, what: str, where: str) -> Tensor:
     """Return a loss or prior if it is one real number.
 
     Raises:

@@ -1,35 +1,37 @@
-"""The modules behind a forward function, and those among them that must not be in training mode."""
+"""The modules behind a forward function, and those among them that must not be in training mode.
+
+A forward function is a module, a method, a partial, a closure or any callable object. What its *code mentions* is
+followed, one step at a time: ``lambda x: net(x)[0]`` leads to ``net``, and a trainer's method that says ``self.model``
+leads to the model and not to whatever else the trainer owns. Missed modules would be missed parameters: unchecked
+modes, and proofs that outlive a change.
+"""
 
 from __future__ import annotations
 
 import dis
 import functools
 import types
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.dropout import _DropoutNd
 from torch.nn.modules.instancenorm import _InstanceNorm
-from torch.nn.parameter import is_lazy
 
-from captum_xg._core.contents import entries
-from captum_xg._core.inputs import all_finite
 from captum_xg._core.reflection import (
     attribute,
     held_in,
     is_a,
     is_tensor,
     own_attributes,
-    plainly,
     submodules,
-    tensors_of,
 )
-from captum_xg.errors import ModelStateError, TrainingModeError
+from captum_xg._core.types import ForwardFunction
+from captum_xg.errors import TrainingModeError
 
 
-def modules_of(forward_func: Callable[..., Any]) -> list[nn.Module]:
+def modules_of(forward_func: ForwardFunction) -> list[nn.Module]:
     """Return the modules that a callable is or directly refers to, each once.
 
     A module, a method bound to one, a partial over them, functions whose defaults, closure or globals *that the code
@@ -41,14 +43,14 @@ def modules_of(forward_func: Callable[..., Any]) -> list[nn.Module]:
     return list(found.values())
 
 
-def tensors_referred_to(forward_func: Callable[..., Any]) -> list[Tensor]:
+def tensors_referred_to(forward_func: ForwardFunction) -> list[Tensor]:
     """Return the tensors that a callable directly refers to in the ways of :func:`modules_of`, each once."""
     found: dict[int, Tensor] = {}
     _collect(forward_func, {}, found, set())
     return list(found.values())
 
 
-def named_modules_of(forward_func: Callable[..., Any]) -> dict[int, tuple[str, nn.Module]]:
+def named_modules_of(forward_func: ForwardFunction) -> dict[int, tuple[str, nn.Module]]:
     """Return id → (path, module) for every module under :func:`modules_of`; shared ones under their first path."""
     named: dict[int, tuple[str, nn.Module]] = {}
     for root in modules_of(forward_func):
@@ -58,7 +60,7 @@ def named_modules_of(forward_func: Callable[..., Any]) -> dict[int, tuple[str, n
 
 
 def require_evaluation_mode(
-    forward_func: Callable[..., Any], where: str, remedy: str = "Call model.eval() first."
+    forward_func: ForwardFunction, where: str, remedy: str = "Call model.eval() first."
 ) -> None:
     """Refuse modules that are random, mix examples or change themselves while they train, before anything runs.
 
@@ -79,116 +81,6 @@ def require_evaluation_mode(
         )
 
 
-def require_usable_state(forward_func: Callable[..., Any], where: str, *, finite: bool = True) -> list[Tensor]:
-    """Refuse parameters and buffers that hold nothing to compute with, before anything runs.
-
-    None may be on the meta device or uninitialised. With ``finite``, parameters and the running statistics of norms
-    must be finite as well. Other buffers may hold what they like, since it matters only where it is used: observers
-    begin at ±∞, and masks hold −∞. So may parameters that are masks: not trained, not of a layer of torch.nn, and
-    holding nothing but 0 and ±∞.
-
-    Args:
-        forward_func: A module, or any callable that refers to modules.
-        where: The public name that errors begin with.
-        finite: Look at the numbers, too. Without it no data is touched.
-
-    Returns:
-        The tensors that were looked through and are finite.
-
-    Raises:
-        ModelStateError: Naming at most ten of them.
-    """
-    known_finite: list[Tensor] = []
-    with plainly():
-        found = [
-            (f"{name} ({kind}): {problem[0]}", problem[1])
-            for name, kind, module, tensor in _state_of(forward_func)
-            if (problem := _unusable(name, kind, module, tensor, known_finite if finite else None)) is not None
-        ]
-    if found:
-        listed = "".join(f"\n    {line}" for line, _ in found[:10])
-        more = f"\n    … and {len(found) - 10} more" if len(found) > 10 else ""
-        remedies = " ".join(dict.fromkeys(remedy for _, remedy in found))
-        raise ModelStateError(
-            f"{where}: tensors of the model hold nothing to compute with:{listed}{more}\n  {remedies} Nothing was run."
-        )
-    return known_finite
-
-
-def _state_of(forward_func: Callable[..., Any]) -> Iterator[tuple[str, str, nn.Module | None, Tensor]]:
-    """Yield each parameter, buffer and other tensor that F refers to, once, after its path, kind and module."""
-    seen: set[int] = set()
-    for path, module in named_modules_of(forward_func).values():
-        own = own_attributes(module)
-        if "_hf_hook" in own:  # accelerate keeps the weights elsewhere and brings them in for each call
-            continue
-        others = [("attribute", name, value) for name, value in own.items()]
-        for kind, name, tensor in tensors_of(module) + others:
-            if is_tensor(tensor) and id(tensor) not in seen:
-                seen.add(id(tensor))
-                yield (f"{path}.{name}" if path else name), kind, module, tensor
-    for tensor in tensors_referred_to(forward_func):
-        if id(tensor) not in seen:
-            seen.add(id(tensor))
-            yield f"a tensor of shape {'×'.join(map(str, _shape(tensor)))}", "captured", None, tensor
-
-
-def _shape(tensor: Tensor) -> tuple[int, ...]:
-    return () if is_lazy(tensor) or tensor.is_nested else tuple(tensor.shape)
-
-
-def _unusable(
-    name: str, kind: str, module: nn.Module | None, tensor: Tensor, finite: list[Tensor] | None
-) -> tuple[str, str] | None:
-    """Return what makes a tensor unusable, and what to do; None if nothing does.
-
-    With a list ``finite`` its numbers are looked at as well, and it is added there if all are finite.
-    """
-    if is_lazy(tensor):
-        return "not initialised, since its layer is lazy", "Lazy layers: run one batch first, model(x)."
-    if tensor.is_meta:
-        return (
-            "on the meta device, without values",
-            "The meta device: give the model memory with model.to_empty(device=…) and load its weights.",
-        )
-    if finite is None or not (kind == "parameter" or name.endswith(("running_mean", "running_var"))):
-        return None
-    n_nan, n_infinite = not_finite(tensor)
-    if not n_nan and not n_infinite:
-        finite.append(tensor)
-        return None
-    if kind == "parameter" and _is_mask(module, tensor):
-        return None
-    counts = " and ".join(f"{n} {what}" for n, what in ((n_nan, "NaN"), (n_infinite, "infinite")) if n)
-    return f"{counts} of {tensor.numel()} entries", "NaN and infinity: load weights from before the training diverged."
-
-
-def spoilt_state(forward_func: Callable[..., Any]) -> list[str]:
-    """Return the names of the parameters, buffers and other tensors that F refers to with NaN or infinity in them."""
-    with plainly():
-        return [f"{name} ({kind})" for name, kind, _, tensor in _state_of(forward_func) if not_finite(tensor) != (0, 0)]
-
-
-def _is_mask(module: nn.Module | None, parameter: Tensor) -> bool:
-    """Return whether a parameter with infinities is meant to have them: it has no other numbers but 0."""
-    if parameter.requires_grad or type(module).__module__.startswith("torch.nn."):
-        return False
-    return all(bool((values.isinf() | (values == 0)).all()) for values in entries(parameter) or ())
-
-
-def not_finite(tensor: Tensor) -> tuple[int, int]:
-    """Return how many entries are NaN and how many infinite, (0, 0) where it has no meaning: integers and the like."""
-    n_nan = n_infinite = 0
-    for values in entries(tensor) or ():
-        try:
-            if (values.dtype.is_floating_point or values.dtype.is_complex) and not all_finite(values):
-                n_nan += int(values.isnan().sum())
-                n_infinite += int(values.isinf().sum())
-        except RuntimeError:  # dtypes of 4 and 8 bits, which have no such operations
-            continue
-    return n_nan, n_infinite
-
-
 def _training_effect(module: nn.Module) -> str | None:
     if isinstance(module, _BatchNorm):
         return "normalises by the statistics of the batch, which mixes examples, and changes its running statistics"
@@ -196,7 +88,7 @@ def _training_effect(module: nn.Module) -> str | None:
         return "changes its running statistics"
     hooks = (attribute(module, "_forward_pre_hooks") or {}).values()
     if any(type(part).__name__ in ("_SpectralNorm", "SpectralNorm") for part in (module, *hooks)):
-        return "estimates its spectral norm anew and so changes its weight"
+        return "estimates its spectral norm again and so changes its weight"
     drops = (
         (isinstance(module, _DropoutNd) and module.p > 0)
         or (isinstance(module, nn.RNNBase) and module.dropout > 0 and module.num_layers > 1)
@@ -232,7 +124,7 @@ def _collect(value: Any, found: dict[int, nn.Module], tensors: dict[int, Tensor]
         _collect(method, found, tensors, seen)
 
 
-def _parts(value: functools.partial[Any] | types.MethodType | types.FunctionType) -> Iterator[Any]:
+def _parts(value: functools.partial[Any] | types.MethodType | types.FunctionType) -> Iterator[object]:
     if isinstance(value, functools.partial):
         yield from (value.func, *value.args, *value.keywords.values())
     elif isinstance(value, types.FunctionType):
@@ -242,7 +134,7 @@ def _parts(value: functools.partial[Any] | types.MethodType | types.FunctionType
         yield from _attributes_used(value.__self__, value.__func__)
 
 
-def _referred_to(function: types.FunctionType) -> Iterator[Any]:
+def _referred_to(function: types.FunctionType) -> Iterator[object]:
     yield from function.__defaults__ or ()
     yield from closed_over(function)
     for name in _loaded_globals(function.__code__):
@@ -253,7 +145,7 @@ def _referred_to(function: types.FunctionType) -> Iterator[Any]:
             yield referred
 
 
-def closed_over(function: types.FunctionType) -> Iterator[Any]:
+def closed_over(function: types.FunctionType) -> Iterator[object]:
     """Yield what a function's closure holds."""
     for cell in function.__closure__ or ():
         try:
@@ -262,7 +154,7 @@ def closed_over(function: types.FunctionType) -> Iterator[Any]:
             continue
 
 
-def _attributes_used(owner: object, function: types.FunctionType) -> Iterator[Any]:
+def _attributes_used(owner: object, function: types.FunctionType) -> Iterator[object]:
     """Yield the attributes of an object that its method mentions by name, and no others of what it may own."""
     mentioned = set(names_in(function.__code__))
     yield from (value for name, value in own_attributes(owner).items() if name in mentioned)

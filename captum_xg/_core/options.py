@@ -1,20 +1,24 @@
-"""Checks of arguments that several parts of the package take: forward functions, switches, numbers, choices."""
+"""Checks of arguments that several parts of the package take: functions, switches, numbers, choices, paths, devices."""
 
 from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from numbers import Integral, Real
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import nn
 
+from captum_xg._core.text import in_one_line
 from captum_xg.errors import OptionError, OptionTypeError
 
+_OTHER_NAMES = {"gpu": "cuda", "nvidia": "cuda", "metal": "mps", "apple": "mps"}
 
-def forward_function(value: Any, name: str, where: str) -> Any:
+
+def forward_function(value: object, name: str, where: str) -> Any:
     """Return a model if it is something that can be called with inputs.
 
     Raises:
@@ -34,7 +38,7 @@ def forward_function(value: Any, name: str, where: str) -> Any:
     return value
 
 
-def switch(value: Any, name: str, where: str, *, numbers: bool = True) -> bool:
+def switch(value: object, name: str, where: str, *, numbers: bool = True) -> bool:
     """Return an option that is on or off; NumPy's and tensors' booleans are taken, too, and with ``numbers`` 0 and 1.
 
     Raises:
@@ -53,7 +57,7 @@ def switch(value: Any, name: str, where: str, *, numbers: bool = True) -> bool:
     return bool(plain)
 
 
-def positive_integer(value: Any, name: str, where: str) -> int:
+def positive_integer(value: object, name: str, where: str) -> int:
     """Return an option that must be a positive integer.
 
     Raises:
@@ -62,7 +66,7 @@ def positive_integer(value: Any, name: str, where: str) -> int:
     return integer(value, name, where, least=1)
 
 
-def integer(value: Any, name: str, where: str, *, least: int | None = None) -> int:
+def integer(value: object, name: str, where: str, *, least: int | None = None) -> int:
     """Return an option that must be an integer, and not below ``least``; NumPy's and tensors' are taken, too.
 
     Raises:
@@ -78,7 +82,7 @@ def integer(value: Any, name: str, where: str, *, least: int | None = None) -> i
     return int(plain)
 
 
-def finite_number(value: Any, name: str, where: str) -> float:
+def finite_number(value: object, name: str, where: str) -> float:
     """Return an option that must be a finite real number; tensors and arrays of one number are taken, too.
 
     Raises:
@@ -93,7 +97,7 @@ def finite_number(value: Any, name: str, where: str) -> float:
     return number
 
 
-def number_that(value: Any, holds: Callable[[float], bool], kind: str, name: str, where: str) -> float:
+def number_that(value: object, holds: Callable[[float], bool], kind: str, name: str, where: str) -> float:
     """Return an option that must be a finite number with a property, named by ``kind``: "a finite number > 0".
 
     Raises:
@@ -107,7 +111,7 @@ def number_that(value: Any, holds: Callable[[float], bool], kind: str, name: str
     return number
 
 
-def single_numbers(values: Any) -> tuple[float, ...] | None:
+def single_numbers(values: object) -> tuple[float, ...] | None:
     """Return the real numbers in a list, an array or a tensor; None if there is anything else in it."""
     if isinstance(values, (str, bytes)) or not isinstance(values, Iterable) or getattr(values, "shape", None) == ():
         return None
@@ -116,7 +120,7 @@ def single_numbers(values: Any) -> tuple[float, ...] | None:
     return found if len(found) == len(numbers) else None
 
 
-def single_number(value: Any) -> float | None:
+def single_number(value: object) -> float | None:
     """Return the real number that a value is, in Python, NumPy or a tensor without dimensions; None if it is none."""
     plain = _plain(value)
     if not isinstance(plain, Real) or isinstance(plain, bool):
@@ -127,7 +131,7 @@ def single_number(value: Any) -> float | None:
         return -math.inf if plain < 0 else math.inf
 
 
-def one_of(value: Any, choices: Iterable[Any], name: str, where: str) -> Any:
+def one_of(value: object, choices: Iterable[object], name: str, where: str) -> Any:
     """Return an option that must be one of some values.
 
     Raises:
@@ -145,7 +149,7 @@ def one_of(value: Any, choices: Iterable[Any], name: str, where: str) -> Any:
     return value
 
 
-def file_path(value: Any, name: str, where: str) -> Path:
+def file_path(value: object, name: str, where: str) -> Path:
     """Return an option that must be the path of a file or folder; ``~`` is the user's home.
 
     Raises:
@@ -156,14 +160,55 @@ def file_path(value: Any, name: str, where: str) -> Path:
     return Path(os.path.expanduser(value))  # unlike that of Path, it leaves the names of unknown users as they are
 
 
-def _plain(value: Any) -> Any:
+def usable_device(name: str | int | torch.device, option: str, *, only: Sequence[str] = ()) -> torch.device:
+    """Return a device after having put a number there and taken it back.
+
+    Args:
+        name: As ``torch.device`` takes it.
+        option: What named it, for messages: ``"--device"``.
+        only: Types that can be used for what it is meant for; any if empty.
+
+    Raises:
+        OptionTypeError: If it names no device.
+        OptionError: If there is none of that name here, it holds no numbers, or is of another type.
+    """
+    said = f"{option} {name}"
+    if isinstance(name, bool) or not isinstance(name, (str, int, torch.device)):
+        raise OptionTypeError(f"{option} must be a device, such as 'cpu' or 'cuda', but is {type(name).__name__}.")
+    try:
+        device = torch.device(name)
+    except Exception as error:  # RuntimeError or TypeError, with a list of all types that PyTorch was ever built for
+        kind = str(name).partition(":")[0].strip().lower()
+        meant = f" Did you mean {_OTHER_NAMES[kind]}?" if kind in _OTHER_NAMES else ""
+        raise OptionError(f"{said}: there is no such device.{meant} {_there_are()}") from error
+    if only and device.type not in only:
+        raise OptionError(f"{said}: this runs on {' and '.join(only)} only.")
+    if device.type == "meta":
+        raise OptionError(f"{said}: the meta device holds no numbers. {_there_are()}")
+    try:
+        torch.zeros(1, device=device).item()
+    except Exception as error:  # each kind of device has its own way to say that it is not there
+        raise OptionError(f"{said}: cannot be used here ({in_one_line(error)}). {_there_are()}") from error
+    return device
+
+
+def _there_are() -> str:
+    found = ["cpu"]
+    if torch.cuda.is_available():
+        found += [f"cuda:{i}" for i in range(torch.cuda.device_count())]
+    if torch.backends.mps.is_available():
+        found.append("mps")
+    return f"Available here: {', '.join(found)}."
+
+
+def _plain(value: object) -> Any:
     """Return the Python number that an array or a tensor without dimensions holds, and anything else as it is."""
     if getattr(value, "shape", None) == () and hasattr(value, "item") and not getattr(value, "is_meta", False):
         return value.item()
     return value
 
 
-def _shown(value: Any) -> str:
+def _shown(value: object) -> str:
     """Return a value as messages show it: short ones as they are, others by their type."""
     text = repr(value)
     return text if len(text) <= 60 and "\n" not in text else f"of type {type(value).__name__}"

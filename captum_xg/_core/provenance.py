@@ -1,4 +1,8 @@
-"""Where an operation was called from: the module that runs, and the line of the user's source."""
+"""The source location of an operation: the module that runs, and the line of the user's source.
+
+Found on the Python stack while the operation runs. Frames of PyTorch and of what runs the model for a proof are passed
+over, so that the innermost line that is left is one that the user can change.
+"""
 
 from __future__ import annotations
 

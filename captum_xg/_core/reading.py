@@ -1,4 +1,4 @@
-"""Files that somebody else, or an earlier run, has written: read without running anything, and checked."""
+"""Readers of files from elsewhere or from an earlier run: nothing in them is run, and everything is checked."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from captum_xg._core.failures import in_one_line
+from captum_xg._core.text import in_one_line
 from captum_xg.errors import FileError
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 Check = Callable[[Any], bool]
 
-ANEW = "Delete it to have it done anew."
+ANEW = "Delete it to redo it."
 """What to do with a damaged part of results that can be made again."""
 
 _FOREIGN = re.compile(r"GLOBAL ([\w.]+)")
@@ -130,7 +130,7 @@ def why_not_loaded(error: Exception) -> str:
     return "it is damaged or no checkpoint" + (f" ({' '.join(first.split())})" if first else "")
 
 
-def require_fields(content: Any, fields: Mapping[str, Check]) -> None:
+def require_fields(content: object, fields: Mapping[str, Check]) -> None:
     """Raise ValueError with what is wrong unless ``content`` has exactly these fields, each as its check asks."""
     if not isinstance(content, Mapping):
         raise ValueError(f"it is {type(content).__name__} and has no fields")
@@ -145,17 +145,17 @@ def require_fields(content: Any, fields: Mapping[str, Check]) -> None:
             raise ValueError(f"its {name} cannot be {shown if len(shown) <= 60 else type(content[name]).__name__}")
 
 
-def is_text(value: Any) -> bool:
+def is_text(value: object) -> bool:
     """Whether a value is a text."""
     return isinstance(value, str)
 
 
-def is_count(value: Any) -> bool:
+def is_count(value: object) -> bool:
     """Whether a value is an integer of at least 0."""
     return isinstance(value, int) and not isinstance(value, bool) and value >= 0
 
 
-def is_amount(value: Any) -> bool:
+def is_amount(value: object) -> bool:
     """Whether a value is a finite number of at least 0."""
     return isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value < math.inf
 

@@ -19,7 +19,7 @@ plainly = torch._C.DisableTorchFunctionSubclass
 """Within it, subclasses of tensors are looked at without their own ``__torch_function__``."""
 
 
-def is_a(value: Any, kinds: type | tuple[type, ...]) -> bool:
+def is_a(value: object, kinds: type | tuple[type, ...]) -> bool:
     """Return whether a value is an instance; False if it does not say so."""
     try:
         return isinstance(value, kinds)
@@ -27,7 +27,7 @@ def is_a(value: Any, kinds: type | tuple[type, ...]) -> bool:
         return False
 
 
-def attribute(owner: Any, name: str, default: Any = None) -> Any:
+def attribute(owner: object, name: str, default: Any = None) -> Any:
     """Return an attribute, the default if there is none or it cannot be had."""
     try:
         return getattr(owner, name, default)
@@ -35,17 +35,17 @@ def attribute(owner: Any, name: str, default: Any = None) -> Any:
         return default
 
 
-def is_tensor(value: Any) -> bool:
+def is_tensor(value: object) -> bool:
     """Return whether a value really is a tensor, and does not only say so, as mocks do."""
     return issubclass(type(value), Tensor)
 
 
-def own_attributes(owner: Any) -> Mapping[str, Any]:
+def own_attributes(owner: object) -> Mapping[str, Any]:
     """Return the attributes that an object itself holds, past its ``__getattr__``; none if they are hidden."""
     return held_by(owner) or {}
 
 
-def held_by(owner: Any) -> Mapping[str, Any] | None:
+def held_by(owner: object) -> Mapping[str, Any] | None:
     """Return the attributes and slots that an object itself holds, None if they are hidden behind code of its own."""
     held: dict[str, Any] = {}
     if _HAS_DICT.__get__(type(owner)):
@@ -86,7 +86,7 @@ def held_in(value: Any) -> list[Any]:
     return list(dict.values(value)) if issubclass(type(value), dict) else []
 
 
-def shown(value: Any) -> str:
+def shown(value: object) -> str:
     """Return ``repr()`` of a value, its type's name if it has none."""
     try:
         return repr(value)

@@ -1,11 +1,10 @@
-"""Random numbers that belong to an example, not to its place in a batch or to the process that has it."""
+"""Seeds that belong to an example, not to its place in a batch or to the process that has it."""
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
 
 import numpy as np
 import torch
@@ -43,7 +42,7 @@ def seeded(seed: int, device: torch.device) -> Iterator[None]:
             np.random.set_state(numpy_state)  # noqa: NPY002
 
 
-def checked_seed(seed: Any, where: str) -> int:
+def checked_seed(seed: object, where: str) -> int:
     """Return a seed if it is an integer.
 
     Raises:

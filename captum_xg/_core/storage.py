@@ -1,4 +1,8 @@
-"""How tensors lie in memory: who shares it, who reads beyond its part, who lies on top of itself."""
+"""The memory of tensors: views that share it, reads beyond a view's part, elements that lie on top of each other.
+
+An example of each: ``x[0]`` shares memory with ``x``; ``x[0].as_strided((4,), (2,))`` reads what is not its own;
+``x.expand(3, n)`` lies on top of itself, so that a write to one element changes three.
+"""
 
 from __future__ import annotations
 

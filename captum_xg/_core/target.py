@@ -1,4 +1,4 @@
-"""Which number of the output is explained: Captum's `target`, checked before it is used."""
+"""Captum's `target`: the number of each example's output that is explained, checked before it is used."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ PARTS_ADVICE = (
 """What to do where the examples are none: they see each other, or do not have a row of output each."""
 
 
-def check_output(output: Any, n: int, where: str, *, several_rows: bool = False) -> Tensor:
+def check_output(output: object, n: int, where: str, *, several_rows: bool = False) -> Tensor:
     """Return the output if it is a real floating-point tensor with one row per example.
 
     Args:
@@ -139,6 +139,7 @@ def check_target_length(target: Tensor | list[Any], n: int, where: str, unit: st
 def select(output: Tensor, target: Target) -> Tensor:
     """Return the chosen number of each example, shape ``(N,)``, for a target that :func:`check_target` has passed."""
     if isinstance(target, Tensor):
+        # Captum gathers by it, and `gather` takes int64 alone.
         target = target.to(device=output.device, dtype=torch.int64)
     return cast(Tensor, select_targets(output, target)).reshape(output.shape[0])
 
@@ -162,7 +163,7 @@ def _check_tensor_target(target: Tensor, n: int, classes: tuple[int, ...], where
         raise TargetError(f"{where}; `target` goes from {low} to {high} but must lie in [0, {classes[0]}).")
 
 
-def _check_index(index: Any, classes: tuple[int, ...], name: str, where: str, *, negative: bool) -> None:
+def _check_index(index: object, classes: tuple[int, ...], name: str, where: str, *, negative: bool) -> None:
     entries = index if isinstance(index, tuple) else (index,)
     if len(entries) > len(classes):
         raise TargetError(
@@ -181,7 +182,7 @@ def _check_index(index: Any, classes: tuple[int, ...], name: str, where: str, *,
             raise TargetError(f"{where}; `{name}` = {index!r} is out of range: that dimension has {size} entries.")
 
 
-def _require_one_number(index: Any, classes: tuple[int, ...], name: str, where: str) -> None:
+def _require_one_number(index: object, classes: tuple[int, ...], name: str, where: str) -> None:
     entries = index if isinstance(index, tuple) else (index,)
     sizes = [
         len(range(*entry.indices(size))) if isinstance(entry, slice) else 1

@@ -1,4 +1,4 @@
-"""How results show themselves: text with aligned tables, one line as ``repr``, and HTML in notebooks."""
+"""Text for people: aligned tables, one-line ``repr`` and HTML of results, errors in one line, long lists cut short."""
 
 from __future__ import annotations
 
@@ -12,6 +12,10 @@ _Class = TypeVar("_Class", bound="type[Any]")
 
 _MOST = 48
 """The most characters of one value in a repr."""
+LONGEST = 300
+"""The most characters of an error in one line."""
+_LISTED = 10
+"""The most entries of a list in a message."""
 
 
 @dataclass(frozen=True)
@@ -75,7 +79,7 @@ def displayed(cls: _Class) -> _Class:
     return cls
 
 
-def _repr(result: Any) -> str:
+def _repr(result: object) -> str:
     shown = (f"{name}={short(value)}" for name, value, telling in _values(result) if telling)
     return f"{type(result).__name__}({', '.join(shown)})"
 
@@ -101,7 +105,7 @@ def _html(result: Any) -> str:
     return f'<div style="line-height:1.45">{"".join(shown)}</div>'
 
 
-def _full(value: Any) -> str:
+def _full(value: object) -> str:
     """Return a value as it stands in a table of values: texts and results that belong to it whole."""
     if isinstance(value, str):
         return value
@@ -140,7 +144,7 @@ def _values(result: Any) -> Iterator[tuple[str, Any, bool]]:
             yield field.name, value, not (plain and type(value) is type(default) and value == default)
 
 
-def short(value: Any) -> str:
+def short(value: object) -> str:
     """Return a value in at most some 50 characters: numbers with six digits, tensors by dtype and shape."""
     try:
         return _short(value)
@@ -167,14 +171,14 @@ def _short(value: Any) -> str:
     return text if len(text) <= _MOST else f"{kind.__name__}(…)"
 
 
-def _short_scalar(value: Any) -> str:
+def _short_scalar(value: object) -> str:
     if isinstance(value, float):
         return f"{value:.6g}"
     text = repr(value)
     return text if len(text) <= _MOST else f"{text[: _MOST - 2]}…{text[-1]}"
 
 
-def _collection(values: Collection[Any], whole: Callable[[], str]) -> str:
+def _collection(values: Collection[object], whole: Callable[[], str]) -> str:
     """Return it whole if it is small, else how many of what there are."""
     if len(values) <= 12 and len(text := whole()) <= _MOST:
         return text
@@ -190,3 +194,21 @@ def _short_tensor(value: Any) -> str:
         except Exception:  # without numbers, as on the meta device
             pass
     return f"{str(value.dtype).removeprefix('torch.')} {tuple(value.shape)}"
+
+
+def first_ten(items: Sequence[str]) -> list[str]:
+    """Return the first ten ``items``, and "and n more" in place of the rest."""
+    rest = [f"and {len(items) - _LISTED} more"] if len(items) > _LISTED else []
+    return [*items[:_LISTED], *rest]
+
+
+def in_one_line(error: BaseException) -> str:
+    """Return type and text of an error, whatever it is: without line breaks, cut where it gets long."""
+    name = type(error).__name__
+    try:
+        text = " ".join(str(error).partition("Exception raised from ")[0].split())  # what follows is a stack of C++
+    except Exception:  # the error of a user's class, whose text is made by the user's code
+        return name
+    if not text:
+        return name
+    return f"{name}: {text}" if len(text) <= LONGEST else f"{name}: {text[:LONGEST]}…"

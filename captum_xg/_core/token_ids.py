@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -13,12 +13,13 @@ from captum_xg._core.function import additional_arguments
 from captum_xg._core.inputs import advice_on_ids, format_inputs
 from captum_xg._core.modules import named_modules_of
 from captum_xg._core.state import preserve_state
+from captum_xg._core.types import ForwardFunction
 from captum_xg.errors import CaptumXGError, InputError
 
 
 @contextmanager
 def ids_refused(
-    forward_func: Callable[..., Any], inputs: Any, additional_forward_args: object, where: str
+    forward_func: ForwardFunction, inputs: object, additional_forward_args: object, where: str
 ) -> Iterator[None]:
     """Say so where the body fails because forward_func uses floating-point inputs as indices.
 
@@ -40,7 +41,7 @@ def ids_refused(
         raise InputError(f"{where}: {message}") from error
 
 
-def _message(forward_func: Callable[..., Any], inputs: Any, additional: tuple[Any, ...], where: str) -> str | None:
+def _message(forward_func: ForwardFunction, inputs: object, additional: tuple[Any, ...], where: str) -> str | None:
     """Return what to say if forward_func runs with some arguments as integers and not as they are, else None."""
     given = inputs if isinstance(inputs, tuple) else (inputs,)
     formatted = format_inputs(given, where, finite=False)
@@ -61,7 +62,7 @@ def _message(forward_func: Callable[..., Any], inputs: Any, additional: tuple[An
     return None
 
 
-def _choices(given: Sequence[Tensor], additional: Sequence[Any]) -> Iterator[tuple[int, ...]]:
+def _choices(given: Sequence[Tensor], additional: Sequence[object]) -> Iterator[tuple[int, ...]]:
     """Yield which arguments may be the ids: the inputs that were integers, each input, all; then the others alike."""
     n = len(given)
     integers = tuple(i for i, x in enumerate(given) if not x.dtype.is_floating_point)
@@ -82,7 +83,7 @@ def _zeros(x: Tensor) -> Tensor:
     return torch.zeros_like(x, dtype=torch.int64)
 
 
-def _runs(forward_func: Callable[..., Any], arguments: Sequence[Any]) -> bool:
+def _runs(forward_func: ForwardFunction, arguments: Sequence[object]) -> bool:
     copies = (a.clone() if isinstance(a, Tensor) else a for a in arguments)
     try:
         with torch.enable_grad():  # the forward function may differentiate by its parameters itself
@@ -92,7 +93,7 @@ def _runs(forward_func: Callable[..., Any], arguments: Sequence[Any]) -> bool:
     return True
 
 
-def _of_inputs(chosen: tuple[int, ...], inputs: Any, forward_func: Callable[..., Any]) -> str:
+def _of_inputs(chosen: tuple[int, ...], inputs: object, forward_func: ForwardFunction) -> str:
     names = " and ".join(f"`inputs[{i}]`" for i in chosen) if isinstance(inputs, tuple) else "`inputs`"
     layers = [
         path

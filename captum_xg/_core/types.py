@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TypeAlias, TypeVar
+from collections.abc import Callable, Sequence
+from typing import Any, TypeAlias, TypeVar
 
 from torch import Tensor
 
 Inputs = TypeVar("Inputs", Tensor, tuple[Tensor, ...])
 """One tensor or a tuple of them; what goes in as one comes out as one."""
+
+Tensors: TypeAlias = tuple[Tensor, ...]
+"""Inputs, gradients or attributions: one tensor for each input."""
+
+Arguments: TypeAlias = tuple[object, ...]
+"""What follows the inputs in a call."""
+
+ForwardFunction: TypeAlias = Callable[..., Any]
+"""A module or any callable. What it takes and returns is the caller's: the one `Any` that a model needs."""
 
 Baselines: TypeAlias = int | float | Tensor | tuple[int | float | Tensor, ...] | None
 

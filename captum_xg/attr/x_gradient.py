@@ -13,10 +13,10 @@ from torch import Tensor
 from captum_xg._core.captum_compat import SUPPORTED_METHODS, GradientAttribution, compute_gradients, log_usage
 from captum_xg._core.function import Evaluation, ScalarFunction
 from captum_xg._core.inputs import format_inputs, require_zero_baselines
+from captum_xg._core.model_state import require_memory
 from captum_xg._core.options import forward_function, one_of, positive_integer, single_number, switch
 from captum_xg._core.token_ids import ids_refused
 from captum_xg._core.types import Baselines, Inputs, Target
-from captum_xg._core.without_memory import require_memory
 from captum_xg.attr.closed_form import closed_form, evaluate_by
 from captum_xg.attr.validation import VALIDATIONS, Trusted
 from captum_xg.errors import DegreeError, OptionError

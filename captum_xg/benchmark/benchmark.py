@@ -9,14 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import torch.distributed as dist
 from torch import Tensor
 from tqdm import tqdm
 
 from captum_xg._core.batches import naming_batch, require_batches
-from captum_xg._core.devices import usable_device
+from captum_xg._core.distributed import gathered, rank_and_processes
 from captum_xg._core.modules import modules_of, require_evaluation_mode
-from captum_xg._core.options import forward_function, integer, one_of, positive_integer, switch
+from captum_xg._core.options import forward_function, integer, one_of, positive_integer, switch, usable_device
 from captum_xg._core.seeding import seeded
 from captum_xg._version import __version__
 from captum_xg.benchmark.cost import CostMeter
@@ -170,7 +169,7 @@ class AttributionBenchmark:
             raise OptionError(f"{WHERE}: `resume` is an empty path. Name a folder, or leave it out to keep nothing.")
         progress = switch(progress, "progress", WHERE)
         require_evaluation_mode(self.forward_func, WHERE)
-        rank, processes = _processes()
+        rank, processes = rank_and_processes()
         require_same_batches_every_time(loader, processes)
         if self._references is None and any(m.needs_references for m in (*self.methods, self.reference)):
             self._references_found = first_examples(loader, N_REFERENCE_EXAMPLES)
@@ -186,7 +185,7 @@ class AttributionBenchmark:
                         for name, part in self._evaluated(batch, store):
                             parts[batch.index, name] = part
                             bar.update()
-        parts = _gathered(parts, processes)
+        parts = {key: part for each in gathered(parts) for key, part in each.items()}
         if not parts:
             raise InputError(f"{WHERE}: the loader has no batches, so there is nothing to evaluate.")
         return result_of(
@@ -334,16 +333,3 @@ def _detached(value: Any) -> Any:
 
 def _device_of(forward_func: Callable[..., Any]) -> torch.device | None:
     return next((p.device for module in modules_of(forward_func) for p in module.parameters()), None)
-
-
-def _processes() -> tuple[int, int]:
-    running = dist.is_available() and dist.is_initialized()
-    return (dist.get_rank(), dist.get_world_size()) if running else (0, 1)
-
-
-def _gathered(parts: Parts, processes: int) -> Parts:
-    if processes == 1:
-        return parts
-    everything: list[Parts | None] = [None] * processes
-    dist.all_gather_object(everything, parts)
-    return {key: part for each in everything if each is not None for key, part in each.items()}

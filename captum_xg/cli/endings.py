@@ -12,7 +12,7 @@ import sys
 import traceback
 from contextlib import suppress
 
-from captum_xg._core.failures import in_one_line
+from captum_xg._core.text import in_one_line
 from captum_xg.cli.parser import COULD_NOT_RUN, INTERRUPTED, NOBODY_READS, say
 from captum_xg.errors import CaptumXGError
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
-from captum_xg._core.failures import in_one_line
+from captum_xg._core.text import in_one_line
 from captum_xg.cli.options import add_target, positive, running
 from captum_xg.cli.parser import add_command
 from captum_xg.errors import OptionError
@@ -87,7 +87,7 @@ def run(options: argparse.Namespace) -> int:
     """Print the table, write everything and return the exit status."""
     import torch
 
-    from captum_xg._core.devices import usable_device
+    from captum_xg._core.options import usable_device
     from captum_xg.benchmark.settings import of_model
     from captum_xg.benchmark.store import SETTINGS
     from captum_xg.cli.evaluation_results import Results

@@ -15,8 +15,8 @@ from torchvision import transforms
 from torchvision.datasets import ImageFolder
 from torchvision.datasets.folder import default_loader
 
-from captum_xg._core.failures import in_one_line
 from captum_xg._core.reading import unreadable
+from captum_xg._core.text import in_one_line
 from captum_xg.assets import ASSETS
 from captum_xg.datasets.arrays import read_labelled
 from captum_xg.datasets.fashion_mnist import load_fashion_mnist

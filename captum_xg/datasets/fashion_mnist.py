@@ -12,10 +12,10 @@ import torch
 from torch import Tensor
 from torchvision.datasets import FashionMNIST
 
-from captum_xg._core.failures import in_one_line
 from captum_xg._core.files import make_folder, whole_file
 from captum_xg._core.options import file_path, switch
 from captum_xg._core.reading import require_file, unreadable
+from captum_xg._core.text import in_one_line
 from captum_xg.errors import FileError
 
 _WANTED = (

@@ -16,10 +16,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from captum_xg._core.failures import in_one_line
 from captum_xg._core.options import file_path, number_that
 from captum_xg._core.reading import read_array, require_file, unreadable
-from captum_xg._core.text import displayed
+from captum_xg._core.text import displayed, in_one_line
 from captum_xg.errors import FileError, OptionError
 
 ONE_HOT_UP_TO = 12  # distinct values; columns with more are numbers or grades and stay one column

@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from captum_xg._core.reading import foreign_object, why_not_loaded
-from captum_xg._core.wording import first_ten
+from captum_xg._core.text import first_ten
 from captum_xg.errors import CheckpointError
 
 _FORM = 'It must hold a dict from names to tensors, or a dict with one under "state_dict".'

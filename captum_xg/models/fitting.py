@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
-from captum_xg._core.wording import first_ten
+from captum_xg._core.text import first_ten
 from captum_xg.errors import CheckpointError
 
 WRAPPERS = {"module", "_orig_mod"}

@@ -12,10 +12,8 @@ from types import MappingProxyType
 import torch
 from torch import nn
 
-from captum_xg._core.devices import usable_device
-from captum_xg._core.options import file_path, forward_function, switch
-from captum_xg._core.text import displayed
-from captum_xg._core.wording import first_ten
+from captum_xg._core.options import file_path, forward_function, switch, usable_device
+from captum_xg._core.text import displayed, first_ten
 from captum_xg.errors import CheckpointError, OptionTypeError
 from captum_xg.models.alexnet import alexnet, xalexnet
 from captum_xg.models.checkpoint_file import download, read_checkpoint

@@ -14,8 +14,7 @@ from itertools import chain
 import torch
 from torch import Tensor, nn
 
-from captum_xg._core.failures import in_one_line
-from captum_xg._core.wording import first_ten
+from captum_xg._core.text import first_ten, in_one_line
 from captum_xg.errors import CheckpointError
 
 

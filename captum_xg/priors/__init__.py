@@ -1,4 +1,4 @@
-"""Attribution priors: what one wants attributions to be, as a number to train with."""
+"""Attribution priors: wishes about attributions as numbers to train with."""
 
 from captum_xg.priors.base import AttributionPrior, WeightedSum
 from captum_xg.priors.frequency import HighFrequency

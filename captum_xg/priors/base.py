@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from captum_xg._core.options import finite_number, integer, single_number
 from captum_xg.errors import InputError, OptionError, OptionTypeError, PriorError
-from captum_xg.priors.guards import checked_prior
+from captum_xg.priors.paths import checked_prior
 
 Function: TypeAlias = Callable[..., Tensor]
 """From attributions, a tensor or a tuple of tensors, to one number."""
@@ -45,11 +45,11 @@ class AttributionPrior(nn.Module):
         """
         where = type(self).__name__
         if not isinstance(attributions, tuple):
-            return self._of_one(attributions, arguments, where)
+            return self._for_one(attributions, arguments, where)
         if not attributions:
             raise InputError(f"{where}: `attributions` is an empty tuple. Pass one tensor for each input.")
         terms = [
-            self._of_one(
+            self._for_one(
                 a, {k: _share(v, i, len(attributions), k, where) for k, v in arguments.items()}, f"{where}[{i}]"
             )
             for i, a in enumerate(attributions)
@@ -69,7 +69,7 @@ class AttributionPrior(nn.Module):
 
     def of(self, index: int) -> AttributionPrior:
         """Return this prior for the input with that index alone, where the model has several."""
-        return _OfOne(self, index)
+        return _ForInput(self, index)
 
     if TYPE_CHECKING:  # nn.Module says Any
 
@@ -109,7 +109,7 @@ class AttributionPrior(nn.Module):
         found = single_number(number)
         return NotImplemented if found is None else WeightedSum((1 / found, self))
 
-    def _of_one(self, attributions: Tensor, arguments: dict[str, Any], where: str) -> Tensor:
+    def _for_one(self, attributions: Tensor, arguments: dict[str, object], where: str) -> Tensor:
         if unknown := set(arguments) - self.argument_names():
             known = ", ".join(sorted(self.argument_names())) or "none"
             raise PriorError(
@@ -128,11 +128,20 @@ class AttributionPrior(nn.Module):
                 "example and one feature."
             )
         wide = attributions.to(torch.promote_types(attributions.dtype, torch.float32))
+        # Under autocast matrix products and the like would be computed in 16 bits.
         with torch.autocast(wide.device.type, enabled=False):
             return self.penalty(wide, **arguments)
 
 
-class WeightedSum(AttributionPrior):
+class _Combined(AttributionPrior):
+    """A prior made of others, which gets all inputs at once: its Ω of one tensor is that of a single input."""
+
+    def penalty(self, attributions: Tensor, **arguments: Any) -> Tensor:
+        """Return Ω(A) for one tensor."""
+        return self(attributions, **arguments)
+
+
+class WeightedSum(_Combined):
     r"""A weighted sum of priors.
 
     .. math:: \Omega(A) = \sum_j w_j \Omega_j(A)
@@ -170,10 +179,6 @@ class WeightedSum(AttributionPrior):
         assert total is not None
         return total
 
-    def penalty(self, attributions: Tensor, **arguments: Any) -> Tensor:
-        """Return the weighted sum for one tensor."""
-        return self(attributions, **arguments)
-
     def argument_names(self) -> frozenset[str]:
         """Return what any of the priors takes."""
         return frozenset[str]().union(*(prior.argument_names() for _, prior in self.terms()))
@@ -187,7 +192,7 @@ class WeightedSum(AttributionPrior):
         return f"weights={self.weights}"
 
 
-class _OfOne(AttributionPrior):
+class _ForInput(_Combined):
     """A prior of one of several inputs."""
 
     def __init__(self, prior: AttributionPrior, index: int) -> None:
@@ -206,16 +211,12 @@ class _OfOne(AttributionPrior):
         own = {name: _share(value, self.index, len(several), name, where) for name, value in arguments.items()}
         return self.prior(several[self.index], **own)
 
-    def penalty(self, attributions: Tensor, **arguments: Any) -> Tensor:
-        """Return the prior of the one tensor there is."""
-        return self(attributions, **arguments)
-
     def argument_names(self) -> frozenset[str]:
         """Return what the prior takes."""
         return self.prior.argument_names()
 
 
-class _OfFunction(AttributionPrior):
+class _OfFunction(_Combined):
     """A function as a term of a sum. It is called with the attributions as they are, also with a tuple of them."""
 
     def __init__(self, function: Function) -> None:
@@ -226,10 +227,6 @@ class _OfFunction(AttributionPrior):
         """Return what the function returns, if it is one number."""
         name = getattr(self.function, "__name__", type(self.function).__name__)
         return checked_prior(self.function(attributions, **arguments), f"the function {name}", "WeightedSum")
-
-    def penalty(self, attributions: Tensor, **arguments: Any) -> Tensor:
-        """Return what the function returns for one tensor."""
-        return self(attributions, **arguments)
 
     def argument_names(self) -> frozenset[str]:
         """Return the names of what the function takes besides the attributions."""
@@ -243,7 +240,7 @@ class _OfFunction(AttributionPrior):
         return getattr(self.function, "__qualname__", repr(self.function))
 
 
-def _is_function(value: Any) -> TypeGuard[Function]:
+def _is_function(value: object) -> TypeGuard[Function]:
     return callable(value) and not isinstance(value, (type, nn.Module))
 
 
@@ -274,13 +271,14 @@ def _flattened(terms: tuple[Any, ...]) -> Iterator[tuple[float, AttributionPrior
                 "Let a prior of your own, a subclass of AttributionPrior, multiply by what is to be learned."
             )
         number = finite_number(weight, "weight", "WeightedSum")
+        # Flat, so that the terms of a sum of sums are looked at, and named, one by one.
         if isinstance(prior, WeightedSum):
             yield from ((number * inner, part) for inner, part in prior.terms())
         else:
             yield number, prior if isinstance(prior, AttributionPrior) else _OfFunction(prior)
 
 
-def _share(value: Any, index: int, n: int, name: str, where: str) -> Any:
+def _share(value: object, index: int, n: int, name: str, where: str) -> Any:
     """Return what of an argument belongs to the input with that index."""
     if not isinstance(value, tuple):
         return value

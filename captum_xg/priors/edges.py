@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from torch import Tensor
 
 from captum_xg.errors import OptionError, OptionTypeError
 
 
-def edge_list(graph: Any, weights: Any, where: str) -> tuple[Tensor, Tensor, int | None]:
+def edge_list(graph: object, weights: object, where: str) -> tuple[Tensor, Tensor, int | None]:
     """Return edges ``(2, E)``, each once, their weights, and the number of features if the graph fixes it.
 
     Raises:
@@ -33,7 +31,7 @@ def edge_list(graph: Any, weights: Any, where: str) -> tuple[Tensor, Tensor, int
     return edges.clone(), values.clone(), n
 
 
-def _from_edges(edges: Tensor, weights: Any, where: str) -> tuple[Tensor, Tensor, None]:
+def _from_edges(edges: Tensor, weights: object, where: str) -> tuple[Tensor, Tensor, None]:
     if edges.dtype != torch.int64 or edges.dim() != 2 or edges.shape[0] != 2:
         raise OptionError(
             f"{where}: edges must be int64 of shape (2, E) but are {edges.dtype} of shape {tuple(edges.shape)}. If "

@@ -1,8 +1,13 @@
-"""The model as an attribution prior sees it: one recorded forward pass, and others with a layer's value replaced."""
+"""The model as an attribution prior sees it: one recorded forward pass, and others with a layer's value replaced.
+
+The *points* are what attributions are given to: the inputs, or what a layer returns. The invariant: the points of a
+pass are tensors of its graph, so that the step's own backward pass reaches the parameters through the attribution; and
+nothing of the caller's is marked or written to, for the model gets clones of handles that are made here.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -10,14 +15,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from captum_xg._core.distributed import unwrapped
 from captum_xg._core.target import check_output
+from captum_xg._core.types import Arguments, ForwardFunction, Tensors
 from captum_xg.errors import GradientError, OptionError, OptionTypeError
 from captum_xg.homogeneity.certificate.certify import Output
 from captum_xg.homogeneity.certificate.outputs import checked_output, one_output
-from captum_xg.priors.first_layer import FirstLayers
-from captum_xg.priors.parallel import unwrapped
-
-_WHERE = "AttributionPriorLoss"
+from captum_xg.priors.supported import WHERE
 
 
 @dataclass(frozen=True)
@@ -31,9 +35,9 @@ class Pass:
         explained: The tensor in it that is explained, float32 or wider.
     """
 
-    points: tuple[Tensor, ...]
+    points: Tensors
     single: bool
-    outputs: Any
+    outputs: object
     explained: Tensor
 
 
@@ -45,48 +49,48 @@ class Forward:
         layer: Name of a module in it, or the module; None for the inputs.
         output: Which part of a tuple or dict that the model returns is explained, as for :func:`captum_xg.certify`.
 
+    Attributes:
+        model: The model without DistributedDataParallel around it.
+        wrapped: The model as it was given. Every forward pass through the wrapper counts as one that a backward pass
+            of the step follows, and changes something in it; so only the pass that the task loss shares may use it.
+
     Raises:
         OptionError: If there is no such layer.
     """
 
-    def __init__(self, model: Callable[..., Any], layer: str | nn.Module | None, output: Output) -> None:
-        self.model = model
-        self.output = checked_output(output, _WHERE)
+    def __init__(self, model: ForwardFunction, layer: str | nn.Module | None, output: Output) -> None:
+        self.wrapped = model
+        self.model = unwrapped(model)
+        self.output = checked_output(output, WHERE)
         self.layer = None if layer is None else _find(model, layer)
-        self.first_layers = FirstLayers(model)
-
-    def bare(self) -> Forward:
-        """Return the same for the model without DistributedDataParallel around it.
-
-        The wrapper takes every forward pass for one that a backward pass of the step follows, and changes in it.
-        """
-        model = unwrapped(self.model)
-        if model is self.model:
-            return self
-        bare = Forward(model, self.layer, self.output)
-        bare.first_layers = self.first_layers
-        return bare
 
     def __call__(self, *arguments: Any) -> Tensor:
         """Return the part of the output that is explained, as the model gives it."""
+        # `self.model` is mentioned here for those who look for the modules of this callable by its code.
         return self._explained(self.model(*arguments), arguments[0])
 
-    def recorded(self, inputs: tuple[Tensor, ...], additional: tuple[Any, ...], *, at_points: bool) -> Pass:
-        """Run the model with a graph to the parameters and, if asked for, to the points that are attributed to."""
+    def recorded(self, inputs: Tensors, additional: Arguments, *, at_points: bool, in_step: bool) -> Pass:
+        """Run the model with a graph to the parameters and, if asked for, to the points that are attributed to.
+
+        Args:
+            inputs: The inputs.
+            additional: What follows them in a call.
+            at_points: Whether gradients by the points are wanted.
+            in_step: Whether the backward pass of a training step follows.
+        """
+        model = self.wrapped if in_step else self.model
         if self.layer is not None:
             with _captured(self.layer) as captured:
-                outputs = self.model(*map(Tensor.clone, inputs), *additional)
+                outputs = model(*map(Tensor.clone, inputs), *additional)
             points, single = _layer_points(captured)
         else:
             # Handles of our own, as a caller's tensors are not to be marked; clones of them, as a first layer may work
             # in place. Whatever the inputs were computed from stays connected.
             points, single = tuple(map(_handle, inputs)) if at_points else inputs, len(inputs) == 1
-            outputs = (
-                self._run(points, additional) if at_points else self.model(*map(Tensor.clone, inputs), *additional)
-            )
+            outputs = model(*map(Tensor.clone, points), *additional)
         return Pass(points, single, outputs, self._wide(outputs, inputs[0]))
 
-    def points_of(self, inputs: tuple[Tensor, ...], additional: tuple[Any, ...]) -> tuple[Tensor, ...]:
+    def points_of(self, inputs: Tensors, additional: Arguments) -> Tensors:
         """Return what would be attributed to at these inputs: themselves, or what the layer gives for them."""
         if self.layer is None:
             return inputs
@@ -94,38 +98,30 @@ class Forward:
             self.model(*map(Tensor.clone, inputs), *additional)
         return _layer_points(captured)[0]
 
-    def at(self, points: tuple[Tensor, ...], inputs: tuple[Tensor, ...], additional: tuple[Any, ...]) -> Tensor:
+    def at(self, points: Tensors, inputs: Tensors, additional: Arguments) -> Tensor:
         """Return the explained output where the inputs, or the layer's outputs, are replaced by the points."""
         if self.layer is None:
-            return self._wide(self._run(points, additional), points[0])
+            return self._wide(self.model(*map(Tensor.clone, points), *additional), points[0])
         with _replaced(self.layer, points):
             outputs = self.model(*map(Tensor.clone, inputs), *additional)
         return self._wide(outputs, inputs[0])
 
-    def with_points(self, points: tuple[Tensor, ...], *arguments: Any) -> Tensor:
+    def with_points(self, points: Tensors, *arguments: object) -> Tensor:
         """Return the explained output, as the model gives it, with the layer's outputs replaced by the points."""
         assert self.layer is not None
         copies = (a.clone() if isinstance(a, Tensor) else a for a in arguments)
         with _replaced(self.layer, points):
             return self(*copies)
 
-    def _run(self, points: tuple[Tensor, ...], additional: tuple[Any, ...]) -> Any:
-        """Run the model at copies of the points, whose gradients are for attributions alone if they are leaves."""
-        copies = tuple(x.clone() for x in points)
-        with self.first_layers.taken_over(tuple(c for c, x in zip(copies, points, strict=True) if x.is_leaf)):
-            return self.model(*copies, *additional)
+    def _explained(self, outputs: object, first: Tensor) -> Tensor:
+        return check_output(one_output(outputs, self.output, WHERE), first.shape[0], WHERE)
 
-    def _explained(self, outputs: Any, first: Tensor) -> Tensor:
-        return check_output(one_output(outputs, self.output, _WHERE), first.shape[0], _WHERE)
-
-    def _wide(self, outputs: Any, first: Tensor) -> Tensor:
+    def _wide(self, outputs: object, first: Tensor) -> Tensor:
         explained = self._explained(outputs, first)
         return explained.to(torch.promote_types(explained.dtype, torch.float32))
 
 
-def gradients(
-    scores: Tensor, points: tuple[Tensor, ...], *, create_graph: bool, scale: float = 1.0
-) -> tuple[Tensor, ...]:
+def gradients(scores: Tensor, points: Tensors, *, create_graph: bool, scale: float = 1.0) -> Tensors:
     """Return ∂Σscores/∂points, one tensor per point, in float32 or wider.
 
     Args:
@@ -153,7 +149,7 @@ def gradients(
             if "use_reentrant" not in str(error):
                 raise
             raise GradientError(
-                f"{_WHERE}: the model uses activation checkpointing with use_reentrant=True, which cannot be "
+                f"{WHERE}: the model uses activation checkpointing with use_reentrant=True, which cannot be "
                 "differentiated by its inputs inside the loss. Pass use_reentrant=False to torch.utils.checkpoint."
             ) from error
     for i, gradient in enumerate(found):
@@ -165,7 +161,7 @@ def gradients(
 
 def _no_dependence(what: str) -> str:
     return (
-        f"{_WHERE}: the scores do not depend on {what} through autograd, so there is no gradient. Look for no_grad, "
+        f"{WHERE}: the scores do not depend on {what} through autograd, so there is no gradient. Look for no_grad, "
         "detach, .item(), numpy or integer casts in the model; pass what has no influence as additional_forward_args."
     )
 
@@ -174,23 +170,23 @@ def _handle(x: Tensor) -> Tensor:
     return x.view_as(x) if x.requires_grad else x.detach().requires_grad_()
 
 
-def _find(model: Callable[..., Any], layer: str | nn.Module) -> nn.Module:
+def _find(model: ForwardFunction, layer: str | nn.Module) -> nn.Module:
     modules = dict(model.named_modules()) if isinstance(model, nn.Module) else {}
     if not isinstance(layer, (str, nn.Module)):
         raise OptionTypeError(
-            f"{_WHERE}: `layer` must be the name of a module, or the module, but is "
+            f"{WHERE}: `layer` must be the name of a module, or the module, but is "
             f"{'the class ' + layer.__name__ if isinstance(layer, type) else type(layer).__name__}."
         )
     if isinstance(layer, nn.Module):
         if modules and not any(layer is module for module in modules.values()):
-            raise OptionError(f"{_WHERE}: `layer` is a {type(layer).__name__} that is not part of the model.")
+            raise OptionError(f"{WHERE}: `layer` is a {type(layer).__name__} that is not part of the model.")
         return layer
     # DistributedDataParallel puts the model one level down; names are those of the model itself.
     found: nn.Module | None = modules.get(layer, modules.get(f"module.{layer}"))
     if not layer or found is None:
         names = [name for name in modules if name]
         listed = ", ".join(names[:20]) + (", …" if len(names) > 20 else "")
-        raise OptionError(f"{_WHERE}: the model has no layer {layer!r}. It has: {listed or 'none'}.")
+        raise OptionError(f"{WHERE}: the model has no layer {layer!r}. It has: {listed or 'none'}.")
     return found
 
 
@@ -199,7 +195,7 @@ def _captured(layer: nn.Module) -> Iterator[list[Any]]:
     """Collect what a layer returns; what follows gets copies, as it may work in place."""
     captured: list[Any] = []
 
-    def keep(module: nn.Module, arguments: Any, result: Any) -> Any:
+    def keep(module: nn.Module, arguments: object, result: Any) -> Any:
         single = isinstance(result, Tensor)
         points = (
             [_point(r) for r in ([result] if single else result)] if single or isinstance(result, tuple) else result
@@ -208,6 +204,7 @@ def _captured(layer: nn.Module) -> Iterator[list[Any]]:
         copies = [p.clone() if isinstance(p, Tensor) else p for p in points] if isinstance(points, list) else points
         return copies[0] if single else _like(result, copies) if isinstance(result, tuple) else result
 
+    # A hook and no wrapper around the layer: the model stays the same object, and hooks of the user's run as ever.
     handle = layer.register_forward_hook(keep)
     try:
         yield captured
@@ -216,10 +213,10 @@ def _captured(layer: nn.Module) -> Iterator[list[Any]]:
 
 
 @contextmanager
-def _replaced(layer: nn.Module, points: tuple[Tensor, ...]) -> Iterator[None]:
+def _replaced(layer: nn.Module, points: Tensors) -> Iterator[None]:
     """Let a layer return the points."""
 
-    def replace(module: nn.Module, arguments: Any, result: Any) -> Any:
+    def replace(module: nn.Module, arguments: object, result: object) -> Any:
         copies = tuple(x.clone() for x in points)
         return _like(result, copies) if isinstance(result, tuple) else copies[0]
 
@@ -230,16 +227,16 @@ def _replaced(layer: nn.Module, points: tuple[Tensor, ...]) -> Iterator[None]:
         handle.remove()
 
 
-def _layer_points(captured: list[Any]) -> tuple[tuple[Tensor, ...], bool]:
+def _layer_points(captured: list[Any]) -> tuple[Tensors, bool]:
     if len(captured) != 1:
         raise OptionError(
-            f"{_WHERE}: the layer given as `layer` ran {len(captured)} times in one forward pass; attributions need "
+            f"{WHERE}: the layer given as `layer` ran {len(captured)} times in one forward pass; attributions need "
             "one that runs exactly once."
         )
     points = tuple(captured[0]) if isinstance(captured[0], list) else (captured[0],)
     if not points or not all(isinstance(p, Tensor) and p.dtype.is_floating_point for p in points):
         raise OptionError(
-            f"{_WHERE}: the layer given as `layer` must return a floating-point tensor, or a tuple of such, but "
+            f"{WHERE}: the layer given as `layer` must return a floating-point tensor, or a tuple of such, but "
             f"returns {[str(p.dtype) if isinstance(p, Tensor) else type(p).__name__ for p in points]}."
         )
     return points, not isinstance(captured[0], list)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -11,8 +10,7 @@ from torch import Tensor
 from captum_xg._core.options import finite_number, single_number, switch
 from captum_xg.errors import OptionError, OptionTypeError
 from captum_xg.priors.base import AttributionPrior
-from captum_xg.priors.dimensions import check_dims, spatial_dims
-from captum_xg.priors.numerics import feature_dims, peak, share
+from captum_xg.priors.shapes import checked_dims, feature_dims, peak, share, spatial_dims
 
 
 class HighFrequency(AttributionPrior):
@@ -57,7 +55,7 @@ class HighFrequency(AttributionPrior):
         super().__init__()
         low = finite_number(cutoff, "cutoff", "HighFrequency")
         self.band = _checked_band((low, math.inf) if band is None else band)
-        self.dims = check_dims(dims, "HighFrequency")
+        self.dims = checked_dims(dims, "HighFrequency")
         self.normalise = switch(normalise, "normalise", "HighFrequency")
 
     def penalty(self, attributions: Tensor) -> Tensor:
@@ -92,7 +90,7 @@ def _half_spectrum(sizes: list[int], band: tuple[float, float]) -> tuple[Tensor,
     return weights, inside
 
 
-def _checked_band(band: Any) -> tuple[float, float]:
+def _checked_band(band: object) -> tuple[float, float]:
     numbers = list(map(single_number, band)) if isinstance(band, (tuple, list)) else []
     if len(numbers) != 2 or numbers[0] is None or numbers[1] is None:
         raise OptionTypeError(f"HighFrequency: a band must be two numbers (low, high) but is {band!r}.")

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor
 
+from captum_xg._core.distributed import Group, checked_group, largest_over_processes
 from captum_xg._core.options import one_of, switch
 from captum_xg.priors.base import AttributionPrior
-from captum_xg.priors.batch_mean import mean_absolute
-from captum_xg.priors.distributed import checked_group, largest_over_processes
-from captum_xg.priors.numerics import divisor, feature_dims, peak, share
+from captum_xg.priors.shapes import divisor, feature_dims, mean_absolute, peak, share
 
 
 class GiniSparsity(AttributionPrior):
@@ -55,7 +54,7 @@ class GiniSparsity(AttributionPrior):
         over: Literal["batch", "example"] = "batch",
         *,
         across_processes: bool = True,
-        process_group: Any = None,
+        process_group: Group = None,
     ) -> None:
         super().__init__()
         self.over = one_of(over, ("batch", "example"), "over", "GiniSparsity")

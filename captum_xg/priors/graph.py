@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Literal
 
 from torch import Tensor
 
+from captum_xg._core.distributed import Group, checked_group
 from captum_xg._core.options import one_of, switch
 from captum_xg.priors.base import AttributionPrior
-from captum_xg.priors.batch_mean import mean_absolute
-from captum_xg.priors.distributed import checked_group
 from captum_xg.priors.edges import edge_list
-from captum_xg.priors.features import numbered_features
+from captum_xg.priors.shapes import mean_absolute, numbered_features
 from captum_xg.priors.total_variation import check_power, raised
 
 
@@ -59,7 +58,7 @@ class GraphSmoothness(AttributionPrior):
         power: Literal[1, 2] = 2,
         of: Literal["attributions", "mean_absolute"] = "attributions",
         across_processes: bool = True,
-        process_group: Any = None,
+        process_group: Group = None,
     ) -> None:
         super().__init__()
         where = "GraphSmoothness"

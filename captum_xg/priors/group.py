@@ -5,15 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from numbers import Integral
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor
 
 from captum_xg.errors import OptionError, PriorError
 from captum_xg.priors.base import AttributionPrior
-from captum_xg.priors.features import numbered_features
-from captum_xg.priors.numerics import divisor, root_of_sum
+from captum_xg.priors.shapes import divisor, numbered_features, root_of_sum
 
 Groups = Tensor | Sequence[Sequence[int]] | Literal["channels"]
 
@@ -106,7 +105,7 @@ def _checked_ids(ids: Tensor) -> Tensor:
     return ids.detach().flatten().clone()  # a buffer that is loaded is written to
 
 
-def _checked_lists(groups: Any) -> tuple[Tensor, Tensor]:
+def _checked_lists(groups: Sequence[Sequence[int]]) -> tuple[Tensor, Tensor]:
     lists = [list(map(int, group)) for group in groups] if _are_lists(groups) else []
     if not lists or any(not group or min(group) < 0 or len(set(group)) < len(group) for group in lists):
         raise OptionError(
@@ -117,7 +116,7 @@ def _checked_lists(groups: Any) -> tuple[Tensor, Tensor]:
     return members, torch.tensor([g for g, group in enumerate(lists) for _ in group])
 
 
-def _are_lists(groups: Any) -> bool:
+def _are_lists(groups: object) -> bool:
     return isinstance(groups, Sequence) and all(
         isinstance(group, Sequence)
         and not isinstance(group, str)

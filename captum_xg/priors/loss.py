@@ -5,8 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from contextlib import nullcontext
-from inspect import signature
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 import torch
 from torch import Tensor, nn
@@ -16,26 +15,24 @@ from captum_xg._core.function import additional_arguments, recordable
 from captum_xg._core.inputs import format_inputs
 from captum_xg._core.losses import IGNORED, Loss, checked_number, default_loss, require_a_loss_of_one_output
 from captum_xg._core.options import forward_function, integer, single_number
+from captum_xg._core.types import Arguments, ForwardFunction, Tensors
 from captum_xg.errors import InputError, OptionError, OptionTypeError
 from captum_xg.homogeneity.certificate.certify import Output
-from captum_xg.priors.attribution import ATTRIBUTIONS, Attribution, Batch, Foreign
-from captum_xg.priors.forward import Forward
-from captum_xg.priors.guards import (
-    Trained,
-    raise_not_finite,
+from captum_xg.priors.attribution import Batch, CustomAttribution, attribution_of
+from captum_xg.priors.forward import Forward, Pass
+from captum_xg.priors.paths import Trained, require_path_to_parameters
+from captum_xg.priors.prior_loss import PriorLoss
+from captum_xg.priors.supported import (
+    WHERE,
     require_gradient_mode,
     require_no_fused_kernels,
-    require_path_to_parameters,
+    require_reduction_in_step,
     require_twice_differentiable,
 )
-from captum_xg.priors.parallel import require_reduction_in_step
-from captum_xg.priors.prior_loss import PriorLoss
-from captum_xg.priors.scores import Chosen, ScoreRule
-from captum_xg.priors.values import prior_value, weighted_sum
+from captum_xg.priors.target_selection import Chosen, TargetSelector
+from captum_xg.priors.values import prior_value, raise_not_finite, weighted_sum
 
 Weight: TypeAlias = float | Callable[[int], float]
-
-_WHERE = "AttributionPriorLoss"
 
 
 class AttributionPriorLoss(nn.Module):
@@ -56,7 +53,8 @@ class AttributionPriorLoss(nn.Module):
             it, needs one.
         attribution: ``"xgradient"`` (x·∇F, where F is proven to be homogeneous), ``"input_x_gradient"`` (x·∇F of any
             model), ``"gradient"``, ``"rrr"`` (gradient of the summed log-probabilities), ``"expected_gradients"``,
-            ``"integrated_gradients"``, or a function ``(inputs, target=…)`` that returns attributions.
+            ``"integrated_gradients"``, a function ``(inputs, target=…)`` that returns attributions, or one of your own
+            (:class:`~captum_xg.priors.attribution.Attribution`): an instance, or the name it is registered by.
         target: Which scores are explained: ``"true"`` class, ``"predicted"`` class, ``"all"`` classes (one attribution
             for each, and the mean of their priors), or a function of outputs and target that gives one score per
             example. Models with one output have one score, and ``"rrr"`` always takes all classes together.
@@ -89,51 +87,50 @@ class AttributionPriorLoss(nn.Module):
 
     def __init__(
         self,
-        model: Callable[..., Any],
+        model: ForwardFunction,
         prior: Callable[..., Tensor],
         *,
         weight: Weight = 1.0,
         task_loss: Loss | None = None,
-        attribution: str | Callable[..., Any] = "xgradient",
+        attribution: str | Callable[..., object] = "xgradient",
         target: Chosen = "true",
         reduction: str = "mean",
         ignore_index: int = IGNORED,
         layer: str | nn.Module | None = None,
         output: Output = None,
-        **options: Any,
+        **options: object,
     ) -> None:
         super().__init__()
-        forward_function(model, "model", _WHERE)
-        forward_function(prior, "prior", _WHERE)
+        forward_function(model, "model", WHERE)
+        forward_function(prior, "prior", WHERE)
         if task_loss is not None:
-            forward_function(task_loss, "task_loss", _WHERE)
+            forward_function(task_loss, "task_loss", WHERE)
         self.prior = prior
         self.weight = weight if callable(weight) else _checked_weight(weight)
         self.task_loss = task_loss
         self.step = 0
         """How many losses were made to train with; the argument of a weight that is a function."""
-        self._looked = False
-        self._rule = ScoreRule(target, reduction, ignore_index)  # type: ignore[arg-type]
+        self._kernels_checked = False
+        self._selector = TargetSelector(target, reduction, ignore_index)  # type: ignore[arg-type]
         # Not a submodule: its parameters belong to the caller's optimiser and checkpoint, once.
-        forward = Forward(model, layer, output)
-        self._forward = forward, forward.bare()
+        self._forward = Forward(model, layer, output)
         # Nor is what it is attributed by: a module would bring the model's parameters along.
         object.__setattr__(self, "attribution", attribution)
-        self._attribution = _attribution(attribution, options, self._rule)
+        self._attribution = attribution_of(attribution, options, self._selector)
 
     @property
-    def model(self) -> Callable[..., Any]:
+    def model(self) -> ForwardFunction:
         """The model."""
-        return self._forward[0].model
+        return self._forward.wrapped
 
     def forward(
         self,
         inputs: Tensor | tuple[Tensor, ...],
-        target: Any,
+        target: object,
         additional_forward_args: object = None,
         *,
         step: int | None = None,
-        **prior_arguments: Any,
+        **prior_arguments: object,
     ) -> PriorLoss:
         """Return the loss of one batch.
 
@@ -155,29 +152,33 @@ class AttributionPriorLoss(nn.Module):
         formatted = self._formatted(inputs)
         additional = additional_arguments(additional_forward_args)
         target, prior_arguments = tree_map(recordable, (target, prior_arguments))
-        now = self.step if step is None else integer(step, "step", _WHERE)
+        now = self.step if step is None else integer(step, "step", WHERE)
         weight = self.weight if isinstance(self.weight, float) else _checked_weight(self.weight(now), now)
-        if not self.training:
-            with torch.inference_mode(False), torch.enable_grad(), self._forward[0].first_layers.differentiable():
-                measured = self._loss(formatted, target, additional, now, weight, prior_arguments, False)
-                return self._in_form_of(inputs, _detached(measured))
-        require_gradient_mode()
-        require_reduction_in_step(self.model)
-        with self._forward[0].first_layers.differentiable():
-            result = self._loss(formatted, target, additional, now, weight, prior_arguments, weight != 0)
+        if self.training:
+            require_gradient_mode()
+            require_reduction_in_step(self.model)
+        with nullcontext() if self.training else torch.inference_mode(False), torch.enable_grad():
+            batch = self._batch(formatted, additional, target, create_graph=self.training and weight != 0)
+            attributions = self._attributions(batch)
+            prior = self._prior(batch, attributions, prior_arguments, now)
+            task = self._task(batch.passed, target)
+            given = self._in_form_of(inputs, attributions, batch.passed)
+            result = PriorLoss(weighted_sum(task, prior, weight), task, prior, batch.passed.outputs, given)
+            if not self.training:
+                return PriorLoss(*tree_map_only(Tensor, Tensor.detach, tuple(result)))
         self.step = now + 1
-        return self._in_form_of(inputs, result)
+        return result
 
     if TYPE_CHECKING:  # nn.Module says Any
 
         def __call__(
             self,
             inputs: Tensor | tuple[Tensor, ...],
-            target: Any,
+            target: object,
             additional_forward_args: object = None,
             *,
             step: int | None = None,
-            **prior_arguments: Any,
+            **prior_arguments: object,
         ) -> PriorLoss:
             """Return the loss of one batch."""
 
@@ -193,121 +194,80 @@ class AttributionPriorLoss(nn.Module):
         """Take over the step."""
         self.step = state["step"]
 
-    def _loss(
-        self,
-        inputs: tuple[Tensor, ...],
-        target: Any,
-        additional: tuple[Any, ...],
-        step: int,
-        weight: float,
-        arguments: dict[str, Any],
-        train: bool,
-    ) -> PriorLoss:
-        wrapped, forward = self._forward
-        attribution = self._attribution
-        attribution.prepare(forward, self._rule, inputs, additional, target)
+    def _formatted(self, inputs: object) -> Tensors:
+        if self._forward.layer is None:
+            return tuple(map(recordable, format_inputs(inputs, WHERE, finite=False)))
+        tensors = inputs if isinstance(inputs, tuple) else (inputs,)
+        if not tensors or not all(isinstance(x, Tensor) and x.dim() > 0 and len(x) == len(tensors[0]) for x in tensors):
+            raise InputError(f"{WHERE}: `inputs` must be tensors (N, …) with the same number of examples.")
+        return tuple(map(recordable, tensors))
+
+    def _batch(self, inputs: Tensors, additional: Arguments, target: object, *, create_graph: bool) -> Batch:
+        """Run the model once, for the task and the attribution, and select the scores that are explained."""
+        forward, attribution = self._forward, self._attribution
+        attribution.prepare(forward, self._selector, inputs, additional, target)
         at_points = attribution.one_pass or forward.layer is not None
-        passed = (wrapped if self.training else forward).recorded(inputs, additional, at_points=at_points)
-        if train:
+        passed = forward.recorded(inputs, additional, at_points=at_points, in_step=self.training)
+        if create_graph:
             require_twice_differentiable(forward.model, passed.explained)
-            if not self._looked:  # once, for it is a walk through the whole graph
+            if not self._kernels_checked:  # once, for it is a walk through the whole graph
                 require_no_fused_kernels(passed.explained)
-                self._looked = True
-        rule = self._rule if attribution.explains else ScoreRule("all", self._rule.reduction)
-        choice = rule.choice(passed.explained, target)
-        batch = Batch(forward, inputs, additional, passed, rule, choice, create_graph=train)
-        found = attribution(batch)
-        connected: list[tuple[Tensor, ...]] = []
-        if train:
-            foreign = isinstance(attribution, Foreign)
-            trained = Trained(forward.model, passed.points, passed.explained, (*inputs, *additional))
-            connected = [require_path_to_parameters(each, trained, foreign=foreign) for each in found]
-        else:
-            found = [tuple(a.detach() for a in each) for each in found]
-        single = len(found[0]) == 1 and passed.single
-        with nullcontext() if train else torch.no_grad():
+                self._kernels_checked = True
+        selector = self._selector if attribution.explains else TargetSelector("all", self._selector.reduction)
+        selection = selector.select(passed.explained, target)
+        return Batch(forward, inputs, additional, passed, selector, selection, create_graph)
+
+    def _attributions(self, batch: Batch) -> list[Tensors]:
+        """Return the attributions for each score, detached where nothing is trained by them."""
+        found = self._attribution(batch)
+        return found if batch.create_graph else [tuple(a.detach() for a in each) for each in found]
+
+    def _prior(self, batch: Batch, found: list[Tensors], arguments: dict[str, object], step: int) -> Tensor:
+        """Return Ω(A), the mean over the scores, with a path to the parameters if it is trained with."""
+        passed = batch.passed
+        connected: list[Tensors | None] = [None] * len(found)
+        if batch.create_graph:
+            trained = Trained(self._forward.model, passed.points, passed.explained, (*batch.inputs, *batch.additional))
+            custom = isinstance(self._attribution, CustomAttribution)
+            connected = [require_path_to_parameters(each, trained, custom=custom) for each in found]
+        single = passed.single and len(found[0]) == 1
+        with nullcontext() if batch.create_graph else torch.no_grad():
             priors = [
-                prior_value(self.prior, a, single, arguments, connected[i] if train else None)
-                for i, a in enumerate(found)
+                prior_value(self.prior, each, single, arguments, trained_by)
+                for each, trained_by in zip(found, connected, strict=True)
             ]
             prior = priors[0] if len(priors) == 1 else torch.stack(priors).mean()
         if not math.isfinite(float(prior.detach())):
             flat = tuple(a for each in found for a in each)
-            raise_not_finite(step, prior.detach(), flat, passed.explained, inputs)
+            raise_not_finite(step, prior.detach(), flat, passed.explained, batch.inputs)
+        return prior
+
+    def _task(self, passed: Pass, target: object) -> Tensor:
         if self.task_loss is None:
-            task = default_loss(passed.explained, target, _WHERE, "task_loss", self._rule.ignore_index)
-        else:
-            require_a_loss_of_one_output(self.task_loss, passed.outputs, _WHERE, "task_loss")
-            task = checked_number(self.task_loss(passed.outputs, target), "task_loss", _WHERE)
-        together = tuple(
-            torch.stack(each, 1) if self._rule.chosen == "all" and len(found) > 1 else each[0]
-            for each in zip(*found, strict=True)
-        )
-        return PriorLoss(
-            weighted_sum(task, prior, weight), task, prior, passed.outputs, together[0] if single else together
-        )
+            return default_loss(passed.explained, target, WHERE, "task_loss", self._selector.ignore_index)
+        require_a_loss_of_one_output(self.task_loss, passed.outputs, WHERE, "task_loss")
+        return checked_number(self.task_loss(passed.outputs, target), "task_loss", WHERE)
 
-    def _in_form_of(self, inputs: Any, result: PriorLoss) -> PriorLoss:
-        """Return the attributions as a tuple where the inputs were one, of one tensor too."""
-        found = result.attributions
-        several = self._forward[0].layer is None and isinstance(inputs, tuple)
-        return result._replace(attributions=(found,)) if several and isinstance(found, Tensor) else result
-
-    def _formatted(self, inputs: Any) -> tuple[Tensor, ...]:
-        if self._forward[0].layer is None:
-            return tuple(map(recordable, format_inputs(inputs, _WHERE, finite=False)))
-        tensors = inputs if isinstance(inputs, tuple) else (inputs,)
-        if not tensors or not all(isinstance(x, Tensor) and x.dim() > 0 and len(x) == len(tensors[0]) for x in tensors):
-            raise InputError(f"{_WHERE}: `inputs` must be tensors (N, …) with the same number of examples.")
-        return tuple(map(recordable, tensors))
+    def _in_form_of(self, inputs: object, found: list[Tensors], passed: Pass) -> Tensor | Tensors:
+        """Return the attributions, those of all classes stacked, as a tuple where the inputs or points were one."""
+        stacked = self._selector.chosen == "all" and len(found) > 1
+        together = tuple(torch.stack(each, 1) if stacked else each[0] for each in zip(*found, strict=True))
+        several = self._forward.layer is None and isinstance(inputs, tuple)
+        single = passed.single and len(together) == 1 and not several
+        return together[0] if single else together
 
 
-def _attribution(attribution: Any, options: dict[str, Any], rule: ScoreRule) -> Attribution:
-    if callable(attribution) and not isinstance(attribution, str):
-        forward_function(attribution, "attribution", _WHERE)
-        if options:
-            raise OptionError(f"{_WHERE}: options {sorted(options)} are for no attribution that is a function.")
-        if rule.chosen not in ("true", "predicted"):
-            raise OptionError(
-                f"{_WHERE}: `target` must be 'true' or 'predicted' where `attribution` is a function, which is called "
-                "with the class of each example."
-            )
-        return Foreign(attribution)
-    if not isinstance(attribution, str) or attribution not in ATTRIBUTIONS:
-        wrong = OptionError if isinstance(attribution, str) else OptionTypeError
-        hint = " Of an instance of a Captum method pass .attribute." if hasattr(attribution, "attribute") else ""
-        raise wrong(
-            f"{_WHERE}: `attribution` must be one of {', '.join(map(repr, ATTRIBUTIONS))} or a function but is "
-            f"{attribution!r}.{hint}"
-        )
-    kind = ATTRIBUTIONS[attribution]
-    known = list(signature(kind).parameters)
-    if unknown := sorted(set(options) - set(known)):
-        raise OptionError(
-            f"{_WHERE}: attribution={attribution!r} takes no option {', '.join(map(repr, unknown))}; it takes "
-            f"{', '.join(known) or 'none'}, besides task_loss, weight, target, reduction, ignore_index, layer, output."
-        )
-    return kind(**options)
-
-
-def _checked_weight(weight: Any, step: int | None = None) -> float:
+def _checked_weight(weight: object, step: int | None = None) -> float:
     at = "" if step is None else f" at step {step}"
     if isinstance(weight, Tensor) and weight.requires_grad:
         raise OptionTypeError(
-            f"{_WHERE}: `weight` is a tensor that requires a gradient{at}, and would get none: it must be a number. "
+            f"{WHERE}: `weight` is a tensor that requires a gradient{at}, and would get none: it must be a number. "
             "Let the prior multiply by what is to be learned."
         )
     number = single_number(weight.reshape(()) if isinstance(weight, Tensor) and weight.numel() == 1 else weight)
     if number is None or not math.isfinite(number):
         kind = OptionTypeError if number is None else OptionError
         raise kind(
-            f"{_WHERE}: `weight` must be a finite number, or a function of the step to one, but is {weight!r}{at}."
+            f"{WHERE}: `weight` must be a finite number, or a function of the step to one, but is {weight!r}{at}."
         )
     return number
-
-
-def _detached(result: PriorLoss) -> PriorLoss:
-    def detached(value: Any) -> Any:
-        return tree_map_only(Tensor, Tensor.detach, value)
-
-    return PriorLoss(*map(detached, result))

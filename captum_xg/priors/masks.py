@@ -1,8 +1,10 @@
-"""Masks and boxes over features: which shapes they may have, and what is refused."""
+"""Masks and boxes over features: which shapes they may have, and what is refused.
+
+A shape that can be read in two ways is refused, not guessed: for attributions ``(3, 3, H, W)`` a mask ``(3, H, W)`` may
+be one per example or one per channel, and the wrong reading would train on the wrong pixels without a sign of it.
+"""
 
 from __future__ import annotations
-
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -10,7 +12,7 @@ from torch import Tensor
 from captum_xg.errors import OptionError, OptionTypeError, PriorError
 
 
-def checked_mask(mask: Any, name: str, where: str, *, largest: float | None = None) -> Tensor:
+def checked_mask(mask: object, name: str, where: str, *, largest: float | None = None) -> Tensor:
     """Return a mask of real numbers ≥ 0, at most ``largest``.
 
     Raises:
@@ -31,7 +33,7 @@ def checked_mask(mask: Any, name: str, where: str, *, largest: float | None = No
     return mask
 
 
-def chosen(own: Tensor | None, given: Any, name: str, where: str, *, largest: float | None = None) -> Tensor | None:
+def chosen(own: Tensor | None, given: object, name: str, where: str, *, largest: float | None = None) -> Tensor | None:
     """Return the mask of the prior itself or the one given for this batch, in the latter case checked.
 
     Raises:
@@ -89,7 +91,7 @@ def fitted_mask(mask: Tensor, attributions: Tensor, name: str, where: str, *, sh
     )
 
 
-def boxes_as_region(boxes: Any, attributions: Tensor, where: str) -> Tensor:
+def boxes_as_region(boxes: object, attributions: Tensor, where: str) -> Tensor:
     """Return the union of boxes as a mask ``(N, 1, H, W)``.
 
     A box (x1, y1, x2, y2) holds the pixels in column x and row y with x1 ≤ x < x2 and y1 ≤ y < y2.

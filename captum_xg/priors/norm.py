@@ -10,7 +10,7 @@ from torch import Tensor
 from captum_xg._core.options import single_number
 from captum_xg.errors import OptionError, OptionTypeError
 from captum_xg.priors.base import AttributionPrior
-from captum_xg.priors.numerics import feature_dims, peak, root_of_sum
+from captum_xg.priors.shapes import feature_dims, peak, root_of_sum
 
 
 class LpNorm(AttributionPrior):

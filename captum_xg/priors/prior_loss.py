@@ -1,4 +1,4 @@
-"""The result of one step of training with an attribution prior, and the errors of those who take it for a tensor."""
+"""The result of one step of training with an attribution prior; arithmetic on it is refused with what was meant."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class PriorLoss(NamedTuple):
     total: Tensor
     task: Tensor
     prior: Tensor
-    outputs: Any
+    outputs: object
     attributions: Tensor | tuple[Tensor, ...]
 
 
@@ -53,7 +53,7 @@ def _say_total(result: PriorLoss, name: str) -> NoReturn:
 def _operator(name: str, meant: str) -> Any:
     own = getattr(tuple, name, None)
 
-    def operate(result: PriorLoss, *others: Any) -> Any:
+    def operate(result: PriorLoss, *others: object) -> Any:
         if own is not None and all(isinstance(other, tuple) for other in others):
             return own(result, *others)
         raise OptionTypeError(f"PriorLoss.{name}: this is no number. {_HINT}write {meant}.")

@@ -1,8 +1,15 @@
-"""Proofs that a model is homogeneous while it trains."""
+"""Proofs that a model is homogeneous while it trains, with dropout among its layers.
+
+The invariant: what is proven is one fixed function of the points. Dropout draws another mask at every step, so a proof
+must hold for any mask: :class:`FixedDropout` stands in for the layers while the certificate is made, and multiplies by
+a factor of which nothing is known but that it does not scale with x. Example: ``Linear, Dropout, ReLU, Linear`` is
+proven once and stays proven over all steps; with a BatchNorm in training mode, which mixes examples, it is refused.
+A proof must never rest on the value of a draw: not on a branch that looks at it, nor on constants that cancel with it.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -10,13 +17,14 @@ import torch
 from torch import Tensor, nn
 
 from captum_xg._core.modules import named_modules_of, require_evaluation_mode
+from captum_xg._core.types import ForwardFunction, Tensors
 from captum_xg.homogeneity.certificate.cache import CertificateCache
 from captum_xg.homogeneity.certificate.certificate import Certificate
 from captum_xg.homogeneity.certificate.fingerprint import RestsOn
 from captum_xg.priors.forward import Forward
-from captum_xg.priors.scores import ScoreRule
+from captum_xg.priors.supported import WHERE
+from captum_xg.priors.target_selection import TargetSelector
 
-_WHERE = "AttributionPriorLoss"
 _REMEDY = (
     "Train a model without them (to_xdnn(model.eval(), x) folds batch norm into other layers), put these layers alone "
     "in evaluation mode, or choose another attribution, which needs no fixed function."
@@ -24,11 +32,10 @@ _REMEDY = (
 _DROPPING = (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d)
 
 
-class Draws:
+class FixedDropout:
     """Stands in for the masks that dropout layers draw: a factor that is a step function of the points.
 
-    What is proven must hold whatever is drawn. Of such a factor it is known that it does not scale, and nothing else: a
-    proof may rest neither on a branch that looks at it nor on constants that cancel with it.
+    The factor is 1 or 2, whichever the sign of the points' sum says: that it does not scale is all that is known of it.
     """
 
     def __init__(self) -> None:
@@ -48,7 +55,7 @@ class Draws:
         return x * self._factor.to(x.dtype)
 
 
-class DrawsInPlace(Draws):
+class FixedDropoutInPlace(FixedDropout):
     """The same for layers that work in place."""
 
     def __call__(self, x: Tensor) -> Tensor:
@@ -57,79 +64,80 @@ class DrawsInPlace(Draws):
         return x.mul_(self._factor.to(x.dtype))
 
 
-class Subject(RestsOn):
+class CertifiedFunction(RestsOn):
     """What has to be homogeneous: the explained output, or the user's score of it, as a function of the points.
 
-    All built-in scores are linear in the outputs, so that a proof for the outputs is one for them.
+    One per loss, because proofs are remembered per callable. All built-in scores are linear in the outputs, so that a
+    proof for the outputs is one for them.
 
     Args:
         forward: The model.
-        rule: Which scores are explained.
+        selector: Which scores are explained.
     """
 
-    def __init__(self, forward: Forward, rule: ScoreRule) -> None:
+    def __init__(self, forward: Forward, selector: TargetSelector) -> None:
         self.forward = forward
-        self.function = rule.chosen if callable(rule.chosen) else None
+        self.score = selector.chosen if callable(selector.chosen) else None
         self.n_points = 0
         """How many of the arguments are outputs of the layer, if there is one."""
-        self.draws = (Draws(), DrawsInPlace())
+        self.dropouts = (FixedDropout(), FixedDropoutInPlace())
 
     @property
     def rests_on(self) -> tuple[object, ...]:
         """The callables of the user's, whose state a proof rests on, too."""
-        return self.forward.model, self.forward.output, self.function
+        return self.forward.model, self.forward.output, self.score
 
     def __call__(self, *arguments: Any) -> Tensor:
         """Return the output or scores for (points of the layer, arguments of the model, target)."""
         target: Any = None
         given = arguments
-        if self.function is not None:
+        if self.score is not None:
             *rest, target = arguments
             given = tuple(rest)
-        with self._drawn(arguments[0]):
+        with self._with_dropout(arguments[0]):
             if self.forward.layer is None:
                 outputs = self.forward(*given)
             else:
                 outputs = self.forward.with_points(given[: self.n_points], *given[self.n_points :])
-            return outputs if self.function is None else self.function(outputs, target)
+            return outputs if self.score is None else self.score(outputs, target)
 
     @contextmanager
-    def _drawn(self, points: Tensor) -> Iterator[None]:
-        for draws in self.draws:
-            draws.begin(points)
+    def _with_dropout(self, points: Tensor) -> Iterator[None]:
+        for dropout in self.dropouts:
+            dropout.begin(points)
         try:
             yield
         finally:
-            for draws in self.draws:
-                draws.end()
+            for dropout in self.dropouts:
+                dropout.end()
 
 
 class TrainingProofs(CertificateCache):
     """Remembers proofs for one model, which may have dropout in training mode.
 
-    For fixed draws dropout multiplies by numbers that do not depend on x, so that F with the draws of this step is a
+    For a fixed mask dropout multiplies by numbers that do not depend on x, so that F with the masks of this step is a
     fixed function, homogeneous if it is with any other factors in their place. That is what is proven. It holds for the
     modules ``nn.Dropout``, ``Dropout1d``, ``2d``, ``3d`` and stochastic depth; any other randomness is refused.
     """
 
     def certificate(
         self,
-        forward_func: Callable[..., Any],
-        inputs: tuple[Tensor, ...],
-        additional: tuple[Any, ...],
-        where: str = _WHERE,
+        forward_func: ForwardFunction,
+        inputs: Tensors,
+        additional: tuple[object, ...],
+        where: str = WHERE,
     ) -> Certificate:
         """Return a certificate that holds now for these inputs' shapes, from memory if possible.
 
         Raises:
             TrainingModeError: If layers other than dropout are in a training mode that matters.
         """
-        assert isinstance(forward_func, Subject)
-        with _fixed_draws(forward_func):
+        assert isinstance(forward_func, CertifiedFunction)
+        with _fixed_dropout(forward_func):
             return super().certificate(forward_func, inputs, additional, where)
 
-    def _require_modes(self, forward_func: Callable[..., Any], where: str) -> None:
-        stood_in_for = [m for _, m in named_modules_of(forward_func).values() if isinstance(m.forward, Draws)]
+    def _require_modes(self, forward_func: ForwardFunction, where: str) -> None:
+        stood_in_for = [m for _, m in named_modules_of(forward_func).values() if isinstance(m.forward, FixedDropout)]
         for module in stood_in_for:
             module.training = False
         try:
@@ -140,11 +148,11 @@ class TrainingProofs(CertificateCache):
 
 
 @contextmanager
-def _fixed_draws(subject: Subject) -> Iterator[None]:
-    """Let dropout layers multiply by the stand-in for their draws; they say of themselves what they did before."""
-    dropping = [m for _, m in named_modules_of(subject).values() if m.training and _drops(m)]
+def _fixed_dropout(function: CertifiedFunction) -> Iterator[None]:
+    """Let dropout layers multiply by the stand-in for their masks; they say of themselves what they did before."""
+    dropping = [m for _, m in named_modules_of(function).values() if m.training and _drops(m)]
     for module in dropping:
-        module.forward = subject.draws[bool(getattr(module, "inplace", False))]
+        module.forward = function.dropouts[bool(getattr(module, "inplace", False))]
     try:
         yield
     finally:

@@ -8,7 +8,7 @@ from captum_xg._core.options import switch
 from captum_xg.errors import PriorError
 from captum_xg.priors.base import AttributionPrior
 from captum_xg.priors.masks import boxes_as_region, checked_mask, chosen, fitted_mask
-from captum_xg.priors.numerics import feature_dims, peak, share
+from captum_xg.priors.shapes import feature_dims, peak, share
 
 
 class EnergyInRegion(AttributionPrior):

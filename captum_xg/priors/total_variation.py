@@ -10,7 +10,7 @@ from torch import Tensor
 from captum_xg._core.options import single_number, switch
 from captum_xg.errors import OptionError, OptionTypeError
 from captum_xg.priors.base import AttributionPrior
-from captum_xg.priors.dimensions import check_dims, spatial_dims
+from captum_xg.priors.shapes import checked_dims, spatial_dims
 
 
 class TotalVariation(AttributionPrior):
@@ -41,7 +41,7 @@ class TotalVariation(AttributionPrior):
 
     def __init__(self, dims: Literal[1, 2, 3] | None = None, *, power: Literal[1, 2] = 1, wrap: bool = False) -> None:
         super().__init__()
-        self.dims = check_dims(dims, "TotalVariation")
+        self.dims = checked_dims(dims, "TotalVariation")
         self.power = check_power(power, "TotalVariation")
         self.wrap = switch(wrap, "wrap", "TotalVariation")
 

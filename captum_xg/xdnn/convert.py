@@ -20,7 +20,8 @@ import torch
 from torch import Tensor, nn
 
 from captum_xg._core.inputs import format_inputs
-from captum_xg._core.modules import require_evaluation_mode, require_usable_state
+from captum_xg._core.model_state import require_usable_state
+from captum_xg._core.modules import require_evaluation_mode
 from captum_xg._core.options import forward_function, switch
 from captum_xg._core.state import preserve_state
 from captum_xg.errors import ConversionError, InputError

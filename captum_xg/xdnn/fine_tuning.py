@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
+from captum_xg._core.autograd_graph import gradient_ancestors
 from captum_xg._core.batches import (
     FORMS,
     Parts,
@@ -21,7 +22,6 @@ from captum_xg._core.batches import (
     require_fitting_call,
     taken_apart,
 )
-from captum_xg._core.gradient_paths import gradient_ancestors
 from captum_xg._core.losses import Loss, checked_number, default_loss, require_a_loss_of_one_output
 from captum_xg._core.options import finite_number, forward_function, positive_integer, switch
 from captum_xg.errors import GradientError, InputError, OptionError, OptionTypeError

@@ -14,7 +14,7 @@ import re
 import torch
 from torch import Tensor, nn
 
-from captum_xg._core.modules import require_usable_state
+from captum_xg._core.model_state import require_usable_state
 from captum_xg.errors import ModelStateError
 from captum_xg.homogeneity.certificate.certificate import Certificate, Violation
 from captum_xg.xdnn.agreement import relative_difference

@@ -87,7 +87,7 @@ def test_a_part_that_is_not_as_it_was_written_is_named_and_refused(change, said,
     content = torch.load(path, weights_only=True)
     change(content)
     torch.save(content, path)
-    with pytest.raises(OptionError, match=rf"{path.name} cannot be read: .*{said}.*\. Delete it to have it done anew"):
+    with pytest.raises(OptionError, match=rf"{path.name} cannot be read: .*{said}.*\. Delete it to redo it"):
         read(store)
 
 

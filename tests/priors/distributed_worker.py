@@ -1,4 +1,4 @@
-"""One of two processes that train with an attribution prior, for test_distributed_training; run by torchrun."""
+"""One of two processes with attribution priors, alone and in training; run by torchrun for the tests beside it."""
 
 import pathlib
 import sys
@@ -9,12 +9,22 @@ from torch import nn
 from torch.distributed.device_mesh import init_device_mesh
 from torch.nn.parallel import DistributedDataParallel
 
+from captum_xg._core.distributed import mean_over_processes
 from captum_xg.errors import CaptumXGError
-from captum_xg.priors import AttributionPriorLoss, GiniSparsity, TotalVariation
+from captum_xg.priors import AttributionPriorLoss, GiniSparsity, GraphSmoothness, TotalVariation
 
 EQUAL = slice(0, 4), slice(4, 8)
 UNEQUAL = slice(0, 3), slice(3, 8)
 PRIORS = {"variation": TotalVariation, "gini": GiniSparsity}
+
+
+ROWS = slice(0, 2), slice(2, 7)  # of attributions, unequal on purpose
+EDGES = torch.tensor([[0, 1, 2], [1, 2, 5]])
+ALONE = {
+    "gini": GiniSparsity,
+    "graph": lambda: GraphSmoothness(EDGES, of="mean_absolute"),
+    "gini of own examples": lambda: GiniSparsity(across_processes=False),
+}
 
 
 def network(normed=False):
@@ -54,6 +64,16 @@ WRAPPERS = {
 }
 
 
+# Every attribution with every wrapper, and every prior where nothing else is special.
+WRAPPED = [
+    (attribution, prior, wrapper)
+    for attribution in ATTRIBUTIONS
+    for prior in PRIORS
+    for wrapper in WRAPPERS
+    if wrapper == "plain" or prior == "gini"
+]
+
+
 class Step(nn.Module):
     """What is wrapped when the loss belongs to the module, as in Lightning."""
 
@@ -77,15 +97,50 @@ def loss_of(model, attribution, prior, rank, **options):
     )
 
 
+class Attributions(nn.Module):
+    """Attributions of a model: input times gradient, with a graph."""
+
+    def __init__(self):
+        super().__init__()
+        generator = torch.Generator().manual_seed(0)
+        self.first = nn.Parameter(torch.randn(6, 4, generator=generator, dtype=torch.float64))
+        self.second = nn.Parameter(torch.randn(4, 1, generator=generator, dtype=torch.float64))
+
+    def forward(self, x):
+        x = x.detach().requires_grad_()
+        score = ((x @ self.first).tanh() @ self.second).sum()
+        return x * torch.autograd.grad(score, x, create_graph=True)[0]
+
+
+def features():
+    return torch.randn(7, 6, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+
+
+def priors_alone(rank):
+    """Values and gradients of priors whose batch is spread over the processes."""
+    rows = features()[ROWS[rank]]
+    for name, make in ALONE.items():
+        model = DistributedDataParallel(Attributions())
+        value = make()(model(rows))
+        value.backward()
+        yield ("alone", name), (value.detach(), gradients(model))
+    groups = dist.new_group([0]), dist.new_group([1])
+    yield "own group", GiniSparsity(process_group=groups[rank])(rows)
+    # Σ over processes of losses c_p·M³ with M = Σs/Σn: first and second derivative, by hand in the test
+    part = torch.tensor([1.0, 2.0][rank], dtype=torch.float64, requires_grad=True)
+    mean = mean_over_processes(part, [1, 3][rank])
+    (first,) = torch.autograd.grad([1.0, 10.0][rank] * mean**3, part, create_graph=True)
+    (second,) = torch.autograd.grad(first, part)
+    yield "derivatives", (mean.detach(), first.detach(), second)
+
+
 def data_parallel(rank):
     x, y = (t[EQUAL[rank]] for t in batch())
-    for attribution in ATTRIBUTIONS:
-        for prior in PRIORS:
-            for wrapper, arguments in WRAPPERS.items():
-                model = DistributedDataParallel(network(), **arguments)
-                loss = loss_of(model, attribution, prior, rank)
-                loss(x, y).total.backward()
-                yield (attribution, prior, wrapper), gradients(model)
+    for attribution, prior, wrapper in WRAPPED:
+        model = DistributedDataParallel(network(), **WRAPPERS[wrapper])
+        loss = loss_of(model, attribution, prior, rank)
+        loss(x, y).total.backward()
+        yield (attribution, prior, wrapper), gradients(model)
 
     model = DistributedDataParallel(network())
     loss = AttributionPriorLoss(model, GiniSparsity(), layer="2")
@@ -186,7 +241,7 @@ if __name__ == "__main__":
     dist.init_process_group("gloo")
     try:
         own = dist.get_rank()
-        results = {**dict(data_parallel(own)), **dict(sharded(own))}
+        results = {**dict(priors_alone(own)), **dict(data_parallel(own)), **dict(sharded(own))}
         torch.save(results, pathlib.Path(sys.argv[1]) / f"{own}.pt")
         dist.barrier()
     finally:

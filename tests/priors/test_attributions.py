@@ -14,6 +14,7 @@ from torch.utils.data import TensorDataset
 from captum_xg import XGradient
 from captum_xg.errors import BaselineError, DegreeError, HomogeneityError, OptionError
 from captum_xg.priors import AttributionPriorLoss
+from captum_xg.priors.attribution import Attribution, Batch, forget_attribution, register_attribution
 
 N, WEIGHT = 4, 0.7
 LABELS = torch.tensor([0, 2, 1, 2])
@@ -603,3 +604,32 @@ def test_gradients_are_right_whatever_the_first_layer_is_and_wherever_else_its_i
     parameters = [p for p in model.parameters() if p.requires_grad]
     torch.testing.assert_close([p.grad for p in parameters], list(torch.autograd.grad(total, parameters)))
     assert all(p.grad is None for p in model.parameters() if not p.requires_grad)
+
+
+def test_an_attribution_of_ones_own_is_known_by_its_name_or_passed_as_it_is():
+    @register_attribution("squared_gradient")
+    class SquaredGradient(Attribution):
+        def __call__(self, batch: Batch) -> list[tuple[Tensor, ...]]:
+            scores = batch.selection.scores(batch.passed.explained)
+            found = (batch.gradients(each, batch.passed.points) for each in scores)
+            return [tuple(g.square() for g in each) for each in found]
+
+    try:
+        with pytest.raises(ValueError, match="squared_gradient"):
+            register_attribution("squared_gradient")(SquaredGradient)
+        model, x = classifier(), data()
+        (gradient,) = reference.gradient(model, (x,), reference.class_score(LABELS))
+        total = reference.cross_entropy(model(x), LABELS) + WEIGHT * squares(gradient.square())
+        parameters = list(model.parameters())
+        for attribution in ("squared_gradient", SquaredGradient()):
+            found = AttributionPriorLoss(model, squares, weight=WEIGHT, attribution=attribution)(x, LABELS)
+            torch.testing.assert_close(found.attributions, gradient.square())
+            torch.testing.assert_close(
+                torch.autograd.grad(found.total, parameters), torch.autograd.grad(total, parameters, retain_graph=True)
+            )
+        with pytest.raises(OptionError, match="n_steps"):
+            AttributionPriorLoss(model, squares, attribution=SquaredGradient(), n_steps=3)
+    finally:
+        forget_attribution("squared_gradient")
+    with pytest.raises(OptionError, match="squared_gradient"):
+        AttributionPriorLoss(model, squares, attribution="squared_gradient")

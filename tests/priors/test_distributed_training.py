@@ -1,13 +1,27 @@
-"""Two processes under torchrun train with a prior as one process with the whole batch does."""
+"""Two processes under torchrun, with a prior alone or in training, get what one process with the whole batch gets."""
 
 import pathlib
 
 import pytest
 import torch
-from distributed_worker import ATTRIBUTIONS, EQUAL, PRIORS, UNEQUAL, WRAPPERS, batch, network, options_of
+from distributed_worker import (
+    ALONE,
+    EQUAL,
+    PRIORS,
+    ROWS,
+    UNEQUAL,
+    WRAPPED,
+    WRAPPERS,
+    Attributions,
+    batch,
+    features,
+    network,
+    options_of,
+)
 from torch.nn import functional as F
 from two_processes import results_of
 
+from captum_xg._core.distributed import mean_over_processes
 from captum_xg.priors import AttributionPriorLoss, GiniSparsity, TotalVariation
 
 CLOSE = {"rtol": 1e-11, "atol": 1e-14}
@@ -47,9 +61,7 @@ def mean(parts):
     return [sum(each) / len(parts) for each in zip(*parts, strict=True)]
 
 
-@pytest.mark.parametrize("wrapper", WRAPPERS)
-@pytest.mark.parametrize("prior", PRIORS)
-@pytest.mark.parametrize("attribution", ATTRIBUTIONS)
+@pytest.mark.parametrize(("attribution", "prior", "wrapper"), WRAPPED)
 def test_gradients_are_those_of_one_process_with_the_whole_batch(results, attribution, prior, wrapper):
     expected = one_process(attribution, prior)
     for own in results:
@@ -149,3 +161,41 @@ def test_nothing_is_proven_of_sharded_parameters(results):
         assert own["fsdp with a proof"].startswith("OptionError: AttributionPriorLoss: ")
         assert "before fully_shard" in own["fsdp with a proof"].lower()
         assert "validate='off'" in own["fsdp with a proof"]
+
+
+@pytest.mark.parametrize("name", ["gini", "graph"])
+def test_value_and_averaged_gradients_are_those_of_one_process_with_the_whole_batch(results, name):
+    model = Attributions()
+    value = ALONE[name]()(model(features()))
+    value.backward()
+    for result in results:
+        torch.testing.assert_close(result["alone", name], (value.detach(), [p.grad for p in model.parameters()]))
+
+
+def test_without_across_processes_each_takes_the_mean_of_its_own_examples(results):
+    model = Attributions()
+    for rank, result in enumerate(results):
+        value = GiniSparsity()(model(features()[ROWS[rank]]))
+        torch.testing.assert_close(result["alone", "gini of own examples"][0], value.detach())
+
+
+def test_a_group_of_one_process_takes_the_mean_of_its_own_examples(results):
+    for rank, result in enumerate(results):
+        torch.testing.assert_close(result["own group"], GiniSparsity()(features()[ROWS[rank]]))
+
+
+def test_each_sum_gets_the_derivatives_of_all_losses_also_the_second_ones(results):
+    mean, slope = 3 / 4, 1 / 4
+    first = (1 + 10) * 3 * mean**2 * slope
+    # The first derivatives of both processes are differentiated, each Σ_q c_q·6M/16.
+    second = 2 * (1 + 10) * 6 * mean * slope**2
+    for result in results:
+        expected = [torch.tensor(v, dtype=torch.float64) for v in (mean, first, second)]
+        torch.testing.assert_close(list(result["derivatives"]), expected)
+
+
+def test_one_process_needs_no_torch_distributed():
+    total = torch.tensor([2.0, 4.0], requires_grad=True)
+    mean = mean_over_processes(total, 4)
+    assert torch.equal(mean, torch.tensor([0.5, 1.0]))
+    assert torch.equal(torch.autograd.grad(mean.sum(), total)[0], torch.full((2,), 0.25))

@@ -1,7 +1,6 @@
-"""A first layer's gradient by its input: the same numbers as autograd's, and no arithmetic for nobody."""
+"""Whatever a model does with its input first: attributions and gradients are those of the formulas; what they cost."""
 
-from contextlib import contextmanager
-
+import attribution_references as reference
 import pytest
 import torch
 from torch import nn
@@ -11,7 +10,6 @@ from torch.utils.checkpoint import checkpoint
 from torch.utils.flop_counter import flop_registry
 
 from captum_xg.priors import AttributionPriorLoss, LpNorm
-from captum_xg.priors import first_layer as module_under_test
 
 X = torch.rand(4, 3, 8, 8, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
 Y = torch.tensor([0, 1, 2, 0])
@@ -121,50 +119,33 @@ NETS = {
     "beside its input": BesideItsInput,
     "frozen": lambda: nn.Sequential(nn.Conv2d(3, 4, 3, bias=False).requires_grad_(False), *head(4, 6)),
 }
+CLASS = reference.class_score(Y)
 ATTRIBUTIONS = {
-    "gradient": {},
-    "input_x_gradient": {},
-    "rrr": {},
-    "integrated_gradients": {"n_steps": 3},
+    "gradient": lambda f: reference.gradient(f, (X,), CLASS),
+    "input_x_gradient": lambda f: reference.input_times_gradient(f, (X,), CLASS),
+    "rrr": lambda f: reference.gradient(f, (X,), reference.log_probability_score),
+    "integrated_gradients": lambda f: reference.integrated_gradients(f, (X,), (torch.zeros_like(X),), CLASS, 3),
 }
-
-
-@contextmanager
-def without_links():
-    plain, module_under_test._plain = module_under_test._plain, lambda *_: False
-    try:
-        yield
-    finally:
-        module_under_test._plain = plain
-
-
-def step(net, attribution, options, inputs=lambda: X):
-    loss = AttributionPriorLoss(net, LpNorm(2), attribution=attribution, **options)
-    for _ in range(2):  # the second call knows which layers come first
-        net.zero_grad(set_to_none=True)
-        result = loss(inputs(), Y)
-        result.total.backward()
-    return result.attributions.detach(), {n: p.grad for n, p in net.named_parameters() if p.requires_grad}, loss
+OPTIONS = {"integrated_gradients": {"n_steps": 3}}
 
 
 @pytest.mark.parametrize("attribution", ATTRIBUTIONS)
 @pytest.mark.parametrize("name", NETS)
-def test_attributions_and_parameter_gradients_are_those_of_autograd(name, attribution):
+def test_attributions_and_parameter_gradients_are_those_of_the_formulas(name, attribution):
     torch.manual_seed(0)
     net = NETS[name]().double()
-    options = ATTRIBUTIONS[attribution]
-    found, gradients, _ = step(net, attribution, options)
-    with without_links():
-        expected, expected_gradients, _ = step(net, attribution, options)
-    torch.testing.assert_close(found, expected, rtol=1e-12, atol=1e-14)
-    assert gradients.keys() == expected_gradients.keys()
-    for key, gradient in gradients.items():
-        torch.testing.assert_close(gradient, expected_gradients[key], rtol=1e-12, atol=1e-14)
-    assert not any(m._forward_hooks for m in net.modules())
+    result = AttributionPriorLoss(net, LpNorm(2), attribution=attribution, **OPTIONS.get(attribution, {}))(X, Y)
+    trained = [p for p in net.parameters() if p.requires_grad]
+    gradients = torch.autograd.grad(result.total, trained)
+    (expected,) = ATTRIBUTIONS[attribution](lambda x: net(x.clone()))
+    torch.testing.assert_close(result.attributions, expected, rtol=1e-12, atol=1e-14)
+    total = reference.cross_entropy(net(X.clone()), Y) + expected.flatten(1).norm(dim=1).mean()
+    torch.testing.assert_close(gradients, torch.autograd.grad(total, trained), rtol=1e-11, atol=1e-14)
+    assert not any(m._forward_hooks for m in net.modules() if name != "with a hook")
 
 
 @pytest.mark.parametrize("first", [nn.Conv2d(3, 4, 3, padding=1, bias=False), nn.Linear(8, 6, bias=False)])
-def test_a_step_takes_six_passes_without_what_the_first_and_the_last_layer_need_not(first):
+def test_a_step_takes_six_passes_without_what_the_last_layer_need_not(first):
     width = first(X.float()).flatten(1).shape[1]
     net = nn.Sequential(first, nn.ReLU(), nn.Flatten(), nn.Linear(width, 3, bias=False)).double()
     with Counter() as forward:
@@ -178,22 +159,18 @@ def test_a_step_takes_six_passes_without_what_the_first_and_the_last_layer_need_
     with Counter() as prior:
         loss(X, Y).total.backward()
     of_last = forward.total - of_first.total
-    # Twice forward, gradient by weights, gradient by activations. Before the first layer nothing is handed on but once,
-    # for the attribution; and the attribution starts from a constant after the last one.
+    # Twice forward, gradient by weights, gradient by activations; the attribution starts from a constant after the last
+    # layer. In a plain step nothing is handed on before the first one.
     assert plain.total == 3 * forward.total - of_first.total
-    # Older versions of PyTorch do not tell whether activations are checkpointed, so there autograd does as always.
-    for_nobody = 0 if module_under_test._saved_hooks(False) is None else of_first.total
-    assert prior.total == 6 * forward.total - of_first.total - of_last + for_nobody
+    assert prior.total == 6 * forward.total - of_last
 
 
 def test_inputs_that_require_a_gradient_get_it():
     torch.manual_seed(0)
     net = NETS["convolution"]().double()
-    found = []
-    for links in (True, False):
-        x = X.clone().requires_grad_()
-        with without_links() if not links else torch.enable_grad():
-            step(net, "input_x_gradient", {}, lambda x=x: 2 * x)
-        found.append(x.grad)
-    assert found[0].abs().max() > 0
-    torch.testing.assert_close(*found, rtol=1e-12, atol=1e-14)
+    x = X.clone().requires_grad_()
+    AttributionPriorLoss(net, LpNorm(2), attribution="input_x_gradient")(2 * x, Y).total.backward()
+    own = X.clone().requires_grad_()
+    (attributions,) = reference.input_times_gradient(net, (2 * own,), CLASS)
+    total = reference.cross_entropy(net(2 * own), Y) + attributions.flatten(1).norm(dim=1).mean()
+    torch.testing.assert_close(x.grad, torch.autograd.grad(total, own)[0], rtol=1e-11, atol=1e-14)

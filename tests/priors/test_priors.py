@@ -135,7 +135,6 @@ def test_graph_smoothness_of_power_two_is_the_quadratic_form_of_the_laplacian():
 
 
 @given(N=SIZES, C=SIZES, H=SIZES, W=SIZES, seed=st.integers(0, 10**6), dtype=st.sampled_from([bool, int, float]))
-@settings(max_examples=30)
 def test_masks_of_all_shapes_count_as_the_mask_spread_out_to_all_examples_and_channels(N, C, H, W, seed, dtype):
     A = _attributions((N, C, H, W), seed)
     generator = torch.Generator().manual_seed(seed)

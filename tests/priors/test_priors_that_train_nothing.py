@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from captum_xg._core.gradient_paths import gradient_ancestors
+from captum_xg._core.autograd_graph import gradient_ancestors
 from captum_xg.errors import DisconnectedAttributionError, ForwardOutputError, OptionTypeError, PriorOutputError
 from captum_xg.priors import (
     AttributionPrior,

@@ -11,7 +11,8 @@ from torch import Tensor
 from torch.utils._pytree import tree_leaves
 
 from captum_xg._core.contents import same
-from captum_xg._core.modules import require_evaluation_mode, require_usable_state
+from captum_xg._core.model_state import require_usable_state
+from captum_xg._core.modules import require_evaluation_mode
 from captum_xg._core.storage import shares_memory
 from captum_xg.homogeneity.certificate.assumptions import Assumptions
 from captum_xg.homogeneity.certificate.certificate import Certificate

@@ -21,7 +21,8 @@ from torch.utils._pytree import tree_leaves
 from captum_xg._core.digest import digest_of
 from captum_xg._core.function import autograd_refusals_explained, checked_arguments
 from captum_xg._core.inputs import format_inputs
-from captum_xg._core.modules import named_modules_of, not_finite, require_usable_state, spoilt_state
+from captum_xg._core.model_state import not_finite, require_usable_state, spoilt_state
+from captum_xg._core.modules import named_modules_of
 from captum_xg._core.options import forward_function
 from captum_xg._core.recorder import Names
 from captum_xg._core.reflection import is_a, is_tensor

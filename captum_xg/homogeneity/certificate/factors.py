@@ -11,7 +11,7 @@ from torch import Tensor
 from torch._ops import OpOverload
 
 from captum_xg._core.contents import entries
-from captum_xg._core.modules import not_finite
+from captum_xg._core.model_state import not_finite
 from captum_xg._core.operations import tensors_in
 from captum_xg._core.storage import has_storage, is_dense
 

@@ -10,10 +10,10 @@ from typing import Any
 import torch
 from torch import nn
 
-from captum_xg._core.failures import in_one_line
 from captum_xg._core.provenance import is_torch, short_path
 from captum_xg._core.recorder import Names
 from captum_xg._core.reflection import attribute, is_a, own_attributes, submodules
+from captum_xg._core.text import in_one_line
 from captum_xg.homogeneity.certificate.certificate import Violation
 from captum_xg.homogeneity.rules.reasons import not_followed
 

@@ -17,7 +17,8 @@ from torch import Tensor
 
 from captum_xg._core.function import Evaluation, ScalarFunction
 from captum_xg._core.inputs import format_inputs
-from captum_xg._core.modules import require_evaluation_mode, require_usable_state
+from captum_xg._core.model_state import require_usable_state
+from captum_xg._core.modules import require_evaluation_mode
 from captum_xg._core.options import single_number, single_numbers
 from captum_xg._core.state import preserve_state
 from captum_xg._core.token_ids import ids_refused

@@ -13,7 +13,8 @@ from torch import Tensor, nn
 
 from captum_xg._core.function import ScalarFunction
 from captum_xg._core.inputs import format_inputs
-from captum_xg._core.modules import named_modules_of, require_evaluation_mode, require_usable_state
+from captum_xg._core.model_state import require_usable_state
+from captum_xg._core.modules import named_modules_of, require_evaluation_mode
 from captum_xg._core.options import forward_function
 from captum_xg._core.state import preserve_state
 from captum_xg._core.token_ids import ids_refused

@@ -3,32 +3,31 @@
 from __future__ import annotations
 
 from math import inf
-from typing import Any, Literal
-
-from torch import Tensor
+from typing import Literal
 
 from captum_xg._core.options import one_of, single_number
 from captum_xg._core.state import preserve_state
+from captum_xg._core.types import Arguments, Tensors
 from captum_xg.errors import DegreeError, HomogeneityError
 from captum_xg.homogeneity.certificate.certificate import Certificate
-from captum_xg.priors.attribution.base import Attribution, Batch
+from captum_xg.priors.attribution.base import Attribution, Batch, register_attribution
 from captum_xg.priors.forward import Forward
-from captum_xg.priors.parallel import require_whole_parameters
-from captum_xg.priors.proof import Subject, TrainingProofs
-from captum_xg.priors.scores import ScoreRule, log_probability_scores
-
-_WHERE = "AttributionPriorLoss"
+from captum_xg.priors.proof import CertifiedFunction, TrainingProofs
+from captum_xg.priors.supported import WHERE, require_whole_parameters
+from captum_xg.priors.target_selection import TargetSelector, log_probability_scores
 
 
+@register_attribution("gradient")
 class Gradient(Attribution):
     r"""The gradient of the score, ∂F/∂x."""
 
-    def __call__(self, batch: Batch) -> list[tuple[Tensor, ...]]:
+    def __call__(self, batch: Batch) -> list[Tensors]:
         """Return ∂F/∂x for each score."""
         points = batch.passed.points
-        return [batch.gradients(scores, points) for scores in batch.choice.scores(batch.passed.explained)]
+        return [batch.gradients(scores, points) for scores in batch.selection.scores(batch.passed.explained)]
 
 
+@register_attribution("rrr")
 class LogProbabilityGradient(Attribution):
     r"""The gradient of the summed log-probabilities, ∂/∂x Σ_c log p_c, as in Right for the Right Reasons.
 
@@ -39,22 +38,24 @@ class LogProbabilityGradient(Attribution):
 
     explains = False
 
-    def __call__(self, batch: Batch) -> list[tuple[Tensor, ...]]:
+    def __call__(self, batch: Batch) -> list[Tensors]:
         """Return the gradient."""
-        scores = log_probability_scores(batch.passed.explained, batch.rule)
+        scores = log_probability_scores(batch.passed.explained, batch.selector)
         return [batch.gradients(scores, batch.passed.points)]
 
 
+@register_attribution("input_x_gradient")
 class InputXGradient(Attribution):
     r"""Input × gradient, x ⊙ ∂F/∂x, of any model; Integrated Gradients only if the model is homogeneous."""
 
-    def __call__(self, batch: Batch) -> list[tuple[Tensor, ...]]:
+    def __call__(self, batch: Batch) -> list[Tensors]:
         """Return x ⊙ ∂F/∂x for each score."""
         points = batch.passed.points
-        found = (batch.gradients(scores, points) for scores in batch.choice.scores(batch.passed.explained))
+        found = (batch.gradients(scores, points) for scores in batch.selection.scores(batch.passed.explained))
         return [tuple(x * g for x, g in zip(points, each, strict=True)) for each in found]
 
 
+@register_attribution("xgradient")
 class XGradientOfPass(InputXGradient):
     r"""X-Gradient, x ⊙ ∂F/∂x / k for F proven to be homogeneous of degree k: Integrated Gradients against zero.
 
@@ -68,14 +69,14 @@ class XGradientOfPass(InputXGradient):
     """
 
     def __init__(self, *, validate: Literal["certificate", "off"] = "certificate", degree: float | None = None) -> None:
-        self._validate = one_of(validate, ("certificate", "off"), "validate", _WHERE)
+        self._validate = one_of(validate, ("certificate", "off"), "validate", WHERE)
         number = None if degree is None else single_number(degree)
         if degree is not None and (number is None or not 1 <= number < inf):
-            raise DegreeError(f"{_WHERE}: `degree` must be a number ≥ 1 but is {degree!r}.")
+            raise DegreeError(f"{WHERE}: `degree` must be a number ≥ 1 but is {degree!r}.")
         self._degree = number
         self._proven = number or 1.0
         self._proofs = TrainingProofs()
-        self._subject: Subject | None = None
+        self._certified: CertifiedFunction | None = None
 
     @property
     def n_proofs(self) -> int:
@@ -83,7 +84,12 @@ class XGradientOfPass(InputXGradient):
         return self._proofs.n_proofs
 
     def prepare(
-        self, forward: Forward, rule: ScoreRule, inputs: tuple[Tensor, ...], additional: tuple[Any, ...], target: Any
+        self,
+        forward: Forward,
+        selector: TargetSelector,
+        inputs: Tensors,
+        additional: Arguments,
+        target: object,
     ) -> None:
         """Prove that F is homogeneous, unless that stands already.
 
@@ -95,30 +101,31 @@ class XGradientOfPass(InputXGradient):
         """
         if self._validate == "off":
             return
-        if self._subject is None:
+        if self._certified is None:  # made once: proofs are remembered for this very object
             require_whole_parameters(forward.model)
-            self._subject = Subject(forward.bare(), rule)
+            self._certified = CertifiedFunction(forward, selector)
         if forward.layer is None:
-            self._prove(self._subject, inputs, additional, target)
+            self._prove(self._certified, inputs, additional, target)
         elif not self.n_proofs:
             # Later on the pass that is made anyway tells what the layer gives.
             with preserve_state(forward.model, inputs[0].device):
                 points = tuple(p.detach() for p in forward.points_of(inputs, additional))
-            self._prove(self._subject, points, (*inputs, *additional), target)
+            self._prove(self._certified, points, (*inputs, *additional), target)
 
-    def __call__(self, batch: Batch) -> list[tuple[Tensor, ...]]:
+    def __call__(self, batch: Batch) -> list[Tensors]:
         """Return x ⊙ ∂F/∂x / k for each score."""
-        if self._subject is not None and batch.forward.layer is not None:
+        if self._certified is not None and batch.forward.layer is not None:
             points = tuple(p.detach() for p in batch.passed.points)
-            self._prove(self._subject, points, (*batch.inputs, *batch.additional), batch.choice.target)
+            self._prove(self._certified, points, (*batch.inputs, *batch.additional), batch.selection.target)
         found = super().__call__(batch)
+        # ∫₀¹ ∂F(αx)/∂x dα = ∂F(x)/∂x · ∫₀¹ αᵏ⁻¹ dα, which is 1/k of the gradient at x.
         return found if self._proven == 1 else [tuple(a / self._proven for a in each) for each in found]
 
-    def _prove(self, subject: Subject, points: tuple[Tensor, ...], additional: tuple[Any, ...], target: Any) -> None:
-        subject.n_points = 0 if subject.forward.layer is None else len(points)
-        if subject.function is not None:
+    def _prove(self, function: CertifiedFunction, points: Tensors, additional: Arguments, target: object) -> None:
+        function.n_points = 0 if function.forward.layer is None else len(points)
+        if function.score is not None:
             additional = (*additional, target)
-        self._proven = self._admitted(self._proofs.certificate(subject, points, additional), subject.forward)
+        self._proven = self._admitted(self._proofs.certificate(function, points, additional), function.forward)
 
     def _admitted(self, certificate: Certificate, forward: Forward) -> float:
         if not certificate.homogeneous:
@@ -126,7 +133,7 @@ class XGradientOfPass(InputXGradient):
         degree = self._degree or certificate.degree or 1.0  # any degree fits a function that is zero
         if not certificate.covers(degree):
             raise DegreeError(
-                f"{_WHERE}: F is proven to be homogeneous of degree {certificate.degree:g}, "
+                f"{WHERE}: F is proven to be homogeneous of degree {certificate.degree:g}, "
                 + (f"not {degree:g}; leave `degree` out." if self._degree else "but X-Gradient needs a degree ≥ 1.")
             )
         return degree
@@ -137,10 +144,10 @@ def _refusal(certificate: Certificate, forward: Forward) -> str:
     found = "is not homogeneous" if certificate.verdict == "disproved" else "could not be proven to be homogeneous"
     return "\n".join(
         [
-            f"{_WHERE}: {of_what} {found} (F(αx) = αᵏF(x)), so x·∇F(x) is not Integrated Gradients and "
+            f"{WHERE}: {of_what} {found} (F(αx) = αᵏF(x)), so x·∇F(x) is not Integrated Gradients and "
             "attribution='xgradient' is refused.",
             *certificate.finding_lines(most=10),
-            "  What to do: mend what is named above, for example by to_xdnn(model); or choose "
+            "  What to do: fix what is named above, for example by to_xdnn(model); or choose "
             "attribution='integrated_gradients' or 'expected_gradients', which need no homogeneity, or "
             "'input_x_gradient', which is what it says and nothing more.",
         ]

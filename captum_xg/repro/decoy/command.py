@@ -48,7 +48,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Do what is missing, print the tables, write the numbers and pictures, and return 0."""
-    from captum_xg._core.devices import usable_device
+    from captum_xg._core.options import usable_device
     from captum_xg.datasets.fashion_mnist import load_fashion_mnist
     from captum_xg.repro.decoy.protocol import SELECTION_SEED, WEIGHTS, split
     from captum_xg.repro.decoy.store import Store

@@ -51,7 +51,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Do what is missing, print the tables, write the numbers and the figure, and return 0."""
-    from captum_xg._core.devices import usable_device
+    from captum_xg._core.options import usable_device
     from captum_xg.datasets.nhanes import load_mortality
     from captum_xg.repro.sparsity.protocol import Experiment, split
     from captum_xg.repro.sparsity.store import Store

@@ -9,7 +9,7 @@ from torch import nn
 from torch.utils.checkpoint import checkpoint, checkpoint_sequential
 
 from captum_xg import XGradient, bias_ledger, certify, check_homogeneity
-from captum_xg._core.modules import require_usable_state
+from captum_xg._core.model_state import require_usable_state
 from captum_xg.errors import CaptumXGError, GradientError, ModelStateError
 
 VALIDATIONS = ("numeric", "off", "certificate")

@@ -1,4 +1,10 @@
-"""Which numbers of the output an attribution prior explains: one score per example, or one for each class."""
+"""Target selection: the scores that an attribution prior explains, one per example or one for each class.
+
+A :class:`TargetSelector` is made once per loss from its options, its :class:`Selection` once per batch. This is
+made at the outputs of the batch and applied at other inputs, too (points of a path), so that ``"predicted"`` means the
+class predicted for the example itself at every point. Positions whose label is ignored have no score; a batch without
+any label has scores, attributions and a prior of zero, and never NaN.
+"""
 
 from __future__ import annotations
 
@@ -10,53 +16,53 @@ import torch
 from torch import Tensor
 from torch.utils._pytree import tree_map
 
+from captum_xg._core.function import has_rows
 from captum_xg._core.losses import IGNORED, one_number
 from captum_xg._core.options import integer, one_of
 from captum_xg.errors import ForwardOutputError, OptionError, TargetError
+from captum_xg.priors.supported import WHERE
 
 ScoreFunction: TypeAlias = Callable[[Tensor, Any], Tensor]
 Chosen: TypeAlias = Literal["true", "predicted", "all"] | ScoreFunction
 
-_WHERE = "AttributionPriorLoss"
-
 
 @dataclass(frozen=True)
-class Choice:
+class Selection:
     """What is explained of the outputs for one batch; ``scores`` applies it to outputs at other inputs, too.
 
     Attributes:
-        rule: The choice of scores that it was made by.
+        selector: What it was made by.
         index: Class of each example (and position), ``(N, …)``; None for all classes, one logit, and functions.
         target: What the loss was called with; functions of outputs and target want it.
     """
 
-    rule: ScoreRule
+    selector: TargetSelector
     index: Tensor | None
-    target: Any
+    target: object
 
-    def repeated(self, n: int, k: int) -> Choice:
+    def repeated(self, n: int, k: int) -> Selection:
         """Return the choice for a batch of n examples in which each stands ``k`` times in a row."""
-        return Choice(self.rule, repeated_rows(self.index, n, k), repeated_rows(self.target, n, k))
+        return Selection(self.selector, repeated_rows(self.index, n, k), repeated_rows(self.target, n, k))
 
     def scores(self, outputs: Tensor) -> list[Tensor]:
         """Return one score per example, ``(N,)``, for each attribution that is wanted: one, or one for each class."""
-        rule = self.rule
-        if callable(rule.chosen):
-            return [_checked_scores(rule.chosen(outputs, self.target), outputs)]
+        selector = self.selector
+        if callable(selector.chosen):
+            return [_checked_scores(selector.chosen(outputs, self.target), outputs)]
         if one_number(outputs):
-            return [rule.reduced(outputs.reshape(len(outputs), -1))]
+            return [selector.reduced(outputs.reshape(len(outputs), -1))]
         if self.index is None:
-            return [rule.reduced(outputs[:, c].reshape(len(outputs), -1)) for c in range(outputs.shape[1])]
-        if rule.chosen == "predicted":
-            return [rule.reduced(outputs.gather(1, self.index.unsqueeze(1)).reshape(len(outputs), -1))]
-        counted = self.index != rule.ignore_index
-        index = torch.where(counted, self.index, 0)
+            return [selector.reduced(outputs[:, c].reshape(len(outputs), -1)) for c in range(outputs.shape[1])]
+        if selector.chosen == "predicted":  # no label, so none that is ignored
+            return [selector.reduced(outputs.gather(1, self.index.unsqueeze(1)).reshape(len(outputs), -1))]
+        counted = self.index != selector.ignore_index
+        index = torch.where(counted, self.index, 0)  # any class will do where none counts; `gather` needs one
         picked = outputs.gather(1, index.unsqueeze(1)).squeeze(1)
-        return [rule.reduced(picked.reshape(len(outputs), -1), counted.reshape(len(outputs), -1))]
+        return [selector.reduced(picked.reshape(len(outputs), -1), counted.reshape(len(outputs), -1))]
 
 
 @dataclass(frozen=True)
-class ScoreRule:
+class TargetSelector:
     """How scores are chosen from outputs ``(N,)``, ``(N, C)`` or ``(N, C, positions…)``.
 
     Attributes:
@@ -77,23 +83,23 @@ class ScoreRule:
         """
         if isinstance(self.chosen, type) or not (callable(self.chosen) or self.chosen in ("true", "predicted", "all")):
             raise OptionError(
-                f"{_WHERE}: `target` must be 'true', 'predicted', 'all' or a function of outputs and target but is "
+                f"{WHERE}: `target` must be 'true', 'predicted', 'all' or a function of outputs and target but is "
                 f"{self.chosen!r}."
             )
-        one_of(self.reduction, ("mean", "sum"), "reduction", _WHERE)
-        integer(self.ignore_index, "ignore_index", _WHERE)
+        one_of(self.reduction, ("mean", "sum"), "reduction", WHERE)
+        integer(self.ignore_index, "ignore_index", WHERE)
 
-    def choice(self, outputs: Tensor, target: Any) -> Choice:
+    def select(self, outputs: Tensor, target: object) -> Selection:
         """Return what is explained of these outputs.
 
         Raises:
             TargetError: If there is no true class: the target is no tensor of class indices that fits the outputs.
         """
         if callable(self.chosen) or self.chosen == "all" or one_number(outputs):
-            return Choice(self, None, target)
+            return Selection(self, None, target)
         if self.chosen == "predicted":
-            return Choice(self, outputs.detach().argmax(1), target)
-        return Choice(self, self._true_classes(outputs, target), target)
+            return Selection(self, outputs.detach().argmax(1), target)
+        return Selection(self, self._true_classes(outputs, target), target)
 
     def reduced(self, values: Tensor, counted: Tensor | None = None) -> Tensor:
         """Return the mean or the sum over positions, ``(N, P)`` to ``(N,)``, of those that count."""
@@ -104,7 +110,7 @@ class ScoreRule:
             return values.sum(1)
         return values.mean(1) if counted is None else values.sum(1) / counted.sum(1).clamp(min=1)
 
-    def _true_classes(self, outputs: Tensor, target: Any) -> Tensor:
+    def _true_classes(self, outputs: Tensor, target: object) -> Tensor:
         shape = tuple(outputs.shape)
         expected = (shape[0], *shape[2:])
         hint = (
@@ -114,12 +120,12 @@ class ScoreRule:
         if not isinstance(target, Tensor) or target.dtype.is_floating_point or target.dtype.is_complex:
             kind = f"has dtype {target.dtype}" if isinstance(target, Tensor) else f"is {type(target).__name__}"
             raise TargetError(
-                f"{_WHERE}: the attribution explains the true class, but `target` {kind} and not a tensor of class "
+                f"{WHERE}: the attribution explains the true class, but `target` {kind} and not a tensor of class "
                 f"indices, while the outputs have shape {shape}. {hint}"
             )
         if tuple(target.shape) != expected:
             raise TargetError(
-                f"{_WHERE}: `target` has shape {tuple(target.shape)}, but outputs of shape {shape} (N, C, positions …) "
+                f"{WHERE}: `target` has shape {tuple(target.shape)}, but outputs of shape {shape} (N, C, positions …) "
                 f"need class indices of shape {expected}. {hint}"
             )
         index = target.to(device=outputs.device, dtype=torch.int64)
@@ -128,40 +134,39 @@ class ScoreRule:
             if bool(wrong.any()):
                 classes = index[index != self.ignore_index]
                 raise TargetError(
-                    f"{_WHERE}: `target` goes from {int(classes.min())} to {int(classes.max())}, but the outputs have "
+                    f"{WHERE}: `target` goes from {int(classes.min())} to {int(classes.max())}, but the outputs have "
                     f"{shape[1]} classes, so it must lie in [0, {shape[1]}). If positions without a class have a label "
                     f"of their own, pass ignore_index=… (it is {self.ignore_index})."
                 )
         return index
 
 
-def repeated_rows(values: Any, n: int, k: int) -> Any:
-    """Return values for a batch in which each of n examples stands k times in a row, as do rows of tensors with n."""
+def repeated_rows(values: object, n: int, k: int) -> Any:
+    """Return values, in containers too, for a batch in which each of n examples stands k times in a row."""
 
-    def rows(value: Any) -> Any:
-        per_example = isinstance(value, Tensor) and value.dim() > 0 and len(value) == n
-        return value.repeat_interleave(k, 0) if per_example else value
+    def rows(value: object) -> object:
+        return value.repeat_interleave(k, 0) if has_rows(value, n) else value
 
     return tree_map(rows, values)
 
 
-def log_probability_scores(outputs: Tensor, rule: ScoreRule) -> Tensor:
+def log_probability_scores(outputs: Tensor, selector: TargetSelector) -> Tensor:
     r"""Return the sum of the log-probabilities of all classes, ``(N,)``: Σ_c log softmax(z)_c.
 
-    For one logit log σ(z) + log σ(−z) = 2 log σ(z) − z. Over positions it is reduced as the rule says.
+    For one logit log σ(z) + log σ(−z) = 2 log σ(z) − z. Over positions it is reduced as the selector says.
     """
     wide = outputs.to(torch.promote_types(outputs.dtype, torch.float32))
     if one_number(outputs):
         logits = wide.reshape(len(outputs), -1)
-        return rule.reduced(2 * torch.nn.functional.logsigmoid(logits) - logits)
-    return rule.reduced(torch.log_softmax(wide, 1).sum(1).reshape(len(outputs), -1))
+        return selector.reduced(2 * torch.nn.functional.logsigmoid(logits) - logits)
+    return selector.reduced(torch.log_softmax(wide, 1).sum(1).reshape(len(outputs), -1))
 
 
-def _checked_scores(scores: Any, outputs: Tensor) -> Tensor:
+def _checked_scores(scores: object, outputs: Tensor) -> Tensor:
     if not isinstance(scores, Tensor) or tuple(scores.shape) != (len(outputs),) or not scores.dtype.is_floating_point:
         found = f"shape {tuple(scores.shape)}, {scores.dtype}" if isinstance(scores, Tensor) else type(scores).__name__
         raise ForwardOutputError(
-            f"{_WHERE}: the function given as `target` must return one floating-point score per example, shape "
+            f"{WHERE}: the function given as `target` must return one floating-point score per example, shape "
             f"({len(outputs)},), but returned {found}."
         )
     return scores
