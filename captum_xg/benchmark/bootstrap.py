@@ -4,40 +4,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Container, Hashable, Mapping
-from dataclasses import dataclass
 from typing import TypeVar
 
 import torch
 from torch import Tensor
 
-from captum_xg._core.text import displayed
+from captum_xg._core.estimate import Estimate
 
 Key = TypeVar("Key", bound=Hashable)
 Aggregate = Callable[[Tensor], Tensor]
 
 _ENTRIES = 4_000_000
 """Numbers held at once: 32 MB."""
-
-
-@displayed
-@dataclass(frozen=True)
-class Estimate:
-    """A number with its 95 % bootstrap interval.
-
-    Attributes:
-        value: From all examples.
-        low: 2.5 % quantile over resamples; NaN for a single example, which says nothing of others.
-        high: 97.5 % quantile.
-    """
-
-    value: float
-    low: float
-    high: float
-
-    @property
-    def excludes_zero(self) -> bool:
-        """Whether 0 lies outside of the interval."""
-        return self.low > 0 or self.high < 0
 
 
 def estimate(value: float, resampled: Tensor) -> Estimate:

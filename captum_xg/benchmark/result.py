@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from captum_xg._core.estimate import Estimate
 from captum_xg._core.files import write_text
 from captum_xg._core.text import Table, displayed
-from captum_xg.benchmark.bootstrap import Estimate, estimate, resample
+from captum_xg.benchmark.bootstrap import estimate, resample
 from captum_xg.benchmark.methods import Method
 from captum_xg.benchmark.metrics import BenchmarkMetric
 from captum_xg.benchmark.store import Part

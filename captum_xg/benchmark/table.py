@@ -6,8 +6,8 @@ import importlib
 import math
 from typing import TYPE_CHECKING, Any
 
+from captum_xg._core.estimate import Estimate
 from captum_xg._core.text import Table
-from captum_xg.benchmark.bootstrap import Estimate
 from captum_xg.errors import OptionError
 
 if TYPE_CHECKING:
@@ -125,13 +125,7 @@ def _row(method: MethodResult, metrics: list[MetricInfo], measured: bool) -> lis
     cost = method.cost
     counts = [_ABSENT if c is None else f"{c:.4g}" for c in (cost.gradient_evaluations, cost.forward_passes)]
     memory = [_ABSENT if cost.peak_memory is None else f"{cost.peak_memory / 2**20:.1f}"] if measured else []
-    return [name, *(shown(method.estimates[m.name]) for m in metrics), *counts, f"{1000 * cost.seconds:.3g}", *memory]
-
-
-def shown(each: Estimate) -> str:
-    """Return a number and its interval with four digits."""
-    interval = "" if math.isnan(each.low) else f" [{each.low:.4g}, {each.high:.4g}]"
-    return f"{each.value:.4g}{interval}"
+    return [name, *(method.estimates[m.name].formatted() for m in metrics), *counts, f"{1000 * cost.seconds:.3g}", *memory]
 
 
 def _arrow(metric: MetricInfo) -> str:

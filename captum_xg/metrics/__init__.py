@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING
 
+from captum_xg._core.estimate import Estimate
 from captum_xg._core.loading import on_demand
 from captum_xg.metrics.agreement import MeanAbsoluteRelativeDifference
 from captum_xg.metrics.axioms.methods import paper_methods
@@ -21,14 +22,12 @@ from captum_xg.metrics.sensitivity_n import SensitivityN
 
 if TYPE_CHECKING:
     from captum_xg.benchmark.benchmark import AttributionBenchmark
-    from captum_xg.benchmark.bootstrap import Estimate
     from captum_xg.benchmark.result import BenchmarkResult
 else:  # the benchmark stands above the metrics, and is handed on from here
     __getattr__, __dir__ = on_demand(
         __name__,
         {
             "captum_xg.benchmark.benchmark": ("AttributionBenchmark",),
-            "captum_xg.benchmark.bootstrap": ("Estimate",),
             "captum_xg.benchmark.result": ("BenchmarkResult",),
         },
     )
