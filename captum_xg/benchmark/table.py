@@ -125,7 +125,13 @@ def _row(method: MethodResult, metrics: list[MetricInfo], measured: bool) -> lis
     cost = method.cost
     counts = [_ABSENT if c is None else f"{c:.4g}" for c in (cost.gradient_evaluations, cost.forward_passes)]
     memory = [_ABSENT if cost.peak_memory is None else f"{cost.peak_memory / 2**20:.1f}"] if measured else []
-    return [name, *(method.estimates[m.name].formatted() for m in metrics), *counts, f"{1000 * cost.seconds:.3g}", *memory]
+    return [
+        name,
+        *(method.estimates[m.name].formatted() for m in metrics),
+        *counts,
+        f"{1000 * cost.seconds:.3g}",
+        *memory,
+    ]
 
 
 def _arrow(metric: MetricInfo) -> str:

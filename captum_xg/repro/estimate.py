@@ -5,46 +5,12 @@ from __future__ import annotations
 import math
 import statistics
 from collections.abc import Sequence
-from dataclasses import dataclass
 
-from captum_xg._core.text import displayed
+from captum_xg._core.estimate import MeanEstimate
 from captum_xg.errors import OptionError
 
 
-@displayed
-@dataclass(frozen=True)
-class Estimate:
-    """A mean with its 95 % interval by Student's t.
-
-    Attributes:
-        mean: Of n values.
-        standard_error: Of the mean.
-        low: Lower end of the interval of the mean.
-        high: Upper end.
-        n: How many values, at least 2.
-    """
-
-    mean: float
-    standard_error: float
-    low: float
-    high: float
-    n: int
-
-    @property
-    def reach(self) -> float:
-        """Half the width of the interval."""
-        return (self.high - self.low) / 2
-
-    def __str__(self) -> str:
-        """Return mean, standard error and interval."""
-        return f"{self.mean:.4f} ± {self.standard_error:.4f}  [{self.low:.4f}, {self.high:.4f}]"
-
-    def signed(self) -> str:
-        """Return mean and interval of a difference, with signs."""
-        return f"{self.mean:+.4f} [{self.low:+.4f}, {self.high:+.4f}]"
-
-
-def estimate(values: Sequence[float]) -> Estimate:
+def estimate(values: Sequence[float]) -> MeanEstimate:
     r"""Return mean and 95 % interval of at least two values, taken as independent and normal.
 
     .. math:: \bar v \pm t_{0.975,\,n-1}\, s / \sqrt n
@@ -52,10 +18,10 @@ def estimate(values: Sequence[float]) -> Estimate:
     n, mean = len(values), statistics.fmean(values)
     quantile = t_quantile(n - 1)
     error = statistics.stdev(values) / math.sqrt(n)
-    return Estimate(mean, error, mean - quantile * error, mean + quantile * error, n)
+    return MeanEstimate(mean, mean - quantile * error, mean + quantile * error, error, n)
 
 
-def difference(these: Sequence[float], others: Sequence[float]) -> Estimate:
+def difference(these: Sequence[float], others: Sequence[float]) -> MeanEstimate:
     """Return mean and 95 % interval of the differences of values that belong together."""
     return estimate([a - b for a, b in zip(these, others, strict=True)])
 

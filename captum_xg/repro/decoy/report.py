@@ -7,9 +7,10 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
+from captum_xg._core.estimate import Estimate
 from captum_xg.repro.decoy.protocol import X_GRADIENT, Method, on_clean_images, without_prior
 from captum_xg.repro.decoy.results import Outcome, choose, recovered, scores
-from captum_xg.repro.estimate import Estimate, difference, estimate
+from captum_xg.repro.estimate import difference, estimate
 
 Outcomes = dict[Method, Outcome]
 
@@ -70,12 +71,12 @@ def choice_table(outcomes: Outcomes) -> list[list[str]]:
 
 def percent(found: Estimate) -> str:
     """Return a share and the reach of its interval as percentages."""
-    return f"{100 * found.mean:.2f} ± {100 * found.reach:.2f}"
+    return f"{100 * found.value:.2f} ± {100 * found.reach:.2f}"
 
 
 def points(found: Estimate) -> str:
     """Return a difference of shares and the reach of its interval in percentage points."""
-    return f"{100 * found.mean:+.2f} ± {100 * found.reach:.2f}"
+    return f"{100 * found.value:+.2f} ± {100 * found.reach:.2f}"
 
 
 def _mean(outcome: Outcome, weight: float, score: str) -> str:
@@ -122,10 +123,10 @@ def as_json(outcomes: Outcomes) -> dict[str, Any]:
             "bias": method.bias,
             "attribution": method.attribution or None,
             "options": method.options,
-            "test_accuracy": asdict(estimate(test)),
-            "test_accuracy_minus_no_prior": asdict(difference(test, plain.values("test"))),
-            "x_gradient_minus_this": asdict(difference(outcomes[X_GRADIENT].values("test"), test)),
-            "patch_share": asdict(estimate(outcome.values("patch_share"))),
+            "test_accuracy": estimate(test).to_dict(),
+            "test_accuracy_minus_no_prior": difference(test, plain.values("test")).to_dict(),
+            "x_gradient_minus_this": difference(outcomes[X_GRADIENT].values("test"), test).to_dict(),
+            "patch_share": estimate(outcome.values("patch_share")).to_dict(),
             "seconds_per_step": outcome.seconds,
             "seconds_per_plain_step": outcome.seconds / plain.seconds,
             "runs": [asdict(run) for run in outcome.runs],

@@ -167,7 +167,7 @@ def _report(experiment: Experiment, left: list[Outcome], right: list[Outcome], f
         "repetitions": n,
         "epochs": experiment.epochs,
         "seed": experiment.seed,
-        "age_alone": None if age is None else vars(estimate(age)),
+        "age_alone": None if age is None else estimate(age).to_dict(),
         "methods": as_json(left, baseline),
         "references": as_json(right, xgradient) if right else {},
     }
