@@ -1,11 +1,11 @@
-"""What an axiom report says, cell by cell, and how it is shown."""
+"""Results of an axiom report: its cells, counterexamples and table, as text, Markdown and JSON."""
 
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import asdict, dataclass
 from enum import Enum
-from typing import Any
 
 from captum_xg._core.text import Table, displayed
 
@@ -155,8 +155,8 @@ class AxiomReport:
         rows = self._rows()
         lines: list[str | Table] = [Table(rows, left=len(rows[0]), headers=2, rule=True)]
         for result in self.failures:
-            lines += ["", f"{result.method}: {result.title} fails ({result.violations} of {result.cases} cases)"]
-            lines += [f"    {line}" for line in str(result.counterexample).splitlines()]
+            title = f"{result.method}: {result.title} fails ({result.violations} of {result.cases} cases)"
+            lines += ["", title, *(f"    {line}" for line in str(result.counterexample).splitlines())]
         return [*lines, "", *self._remarks()]
 
     def to_markdown(self) -> str:
@@ -165,24 +165,23 @@ class AxiomReport:
         head = [f"{name} ({kind})" if kind else name for name, kind in zip(header, models, strict=True)]
         lines = ["| " + " | ".join(row) + " |" for row in (head, ["---"] * len(head), *rows)]
         for result in self.failures:
-            lines += [
-                "",
-                f"**{result.method}: {result.title} fails** ({result.violations} of {result.cases} cases)",
-                "",
-            ]
-            lines += [f"    {line}" for line in str(result.counterexample).splitlines()]
+            title = f"**{result.method}: {result.title} fails** ({result.violations} of {result.cases} cases)"
+            lines += ["", title, "", *(f"    {line}" for line in str(result.counterexample).splitlines())]
         return "\n".join([*lines, "", *(f"* {remark}" for remark in self._remarks())])
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, object]:
         """Return everything as dicts, lists, strings and numbers; infinite gaps as None."""
         results = []
         for result in self.results:
             values = asdict(result) | {"verdict": result.verdict.value, "holds": result.holds}
-            values["largest_gap"] = _finite(result.largest_gap)
-            if result.counterexample is not None:
-                values["counterexample"]["gap"] = _finite(result.counterexample.gap)
+            for gaps, name in ((values, "largest_gap"), (values["counterexample"] or {}, "gap")):
+                if name in gaps and not math.isfinite(gaps[name]):
+                    gaps[name] = None
             results.append(values)
-        return {"seed": self.seed, "notes": list(self.notes), "results": _plain(results)}
+        found: dict[str, object] = json.loads(
+            json.dumps({"seed": self.seed, "notes": self.notes, "results": results}, allow_nan=False)
+        )
+        return found
 
     def to_json(self, indent: int | None = 2) -> str:
         """Return :meth:`to_dict` as JSON."""
@@ -197,43 +196,23 @@ class AxiomReport:
         return rows
 
     def _remarks(self) -> list[str]:
-        verdicts = {result.verdict for result in self.results}
         remarks = ["✓ n: no counterexample in n cases, which is evidence and no proof. ✗ m/n: fails in m of n cases."]
-        if Verdict.IN_THE_LIMIT in verdicts:
-            efforts = ", ".join(sorted({r.effort for r in self.results if r.verdict is Verdict.IN_THE_LIMIT}))
+        if efforts := sorted({r.effort for r in self.results if r.verdict is Verdict.IN_THE_LIMIT}):
             remarks.append(
-                f"✓∞ n: what is left at {efforts} lies within the error of a quadrature (Koksma) or a sample mean "
-                "(Hoeffding), which goes to zero with more; the axiom holds of the limit (of samples: in expectation)."
+                f"✓∞ n: what is left at {', '.join(efforts)} lies within the error of a quadrature (Koksma) or a "
+                "sample mean (Hoeffding), which goes to zero with more; the axiom holds of the limit (of samples: in "
+                "expectation)."
             )
-        remarks += [self._refused(method) for method in self.methods if self._undefined(method)]
-        remarks += [
-            f"{r.method}, {r.title}: not tried: {r.reason}."
-            for r in self.results
-            if r.verdict is Verdict.NOT_TRIED and not r.undefined
-        ]
-        return [*remarks, *self.notes]
-
-    def _undefined(self, method: str) -> list[AxiomResult]:
-        return [result for result in self.results if result.method == method and result.undefined]
-
-    def _refused(self, method: str) -> str:
-        cells = self._undefined(method)
-        counts = ", ".join(f"{cell.title} {cell.undefined}" for cell in cells)
-        reasons = list(dict.fromkeys(cell.reason for cell in cells))
-        more = f" (and {len(reasons) - 1} other reasons)" if len(reasons) > 1 else ""
-        return f"{method} refused further cases, which do not count ({counts}): {reasons[0]}{more}."
+        for method in self.methods:
+            refused = [r for r in self.results if r.method == method and r.undefined]
+            if refused:
+                counts = ", ".join(f"{cell.title} {cell.undefined}" for cell in refused)
+                reasons = list(dict.fromkeys(cell.reason for cell in refused))
+                more = f" (and {len(reasons) - 1} other reasons)" if len(reasons) > 1 else ""
+                remarks.append(f"{method} refused further cases, which do not count ({counts}): {reasons[0]}{more}.")
+        untried = [r for r in self.results if r.verdict is Verdict.NOT_TRIED and not r.undefined]
+        return [*remarks, *(f"{r.method}, {r.title}: not tried: {r.reason}." for r in untried), *self.notes]
 
 
 def _vector(values: tuple[float, ...]) -> str:
     return f"({', '.join(f'{value + 0.0:g}' for value in values)})".replace("-", "−")
-
-
-def _plain(value: Any) -> Any:
-    """Return tuples as lists, all the way down."""
-    if isinstance(value, dict):
-        return {key: _plain(entry) for key, entry in value.items()}
-    return [_plain(entry) for entry in value] if isinstance(value, (list, tuple)) else value
-
-
-def _finite(value: float) -> float | None:
-    return value if abs(value) < float("inf") else None

@@ -3,9 +3,11 @@
 import json
 import random
 import re
+import sys
 from dataclasses import FrozenInstanceError
 from functools import partial
 
+import hypothesis
 import numpy as np
 import pytest
 import torch
@@ -237,13 +239,12 @@ def test_an_error_in_an_attribution_moves_a_gap_by_no_more_than_what_is_allowed_
             return torch.randn(case.x.numel(), generator=generator, dtype=torch.float64)  # noqa: B023
 
         attributions = [draw() for _ in queries]
-        before = axiom.compare(case, queries, tuple(attributions)).gaps
-        for k, factor in enumerate(axiom.factors(case)):
+        before = axiom.compare(case, queries, tuple(attributions))
+        for k, query in enumerate(queries):
             error = draw()
             changed = [a + error * (i == k) for i, a in enumerate(attributions)]
-            moved = (axiom.compare(case, queries, tuple(changed)).gaps - before).abs()
-            assert bool((moved <= factor * axiom.measured(case, error).abs() + 1e-12).all())
-            assert bool((axiom.measured(case, error).abs() <= axiom.measured(case, error.abs(), 1.0) + 1e-12).all())
+            moved = (axiom.compare(case, queries, tuple(changed)).gaps - before.gaps).abs()
+            assert bool((moved <= query.weight * before.concerned(error.abs(), case.features) + 1e-12).all())
 
 
 def test_what_holds_has_been_tried_and_has_no_counterexample(paper):
@@ -315,16 +316,15 @@ def test_a_quadrature_is_within_its_allowance_and_a_draw_within_its_range(seed):
     for subject in zoo("any", seed)[::3]:
         x, reference = random_points(subject, 2, seed)
         query = Query(subject, x, reference[None])
-        reported = query.integrand[0]
         # An independent, finer look at the integrand.
         alphas = torch.linspace(0, 1, 2001, dtype=torch.float64)[1:-1]
         points = (reference + alphas[:, None] * (x - reference)).requires_grad_()
         (gradient,) = torch.autograd.grad(subject.module(points).sum(), points)
         fine = (x - reference) * gradient
         estimate = IntegratedGradients(subject.module).attribute(x[None], reference[None], n_steps=20)[0]
-        variation = reported.diff(dim=0).abs().sum(0)
-        assert bool(((estimate - fine.mean(0)).abs() <= 4 * variation / 20 + 1e-3 * fine.abs().amax(0) + 1e-9).all())
-        span = (reported.amax(0) - reported.amin(0)) * 1.1 + 1e-9
+        error = query.error(20, sampled=False) + 1e-3 * fine.abs().amax(0) + 1e-9
+        assert bool(((estimate - fine.mean(0)).abs() <= error).all())
+        span = query.error(9, sampled=True) * 1.1 + 1e-9  # the range, as 3/√9 = 1
         assert bool((fine.amax(0) - fine.amin(0) <= span).all())
 
 
@@ -480,6 +480,20 @@ def test_a_class_of_models_may_be_ones_own():
     report = axiom_report(InputXGradient, models=with_bias, n_cases=24)
     assert {COMPLETE, HOMOGENEOUS} <= failed(report) <= {A, COMPLETE, HOMOGENEOUS}
     assert "models(seed=" in report.result(COMPLETE).counterexample.functions[0]
+
+
+def test_without_hypothesis_it_says_what_to_install(monkeypatch):
+    monkeypatch.setitem(sys.modules, "hypothesis", None)
+    with pytest.raises(OptionError, match=r"^axiom_report needs hypothesis.*pip install captum-xg\[axioms\]"):
+        axiom_report(InputXGradient)
+
+
+def test_nothing_is_written_and_hypothesis_is_left_as_it_was(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    before = hypothesis.configuration.storage_directory("examples")
+    assert failed(axiom_report(InputXGradient, n_cases=20))
+    assert hypothesis.configuration.storage_directory("examples") == before
+    assert not list(tmp_path.iterdir())
 
 
 # --- errors ----------------------------------------------------------------------------------------------------------
