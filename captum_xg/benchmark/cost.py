@@ -1,4 +1,8 @@
-"""What an attribution costs, counted while it runs: forward passes, gradient evaluations, seconds, memory."""
+"""The cost of an attribution, counted while it runs: forward passes, gradient evaluations, seconds, memory.
+
+The invariant: a count is exact or None. Runs are counted by hooks on the outermost modules, and by a wrapper where the
+forward function is no module; :attr:`CostMeter.blind` says that a run has gone past the hooks.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from captum_xg._core.modules import modules_of
+from captum_xg._core.reflection import unwatched
 
 
 @dataclass
@@ -95,8 +100,8 @@ class CostMeter:
         n = int(tensors[0].shape[0])
         self._forwards[key] = self._forwards.get(key, 0) + n
         # A hook on a tensor, or a look at where it comes from, might change its gradient, for all that a certificate of
-        # homogeneity can see. This one only counts, so it stays out of sight: on the node, and without function modes.
-        with torch._C.DisableTorchFunction():
+        # homogeneity can see. This one only counts: on the node, whose gradients are handed on as they are.
+        with unwatched():
             nodes = {id(t.grad_fn): t.grad_fn for t in tensors if t.grad_fn is not None}
         # A gradient of several outputs at once is one evaluation.
         runs = dict.fromkeys(nodes, 0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -73,10 +74,10 @@ class Query:
         """
         path = ((torch.arange(_PATH, dtype=torch.float64) + 0.371) / _PATH).reshape(-1, *[1] * self.x.dim())
         if not sampled:
-            return 4 * self.integrand(path).diff(dim=1).abs().sum(1).amax(0).double().cpu() / effort
+            return 4 / effort * self.integrand(path).diff(dim=1).abs().sum(1).amax(0).double().cpu()
         box = torch.rand(_PATH, *self.x.shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
         values = self.integrand(torch.cat((path.expand_as(box), box)))
-        return 3 * (values.amax((0, 1)) - values.amin((0, 1))).double().cpu() / effort**0.5
+        return 3 / math.sqrt(effort) * (values.amax((0, 1)) - values.amin((0, 1))).double().cpu()
 
     @cached_property
     def differentiable(self) -> bool:

@@ -14,7 +14,6 @@ from captum_xg._core.types import Target
 from captum_xg.errors import InputError
 from captum_xg.metrics.axioms.functions import Formula, Subject
 from captum_xg.metrics.axioms.wrappers import inner
-from captum_xg.metrics.model_metric import repeated
 
 Kind = Literal["zero", "one", "set"]
 """What a method compares with: always zero, a baseline, or a set of baselines."""
@@ -124,7 +123,7 @@ class _OneExample(Formula):
 
     def __init__(self, model: Callable[..., object], function: ScalarFunction) -> None:
         bodies = [model] if isinstance(model, nn.Module) else []
-        super().__init__(lambda x, *_: repeated(function, len(x))((x,)), *bodies)
+        super().__init__(lambda x, *_: function.repeat(len(x))((x,)), *bodies)
 
     def __deepcopy__(self, memo: dict[int, object]) -> _OneExample:
         return self  # one's own model may be large, and is never copied
