@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from captum_xg.benchmark.bootstrap import estimate, resample
-from captum_xg.benchmark.findings import Cost, Curve, MethodResult, MetricInfo
+from captum_xg.benchmark.findings import Cost, Curve, MethodResult
 from captum_xg.benchmark.methods import Method
 from captum_xg.benchmark.metrics import BenchmarkMetric
 from captum_xg.benchmark.result import BenchmarkResult
@@ -65,7 +65,7 @@ def result_of(
     }
     return BenchmarkResult(
         methods=found,
-        metrics={m.name: MetricInfo(m.name, m.short, m.higher_is_better, m.unit) for m in metrics},
+        metrics={m.name: m.info for m in metrics},
         n_examples=sum(part.n for part in of[methods[0].name]),
         resamples=resamples,
         seed=seed,

@@ -7,22 +7,18 @@ interruption, nor the number of processes changes a number.
 
 from __future__ import annotations
 
-import hashlib
-import os
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Sized
+from collections.abc import Callable, Iterable, Mapping, Sequence, Sized
 from pathlib import Path
 from typing import Any
 
 import torch
 import torch.distributed as dist
-from torch import Tensor
 from tqdm import tqdm
 
 from captum_xg._core.batches import naming_batch, require_batches
 from captum_xg._core.devices import usable_device
 from captum_xg._core.modules import modules_of, require_evaluation_mode
-from captum_xg._core.options import forward_function, integer, one_of, positive_integer, switch
-from captum_xg._core.seeding import seeded
+from captum_xg._core.options import file_path, forward_function, integer, one_of, positive_integer, switch
 from captum_xg._version import __version__
 from captum_xg.benchmark.assembly import result_of
 from captum_xg.benchmark.cost import CostMeter
@@ -30,7 +26,6 @@ from captum_xg.benchmark.data import (
     RUN,
     TARGETS,
     WHERE,
-    Batch,
     batches,
     checked_references,
     digest_of_tensors,
@@ -38,26 +33,16 @@ from captum_xg.benchmark.data import (
     require_any,
     require_same_batches_every_time,
 )
-from captum_xg.benchmark.methods import Ingredients, Method, flaw_of, method_of, methods_of
+from captum_xg.benchmark.evaluation import BatchEvaluation, Parts
+from captum_xg.benchmark.methods import Ingredients, Method, method_of, methods_of
 from captum_xg.benchmark.metrics import BenchmarkMetric, metrics_of
 from captum_xg.benchmark.result import BenchmarkResult
 from captum_xg.benchmark.settings import described, of_model
-from captum_xg.benchmark.store import Part, Store
-from captum_xg.errors import (
-    CrossExampleError,
-    DegreeError,
-    GradientError,
-    HomogeneityError,
-    NondeterministicForwardError,
-    OptionError,
-    OptionTypeError,
-)
+from captum_xg.benchmark.store import Store
+from captum_xg.errors import OptionError, OptionTypeError
 from captum_xg.metrics.protocols import Attributions
 
-REFUSALS = (HomogeneityError, DegreeError, GradientError, NondeterministicForwardError, CrossExampleError)
 N_REFERENCE_EXAMPLES = 128
-
-Parts = dict[tuple[int, str], Part]
 
 
 class AttributionBenchmark:
@@ -176,8 +161,7 @@ class AttributionBenchmark:
         Errors that come up in a batch, those of methods, metrics and the loader among them, say in which.
         """
         require_batches(loader, RUN)
-        if resume is not None and not isinstance(resume, (str, os.PathLike)):
-            raise OptionTypeError(f"{RUN}: `resume` must be the path of a folder but is {resume!r}.")
+        folder = None if resume is None else file_path(resume, "resume", RUN)
         if resume == "":  # which is the working directory for pathlib, and nobody means it
             raise OptionError(f"{RUN}: `resume` is an empty path. Name a folder, or leave it out to keep nothing.")
         progress = switch(progress, "progress", RUN)
@@ -185,7 +169,7 @@ class AttributionBenchmark:
         require_same_batches_every_time(loader, _processes()[1])
         if self._references is None and any(m.needs_references for m in (*self.methods, self.reference)):
             self._references_found = first_examples(loader, N_REFERENCE_EXAMPLES)
-        parts = self._parts(loader, None if resume is None else self._store(resume), progress=progress)
+        parts = self._parts(loader, None if folder is None else self._store(folder), progress=progress)
         require_any(parts)
         return result_of(
             parts, self.methods, self.metrics, resamples=self.resamples, seed=self.seed, reference=self.reference.name
@@ -216,85 +200,18 @@ class AttributionBenchmark:
             for batch in batches(loader, self._meter.forward_func, self.target, self.device):
                 if batch.index % processes == rank:
                     with naming_batch(batch.index, RUN):
-                        for name, part in self._evaluated(batch, store):
+                        evaluation = BatchEvaluation(
+                            batch, self.methods, self.metrics, self.reference, self._meter, self.seed
+                        )
+                        for name, part in evaluation.parts(store):
                             parts[batch.index, name] = part
                             bar.update()
         return _gathered(parts, processes)
 
-    def _evaluated(self, batch: Batch, store: Store | None) -> Iterator[tuple[str, Part]]:
-        """Yield what each method gives on a batch, from the store where it is there."""
-        wanted = [metric.name for metric in self.metrics]
-        made: dict[str, Attributions] = {}
-
-        def reference() -> Attributions:
-            name = self.reference.name
-            if name not in made:
-                try:
-                    made[name] = self._attributions(self.reference, batch)
-                except REFUSALS as error:
-                    raise OptionError(
-                        f"{RUN}: the reference method {name!r} refuses, so nothing can be compared with it: {error}"
-                    ) from error
-            return made[name]
-
-        for method in self.methods:
-            part = None if store is None else store.part(batch.index, method.name, batch.digest, wanted)
-            if part is None:
-                part = self._part(method, batch, reference, made)
-                if store is not None:
-                    store.add(batch.index, method.name, part)
-            yield method.name, part
-
-    def _part(
-        self, method: Method, batch: Batch, reference: Callable[[], Attributions], made: dict[str, Attributions]
-    ) -> Part:
-        device = batch.tensors[0].device
-        refusal, refused_in, scores = None, None, {}
-        countable = method.countable and not (method.by_hooks and self._meter.blind)
-        with self._meter.measure(device, countable=countable) as usage:
-            try:
-                attributions = self._attributions(method, batch)
-            except REFUSALS as error:
-                refusal = f"{type(error).__name__}: {error}"
-        if refusal is None:
-            refusal = flaw_of(attributions, batch, method.name)
-        if refusal is None:
-            if method.name == self.reference.name:
-                made[method.name] = attributions
-            try:
-                for metric in self.metrics:
-                    # The same draws for every method, so that differences between methods are paired.
-                    with seeded(self._seed(batch, "metric"), device):
-                        scores[metric.name] = metric.scores(batch, attributions, method, reference)
-            except REFUSALS as error:  # of a metric that attributes itself
-                refusal, scores = f"in {metric.name}, {type(error).__name__}: {error}", {}
-                refused_in = metric.name
-        return Part(
-            n=len(batch),
-            digest=batch.digest,
-            scores=scores,
-            forward_passes=usage.forward_passes,
-            gradient_evaluations=usage.gradient_evaluations,
-            seconds=usage.seconds,
-            peak_memory=usage.peak_memory,
-            refusal=refusal,
-            refused_in=refused_in,
-        )
-
-    def _attributions(self, method: Method, batch: Batch) -> Attributions:
-        with seeded(self._seed(batch, method.name), batch.tensors[0].device):
-            found = method.attribute(batch)
-        # Whatever else it may be is looked at by `flaw_of`.
-        return tuple(map(_detached, found)) if isinstance(found, tuple) else _detached(found)
-
-    def _seed(self, batch: Batch, purpose: str) -> int:
-        text = f"{self.seed}|{batch.index}|{purpose}"
-        return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "little") >> 1
-
     def _given_references(self) -> Attributions:
         return self._references_found if self._references is None else self._references
 
-    def _store(self, folder: str | Path) -> Store:
+    def _store(self, folder: Path) -> Store:
         expected = any(method.needs_references for method in (*self.methods, self.reference))
         settings = {
             "captum_xg": __version__,
@@ -311,10 +228,6 @@ class AttributionBenchmark:
 
 def _copied(given: Mapping[str, object] | Sequence[object] | None) -> Mapping[str, object] | Sequence[object] | None:
     return given if given is None else dict(given) if isinstance(given, Mapping) else list(given)
-
-
-def _detached(value: Tensor) -> Tensor:
-    return value.detach() if isinstance(value, Tensor) else value
 
 
 def _device_of(forward_func: Callable[..., object]) -> torch.device | None:

@@ -14,6 +14,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils._pytree import tree_leaves
 
 from captum_xg._core.modules import modules_of
 from captum_xg._core.reflection import unwatched
@@ -46,7 +47,7 @@ class CostMeter:
         forward_func: Of the model.
     """
 
-    def __init__(self, forward_func: Callable[..., Any]) -> None:
+    def __init__(self, forward_func: Callable[..., object]) -> None:
         self._roots = _outermost(modules_of(forward_func))
         self.counts_everything = bool(self._roots)
         self.forward_func = forward_func if isinstance(forward_func, nn.Module) else _Counted(forward_func, self)
@@ -92,9 +93,9 @@ class CostMeter:
         yield
         self.blind = self.blind or self._forwards == before
 
-    def observe(self, key: int, output: Any) -> None:
+    def observe(self, key: int, output: object) -> None:
         """Count one forward pass, and its backward pass if there is one."""
-        tensors = list(_tensors(output))
+        tensors = [part for part in tree_leaves(output) if isinstance(part, Tensor)]
         if not tensors or tensors[0].dim() == 0:
             return
         n = int(tensors[0].shape[0])
@@ -106,8 +107,8 @@ class CostMeter:
         # A gradient of several outputs at once is one evaluation.
         runs = dict.fromkeys(nodes, 0)
 
-        def backward(node: int) -> Callable[[Any], None]:
-            def count(_: Any) -> None:
+        def backward(node: int) -> Callable[[object], None]:
+            def count(_: object) -> None:
                 already = max(runs.values())
                 runs[node] += 1
                 if runs[node] > already:
@@ -118,14 +119,14 @@ class CostMeter:
         for node_id, node in nodes.items():
             node.register_prehook(backward(node_id))
 
-    def _after(self, module: nn.Module, args: Any, output: Any) -> None:
+    def _after(self, module: nn.Module, args: object, output: object) -> None:
         self.observe(id(module), output)
 
 
 class _Counted:
     """A forward function that is counted."""
 
-    def __init__(self, forward_func: Callable[..., Any], meter: CostMeter) -> None:
+    def __init__(self, forward_func: Callable[..., object], meter: CostMeter) -> None:
         self.function = forward_func
         self._meter = meter
 
@@ -134,7 +135,7 @@ class _Counted:
         """What a proof about this function rests on."""
         return (self.function,)
 
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+    def __call__(self, *args: object, **kwargs: object) -> object:
         with self._meter.looking_on():
             output = self.function(*args, **kwargs)
         self._meter.observe(0, output)
@@ -144,14 +145,3 @@ class _Counted:
 def _outermost(modules: list[nn.Module]) -> list[nn.Module]:
     inner = {id(part) for module in modules for part in module.modules() if part is not module}
     return [module for module in modules if id(module) not in inner]
-
-
-def _tensors(output: Any) -> Iterator[Tensor]:
-    if isinstance(output, Tensor):
-        yield output
-    elif isinstance(output, dict):
-        for part in output.values():
-            yield from _tensors(part)
-    elif isinstance(output, (tuple, list)):
-        for part in output:
-            yield from _tensors(part)

@@ -19,9 +19,9 @@ from torch import Tensor
 
 from captum_xg._core.types import Target
 from captum_xg.attr.x_gradient import XGradient
-from captum_xg.benchmark.data import RUN, WHERE, Batch
+from captum_xg.benchmark.data import WHERE, Batch
 from captum_xg.benchmark.settings import described
-from captum_xg.errors import InputError, OptionError, OptionTypeError
+from captum_xg.errors import OptionError, OptionTypeError
 from captum_xg.metrics.protocols import Attributions
 
 CONTROLS = ("random", "blurred_input")
@@ -126,28 +126,6 @@ def named_entries(given: object, option: str, name_of: Callable[[object], str]) 
             f"{WHERE}: {', '.join(repeated)} is among `{option}` twice. Give a dict with names of your own."
         )
     return named
-
-
-def flaw_of(attributions: object, batch: Batch, name: str) -> str | None:
-    """Return what makes attributions useless for any metric; None if nothing.
-
-    Raises:
-        InputError: If they are not of the form of the inputs, which is a mistake in the call and no finding.
-    """
-    several = attributions if isinstance(attributions, tuple) else (attributions,)
-    shapes = [tuple(a.shape) if isinstance(a, Tensor) else type(a).__name__ for a in several]
-    if len(several) != len(batch.tensors) or any(
-        shape != tuple(x.shape) for shape, x in zip(shapes, batch.tensors, strict=True)
-    ):
-        raise InputError(
-            f"{RUN}: expected attributions of the shapes of the inputs, {[tuple(x.shape) for x in batch.tensors]}, but "
-            f"the method {name!r} returns {shapes}."
-        )
-    for a in several:
-        bad = (~torch.isfinite(a)).reshape(len(a), -1).any(1)
-        if bool(bad.any()):
-            return f"it returns NaN or infinity, first in example {int(bad.nonzero()[0])} of batch {batch.index}"
-    return None
 
 
 def method_of(name: str, given: Any, ingredients: Ingredients, hooked: bool = True) -> Method:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from captum_xg.benchmark.data import WHERE, Batch
+from captum_xg.benchmark.findings import MetricInfo
 from captum_xg.benchmark.methods import Method, named_entries
 from captum_xg.errors import OptionError, OptionTypeError
 from captum_xg.metrics.agreement import AgreementMetric, MeanAbsoluteRelativeDifference
@@ -63,24 +64,15 @@ class BenchmarkMetric:
         return isinstance(self.metric, ComparesAttributions)
 
     @property
-    def higher_is_better(self) -> bool | None:
-        """Which way is better; None if the metric does not say."""
-        return self.metric.higher_is_better
-
-    @property
-    def short(self) -> str:
-        """The name in tables."""
-        return SHORT.get(self.name, self.name)
+    def info(self) -> MetricInfo:
+        """What tables and figures say of it."""
+        unit = str(getattr(self.metric, "unit", ""))
+        return MetricInfo(self.name, SHORT.get(self.name, self.name), self.metric.higher_is_better, unit)
 
     @property
     def of_mean(self) -> bool:
         """Whether its value is declared to depend on the mean of the scores over examples only."""
         return bool(getattr(self.metric, "of_mean", False))
-
-    @property
-    def unit(self) -> str:
-        """What its curve shows, or its value where it has none."""
-        return str(getattr(self.metric, "unit", ""))
 
     @property
     def fractions(self) -> tuple[float, ...] | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -141,31 +141,19 @@ class BenchmarkResult(Findings):
 
 
 def _method_dict(method: MethodResult) -> dict[str, object]:
-    cost = method.cost
-    return {
-        "control": method.control,
-        "refusal": method.refusal,
-        "estimates": {name: _estimate_dict(each) for name, each in method.estimates.items()},
-        "curves": {
-            name: {"fractions": list(curve.fractions), "values": [_estimate_dict(v) for v in curve.values]}
-            for name, curve in method.curves.items()
-        },
-        "cost": None
-        if cost is None
-        else {
-            "gradient_evaluations": cost.gradient_evaluations,
-            "forward_passes": cost.forward_passes,
-            "seconds": cost.seconds,
-            "peak_memory_bytes": cost.peak_memory,
-        },
-    }
+    found = asdict(method)
+    del found["name"]
+    if method.cost is not None:
+        found["cost"]["peak_memory_bytes"] = found["cost"].pop("peak_memory")
+    return {key: _plain(value) for key, value in found.items()}
 
 
-def _estimate_dict(each: Estimate) -> dict[str, float | str | None]:
-    return {"value": _plain(each.value), "low": _plain(each.low), "high": _plain(each.high)}
-
-
-def _plain(number: float) -> float | str | None:
-    if math.isnan(number):
-        return None
-    return number if math.isfinite(number) else ("inf" if number > 0 else "-inf")
+def _plain(value: object) -> object:
+    """Return numbers as JSON knows them, all the way down."""
+    if isinstance(value, dict):
+        return {key: _plain(part) for key, part in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(part) for part in value]
+    if not isinstance(value, float) or math.isfinite(value):
+        return value
+    return None if math.isnan(value) else "inf" if value > 0 else "-inf"

@@ -11,6 +11,7 @@ from captum.attr import InputXGradient, IntegratedGradients, Saliency
 from torch import nn
 
 from captum_xg import XGradient
+from captum_xg.benchmark.evaluation import BatchEvaluation
 from captum_xg.benchmark.store import Store
 from captum_xg.errors import InputError, OptionError, TargetError, TrainingModeError
 from captum_xg.metrics import AttributionBenchmark, MaxSensitivity
@@ -320,7 +321,7 @@ def test_an_interrupted_run_goes_on_to_the_same_numbers(interrupted_after, tmp_p
 
 def test_a_finished_run_is_read_without_calling_any_method(tmp_path, monkeypatch):
     first = _run(resume=tmp_path)
-    monkeypatch.setattr(AttributionBenchmark, "_part", lambda *_: pytest.fail("called again"))
+    monkeypatch.setattr(BatchEvaluation, "_part", lambda *_: pytest.fail("called again"))
     second = _run(resume=tmp_path)
     assert second.to_json() == first.to_json()  # times included
 

@@ -51,28 +51,8 @@ def axiom_report(
 ) -> AxiomReport:
     """Try attribution methods on the axioms, and return a table of what holds and the smallest counterexamples found.
 
-    The axioms, for a method A, functions F and G, an input x and a baseline x'::
-
-        Sensitivity (a)            x, x' differ in feature i only, F(x) ≠ F(x')   ⇒  Aᵢ(F, x, x') ≠ 0
-        Sensitivity (b)            F does not depend on feature i                 ⇒  Aᵢ(F, x, x') = 0
-        Implementation invariance  F = G as functions                             ⇒  A(F, x, x') = A(G, x, x')
-        Completeness               Σᵢ Aᵢ(F, x, x') = F(x) − F(x')
-        Linearity                  A(aF + bG, x, x') = a·A(F, x, x') + b·A(G, x, x')
-        Symmetry-preserving        F symmetric in i, j; xᵢ = xⱼ; x'ᵢ = x'ⱼ        ⇒  Aᵢ(F, x, x') = Aⱼ(F, x, x')
-        Nonnegative homogeneity    A(F, αx, αx') = α·A(F, x, x') for α ≥ 0
-
-    each for all F of a class, x, x'. A report refutes by example; "holds" means that no counterexample was found in so
-    many cases, which is evidence and no proof. Without ``model``, the cases are small functions in float64 at integer
-    inputs, where F is differentiable at x and along the way from x'; counterexamples are made as small as possible by
-    `hypothesis <https://hypothesis.readthedocs.io>`_, which the extra ``captum-xg[axioms]`` brings.
-
-    What a method compares with is found by trying it: zero only (no ``baselines``, or others refused), a baseline, or a
-    set of them as ``GradientShap`` takes, over which F(x') is then the mean. Estimates are judged by their limit: where
-    ``attribute`` has ``n_steps`` or ``n_samples`` and the factory leaves it open, a gap counts only if it is larger
-    than the error of a quadrature with n nodes, 4·V/n with V the variation of (x − x')·∂F along the path, or of a mean
-    of n draws, 3·R/√n with R its range between x and x', and stays so with 8 times as many. Where a method is random
-    and its number of samples is fixed (``functools.partial(…, n_samples=1)``), each call is judged as it is, with draws
-    of its own.
+    Which axioms, on what, and how estimates are judged: :class:`~captum_xg.metrics.AxiomReport`. Counterexamples are
+    made small by `hypothesis <https://hypothesis.readthedocs.io>`_, which the extra ``captum-xg[axioms]`` brings.
 
     Args:
         method: A Captum class, any callable from a model to a Captum method or to its ``attribute``, or a mapping from
@@ -88,50 +68,31 @@ def axiom_report(
             take the first, methods that compare with zero only take none.
         additional_forward_args: What follows the inputs in a call of ``model``; tensors with N rows go by example.
         n_cases: How many cases to try per axiom; by default 100, or as many as there are ``inputs`` with ``model``.
-        n_steps: The effort for methods with an open ``n_steps``.
-        n_samples: The effort for methods with an open ``n_samples`` or ``nt_samples``.
+        n_steps: The effort for methods that leave their ``n_steps`` open.
+        n_samples: The effort for methods that leave their ``n_samples`` or ``nt_samples`` open.
         seed: What everything random derives from; the same seed gives the same report.
 
     Raises:
-        OptionError: A method that is none, ``models`` of an unknown kind, numbers that are not positive integers; or
-            hypothesis is not installed.
+        OptionError: An option has no such value, or hypothesis is not installed.
         InputError: Inputs or baselines that do not fit.
         TargetError: A target that does not fit the output.
         TrainingModeError: A model with dropout, batch norm or the like in training mode.
-
-    Source: Hesse et al. 2021, Section 2, Table 1, Definition 3.6 and Appendix A; Sundararajan et al. 2017.
     """
     _require_hypothesis()
     factories = named_methods(method, _WHERE)
     n_cases = None if n_cases is None else positive_integer(n_cases, "n_cases", _WHERE)
     seed = integer(seed, "seed", _WHERE)
     n_samples, n_steps = positive_integer(n_samples, "n_samples", _WHERE), positive_integer(n_steps, "n_steps", _WHERE)
-    # Factories of models draw from the global generators, too.
-    with seeded(seed, torch.device("cpu")):
-        if model is None:
-            if inputs is not None:
-                raise OptionError(
-                    f"{_WHERE}: expected a `model` of your own with `inputs`, got none. Pass it, or leave both out."
-                )
-            material = _Material(_classes(models, factories), n_cases or 100, seed)
-        else:
-            forward_function(model, "model", _WHERE)
-            if models != "any":
-                raise OptionError(f"{_WHERE}: `models` and `model` exclude each other. Pass one of them.")
-            checked = _checked_inputs(inputs)
-            require_evaluation_mode(model, _WHERE)
-            subjects = model_subjects(model, checked, target, additional_forward_args, _WHERE)
-            own = _OwnModel(subjects, checked, model_references(baselines, checked, _WHERE))
-            material = _Material({}, n_cases or len(checked), seed, own)
+    with seeded(seed, torch.device("cpu")):  # factories of models draw from the global generators, too
+        own = _own_model(model, models, inputs, target, baselines, additional_forward_args)
+        material = _Material(_classes(models, factories), n_cases, seed, own)
         methods = [inspected(name, each, _WHERE, seed, material.example) for name, each in factories.items()]
         results = [
-            Search(each, axiom, n_samples if each.sampled else n_steps, seed).run(
-                material.cases(each, axiom), material.source(each), material.shown(each)
-            )
+            Search(each, axiom, n_samples if each.sampled else n_steps, seed).run(*material.of(each, axiom))
             for each in methods
             for axiom in AXIOMS
         ]
-    tried = [f"{axiom.title} was tried on {axiom.on_a_model}." for axiom in AXIOMS if model is not None]
+    tried = [f"{axiom.title} was tried on {axiom.on_a_model}." for axiom in AXIOMS if own is not None]
     return AxiomReport(tuple(results), seed, (*tried, *_notes(methods)))
 
 
@@ -153,45 +114,23 @@ class _OwnModel(NamedTuple):
     references: Tensor
 
 
-class _Material:
-    """What methods are tried on: methods that compare with the same are tried on the same cases, made once."""
-
-    def __init__(self, classes: Mapping[str, Models], count: int, seed: int, own: _OwnModel | None = None) -> None:
-        self._classes, self._count, self._seed, self._own = classes, count, seed, own
-        self._sources: dict[tuple[Models | None, Kind], Source] = {}
-        self._cases: dict[tuple[Models | None, Kind, str], list[Prepared]] = {}
-
-    @property
-    def example(self) -> tuple[Subject, Tensor] | None:
-        """What methods are inspected on, None for what they are inspected on by default."""
-        return None if self._own is None else (self._own.subjects[0], self._own.inputs[0].detach())
-
-    def shown(self, method: Method) -> str:
-        """Return the class of functions, as tables name it."""
-        chosen = "" if self._own is not None else self._classes[method.name]
-        names = {"any": "any", "xdnn": "X-DNNs", "": "your model"}
-        return names[chosen] if isinstance(chosen, str) else "your models"
-
-    def source(self, method: Method) -> Source:
-        """Return where the cases of a method come from."""
-        chosen = self._classes.get(method.name)
-        if (key := (chosen, method.kind)) not in self._sources:
-            self._sources[key] = (
-                ModelSource(*self._own, method.kind)
-                if self._own is not None
-                else ZooSource(zoo(chosen or "any", self._seed), method.kind)
+def _own_model(
+    model: Callable[..., object] | None,
+    models: object,
+    inputs: object,
+    target: Target,
+    baselines: Tensor | float | None,
+    additional_forward_args: object,
+) -> _OwnModel | None:
+    if model is None:
+        if inputs is not None:
+            raise OptionError(
+                f"{_WHERE}: expected a `model` of your own with `inputs`, got none. Pass it, or leave both out."
             )
-        return self._sources[key]
-
-    def cases(self, method: Method, axiom: Axiom) -> list[Prepared]:
-        """Return the cases of a method and an axiom."""
-        if (key := (self._classes.get(method.name), method.kind, axiom.key)) not in self._cases:
-            guarded = self._own is None  # in one's own model kinks are not left out
-            self._cases[key] = cases_of(axiom, self.source(method), self._count, self._seed, guarded=guarded)
-        return self._cases[key]
-
-
-def _checked_inputs(inputs: object) -> Tensor:
+        return None
+    forward_function(model, "model", _WHERE)
+    if models != "any":
+        raise OptionError(f"{_WHERE}: `models` and `model` exclude each other. Pass one of them.")
     if inputs is None:
         raise OptionError(f"{_WHERE}: `model` needs `inputs` to be tried on. Pass a batch, shape (N, …).")
     if not isinstance(inputs, Tensor):
@@ -199,7 +138,39 @@ def _checked_inputs(inputs: object) -> Tensor:
             f"{_WHERE}: expected `inputs` to be one tensor of shape (N, …), got {type(inputs).__name__}. Where a model "
             "takes several inputs, explain one at a time and pass the others as `additional_forward_args`."
         )
-    return format_inputs(inputs, _WHERE)[0]
+    (checked,) = format_inputs(inputs, _WHERE)
+    require_evaluation_mode(model, _WHERE)
+    subjects = model_subjects(model, checked, target, additional_forward_args, _WHERE)
+    return _OwnModel(subjects, checked, model_references(baselines, checked, _WHERE))
+
+
+class _Material:
+    """What methods are tried on: methods that compare with the same are tried on the same cases, made once."""
+
+    def __init__(self, classes: Mapping[str, Models], count: int | None, seed: int, own: _OwnModel | None) -> None:
+        self._classes, self._seed, self._own = classes, seed, own
+        self._count = count or (100 if own is None else len(own.inputs))
+        self._sources: dict[tuple[Models, Kind], Source] = {}
+        self._cases: dict[tuple[Models, Kind, Axiom], list[Prepared]] = {}
+
+    @property
+    def example(self) -> tuple[Subject, Tensor] | None:
+        """What methods are inspected on, None for what they are inspected on by default."""
+        return None if self._own is None else (self._own.subjects[0], self._own.inputs[0].detach())
+
+    def of(self, method: Method, axiom: Axiom) -> tuple[list[Prepared], Source, str]:
+        """Return cases, where they come from, and the name of that in tables."""
+        models, kind, own = self._classes[method.name], method.kind, self._own
+        if (models, kind) not in self._sources:
+            self._sources[models, kind] = (
+                ZooSource(zoo(models, self._seed), kind) if own is None else ModelSource(*own, kind)
+            )
+        source = self._sources[models, kind]
+        if (models, kind, axiom) not in self._cases:
+            # On one's own model kinks are not left out.
+            self._cases[models, kind, axiom] = cases_of(axiom, source, self._count, self._seed, guarded=own is None)
+        shown = {"any": "any", "xdnn": "X-DNNs"}[models] if isinstance(models, str) else "your models"
+        return self._cases[models, kind, axiom], source, shown if own is None else "your model"
 
 
 def _classes(models: Models | Mapping[str, Models], factories: Mapping[str, MethodFactory]) -> dict[str, Models]:

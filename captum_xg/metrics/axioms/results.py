@@ -112,12 +112,36 @@ class AxiomResult:
 @displayed
 @dataclass(frozen=True)
 class AxiomReport:
-    """A table of methods and axioms, as Table 1 of the paper, computed.
+    """A table of methods and axioms, as Table 1 of the paper, computed by :func:`~captum_xg.metrics.axiom_report`.
+
+    The axioms, for a method A, functions F and G, an input x and a baseline x'::
+
+        Sensitivity (a)            x, x' differ in feature i only, F(x) ≠ F(x')   ⇒  Aᵢ(F, x, x') ≠ 0
+        Sensitivity (b)            F does not depend on feature i                 ⇒  Aᵢ(F, x, x') = 0
+        Implementation invariance  F = G as functions                             ⇒  A(F, x, x') = A(G, x, x')
+        Completeness               Σᵢ Aᵢ(F, x, x') = F(x) − F(x')
+        Linearity                  A(aF + bG, x, x') = a·A(F, x, x') + b·A(G, x, x')
+        Symmetry-preserving        F symmetric in i, j; xᵢ = xⱼ; x'ᵢ = x'ⱼ        ⇒  Aᵢ(F, x, x') = Aⱼ(F, x, x')
+        Nonnegative homogeneity    A(F, αx, αx') = α·A(F, x, x') for α ≥ 0
+
+    each for all F of a class, x, x'. A report refutes by example; "holds" means that no counterexample was found in so
+    many cases, which is evidence and no proof. Without ``model``, the cases are small functions in float64 at integer
+    inputs, where F is differentiable at x and along the way from x', and counterexamples are made as small as possible.
+
+    What a method compares with is found by trying it: zero only (no ``baselines``, or others refused), a baseline, or a
+    set of them as ``GradientShap`` takes, over which F(x') is then the mean. Estimates are judged by their limit: where
+    ``attribute`` has ``n_steps`` or ``n_samples`` and the factory leaves it open, a gap counts only if it is larger
+    than the error of a quadrature with n nodes, 4·V/n with V the variation of (x − x')·∂F along the path, or of a mean
+    of n draws, 3·R/√n with R its range between x and x', and stays so with 8 times as many. Where a method is random
+    and its number of samples is fixed (``functools.partial(…, n_samples=1)``), each call is judged as it is, with draws
+    of its own.
 
     Attributes:
         results: Every cell, method by method.
         seed: What the cases and every random draw derive from.
         notes: What to know when reading it, one sentence each.
+
+    Source: Hesse et al. 2021, Section 2, Table 1, Definition 3.6 and Appendix A; Sundararajan et al. 2017.
     """
 
     results: tuple[AxiomResult, ...]

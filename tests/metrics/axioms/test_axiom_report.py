@@ -117,29 +117,29 @@ def test_integrated_gradients_satisfy_every_axiom_on_x_dnns_against_zero():
     def against_zero(model):
         return lambda x: IntegratedGradients(model).attribute(x, n_steps=5)
 
-    assert failed(axiom_report(against_zero, models="xdnn", n_cases=30)) == set()
+    assert failed(axiom_report(against_zero, models="xdnn", n_cases=20)) == set()
 
 
 def test_input_times_gradient_satisfies_every_axiom_on_x_dnns_and_the_gradient_does_not():
     table = axiom_report(
         {"IxG": InputXGradient, "Gradient": lambda m: partial(Saliency(m).attribute, abs=False)},
         models="xdnn",
-        n_cases=30,
+        n_cases=20,
     )
     assert failed(table, "IxG") == set()
     assert {COMPLETE, HOMOGENEOUS} <= failed(table, "Gradient") <= {A, COMPLETE, HOMOGENEOUS}
 
 
 def test_deep_lift_fails_implementation_invariance_as_sundararajan_et_al_say():
-    assert IMPLEMENTATION in failed(axiom_report(DeepLift, n_cases=80))
+    assert IMPLEMENTATION in failed(axiom_report(DeepLift, n_cases=40))
 
 
 def test_ablation_is_not_complete():
-    assert failed(axiom_report(FeatureAblation, n_cases=40)) == {COMPLETE, HOMOGENEOUS}
+    assert failed(axiom_report(FeatureAblation, n_cases=20)) == {COMPLETE, HOMOGENEOUS}
 
 
 def test_too_few_steps_are_found_out_where_the_user_fixes_them():
-    report = axiom_report(lambda m: partial(IntegratedGradients(m).attribute, n_steps=5), n_cases=30)
+    report = axiom_report(lambda m: partial(IntegratedGradients(m).attribute, n_steps=5), n_cases=20)
     assert failed(report) == {COMPLETE, HOMOGENEOUS}
 
 
@@ -183,7 +183,7 @@ def swapped(a, x, model):
     ids="right double slightly_off swapped constant abs square position program spread nan zero".split(),  # noqa: SIM905
 )
 def test_a_planted_error_is_found_out_with_the_right_axiom(change, at_least, at_most):
-    found = failed(axiom_report(planted(change), models="xdnn", n_cases=40))
+    found = failed(axiom_report(planted(change), models="xdnn", n_cases=20))
     assert at_least <= found <= at_most
 
 
@@ -194,7 +194,18 @@ def test_an_estimate_that_is_off_by_a_factor_is_no_matter_of_convergence():
 
         return attribute
 
-    assert COMPLETE in failed(axiom_report(factory, n_cases=20, n_steps=16))
+    assert COMPLETE in failed(axiom_report(factory, n_cases=10, n_steps=16))
+
+
+def test_an_estimate_of_zero_that_more_effort_leaves_at_zero_fails_sensitivity_a():
+    def factory(model):
+        def attribute(x, baselines, n_steps=50):
+            several = int((x != baselines).sum()) > 1
+            return several * IntegratedGradients(model).attribute(x, baselines, n_steps=n_steps)
+
+        return attribute
+
+    assert A in failed(axiom_report(factory, models="xdnn", n_cases=5, n_steps=8))
 
 
 def test_a_sampled_estimate_that_is_off_by_a_factor_is_no_matter_of_convergence():
@@ -204,7 +215,7 @@ def test_a_sampled_estimate_that_is_off_by_a_factor_is_no_matter_of_convergence(
 
         return attribute
 
-    assert failed(axiom_report(factory, n_cases=20, n_samples=128)) >= {COMPLETE}
+    assert failed(axiom_report(factory, n_cases=10, n_samples=128)) >= {COMPLETE}
 
 
 # --- counterexamples and counts --------------------------------------------------------------------------------------
@@ -423,14 +434,14 @@ def test_the_same_seed_gives_the_same_report_and_nothing_global_is_touched():
     np.random.seed(5)  # noqa: NPY002
     random.seed(5)
     before = (torch.get_rng_state(), np.random.get_state()[1].copy(), random.getstate())  # noqa: NPY002
-    one = axiom_report(method, n_cases=6, seed=7)
+    one = axiom_report(method, n_cases=3, seed=7)
     assert torch.equal(torch.get_rng_state(), before[0])
     assert (np.random.get_state()[1] == before[1]).all()  # noqa: NPY002
     assert random.getstate() == before[2]
     torch.manual_seed(6)
     np.random.seed(6)  # noqa: NPY002
-    assert axiom_report(method, n_cases=6, seed=7) == one
-    assert axiom_report(method, n_cases=6, seed=8) != one
+    assert axiom_report(method, n_cases=3, seed=7) == one
+    assert axiom_report(method, n_cases=3, seed=8) != one
 
 
 def test_ones_own_model_is_left_as_it_was():
@@ -476,8 +487,8 @@ def test_a_class_of_models_may_be_ones_own():
         torch.manual_seed(seed)
         return nn.Sequential(nn.Linear(3, 5), nn.ReLU(), nn.Linear(5, 1)), 3
 
-    assert failed(axiom_report(InputXGradient, models=bias_free, n_cases=24)) == set()
-    report = axiom_report(InputXGradient, models=with_bias, n_cases=24)
+    assert failed(axiom_report(InputXGradient, models=bias_free, n_cases=12)) == set()
+    report = axiom_report(InputXGradient, models=with_bias, n_cases=12)
     assert {COMPLETE, HOMOGENEOUS} <= failed(report) <= {A, COMPLETE, HOMOGENEOUS}
     assert "models(seed=" in report.result(COMPLETE).counterexample.functions[0]
 
