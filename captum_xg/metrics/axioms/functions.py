@@ -48,7 +48,7 @@ class Formula(nn.Module):
     def __init__(self, function: Callable[..., Tensor], *bodies: nn.Module) -> None:
         super().__init__()
         self.function, self.bodies = function, nn.ModuleList(bodies)
-        self.eval()
+        self.training = self.bodies.training = False  # and not `eval()`: a body may be the user's, whose mode stays
 
     def forward(self, x: Tensor) -> Tensor:
         """Return F(x), shape ``(N,)``."""
@@ -94,7 +94,7 @@ def network(*layers: Layer, symmetric: tuple[tuple[int, int], ...] = (), twins: 
         modules.append(linear)
         terms = [affine(row, terms, 0.0 if bias is None else bias[i]) for i, row in enumerate(weight)]
         size += sum(w != 0 for row in weight for w in row) + sum(b != 0 for b in bias or ())
-    module = Formula(_one_number, nn.Sequential(*modules))
+    module = Formula(_one_number, nn.Sequential(*modules).eval())
     homogeneous = all(bias is None for _, bias in layers)
     return Subject(terms[0], module, (features,), size, homogeneous, symmetric, twins)
 
@@ -243,7 +243,7 @@ def _made(factory: ModelFactory, seed: int) -> Subject:
         raise OptionError(f"axiom_report: expected the callable `models` to name at least one feature, got {features}.")
     size = sum(parameter.numel() for parameter in module.parameters()) + features
     formula = f"models(seed={seed}): {' '.join(repr(module).split())}"
-    return Subject(formula, Formula(_one_number, module.double()), (features,), size)
+    return Subject(formula, Formula(_one_number, module.double().eval()), (features,), size)
 
 
 def _positive_part(x: Tensor) -> Tensor:

@@ -174,8 +174,13 @@ class Search:
         from hypothesis import errors, strategies
 
         found: list[Trial] = []
-        settings = hypothesis.settings(
-            max_examples=_TRIALS, database=None, deadline=None, verbosity=hypothesis.Verbosity.quiet
+        settings = hypothesis.settings(  # all that matters, for the user's own profile may say otherwise
+            max_examples=_TRIALS,
+            phases=(hypothesis.Phase.generate, hypothesis.Phase.shrink),
+            derandomize=True,
+            database=None,
+            deadline=None,
+            verbosity=hypothesis.Verbosity.quiet,
         )
         # Among few small functions a violation is found in a small one; shrinking seldom leads from a large one there.
         for count in (6, 14, len(source.subjects)):
