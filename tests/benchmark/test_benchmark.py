@@ -381,6 +381,26 @@ def test_what_a_callable_holds_and_does_is_noticed(tmp_path):
         _run({"own": scaled(3)}, resume=tmp_path)
 
 
+def test_numbers_in_an_array_that_a_callable_holds_are_noticed(tmp_path):
+    def scaled(factors):
+        return lambda x, target: float(factors[0]) * x
+
+    _run({"own": scaled(np.array([2.0]))}, resume=tmp_path)
+    _run({"own": scaled(np.array([2.0]))}, resume=tmp_path)
+    with pytest.raises(OptionError, match="changed: method own"):
+        _run({"own": scaled(np.array([3.0]))}, resume=tmp_path)
+
+
+def test_what_a_method_has_proven_meanwhile_is_no_option_of_it(tmp_path):
+    model = network()
+    own = XGradient(model, validate="certificate")
+    first = _run({"own": own}, model=model, resume=tmp_path)
+    for again in (own, XGradient(model, validate="certificate")):
+        assert _numbers(_run({"own": again}, model=model, resume=tmp_path)) == _numbers(first)
+    with pytest.raises(OptionError, match="changed: method own"):
+        _run({"own": XGradient(model, validate="off")}, model=model, resume=tmp_path)
+
+
 def test_a_changed_option_of_a_metric_is_noticed(tmp_path):
     _run(["gradient"], [MaxSensitivity(lambda x, **_: x, n_samples=2)], resume=tmp_path)
     with pytest.raises(OptionError, match="changed: metric MaxSensitivity"):
