@@ -16,7 +16,7 @@ from captum_xg._core.files import write_text
 from captum_xg._core.text import Table, displayed
 from captum_xg.benchmark import figure, table
 from captum_xg.benchmark.bootstrap import estimate
-from captum_xg.benchmark.findings import Findings, MethodResult
+from captum_xg.benchmark.findings import Findings, MethodResult, MetricInfo
 from captum_xg.errors import OptionError
 from captum_xg.metrics.protocols import ScoresExamples
 
@@ -39,6 +39,13 @@ class BenchmarkResult(Findings):
         scores: (method, metric) → values per example, in the order of the loader.
     """
 
+    # Those of `Findings`, again, so that whoever looks at this class sees all of its fields.
+    methods: dict[str, MethodResult]
+    metrics: dict[str, MetricInfo]
+    n_examples: int
+    resamples: int
+    seed: int
+    reference: str | None
     scores: dict[tuple[str, str], Tensor] = field(repr=False, compare=False)
     _resampled: dict[tuple[str, str], Tensor] = field(repr=False, compare=False)
 

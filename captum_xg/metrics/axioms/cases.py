@@ -69,15 +69,25 @@ class Query:
 
         A quadrature with n nodes is off by the variation V of the integrand along the path times the discrepancy of the
         nodes: 4·V/n (Koksma). A mean of n draws is off by more than 3/√n of their range with probability 4e-8
-        (Hoeffding); the range is that of (x − x')·∂F over the box between x and x', which also bounds what switching
-        features one by one can change.
+        (Hoeffding).
         """
-        path = ((torch.arange(_PATH, dtype=torch.float64) + 0.371) / _PATH).reshape(-1, *[1] * self.x.dim())
-        if not sampled:
-            return 4 / effort * self.integrand(path).diff(dim=1).abs().sum(1).amax(0).double().cpu()
+        return 3 / math.sqrt(effort) * self._range if sampled else 4 / effort * self._variation
+
+    @cached_property
+    def _variation(self) -> Tensor:
+        return self.integrand(self._path).diff(dim=1).abs().sum(1).amax(0).double().cpu()
+
+    @cached_property
+    def _range(self) -> Tensor:
+        # Over the box between x and x', not only the path: it bounds what switching features one by one changes, too.
         box = torch.rand(_PATH, *self.x.shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
-        values = self.integrand(torch.cat((path.expand_as(box), box)))
-        return 3 / math.sqrt(effort) * (values.amax((0, 1)) - values.amin((0, 1))).double().cpu()
+        values = self.integrand(torch.cat((self._path.expand_as(box), box)))
+        return (values.amax((0, 1)) - values.amin((0, 1))).double().cpu()
+
+    @property
+    def _path(self) -> Tensor:
+        """α at inner points of the path, shape ``(P, 1, …)``."""
+        return ((torch.arange(_PATH, dtype=torch.float64) + 0.371) / _PATH).reshape(-1, *[1] * self.x.dim())
 
     @cached_property
     def differentiable(self) -> bool:

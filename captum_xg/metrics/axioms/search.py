@@ -29,7 +29,7 @@ from captum_xg.metrics.axioms.statements import Axiom
 
 _MORE = 8
 """How much more effort a doubted case gets."""
-_CONFIRMED_AT_MOST = 24
+_CONFIRMED_AT_MOST = 12
 _TRIALS = 60
 """Cases that hypothesis draws in search of a violation, before it begins to shrink one."""
 _SHOWN = 16
