@@ -160,3 +160,27 @@ class Comparison:
         if self.gaps.shape == values.shape:
             return values
         return (values[list(features)] if features else values).sum(0, keepdim=True)
+
+
+def difference(quantity: str, expected: Tensor, observed: Tensor) -> Comparison:
+    """Compare two attributions; the numbers shown are all of them, or the feature that differs most."""
+    gaps = (expected - observed).abs().nan_to_num(float("inf"), float("inf"))
+    if len(gaps) <= 6:
+        return Comparison(gaps, quantity, vector(expected), vector(observed))
+    i = int(gaps.argmax())
+    return Comparison(gaps, f"{quantity}, feature {i}", number(float(expected[i])), number(float(observed[i])))
+
+
+def vector(values: Tensor) -> str:
+    """Return (1, −2, 0.5)."""
+    return f"({', '.join(number(float(v)) for v in values.flatten())})"
+
+
+def number(value: float) -> str:
+    """Return a number in at most 6 digits."""
+    return f"{round(value, 12) + 0.0:.6g}".replace("-", "−")
+
+
+def one_gap(value: float) -> Tensor:
+    """Return a single number as gaps, which are positive, and infinite where it is none."""
+    return torch.tensor([float("inf") if math.isnan(value) else abs(value)], dtype=torch.float64)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from abc import ABC, abstractmethod
 from random import Random
 from typing import ClassVar
@@ -10,7 +9,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from captum_xg.metrics.axioms.cases import Case, Comparison, Query
+from captum_xg.metrics.axioms.cases import Case, Comparison, Query, difference, number, one_gap
 from captum_xg.metrics.axioms.functions import affine
 from captum_xg.metrics.axioms.sources import Source
 from captum_xg.metrics.axioms.wrappers import equal_functions, exchanged, symmetrised, weighted, with_unused
@@ -86,7 +85,7 @@ class _SensitivityA(Axiom):
         value = float(attributions[0][i])
         zero = not abs(value) > 1e-12 * abs(queries[0].change)
         change = f"≠ 0, as F(x) − F(x') = {number(queries[0].change)}"
-        return Comparison(_gaps(float("inf") if zero else 0.0), f"A{i}", change, number(value))
+        return Comparison(one_gap(float("inf") if zero else 0.0), f"A{i}", change, number(value))
 
 
 class _SensitivityB(Axiom):
@@ -113,7 +112,7 @@ class _SensitivityB(Axiom):
         """Look at the attribution of the unused feature."""
         i = case.features[0]
         value = float(attributions[0][i])
-        return Comparison(_gaps(value), f"A{i}", "0", number(value))
+        return Comparison(one_gap(value), f"A{i}", "0", number(value))
 
 
 class _ImplementationInvariance(Axiom):
@@ -168,7 +167,7 @@ class _Completeness(Axiom):
     def compare(self, case: Case, queries: tuple[Query, ...], attributions: tuple[Tensor, ...]) -> Comparison:
         """Compare the sum."""
         total, change = float(attributions[0].sum()), queries[0].change
-        return Comparison(_gaps(total - change), "Σ A", f"F(x) − F(x') = {number(change)}", number(total))
+        return Comparison(one_gap(total - change), "Σ A", f"F(x) − F(x') = {number(change)}", number(total))
 
 
 class _Linearity(Axiom):
@@ -237,7 +236,7 @@ class _Symmetry(Axiom):
         """Compare the two."""
         i, j = case.features
         one, other = float(attributions[0][i]), float(attributions[0][j])
-        return Comparison(_gaps(one - other), f"A{i} = A{j}", f"A{i} = {number(one)}", f"A{j} = {number(other)}")
+        return Comparison(one_gap(one - other), f"A{i} = A{j}", f"A{i} = {number(one)}", f"A{j} = {number(other)}")
 
 
 class _NonnegativeHomogeneity(Axiom):
@@ -281,26 +280,3 @@ AXIOMS: tuple[Axiom, ...] = (
     _Symmetry(),
     _NonnegativeHomogeneity(),
 )
-
-
-def difference(quantity: str, expected: Tensor, observed: Tensor) -> Comparison:
-    """Compare two attributions; the numbers shown are all of them, or the feature that differs most."""
-    gaps = (expected - observed).abs().nan_to_num(float("inf"), float("inf"))
-    if len(gaps) <= 6:
-        return Comparison(gaps, quantity, vector(expected), vector(observed))
-    i = int(gaps.argmax())
-    return Comparison(gaps, f"{quantity}, feature {i}", number(float(expected[i])), number(float(observed[i])))
-
-
-def vector(values: Tensor) -> str:
-    """Return (1, −2, 0.5)."""
-    return f"({', '.join(number(float(v)) for v in values.flatten())})"
-
-
-def number(value: float) -> str:
-    """Return a number in at most 6 digits."""
-    return f"{round(value, 12) + 0.0:.6g}".replace("-", "−")
-
-
-def _gaps(value: float) -> Tensor:
-    return torch.tensor([float("inf") if math.isnan(value) else abs(value)], dtype=torch.float64)
