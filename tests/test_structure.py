@@ -1,6 +1,6 @@
 """The house: imports point one way between rooms, in no circle, and Captum's private helpers come in by one door.
 
-An import counts wherever it stands: at the top, inside of a function, under ``TYPE_CHECKING``, or as the name of a module
+An import counts wherever it stands: at the top, in a function, under ``TYPE_CHECKING``, or as the name of a module
 in a string that is handed to an importer. Only the ``__init__`` of a package may hand on names from anywhere.
 """
 

@@ -18,6 +18,9 @@ from torch import Tensor, nn
 plainly = torch._C.DisableTorchFunctionSubclass
 """Within it, subclasses of tensors are looked at without their own ``__torch_function__``."""
 
+unwatched = torch._C.DisableTorchFunction
+"""Within it, no function mode, a certificate's among them, sees what is done: for who counts and changes nothing."""
+
 
 def is_a(value: object, kinds: type | tuple[type, ...]) -> bool:
     """Return whether a value is an instance; False if it does not say so."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import random
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -27,18 +28,21 @@ def example_seed(example: tuple[Tensor, ...], seed: int) -> int:
 
 @contextmanager
 def seeded(seed: int, device: torch.device) -> Iterator[None]:
-    """Seed the global generators of torch (CPU and this device) and NumPy, and put them back afterwards."""
+    """Seed the global generators of Python, torch (CPU and this device) and NumPy, and put them back afterwards."""
     cuda = device.type == "cuda"
-    numpy_state = np.random.get_state()  # noqa: NPY002  callables of users draw from it
+    # Callables of users draw from any of them.
+    python_state, numpy_state = random.getstate(), np.random.get_state()  # noqa: NPY002
     with torch.random.fork_rng(devices=[device] if cuda else []):
         torch.default_generator.manual_seed(seed)
         if cuda:
             with torch.cuda.device(device):
                 torch.cuda.manual_seed(seed)
+        random.seed(seed)
         np.random.seed(seed % 2**32)  # noqa: NPY002
         try:
             yield
         finally:
+            random.setstate(python_state)
             np.random.set_state(numpy_state)  # noqa: NPY002
 
 

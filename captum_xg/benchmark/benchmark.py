@@ -1,53 +1,55 @@
-"""Attribution methods side by side: how good by several metrics, how sure that is, and what each method costs."""
+"""Attribution methods side by side: how good by several metrics, how sure that is, and what each method costs.
+
+The invariant: every method is asked on the same batches, and every metric draws the same numbers for each of them, so
+that differences are paired. Seeds belong to (benchmark, batch, purpose), so that neither other methods, nor an
+interruption, nor the number of processes changes a number.
+"""
 
 from __future__ import annotations
 
-import hashlib
-import os
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Sized
+from collections.abc import Callable, Iterable, Mapping, Sequence, Sized
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
 from tqdm import tqdm
 
 from captum_xg._core.batches import naming_batch, require_batches
 from captum_xg._core.distributed import gathered, rank_and_processes
 from captum_xg._core.modules import modules_of, require_evaluation_mode
-from captum_xg._core.options import forward_function, integer, one_of, positive_integer, switch, usable_device
-from captum_xg._core.seeding import seeded
+from captum_xg._core.options import (
+    file_path,
+    forward_function,
+    integer,
+    one_of,
+    positive_integer,
+    switch,
+    usable_device,
+)
 from captum_xg._version import __version__
+from captum_xg.benchmark.assembly import result_of
 from captum_xg.benchmark.cost import CostMeter
 from captum_xg.benchmark.data import (
+    RUN,
     TARGETS,
     WHERE,
-    Batch,
     batches,
+    checked_references,
     digest_of_tensors,
     first_examples,
+    require_any,
     require_same_batches_every_time,
 )
-from captum_xg.benchmark.methods import Method, Surroundings, method_of, methods_of
+from captum_xg.benchmark.evaluation import BatchEvaluation, Parts
+from captum_xg.benchmark.methods import Ingredients, Method, method_of, methods_of
 from captum_xg.benchmark.metrics import BenchmarkMetric, metrics_of
-from captum_xg.benchmark.result import BenchmarkResult, result_of
+from captum_xg.benchmark.result import BenchmarkResult
 from captum_xg.benchmark.settings import described, of_model
-from captum_xg.benchmark.store import Part, Store
-from captum_xg.errors import (
-    CrossExampleError,
-    DegreeError,
-    GradientError,
-    HomogeneityError,
-    InputError,
-    NondeterministicForwardError,
-    OptionError,
-    OptionTypeError,
-)
+from captum_xg.benchmark.store import Store
+from captum_xg.errors import OptionError, OptionTypeError
+from captum_xg.metrics.protocols import Attributions
 
-REFUSALS = (HomogeneityError, DegreeError, GradientError, NondeterministicForwardError, CrossExampleError)
 N_REFERENCE_EXAMPLES = 128
-
-Parts = dict[tuple[int, str], Part]
 
 
 class AttributionBenchmark:
@@ -95,39 +97,40 @@ class AttributionBenchmark:
 
     def __init__(
         self,
-        forward_func: Callable[..., Any],
-        methods: Mapping[str, Any] | Sequence[Any] | None = None,
-        metrics: Mapping[str, Any] | Sequence[Any] | None = None,
+        forward_func: Callable[..., object],
+        methods: Mapping[str, object] | Sequence[object] | None = None,
+        metrics: Mapping[str, object] | Sequence[object] | None = None,
         *,
         target: str = "label",
         reference: str = "integrated_gradients",
-        references: Any = None,
+        references: Attributions | None = None,
         resamples: int = 1000,
         seed: int = 0,
         internal_batch_size: int = 1024,
         device: torch.device | str | None = None,
     ) -> None:
-        where = "AttributionBenchmark"
-        self.forward_func = forward_function(forward_func, "forward_func", where)
-        self.target = one_of(target, TARGETS, "target", where)
-        self.resamples, self.seed = integer(resamples, "resamples", where), integer(seed, "seed", where, least=0)
+        self.forward_func = forward_function(forward_func, "forward_func", WHERE)
+        self.target = one_of(target, TARGETS, "target", WHERE)
+        self.resamples, self.seed = integer(resamples, "resamples", WHERE), integer(seed, "seed", WHERE, least=0)
         if self.resamples < 100:
             raise OptionError(
-                f"{where}: `resamples` must be at least 100, as fewer have no 2.5 % quantile to speak of, but is "
+                f"{WHERE}: expected `resamples` to be at least 100, as fewer have no 2.5 % quantile to speak of, got "
                 f"{resamples}."
             )
         if not isinstance(reference, str):
-            raise OptionTypeError(f"{where}: `reference` must be the name of a method but is {reference!r}.")
-        at_once = positive_integer(internal_batch_size, "internal_batch_size", where)
-        self.device = _device_of(forward_func) if device is None else usable_device(device, f"{where}: `device`")
-        self._references = None if references is None else _checked_references(references, where)
+            raise OptionTypeError(f"{WHERE}: expected `reference` to be the name of a method, got {reference!r}.")
+        at_once = positive_integer(internal_batch_size, "internal_batch_size", WHERE)
+        self.device = _device_of(forward_func) if device is None else usable_device(device, f"{WHERE}: `device`")
+        self._references = checked_references(references)
         self._meter = CostMeter(forward_func)
-        around = Surroundings(self._meter.forward_func, self._given_references, at_once)
+        ingredients = Ingredients(self._meter.forward_func, self._given_references, at_once)
         hooked = self._meter.counts_everything
-        self.methods: list[Method] = methods_of(methods, around, hooked)
+        self.methods: list[Method] = methods_of(methods, ingredients, hooked)
         self.metrics: list[BenchmarkMetric] = metrics_of(metrics, forward_func)
         among = {method.name: method for method in self.methods}
-        self.reference = among[reference] if reference in among else method_of(reference, reference, around, hooked)
+        self.reference = (
+            among[reference] if reference in among else method_of(reference, reference, ingredients, hooked)
+        )
         self._given = {
             "methods": _copied(methods),
             "metrics": _copied(metrics),
@@ -136,7 +139,9 @@ class AttributionBenchmark:
             "device": None if device is None else self.device,
         }
 
-    def run(self, loader: Iterable[Any], resume: str | Path | None = None, *, progress: bool = True) -> BenchmarkResult:
+    def run(
+        self, loader: Iterable[object], resume: str | Path | None = None, *, progress: bool = True
+    ) -> BenchmarkResult:
         """Evaluate every method by every metric on all batches.
 
         Under ``torchrun`` each process evaluates every so-manieth batch of the same loader and all processes return the
@@ -162,32 +167,17 @@ class AttributionBenchmark:
 
         Errors that come up in a batch, those of methods, metrics and the loader among them, say in which.
         """
-        require_batches(loader, WHERE)
-        if resume is not None and not isinstance(resume, (str, os.PathLike)):
-            raise OptionTypeError(f"{WHERE}: `resume` must be the path of a folder but is {resume!r}.")
+        require_batches(loader, RUN)
+        folder = None if resume is None else file_path(resume, "resume", RUN)
         if resume == "":  # which is the working directory for pathlib, and nobody means it
-            raise OptionError(f"{WHERE}: `resume` is an empty path. Name a folder, or leave it out to keep nothing.")
-        progress = switch(progress, "progress", WHERE)
-        require_evaluation_mode(self.forward_func, WHERE)
-        rank, processes = rank_and_processes()
-        require_same_batches_every_time(loader, processes)
+            raise OptionError(f"{RUN}: `resume` is an empty path. Name a folder, or leave it out to keep nothing.")
+        progress = switch(progress, "progress", RUN)
+        require_evaluation_mode(self.forward_func, RUN)
+        require_same_batches_every_time(loader, rank_and_processes()[1])
         if self._references is None and any(m.needs_references for m in (*self.methods, self.reference)):
             self._references_found = first_examples(loader, N_REFERENCE_EXAMPLES)
-        store = None if resume is None else self._store(resume)
-        parts: Parts = {}
-        length = len(loader) if isinstance(loader, Sized) else None
-        total = None if length is None else len(range(rank, length, processes)) * len(self.methods)
-        bar = tqdm(total=total, desc="benchmark", unit="method·batch", disable=not progress or rank > 0)
-        with bar, self._meter.attached():
-            for batch in batches(loader, self._meter.forward_func, self.target, self.device):
-                if batch.index % processes == rank:
-                    with naming_batch(batch.index, WHERE):
-                        for name, part in self._evaluated(batch, store):
-                            parts[batch.index, name] = part
-                            bar.update()
-        parts = {key: part for each in gathered(parts) for key, part in each.items()}
-        if not parts:
-            raise InputError(f"{WHERE}: the loader has no batches, so there is nothing to evaluate.")
+        parts = self._parts(loader, None if folder is None else self._store(folder), progress=progress)
+        require_any(parts)
         return result_of(
             parts, self.methods, self.metrics, resamples=self.resamples, seed=self.seed, reference=self.reference.name
         )
@@ -206,77 +196,29 @@ class AttributionBenchmark:
     def __setstate__(self, state: dict[str, Any]) -> None:
         AttributionBenchmark.__init__(self, **state)
 
-    def _evaluated(self, batch: Batch, store: Store | None) -> Iterator[tuple[str, Part]]:
-        """Yield what each method gives on a batch, from the store where it is there."""
-        wanted = [metric.name for metric in self.metrics]
-        made: dict[str, Any] = {}
+    def _parts(self, loader: Iterable[object], store: Store | None, *, progress: bool) -> Parts:
+        """Return what each method gives on each batch, those of other processes included."""
+        rank, processes = rank_and_processes()
+        parts: Parts = {}
+        length = len(loader) if isinstance(loader, Sized) else None
+        total = None if length is None else len(range(rank, length, processes)) * len(self.methods)
+        bar = tqdm(total=total, desc="benchmark", unit="method·batch", disable=not progress or rank > 0)
+        with bar, self._meter.attached():
+            for batch in batches(loader, self._meter.forward_func, self.target, self.device):
+                if batch.index % processes == rank:
+                    with naming_batch(batch.index, RUN):
+                        evaluation = BatchEvaluation(
+                            batch, self.methods, self.metrics, self.reference, self._meter, self.seed
+                        )
+                        for name, part in evaluation.parts(store):
+                            parts[batch.index, name] = part
+                            bar.update()
+        return {key: part for each in gathered(parts) for key, part in each.items()}
 
-        def reference() -> Any:
-            name = self.reference.name
-            if name not in made:
-                try:
-                    made[name] = self._attributions(self.reference, batch)
-                except REFUSALS as error:
-                    raise OptionError(
-                        f"{WHERE}: the reference method {name!r} refuses, so nothing can be compared with it: {error}"
-                    ) from error
-            return made[name]
-
-        for method in self.methods:
-            part = None if store is None else store.part(batch.index, method.name, batch.digest, wanted)
-            if part is None:
-                part = self._part(method, batch, reference, made)
-                if store is not None:
-                    store.add(batch.index, method.name, part)
-            yield method.name, part
-
-    def _part(self, method: Method, batch: Batch, reference: Callable[[], Any], made: dict[str, Any]) -> Part:
-        device = batch.tensors[0].device
-        refusal, refused_in, scores = None, None, {}
-        countable = method.countable and not (method.by_hooks and self._meter.blind)
-        with self._meter.measure(device, countable=countable) as usage:
-            try:
-                attributions = self._attributions(method, batch)
-            except REFUSALS as error:
-                refusal = f"{type(error).__name__}: {error}"
-        if refusal is None:
-            refusal = _flaw(attributions, batch, method.name)
-        if refusal is None:
-            if method.name == self.reference.name:
-                made[method.name] = attributions
-            try:
-                for metric in self.metrics:
-                    # The same draws for every method, so that differences between methods are paired.
-                    with seeded(self._seed(batch, "metric"), device):
-                        scores[metric.name] = metric.scores(batch, attributions, method, reference)
-            except REFUSALS as error:  # of a metric that attributes itself
-                refusal, scores = f"in {metric.name}, {type(error).__name__}: {error}", {}
-                refused_in = metric.name
-        return Part(
-            n=len(batch),
-            digest=batch.digest,
-            scores=scores,
-            forward_passes=usage.forward_passes,
-            gradient_evaluations=usage.gradient_evaluations,
-            seconds=usage.seconds,
-            peak_memory=usage.peak_memory,
-            refusal=refusal,
-            refused_in=refused_in,
-        )
-
-    def _attributions(self, method: Method, batch: Batch) -> Any:
-        with seeded(self._seed(batch, method.name), batch.tensors[0].device):
-            found = method.attribute(batch)
-        return tuple(a.detach() for a in found) if isinstance(found, tuple) else _detached(found)
-
-    def _seed(self, batch: Batch, purpose: str) -> int:
-        text = f"{self.seed}|{batch.index}|{purpose}"
-        return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "little") >> 1
-
-    def _given_references(self) -> Any:
+    def _given_references(self) -> Attributions:
         return self._references_found if self._references is None else self._references
 
-    def _store(self, folder: str | Path) -> Store:
+    def _store(self, folder: Path) -> Store:
         expected = any(method.needs_references for method in (*self.methods, self.reference))
         settings = {
             "captum_xg": __version__,
@@ -291,45 +233,9 @@ class AttributionBenchmark:
         return Store(folder, settings, methods, {metric.name: described(metric.metric) for metric in self.metrics})
 
 
-def _flaw(attributions: Any, batch: Batch, name: str) -> str | None:
-    """Return what makes attributions useless for any metric; None if nothing.
-
-    Raises:
-        InputError: If they are not of the form of the inputs, which is a mistake in the call and no finding.
-    """
-    several = attributions if isinstance(attributions, tuple) else (attributions,)
-    shapes = [tuple(a.shape) if isinstance(a, Tensor) else type(a).__name__ for a in several]
-    if len(several) != len(batch.tensors) or any(
-        shape != tuple(x.shape) for shape, x in zip(shapes, batch.tensors, strict=True)
-    ):
-        raise InputError(
-            f"{WHERE}: the method {name!r} returns {shapes} for inputs of shapes "
-            f"{[tuple(x.shape) for x in batch.tensors]}. Attributions must have the shapes of the inputs."
-        )
-    for a in several:
-        bad = (~torch.isfinite(a)).reshape(len(a), -1).any(1)
-        if bool(bad.any()):
-            return f"it returns NaN or infinity, first in example {int(bad.nonzero()[0])} of batch {batch.index}"
-    return None
-
-
-def _copied(given: Any) -> Any:
+def _copied(given: Mapping[str, object] | Sequence[object] | None) -> Mapping[str, object] | Sequence[object] | None:
     return given if given is None else dict(given) if isinstance(given, Mapping) else list(given)
 
 
-def _checked_references(references: Any, where: str) -> Any:
-    several = references if isinstance(references, tuple) else (references,)
-    if not several or not all(isinstance(x, Tensor) and x.dim() > 0 and len(x) > 0 for x in several):
-        raise OptionTypeError(
-            f"{where}: `references` must be a tensor (R, …) with at least one reference, or a tuple of tensors, one "
-            f"for each input, but is {type(references).__name__}."
-        )
-    return references
-
-
-def _detached(value: Any) -> Any:
-    return value.detach() if isinstance(value, Tensor) else value
-
-
-def _device_of(forward_func: Callable[..., Any]) -> torch.device | None:
+def _device_of(forward_func: Callable[..., object]) -> torch.device | None:
     return next((p.device for module in modules_of(forward_func) for p in module.parameters()), None)

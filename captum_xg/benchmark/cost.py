@@ -1,4 +1,8 @@
-"""What an attribution costs, counted while it runs: forward passes, gradient evaluations, seconds, memory."""
+"""The cost of an attribution, counted while it runs: forward passes, gradient evaluations, seconds, memory.
+
+The invariant: a count is exact or None. Runs are counted by hooks on the outermost modules, and by a wrapper where the
+forward function is no module; :attr:`CostMeter.blind` says that a run has gone past the hooks.
+"""
 
 from __future__ import annotations
 
@@ -6,12 +10,13 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils._pytree import tree_leaves
 
 from captum_xg._core.modules import modules_of
+from captum_xg._core.reflection import unwatched
 from captum_xg.homogeneity.certificate.fingerprint import RestsOn
 
 
@@ -42,7 +47,7 @@ class CostMeter:
         forward_func: Of the model.
     """
 
-    def __init__(self, forward_func: Callable[..., Any]) -> None:
+    def __init__(self, forward_func: Callable[..., object]) -> None:
         self._roots = _outermost(modules_of(forward_func))
         self.counts_everything = bool(self._roots)
         self.forward_func = forward_func if isinstance(forward_func, nn.Module) else _Counted(forward_func, self)
@@ -88,22 +93,22 @@ class CostMeter:
         yield
         self.blind = self.blind or self._forwards == before
 
-    def observe(self, key: int, output: Any) -> None:
+    def observe(self, key: int, output: object) -> None:
         """Count one forward pass, and its backward pass if there is one."""
-        tensors = list(_tensors(output))
+        tensors = [part for part in tree_leaves(output) if isinstance(part, Tensor)]
         if not tensors or tensors[0].dim() == 0:
             return
         n = int(tensors[0].shape[0])
         self._forwards[key] = self._forwards.get(key, 0) + n
         # A hook on a tensor, or a look at where it comes from, might change its gradient, for all that a certificate of
-        # homogeneity can see. This one only counts, so it stays out of sight: on the node, and without function modes.
-        with torch._C.DisableTorchFunction():
+        # homogeneity can see. This one only counts: on the node, whose gradients are handed on as they are.
+        with unwatched():
             nodes = {id(t.grad_fn): t.grad_fn for t in tensors if t.grad_fn is not None}
         # A gradient of several outputs at once is one evaluation.
         runs = dict.fromkeys(nodes, 0)
 
-        def backward(node: int) -> Callable[[Any], None]:
-            def count(_: Any) -> None:
+        def backward(node: int) -> Callable[[object], None]:
+            def count(_: object) -> None:
                 already = max(runs.values())
                 runs[node] += 1
                 if runs[node] > already:
@@ -114,14 +119,14 @@ class CostMeter:
         for node_id, node in nodes.items():
             node.register_prehook(backward(node_id))
 
-    def _after(self, module: nn.Module, args: Any, output: Any) -> None:
+    def _after(self, module: nn.Module, args: object, output: object) -> None:
         self.observe(id(module), output)
 
 
 class _Counted(RestsOn):
     """A forward function that is counted."""
 
-    def __init__(self, forward_func: Callable[..., Any], meter: CostMeter) -> None:
+    def __init__(self, forward_func: Callable[..., object], meter: CostMeter) -> None:
         self.function = forward_func
         self._meter = meter
 
@@ -130,7 +135,7 @@ class _Counted(RestsOn):
         """What a proof about this function rests on."""
         return (self.function,)
 
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+    def __call__(self, *args: object, **kwargs: object) -> object:
         with self._meter.looking_on():
             output = self.function(*args, **kwargs)
         self._meter.observe(0, output)
@@ -140,14 +145,3 @@ class _Counted(RestsOn):
 def _outermost(modules: list[nn.Module]) -> list[nn.Module]:
     inner = {id(part) for module in modules for part in module.modules() if part is not module}
     return [module for module in modules if id(module) not in inner]
-
-
-def _tensors(output: Any) -> Iterator[Tensor]:
-    if isinstance(output, Tensor):
-        yield output
-    elif isinstance(output, dict):
-        for part in output.values():
-            yield from _tensors(part)
-    elif isinstance(output, (tuple, list)):
-        for part in output:
-            yield from _tensors(part)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sized
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -14,10 +14,14 @@ from torch.utils.data.distributed import DistributedSampler
 from captum_xg._core.batches import FORMS, Parts, moved, naming_batch, numbered, require_fitting_call, taken_apart
 from captum_xg._core.inputs import format_inputs
 from captum_xg._core.target import check_output, check_target
-from captum_xg.errors import InputError, OptionError, TargetError
+from captum_xg._core.types import Target
+from captum_xg.errors import InputError, OptionError, OptionTypeError, TargetError
+from captum_xg.metrics.protocols import Attributions
 from captum_xg.metrics.sampling import UnpaddedDistributedSampler
 
-WHERE = "AttributionBenchmark.run"
+WHERE = "AttributionBenchmark"
+RUN = f"{WHERE}.run"
+"""The public names that errors begin with."""
 TARGETS = ("label", "predicted", "none")
 
 
@@ -34,9 +38,9 @@ class Batch:
     """
 
     index: int
-    inputs: Any
-    target: Any
-    additional_forward_args: Any
+    inputs: Attributions
+    target: Target
+    additional_forward_args: object
     digest: str
 
     def __len__(self) -> int:
@@ -55,7 +59,7 @@ class Batch:
 
 
 def batches(
-    loader: Iterable[Any], forward_func: Callable[..., Any], target: str, device: torch.device | None
+    loader: Iterable[object], forward_func: Callable[..., object], target: str, device: torch.device | None
 ) -> Iterator[Batch]:
     """Yield the batches of a loader, on the device, with what is explained.
 
@@ -73,12 +77,12 @@ def batches(
     # What the meter wraps takes other arguments than the wrapper.
     called = forward_func if isinstance(forward_func, nn.Module) else getattr(forward_func, "function", forward_func)
     known: dict[tuple[torch.Size, ...], torch.Size] = {}
-    for index, item in numbered(loader, WHERE):
-        with naming_batch(index, WHERE):
+    for index, item in numbered(loader, RUN):
+        with naming_batch(index, RUN):
             parts = _parts(item, target)
-            require_fitting_call(called, parts, WHERE)
+            require_fitting_call(called, parts, RUN)
             inputs, label, additional = (moved(p, device) for p in (parts.inputs, parts.target, parts.additional))
-            formatted = format_inputs(inputs, WHERE)
+            formatted = format_inputs(inputs, RUN)
             inputs = formatted if isinstance(inputs, tuple) else formatted[0]
             chosen = label if target == "label" else None
             # The model runs once for inputs of a shape, which tells what it gives for others of that shape.
@@ -89,12 +93,12 @@ def batches(
                 chosen = _predicted(output) if target == "predicted" else chosen
             if target != "predicted":
                 n = len(formatted[0])
-                check_target(torch.empty(1, device="meta").expand(n, *known[shapes]), chosen, WHERE)
+                check_target(torch.empty(1, device="meta").expand(n, *known[shapes]), chosen, RUN)
             batch = Batch(index, inputs, chosen, additional, digest_of_tensors((formatted, label, additional)))
         yield batch
 
 
-def require_same_batches_every_time(loader: Any, processes: int) -> None:
+def require_same_batches_every_time(loader: object, processes: int) -> None:
     """Refuse a loader whose batches are not the same in every process.
 
     Raises:
@@ -103,13 +107,13 @@ def require_same_batches_every_time(loader: Any, processes: int) -> None:
     sampler = getattr(loader, "sampler", None)
     if processes > 1 and isinstance(sampler, (DistributedSampler, UnpaddedDistributedSampler)):
         raise OptionError(
-            f"{WHERE}: the loader has a {type(sampler).__name__}, which gives every process other examples. The "
+            f"{RUN}: the loader has a {type(sampler).__name__}, which gives every process other examples. The "
             "benchmark shares the batches among processes itself: pass an ordinary loader, the same one in every "
             "process."
         )
 
 
-def first_examples(loader: Iterable[Any], n: int) -> Any:
+def first_examples(loader: Iterable[object], n: int) -> Attributions:
     """Return the inputs of the first ``n`` examples of a loader (or of all, if it has fewer).
 
     Raises:
@@ -117,34 +121,60 @@ def first_examples(loader: Iterable[Any], n: int) -> Any:
     """
     if isinstance(loader, Iterator):
         raise OptionError(
-            f"{WHERE}: the loader is an iterator, so the references that Expected Gradients takes from it would be "
+            f"{RUN}: the loader is an iterator, so the references that Expected Gradients takes from it would be "
             "missing afterwards. Pass a DataLoader or a list, or give `references`."
         )
     found: list[tuple[Tensor, ...]] = []
     several = False
-    for index, item in numbered(loader, WHERE):
-        with naming_batch(index, WHERE):
+    for index, item in numbered(loader, RUN):
+        with naming_batch(index, RUN):
             inputs = _parts(item, "none").inputs
             several = isinstance(inputs, tuple)
-            found.append(format_inputs(inputs, WHERE))
+            found.append(format_inputs(inputs, RUN))
         if sum(len(part[0]) for part in found) >= n:
             break
-    if not found:
-        raise InputError(f"{WHERE}: the loader has no batches, so there is nothing to evaluate.")
+    require_any(found)
     if len({tuple(x.shape[1:] for x in part) for part in found}) > 1:
         raise OptionError(
-            f"{WHERE}: the first batches of the loader have inputs of different shapes, so that Expected Gradients "
+            f"{RUN}: the first batches of the loader have inputs of different shapes, so that Expected Gradients "
             "cannot draw its references from them. Give `references`."
         )
     joined = tuple(torch.cat(parts)[:n] for parts in zip(*found, strict=True))
     return joined if several else joined[0]
 
 
-def digest_of_tensors(value: Any) -> str:
+def require_any(found: Sized) -> None:
+    """Refuse a loader without batches.
+
+    Raises:
+        InputError: If nothing was found in it.
+    """
+    if not found:
+        raise InputError(f"{RUN}: the loader has no batches, so there is nothing to evaluate.")
+
+
+def checked_references(references: object) -> Attributions | None:
+    """Return the references of Expected Gradients, None if they are to come from the loader.
+
+    Raises:
+        OptionTypeError: If they are no tensors with at least one reference.
+    """
+    several = references if isinstance(references, tuple) else (references,)
+    if references is not None and not (
+        several and all(isinstance(x, Tensor) and x.dim() > 0 and len(x) > 0 for x in several)
+    ):
+        raise OptionTypeError(
+            f"{WHERE}: expected `references` to be a tensor (R, …) with at least one reference, or a tuple of tensors, "
+            f"one for each input, got {type(references).__name__}."
+        )
+    return cast("Attributions | None", references)
+
+
+def digest_of_tensors(value: object) -> str:
     """Return the SHA-256 of tensors, and of what else can be printed, in nested tuples."""
     digest = hashlib.sha256()
 
-    def add(part: Any) -> None:
+    def add(part: object) -> None:
         if isinstance(part, Tensor):
             plain = part.detach().cpu().contiguous()
             digest.update(f"{tuple(plain.shape)}|{plain.dtype}".encode())
@@ -160,27 +190,27 @@ def digest_of_tensors(value: Any) -> str:
     return digest.hexdigest()
 
 
-def _parts(item: Any, target: str) -> Parts:
+def _parts(item: object, target: str) -> Parts:
     """Return the parts of a batch, which has a target if it is wanted."""
-    parts = taken_apart(item, WHERE)
+    parts = taken_apart(item, RUN)
     if target == "label" and not parts.labelled:
         kind = TargetError if isinstance(item, Tensor) else InputError
         raise kind(
-            f"{WHERE}: the batch has inputs only. Let the loader give {FORMS}, or choose target='predicted', or "
+            f"{RUN}: the batch has inputs only. Let the loader give {FORMS}, or choose target='predicted', or "
             "target='none' for an output of one number per example."
         )
     return parts
 
 
-def _output(forward_func: Callable[..., Any], inputs: tuple[Tensor, ...], additional: Any) -> Tensor:
+def _output(forward_func: Callable[..., object], inputs: tuple[Tensor, ...], additional: object) -> Tensor:
     extra = () if additional is None else additional if isinstance(additional, tuple) else (additional,)
     with torch.no_grad():
-        return check_output(forward_func(*(x.clone() for x in inputs), *extra), len(inputs[0]), WHERE)
+        return check_output(forward_func(*(x.clone() for x in inputs), *extra), len(inputs[0]), RUN)
 
 
 def _predicted(output: Tensor) -> Tensor:
     if output.dim() != 2:
         raise TargetError(
-            f"{WHERE}: target='predicted' needs an output of shape (N, classes), not {tuple(output.shape)}."
+            f"{RUN}: target='predicted' needs an output of shape (N, classes), not {tuple(output.shape)}."
         )
     return output.argmax(1)

@@ -1,4 +1,4 @@
-"""The figures of a benchmark: curves with their intervals, and cost against quality."""
+"""Figures of a benchmark: curves with their intervals, and cost against quality."""
 
 from __future__ import annotations
 
@@ -7,13 +7,12 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from captum_xg._core.figures import legend_below, method_style, new_figure, plain_log_ticks, wrapped
+from captum_xg.benchmark.findings import Findings
 from captum_xg.errors import OptionError
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
-
-    from captum_xg.benchmark.result import BenchmarkResult
 
 _WIDTH, _HEIGHT = 4.8, 3.2
 """Of a panel, in inches: with its labels, and of its axes alone."""
@@ -24,7 +23,7 @@ _COSTS = {
 }
 
 
-def draw_curves(result: BenchmarkResult, names: Sequence[str] | None) -> Figure:
+def draw_curves(result: Findings, names: Sequence[str] | None) -> Figure:
     """Draw the curves; see :meth:`captum_xg.benchmark.result.BenchmarkResult.plot_curves`."""
     having = [name for name in result.metrics if any(name in m.curves for m in result.methods.values())]
     chosen = having if names is None else list(names)
@@ -50,7 +49,7 @@ def draw_curves(result: BenchmarkResult, names: Sequence[str] | None) -> Figure:
     return figure
 
 
-def draw_cost_quality(result: BenchmarkResult, names: Sequence[str], cost: str) -> Figure:
+def draw_cost_quality(result: Findings, names: Sequence[str], cost: str) -> Figure:
     """Draw cost against quality; see :meth:`captum_xg.benchmark.result.BenchmarkResult.plot_cost_quality`."""
     if cost not in _COSTS:
         raise OptionError(
@@ -98,7 +97,7 @@ def _panels(n: int) -> tuple[Figure, list[Axes]]:
     return figure, grid[:n]
 
 
-def _entitle(axes: Axes, result: BenchmarkResult, name: str) -> None:
+def _entitle(axes: Axes, result: Findings, name: str) -> None:
     metric = result.metrics[name]
     way = {True: "more is better", False: "less is better", None: ""}[metric.higher_is_better]
     title = name if metric.short == name else f"{name} ({metric.short})"
@@ -106,7 +105,7 @@ def _entitle(axes: Axes, result: BenchmarkResult, name: str) -> None:
     axes.grid(alpha=0.3)
 
 
-def _legend(figure: Figure, panels: Sequence[Axes], result: BenchmarkResult, title: str) -> None:
+def _legend(figure: Figure, panels: Sequence[Axes], result: Findings, title: str) -> None:
     handles: dict[str, Any] = {}
     for axes in panels:
         for handle, label in zip(*axes.get_legend_handles_labels(), strict=True):

@@ -1,4 +1,8 @@
-"""The attribution methods of a benchmark: those known by name, Captum's instances, callables, and the two controls."""
+"""The attribution methods of a benchmark: those known by name, Captum's instances, callables, and the two controls.
+
+Every method becomes a function from a batch to attributions; whether the meter sees all its runs of the model is said
+beside it, for a number that is not a count must not stand in the table.
+"""
 
 from __future__ import annotations
 
@@ -13,12 +17,13 @@ import torch
 from captum.attr import Attribution, GradientShap, InputXGradient, IntegratedGradients, Saliency
 from torch import Tensor
 
+from captum_xg._core.types import Target
 from captum_xg.attr.x_gradient import XGradient
-from captum_xg.benchmark.data import Batch
-from captum_xg.benchmark.settings import described, of_model
+from captum_xg.benchmark.data import WHERE, Batch
+from captum_xg.benchmark.settings import described
 from captum_xg.errors import OptionError, OptionTypeError
+from captum_xg.metrics.protocols import Attributions
 
-WHERE = "AttributionBenchmark"
 CONTROLS = ("random", "blurred_input")
 DEFAULT_METHODS = ("gradient", "expected_gradients_1", "integrated_gradients", "xgradient")
 """Those of the paper's Table 3, besides the random control."""
@@ -37,7 +42,7 @@ KNOWN = (
 
 
 @dataclass(frozen=True)
-class Surroundings:
+class Ingredients:
     """What methods that are known by name are made from.
 
     Attributes:
@@ -46,8 +51,8 @@ class Surroundings:
         internal_batch_size: The most examples that go through the model at once.
     """
 
-    forward_func: Callable[..., Any]
-    references: Callable[[], Any]
+    forward_func: Callable[..., object]
+    references: Callable[[], Attributions]
     internal_batch_size: int
 
 
@@ -61,51 +66,74 @@ class Method:
         settings: What its attributions depend on besides model and batch, as text.
         countable: Whether the meter sees all its runs of the model.
         by_hooks: Whether it sees them by hooks on modules only.
-        needs_references: Whether it uses :attr:`Surroundings.references`.
+        needs_references: Whether it uses :attr:`Ingredients.references`.
         control: Whether it is one of the two that know nothing of the model.
     """
 
     name: str
-    attribute: Callable[[Batch], Any]
-    settings: Any = field(compare=False)
+    attribute: Callable[[Batch], Attributions]
+    settings: object = field(compare=False)
     countable: bool = True
     by_hooks: bool = False
     needs_references: bool = False
     control: bool = False
 
+    def as_function(self) -> Callable[..., Attributions]:
+        """Return it as metrics that attribute themselves take it: a function of inputs, target and arguments."""
 
-def methods_of(given: Mapping[str, Any] | Sequence[Any] | None, around: Surroundings, hooked: bool) -> list[Method]:
+        def attribute(
+            inputs: Attributions, target: Target = None, additional_forward_args: object = None
+        ) -> Attributions:
+            return self.attribute(Batch(0, inputs, target, additional_forward_args, ""))
+
+        return attribute
+
+
+def methods_of(given: object, ingredients: Ingredients, hooked: bool) -> list[Method]:
     """Return the methods asked for, and after them the controls that are not among them.
 
     Args:
         given: Names, or a mapping from names of one's own to a known name, an instance of a Captum method, a pair of
             that and options for its ``attribute``, or a callable from (inputs, target) to attributions.
-        around: What named methods are made from.
+        ingredients: What named methods are made from.
         hooked: Whether the meter sees every run of the model, also by callables.
 
     Raises:
         OptionError: If a method is not known, named twice, or nothing of these.
     """
-    given = DEFAULT_METHODS if given is None else given
-    if isinstance(given, str) or not isinstance(given, (Mapping, Sequence)):
-        raise OptionTypeError(f"{WHERE}: `methods` must be a list of names or a dict but is {given!r}.")
-    named = given.items() if isinstance(given, Mapping) else [(_name_of(each), each) for each in given]
-    methods = [method_of(name, each, around, hooked) for name, each in named]
+    named = named_entries(DEFAULT_METHODS if given is None else given, "methods", _name_of)
+    methods = [method_of(name, each, ingredients, hooked) for name, each in named]
     present = [method.name for method in methods]
-    repeated = sorted({name for name in present if present.count(name) > 1})
-    if repeated:
-        raise OptionError(
-            f"{WHERE}: {', '.join(repeated)} is among `methods` twice. Give a dict with names of your own."
+    return methods + [method_of(name, name, ingredients, hooked) for name in CONTROLS if name not in present]
+
+
+def named_entries(given: object, option: str, name_of: Callable[[object], str]) -> list[tuple[str, object]]:
+    """Return what an option holds with names: those of a dict, or those that entries of a list have.
+
+    Raises:
+        OptionTypeError: If it is neither a list nor a dict.
+        OptionError: If a name comes twice.
+    """
+    if isinstance(given, str) or not isinstance(given, (Mapping, Sequence)):
+        raise OptionTypeError(
+            f"{WHERE}: expected `{option}` to be a list of names and instances, or a dict from names of your own to "
+            f"these, got {given!r}."
         )
-    return methods + [method_of(name, name, around, hooked) for name in CONTROLS if name not in present]
+    named = list(given.items()) if isinstance(given, Mapping) else [(name_of(each), each) for each in given]
+    present = [name for name, _ in named]
+    if repeated := sorted({name for name in present if present.count(name) > 1}):
+        raise OptionError(
+            f"{WHERE}: {', '.join(repeated)} is among `{option}` twice. Give a dict with names of your own."
+        )
+    return named
 
 
-def method_of(name: str, given: Any, around: Surroundings, hooked: bool = True) -> Method:
+def method_of(name: str, given: Any, ingredients: Ingredients, hooked: bool = True) -> Method:
     """Return one method; see :func:`methods_of`."""
     if isinstance(given, str):
         if name in CONTROLS and given != name:
             raise OptionError(f"{WHERE}: the name {name!r} is kept for that control; call {given!r} something else.")
-        return _known(name, given, around)
+        return _known(name, given, ingredients)
     if name in CONTROLS:
         raise OptionError(f"{WHERE}: the name {name!r} is kept for that control; call your method something else.")
     if isinstance(given, tuple) and len(given) == 2 and isinstance(given[0], Attribution):
@@ -126,17 +154,17 @@ def method_of(name: str, given: Any, around: Surroundings, hooked: bool = True) 
     )
 
 
-def _name_of(given: Any) -> str:
+def _name_of(given: object) -> str:
     if isinstance(given, str):
         return given
     return type(given).__name__ if isinstance(given, Attribution) else getattr(given, "__name__", type(given).__name__)
 
 
-def _known(name: str, given: str, around: Surroundings) -> Method:
+def _known(name: str, given: str, ingredients: Ingredients) -> Method:
     family, _, count = given.rpartition("_")
     number = int(count) if re.fullmatch(r"[1-9][0-9]*", count) else None
-    model, most = around.forward_func, around.internal_batch_size
-    simple: dict[str, Callable[[Batch], Any]] = {
+    model, most = ingredients.forward_func, ingredients.internal_batch_size
+    simple: dict[str, Callable[[Batch], Attributions]] = {
         "random": _random,
         "blurred_input": lambda batch: _each(batch.inputs, _blurred),
         "gradient": lambda batch: _quietly(Saliency(model), batch, abs=False),
@@ -149,41 +177,33 @@ def _known(name: str, given: str, around: Surroundings) -> Method:
     if given == "integrated_gradients" or (family == "integrated_gradients" and number):
         steps = number or N_STEPS
 
-        def integrated(batch: Batch) -> Any:
+        def integrated(batch: Batch) -> Attributions:
             size = max(most, len(batch))
-            method = IntegratedGradients(model)
-            return method.attribute(batch.inputs, n_steps=steps, internal_batch_size=size, **batch.options)
+            options = {"n_steps": steps, "internal_batch_size": size}
+            return _attributed(IntegratedGradients(model), batch, options)
 
         return Method(name, integrated, ["integrated_gradients", steps])
     if given == "expected_gradients" or (family == "expected_gradients" and number):
         n = number or N_REFERENCES
         settings = ["expected_gradients", n, most]
-        return Method(name, lambda batch: _expected(batch, around, n), settings, needs_references=True)
+        return Method(name, lambda batch: _expected(batch, ingredients, n), settings, needs_references=True)
     close = difflib.get_close_matches(given, KNOWN, n=3, cutoff=0.4)
     meant = f"Did you mean {', '.join(close)}?" if close else f"Known are {', '.join(KNOWN)}."
     raise OptionError(f"{WHERE}: there is no method {given!r}. {meant} Other methods: pass a dict of instances.")
 
 
-def _instance(name: str, method: Any, options: Mapping[str, Any], *, hooked: bool) -> Method:
-    settings = [described(type(method)), _options_of(method), described(dict(options))]
+def _instance(name: str, method: Attribution, options: Mapping[str, object], *, hooked: bool) -> Method:
+    settings = [described(method), described(dict(options))]
 
-    def attribute(batch: Batch) -> Any:
-        return method.attribute(batch.inputs, **{**batch.options, **options})
-
-    return Method(name, attribute, settings, countable=hooked, by_hooks=True)
+    return Method(name, lambda batch: _attributed(method, batch, options), settings, countable=hooked, by_hooks=True)
 
 
-def _options_of(method: Any) -> dict[str, Any]:
-    """Describe a Captum instance: its model by its weights, and its own settings."""
-    own = {key: value for key, value in vars(method).items() if key not in ("forward_func", "model", "_proofs")}
-    found = {key: described(value) for key, value in own.items()}
-    for key in ("forward_func", "model"):
-        if callable(vars(method).get(key)):
-            found[key] = of_model(vars(method)[key])
+def _attributed(method: Attribution, batch: Batch, options: Mapping[str, object]) -> Attributions:
+    found: Attributions = method.attribute(batch.inputs, **{**batch.options, **options})
     return found
 
 
-def _called(function: Callable[..., Any], batch: Batch) -> Any:
+def _called(function: Callable[..., Attributions], batch: Batch) -> Attributions:
     # Its own copy to write to: what it did to the inputs would be done to those of all other methods.
     inputs, additional = _each(batch.inputs, torch.clone), batch.additional_forward_args
     if additional is None:
@@ -191,19 +211,19 @@ def _called(function: Callable[..., Any], batch: Batch) -> Any:
     return function(inputs, batch.target, additional)
 
 
-def _quietly(method: Any, batch: Batch, **options: Any) -> Any:
+def _quietly(method: Attribution, batch: Batch, **options: object) -> Attributions:
     with warnings.catch_warnings():
         # Captum says that it sets requires_grad, which it undoes.
         warnings.filterwarnings("ignore", message=r".*did not already require gradients")
-        return method.attribute(batch.inputs, **options, **batch.options)
+        return _attributed(method, batch, options)
 
 
-def _expected(batch: Batch, around: Surroundings, n: int) -> Any:
+def _expected(batch: Batch, ingredients: Ingredients, n: int) -> Attributions:
     """Average over n references per example, as many at once as the batch size allows."""
-    method = GradientShap(around.forward_func)
-    references = around.references()
+    method = GradientShap(ingredients.forward_func)
+    references = ingredients.references()
     references = _each(references, lambda reference: reference.to(batch.tensors[0].device))
-    at_once = max(1, around.internal_batch_size // len(batch))
+    at_once = max(1, ingredients.internal_batch_size // len(batch))
     total: list[Tensor] = []
     for done in range(0, n, at_once):
         some = min(at_once, n - done)
@@ -213,7 +233,7 @@ def _expected(batch: Batch, around: Surroundings, n: int) -> Any:
     return tuple(total) if isinstance(batch.inputs, tuple) else total[0]
 
 
-def _random(batch: Batch) -> Any:
+def _random(batch: Batch) -> Attributions:
     # Drawn on the CPU, so that every device gives the same.
     return _each(batch.inputs, lambda x: torch.randn(x.shape, dtype=torch.float64).to(device=x.device, dtype=x.dtype))
 
@@ -231,5 +251,5 @@ def _blurred(x: Tensor) -> Tensor:
     return blurred
 
 
-def _each(inputs: Any, function: Callable[[Tensor], Tensor]) -> Any:
+def _each(inputs: Attributions, function: Callable[[Tensor], Tensor]) -> Attributions:
     return tuple(map(function, inputs)) if isinstance(inputs, tuple) else function(inputs)

@@ -1,26 +1,32 @@
-"""The metrics of a benchmark: by name or as instances, and how each of them wants to be asked."""
+"""The metrics of a benchmark: those known by name, instances, and what each declares that it must be given."""
 
 from __future__ import annotations
 
-import copy
 import difflib
-import importlib
-import inspect
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from torch import Tensor
-from torchmetrics import Metric
 
-from captum_xg.benchmark.data import Batch
-from captum_xg.benchmark.methods import Method
+from captum_xg.benchmark.data import WHERE, Batch
+from captum_xg.benchmark.findings import MetricInfo
+from captum_xg.benchmark.methods import Method, named_entries
 from captum_xg.errors import OptionError, OptionTypeError
-from captum_xg.metrics.masking.metric import MaskingMetric
-from captum_xg.metrics.mean_scores import MeanOfScores
+from captum_xg.metrics.agreement import AgreementMetric, MeanAbsoluteRelativeDifference
+from captum_xg.metrics.captum_metrics import Infidelity, MaxSensitivity
+from captum_xg.metrics.completeness import CompletenessGap
+from captum_xg.metrics.masking.metrics import KeepAbsoluteMask, KeepNegativeMask, KeepPositiveMask, RemoveAbsoluteMask
+from captum_xg.metrics.model_metric import ModelMetric
+from captum_xg.metrics.protocols import (
+    Attributions,
+    ComparesAttributions,
+    HasCurve,
+    NeedsAttributionFunction,
+    ScoresExamples,
+)
+from captum_xg.metrics.sensitivity_n import SensitivityN
 
-WHERE = "AttributionBenchmark"
 DEFAULT_METRICS = ("KeepPositiveMask", "KeepNegativeMask", "KeepAbsoluteMask", "RemoveAbsoluteMask")
 SHORT = {
     "KeepPositiveMask": "KPM",
@@ -31,74 +37,74 @@ SHORT = {
 }
 """As in the tables of Hesse et al. 2021."""
 
+OF_THE_MODEL: tuple[type[ModelMetric], ...] = (
+    CompletenessGap,
+    Infidelity,
+    KeepAbsoluteMask,
+    KeepNegativeMask,
+    KeepPositiveMask,
+    MaxSensitivity,
+    RemoveAbsoluteMask,
+    SensitivityN,
+)
+OF_ATTRIBUTIONS: tuple[type[AgreementMetric], ...] = (MeanAbsoluteRelativeDifference,)
+KNOWN: dict[str, type[ModelMetric | AgreementMetric]] = {kind.__name__: kind for kind in OF_THE_MODEL + OF_ATTRIBUTIONS}
+
 
 @dataclass(frozen=True)
 class BenchmarkMetric:
-    """A metric and how it is asked.
-
-    Attributes:
-        name: In results.
-        metric: The instance; only its ``scores`` and ``aggregate`` are used.
-        compares: Whether it compares attributions with those of a reference method and does not see the model.
-        attributes: Whether it attributes itself, and so must be given each method in turn.
-    """
+    """A metric and its name in results; only its ``scores`` and ``aggregate`` are used, so it accumulates nothing."""
 
     name: str
-    metric: Any
-    compares: bool
-    attributes: bool
+    metric: ScoresExamples
 
     @property
-    def higher_is_better(self) -> bool | None:
-        """Which way is better; None if the metric does not say."""
-        better: bool | None = self.metric.higher_is_better
-        return better
+    def compares(self) -> bool:
+        """Whether it compares attributions with those of a reference method and does not see the model."""
+        return isinstance(self.metric, ComparesAttributions)
 
     @property
-    def short(self) -> str:
-        """The name in tables."""
-        return SHORT.get(self.name, self.name)
+    def info(self) -> MetricInfo:
+        """What tables and figures say of it."""
+        unit = str(getattr(self.metric, "unit", ""))
+        return MetricInfo(self.name, SHORT.get(self.name, self.name), self.metric.higher_is_better, unit)
 
     @property
     def of_mean(self) -> bool:
-        """Whether its value is known to depend on the mean of the scores over examples only."""
-        linear = (MeanOfScores.aggregate, MaskingMetric.aggregate)
-        return isinstance(self.metric, MeanOfScores) and type(self.metric).aggregate in linear
-
-    @property
-    def unit(self) -> str:
-        """What its curve shows, or its value where it has none."""
-        return str(getattr(self.metric, "unit", ""))
+        """Whether its value is declared to depend on the mean of the scores over examples only."""
+        return bool(getattr(self.metric, "of_mean", False))
 
     @property
     def fractions(self) -> tuple[float, ...] | None:
         """Where the points of its curve lie; None if it has no curve."""
-        found = getattr(self.metric, "fractions", None)
-        if found is None or not hasattr(self.metric, "curve"):
-            return None
-        return tuple(float(fraction) for fraction in found)
+        found = self.metric.fractions if isinstance(self.metric, HasCurve) else None
+        return None if found is None else tuple(float(fraction) for fraction in found)
 
-    def scores(self, batch: Batch, attributions: Any, method: Method, reference: Callable[[], Any]) -> Tensor:
+    def scores(
+        self, batch: Batch, attributions: Attributions, method: Method, reference: Callable[[], Attributions]
+    ) -> Tensor:
         """Return the values of the examples of a batch, shape ``(N,)`` or ``(N, …)``.
 
         Raises:
             OptionError: If the metric gives another number of values.
         """
-        if self.compares:
-            found = self.metric.scores(attributions, reference())
+        metric = self.metric
+        if isinstance(metric, ComparesAttributions):
+            found: object = metric.scores(attributions, reference())
         else:
-            metric = _for(self.metric, _function_of(method)) if self.attributes else self.metric
+            if isinstance(metric, NeedsAttributionFunction):
+                metric = metric.bound_to(method.as_function())
             found = metric.scores(batch.inputs, attributions, **batch.options)
         if not isinstance(found, Tensor) or found.dim() == 0 or len(found) != len(batch):
             shape = tuple(found.shape) if isinstance(found, Tensor) else type(found).__name__
             raise OptionError(
-                f"{WHERE}: {self.name}.scores gives {shape} for {len(batch)} examples; it must give one value, or one "
-                "row, per example, or there is no interval."
+                f"{WHERE}: expected {self.name}.scores to give one value, or one row, per example, got {shape} for "
+                f"{len(batch)} examples. There is no interval otherwise."
             )
         return found.detach().cpu()
 
 
-def metrics_of(given: Any, forward_func: Callable[..., Any]) -> list[BenchmarkMetric]:
+def metrics_of(given: object, forward_func: Callable[..., object]) -> list[BenchmarkMetric]:
     """Return the metrics asked for.
 
     Args:
@@ -110,63 +116,32 @@ def metrics_of(given: Any, forward_func: Callable[..., Any]) -> list[BenchmarkMe
         OptionError: If there is no such metric, one is named twice, or lacks ``scores`` and ``aggregate``.
     """
     given = DEFAULT_METRICS if given is None else given
-    if isinstance(given, str) or not isinstance(given, (Mapping, Sequence)) or not given:
-        wrong = OptionTypeError if given or not isinstance(given, (Mapping, Sequence)) else OptionError
-        raise wrong(f"{WHERE}: `metrics` must be a list or dict of metrics, and not empty, but is {given!r}.")
-    named = given.items() if isinstance(given, Mapping) else [(None, each) for each in given]
-    metrics = [_metric(name, each, forward_func) for name, each in named]
-    present = [metric.name for metric in metrics]
-    repeated = sorted({name for name in present if present.count(name) > 1})
-    if repeated:
-        raise OptionError(
-            f"{WHERE}: {', '.join(repeated)} is among `metrics` twice. Give a dict with names of your own."
-        )
-    return metrics
+    if isinstance(given, (Mapping, Sequence)) and not isinstance(given, str) and not given:
+        raise OptionError(f"{WHERE}: expected `metrics` to hold at least one metric, got {given!r}.")
+
+    def instance(each: object) -> ScoresExamples:
+        metric = _by_name(each, forward_func) if isinstance(each, str) else each
+        if isinstance(metric, type) or not isinstance(metric, ScoresExamples):
+            lacking = [n for n in ("scores", "aggregate", "higher_is_better") if not hasattr(metric, n)]
+            raise OptionTypeError(
+                f"{WHERE}: {each!r} among `metrics` has no {', '.join(lacking) or 'instance'}. Give instances of the "
+                "metrics in captum_xg.metrics, or their names; others need scores(…) → one row per example, "
+                "aggregate(scores) → a number, and higher_is_better, as captum_xg.metrics.protocols says."
+            )
+        return metric
+
+    named = named_entries(given, "metrics", lambda each: type(instance(each)).__name__)
+    return [BenchmarkMetric(name, instance(each)) for name, each in named]
 
 
-def _metric(name: str | None, given: Any, forward_func: Callable[..., Any]) -> BenchmarkMetric:
-    metric = _by_name(given, forward_func) if isinstance(given, str) else given
-    lacking = [each for each in ("scores", "aggregate", "higher_is_better") if not hasattr(metric, each)]
-    if isinstance(metric, type) or lacking:
-        raise OptionTypeError(
-            f"{WHERE}: {given!r} among `metrics` has no {', '.join(lacking) or 'instance'}. Give instances of the "
-            "metrics in captum_xg.metrics, or their names; others need scores(…) → one row per example, "
-            "aggregate(scores) → a number, and higher_is_better."
-        )
-    compares = next(iter(inspect.signature(metric.scores).parameters)) == "attributions"
-    attributes = "attribution_func" in inspect.signature(type(metric)).parameters
-    return BenchmarkMetric(name or type(metric).__name__, metric, compares, attributes)
-
-
-def _function_of(method: Method) -> Callable[..., Any]:
-    def attribute(inputs: Any, target: Any = None, additional_forward_args: Any = None) -> Any:
-        return method.attribute(Batch(0, inputs, target, additional_forward_args, ""))
-
-    return attribute
-
-
-def _for(metric: Any, function: Callable[..., Any]) -> Any:
-    """Return the same metric for another attribution method."""
-    own = copy.copy(metric)
-    own._held = (function,)
-    return own
-
-
-def _by_name(name: str, forward_func: Callable[..., Any]) -> Any:
-    package = importlib.import_module("captum_xg.metrics")
-    known = {
-        key: value
-        for key, value in vars(package).items()
-        if isinstance(value, type) and issubclass(value, Metric) and hasattr(value, "scores")
-    }
+def _by_name(name: str, forward_func: Callable[..., object]) -> ScoresExamples:
     wanted = _plain(name)
-    for key, kind in known.items():
+    for kind in OF_THE_MODEL + OF_ATTRIBUTIONS:
+        key = kind.__name__
         if wanted in (_plain(key), _plain(SHORT.get(key, key)), _plain(key.removesuffix("Mask"))):
-            make: Callable[..., Any] = kind
-            first = next(iter(inspect.signature(kind).parameters.values()))
-            return make(forward_func) if first.default is first.empty else make()
-    close = difflib.get_close_matches(name, known, n=3, cutoff=0.4)
-    meant = f"Did you mean {', '.join(close)}?" if close else f"Known are {', '.join(known)}."
+            return kind(forward_func) if issubclass(kind, ModelMetric) else kind()
+    close = difflib.get_close_matches(name, KNOWN, n=3, cutoff=0.4)
+    meant = f"Did you mean {', '.join(close)}?" if close else f"Known are {', '.join(KNOWN)}."
     raise OptionError(f"{WHERE}: there is no metric {name!r}. {meant}")
 
 

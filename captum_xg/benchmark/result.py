@@ -1,26 +1,24 @@
-"""What a benchmark found: numbers with intervals, curves and costs, as tables, JSON and figures."""
+"""The result of a benchmark: numbers with intervals, curves and costs, and their differences, tables and figures."""
 
 from __future__ import annotations
 
 import json
 import math
-import statistics
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import torch
 from torch import Tensor
 
 from captum_xg._core.estimate import Estimate
 from captum_xg._core.files import write_text
 from captum_xg._core.text import Table, displayed
-from captum_xg.benchmark.bootstrap import estimate, resample
-from captum_xg.benchmark.methods import Method
-from captum_xg.benchmark.metrics import BenchmarkMetric
-from captum_xg.benchmark.store import Part
+from captum_xg.benchmark import figure, table
+from captum_xg.benchmark.bootstrap import estimate
+from captum_xg.benchmark.findings import Findings, MethodResult, MetricInfo
 from captum_xg.errors import OptionError
+from captum_xg.metrics.protocols import ScoresExamples
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -28,79 +26,7 @@ if TYPE_CHECKING:
 
 @displayed
 @dataclass(frozen=True)
-class Cost:
-    """What a method costs, counted while it ran.
-
-    Attributes:
-        gradient_evaluations: Per example; None if the runs of the model could not be seen.
-        forward_passes: Per example, those that gradients are taken of included; None likewise.
-        seconds: Per example, the median over batches.
-        peak_memory: Bytes beyond those in use before, the largest of the batches; None if not measured, as on a CPU.
-    """
-
-    gradient_evaluations: float | None
-    forward_passes: float | None
-    seconds: float
-    peak_memory: int | None
-
-
-@displayed
-@dataclass(frozen=True)
-class Curve:
-    """A metric that is an area under a curve, as the curve.
-
-    Attributes:
-        fractions: Where it was evaluated.
-        values: The mean over examples at each, with its interval.
-    """
-
-    fractions: tuple[float, ...]
-    values: tuple[Estimate, ...]
-
-
-@displayed
-@dataclass(frozen=True)
-class MetricInfo:
-    """A metric of the benchmark.
-
-    Attributes:
-        name: As in ``estimates``.
-        short: In tables.
-        higher_is_better: Which way is better; None if the metric does not say.
-        unit: What its curve shows, or its value where it has none; empty if the metric does not say.
-    """
-
-    name: str
-    short: str
-    higher_is_better: bool | None
-    unit: str = ""
-
-
-@displayed
-@dataclass(frozen=True)
-class MethodResult:
-    """What one method gave.
-
-    Attributes:
-        name: Of the method.
-        control: Whether it knows nothing of the model.
-        cost: Of its attributions; None if it refused.
-        estimates: Metric → number with interval; empty if it refused.
-        curves: Metric → curve, for metrics that have one.
-        refusal: Why it gave no attributions; None if it did.
-    """
-
-    name: str
-    control: bool
-    cost: Cost | None
-    estimates: dict[str, Estimate]
-    curves: dict[str, Curve]
-    refusal: str | None
-
-
-@displayed
-@dataclass(frozen=True)
-class BenchmarkResult:
+class BenchmarkResult(Findings):
     """The result of :meth:`captum_xg.metrics.AttributionBenchmark.run`; ``print`` it.
 
     Attributes:
@@ -113,6 +39,7 @@ class BenchmarkResult:
         scores: (method, metric) → values per example, in the order of the loader.
     """
 
+    # Those of `Findings`, again, so that whoever looks at this class sees all of its fields.
     methods: dict[str, MethodResult]
     metrics: dict[str, MetricInfo]
     n_examples: int
@@ -122,7 +49,7 @@ class BenchmarkResult:
     scores: dict[tuple[str, str], Tensor] = field(repr=False, compare=False)
     _resampled: dict[tuple[str, str], Tensor] = field(repr=False, compare=False)
 
-    def difference(self, method: str, other: str, metric: Any) -> Estimate:
+    def difference(self, method: str, other: str, metric: str | ScoresExamples) -> Estimate:
         """Return the value of one method minus that of another, with the interval of the paired difference.
 
         Both are resampled with the same examples, so what makes an example hard for every method cancels.
@@ -146,7 +73,7 @@ class BenchmarkResult:
         first, second = (self.methods[each].estimates[name].value for each in (method, other))
         return estimate(first - second, self._resampled[method, name] - self._resampled[other, name])
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, object]:
         """Return all numbers but those per example, of types that JSON knows; NaN is None, infinity a string."""
         return {
             "n_examples": self.n_examples,
@@ -168,33 +95,25 @@ class BenchmarkResult:
         return text
 
     def _parts(self) -> list[str | Table]:
-        from captum_xg.benchmark.table import parts
-
-        return parts(self)
+        return table.parts(self)
 
     def to_markdown(self) -> str:
         """Return the table in Markdown, and what is to be said about it."""
-        from captum_xg.benchmark.table import markdown
-
-        return markdown(self)
+        return table.markdown(self)
 
     def to_latex(self) -> str:
         """Return the table as a LaTeX tabular, for the package booktabs."""
-        from captum_xg.benchmark.table import latex
+        return table.latex(self)
 
-        return latex(self)
-
-    def to_dataframe(self) -> Any:
+    def to_dataframe(self) -> Any:  # pandas need not be installed
         """Return a pandas DataFrame with a row per method; METRIC_low and METRIC_high are the ends of intervals.
 
         Raises:
             OptionError: If pandas is not installed.
         """
-        from captum_xg.benchmark.table import dataframe
+        return table.dataframe(self)
 
-        return dataframe(self)
-
-    def plot_curves(self, metrics: Sequence[Any] | None = None) -> Figure:
+    def plot_curves(self, metrics: Sequence[str | ScoresExamples] | None = None) -> Figure:
         """Return a figure with a panel per metric that is an area under a curve, and a line per method.
 
         Args:
@@ -203,11 +122,11 @@ class BenchmarkResult:
         Raises:
             OptionError: If a metric has no curve, or none has.
         """
-        from captum_xg.benchmark.figure import draw_curves
+        return figure.draw_curves(self, None if metrics is None else [self._metric_name(metric) for metric in metrics])
 
-        return draw_curves(self, None if metrics is None else [self._metric_name(metric) for metric in metrics])
-
-    def plot_cost_quality(self, metrics: Sequence[Any] | None = None, *, cost: str = "seconds") -> Figure:
+    def plot_cost_quality(
+        self, metrics: Sequence[str | ScoresExamples] | None = None, *, cost: str = "seconds"
+    ) -> Figure:
         """Return a figure with a panel per metric: what each method costs, and how good it is.
 
         Args:
@@ -217,12 +136,10 @@ class BenchmarkResult:
         Raises:
             OptionError: If there is no such metric or cost.
         """
-        from captum_xg.benchmark.figure import draw_cost_quality
-
         names = list(self.metrics) if metrics is None else [self._metric_name(metric) for metric in metrics]
-        return draw_cost_quality(self, names, cost)
+        return figure.draw_cost_quality(self, names, cost)
 
-    def _metric_name(self, metric: Any) -> str:
+    def _metric_name(self, metric: str | ScoresExamples) -> str:
         wanted = metric if isinstance(metric, str) else type(metric).__name__
         for each in self.metrics.values():
             if wanted in (each.name, each.short):
@@ -230,126 +147,20 @@ class BenchmarkResult:
         raise OptionError(f"BenchmarkResult: there is no metric {wanted!r} here, only {', '.join(self.metrics)}.")
 
 
-def result_of(
-    parts: Mapping[tuple[int, str], Part],
-    methods: Sequence[Method],
-    metrics: Sequence[BenchmarkMetric],
-    *,
-    resamples: int,
-    seed: int,
-    reference: str,
-) -> BenchmarkResult:
-    """Put the parts of all batches together.
-
-    Args:
-        parts: (batch, method) → what that method gave on that batch.
-        methods: In the order of the table.
-        metrics: In the order of the table.
-        resamples: Of the bootstrap.
-        seed: Of the bootstrap.
-        reference: The method that comparing metrics compare with.
-    """
-    order = sorted({index for index, _ in parts})
-    of = {method.name: [parts[index, method.name] for index in order] for method in methods}
-    refusals = {name: next((p.refusal for p in given if p.refusal is not None), None) for name, given in of.items()}
-    scores = {
-        (method.name, metric.name): torch.cat([part.scores[metric.name] for part in of[method.name]])
-        for method in methods
-        if refusals[method.name] is None
-        for metric in metrics
-    }
-    aggregates = {key: next(m.metric.aggregate for m in metrics if m.name == key[1]) for key in scores}
-    with torch.no_grad():
-        of_mean = {key for key in scores if next(m.of_mean for m in metrics if m.name == key[1])}
-        resampled = resample(scores, aggregates, resamples=resamples, seed=seed, of_mean=of_mean)
-        values = {key: float(aggregates[key](each.double())) for key, each in scores.items()}
-    curves = _curves(scores, metrics, resamples=resamples, seed=seed)
-    found = {
-        method.name: MethodResult(
-            name=method.name,
-            control=method.control,
-            cost=_cost(of[method.name]) if refusals[method.name] is None else None,
-            estimates={
-                m.name: estimate(values[k], resampled[k]) for m in metrics if (k := (method.name, m.name)) in values
-            },
-            curves={m.name: curves[k] for m in metrics if (k := (method.name, m.name)) in curves},
-            refusal=refusals[method.name],
-        )
-        for method in methods
-    }
-    return BenchmarkResult(
-        methods=found,
-        metrics={m.name: MetricInfo(m.name, m.short, m.higher_is_better, m.unit) for m in metrics},
-        n_examples=sum(part.n for part in of[methods[0].name]),
-        resamples=resamples,
-        seed=seed,
-        reference=reference if any(metric.compares for metric in metrics) else None,
-        scores=scores,
-        _resampled=resampled,
-    )
+def _method_dict(method: MethodResult) -> dict[str, object]:
+    found = asdict(method)
+    del found["name"]
+    if method.cost is not None:
+        found["cost"]["peak_memory_bytes"] = found["cost"].pop("peak_memory")
+    return {key: _plain(value) for key, value in found.items()}
 
 
-def _cost(parts: Sequence[Part]) -> Cost:
-    n = sum(part.n for part in parts)
-
-    def per_example(counts: Sequence[int | None]) -> float | None:
-        known = [count for count in counts if count is not None]
-        return sum(known) / n if len(known) == len(counts) else None
-
-    memory = [part.peak_memory for part in parts if part.peak_memory is not None]
-    return Cost(
-        gradient_evaluations=per_example([part.gradient_evaluations for part in parts]),
-        forward_passes=per_example([part.forward_passes for part in parts]),
-        seconds=statistics.median(part.seconds / part.n for part in parts),
-        peak_memory=max(memory) if memory else None,
-    )
-
-
-def _curves(
-    scores: Mapping[tuple[str, str], Tensor], metrics: Sequence[BenchmarkMetric], *, resamples: int, seed: int
-) -> dict[tuple[str, str], Curve]:
-    fractions = {metric.name: metric.fractions for metric in metrics}
-    curved = {
-        key: each.double()
-        for key, each in scores.items()
-        if (at := fractions[key[1]]) is not None and each.dim() == 2 and each.shape[1] == len(at)
-    }
-    columns = {(key, i): each[:, i] for key, each in curved.items() for i in range(each.shape[1])}
-    resampled = resample(columns, dict.fromkeys(columns, torch.mean), resamples=resamples, seed=seed, of_mean=columns)
-    found = {}
-    for key, each in curved.items():
-        means = each.mean(0).tolist()
-        points = tuple(estimate(mean, resampled[key, i]) for i, mean in enumerate(means))
-        found[key] = Curve(fractions[key[1]] or (), points)
-    return found
-
-
-def _method_dict(method: MethodResult) -> dict[str, Any]:
-    cost = method.cost
-    return {
-        "control": method.control,
-        "refusal": method.refusal,
-        "estimates": {name: _estimate_dict(each) for name, each in method.estimates.items()},
-        "curves": {
-            name: {"fractions": list(curve.fractions), "values": [_estimate_dict(v) for v in curve.values]}
-            for name, curve in method.curves.items()
-        },
-        "cost": None
-        if cost is None
-        else {
-            "gradient_evaluations": cost.gradient_evaluations,
-            "forward_passes": cost.forward_passes,
-            "seconds": cost.seconds,
-            "peak_memory_bytes": cost.peak_memory,
-        },
-    }
-
-
-def _estimate_dict(each: Estimate) -> dict[str, float | str | None]:
-    return {"value": _plain(each.value), "low": _plain(each.low), "high": _plain(each.high)}
-
-
-def _plain(number: float) -> float | str | None:
-    if math.isnan(number):
-        return None
-    return number if math.isfinite(number) else ("inf" if number > 0 else "-inf")
+def _plain(value: object) -> object:
+    """Return numbers as JSON knows them, all the way down."""
+    if isinstance(value, dict):
+        return {key: _plain(part) for key, part in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(part) for part in value]
+    if not isinstance(value, float) or math.isfinite(value):
+        return value
+    return None if math.isnan(value) else "inf" if value > 0 else "-inf"

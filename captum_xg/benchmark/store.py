@@ -1,4 +1,9 @@
-"""Results on disk, one file for each batch and method, so that an interrupted benchmark goes on where it stopped."""
+"""Partial results on disk, one file for each batch and method, from which an interrupted benchmark goes on.
+
+What must never happen: a number of another model, method, metric or batch in a table. A folder says what its parts are
+of (``settings.json``), a part says of which batch it is, and both are compared before a part is used; a part whose
+numbers are not those that were written is refused.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +30,7 @@ from captum_xg._core.reading import (
     require_fields,
     unreadable,
 )
-from captum_xg.benchmark.data import digest_of_tensors
+from captum_xg.benchmark.data import RUN, digest_of_tensors
 from captum_xg.errors import OptionError
 
 SETTINGS = "settings.json"
@@ -108,8 +113,8 @@ class Store:
         if changed:
             meaning = "".join(f"{_MEANING[name]} " for name in changed if name in _MEANING)
             raise OptionError(
-                f"AttributionBenchmark.run: {self.folder} has results of another configuration; changed: "
-                f"{', '.join(changed)}. {meaning}Give another folder, or delete this one to begin anew."
+                f"{RUN}: {self.folder} has results of another configuration; changed: "
+                f"{', '.join(changed)}. {meaning}Give another folder, or delete this one to start over."
             )
         write_json(path, {group: {**found[group], **entries} for group, entries in own.items()})
 
@@ -126,7 +131,7 @@ class Store:
         part = _read_part(path)
         if part.digest != digest:
             raise OptionError(
-                f"AttributionBenchmark.run: the results in {self.folder} are about other examples, or about these in "
+                f"{RUN}: the results in {self.folder} are about other examples, or about these in "
                 f"another order: batch {index} is not the one of {part.n} examples that they were made from. Use the "
                 "same number of examples, the same batch size and a loader that does not shuffle, or give another "
                 "folder."

@@ -1,30 +1,28 @@
-"""The table of a benchmark: as text, in Markdown, in LaTeX and as a DataFrame."""
+"""Tables of a benchmark: as text, in Markdown, in LaTeX and as a DataFrame."""
 
 from __future__ import annotations
 
 import importlib
 import math
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from captum_xg._core.estimate import Estimate
 from captum_xg._core.text import Table
+from captum_xg.benchmark.findings import Findings, MethodResult, MetricInfo
 from captum_xg.errors import OptionError
-
-if TYPE_CHECKING:
-    from captum_xg.benchmark.result import BenchmarkResult, MethodResult, MetricInfo
 
 _ABSENT = "–"
 _COSTS = ("gradients", "forwards", "ms", "MiB")
 _MOST_LINES = 6
 
 
-def parts(result: BenchmarkResult) -> list[str | Table]:
+def parts(result: Findings) -> list[str | Table]:
     """Return the table, with notes below."""
     header, rows = _cells(result)
     return [Table([header, *rows], rule=True), "", *notes(result)]
 
 
-def markdown(result: BenchmarkResult) -> str:
+def markdown(result: Findings) -> str:
     """Return the table in Markdown, with notes below."""
     header, rows = _cells(result)
 
@@ -36,7 +34,7 @@ def markdown(result: BenchmarkResult) -> str:
     return "\n".join([line(header), rule, *map(line, rows), "", *listed])
 
 
-def latex(result: BenchmarkResult) -> str:
+def latex(result: Findings) -> str:
     """Return a tabular for the package booktabs, with the notes as comments."""
     header, rows = _cells(result)
 
@@ -59,7 +57,7 @@ def latex(result: BenchmarkResult) -> str:
     )
 
 
-def dataframe(result: BenchmarkResult) -> Any:
+def dataframe(result: Findings) -> Any:
     """Return a pandas DataFrame; see :meth:`captum_xg.benchmark.result.BenchmarkResult.to_dataframe`."""
     try:
         pd = importlib.import_module("pandas")
@@ -83,11 +81,11 @@ def dataframe(result: BenchmarkResult) -> Any:
     return frame
 
 
-def notes(result: BenchmarkResult) -> list[str]:
+def notes(result: Findings) -> list[str]:
     """Return what is to be said about the table, one note each."""
     found = [
         f"{result.n_examples} examples. In brackets: 95 % interval of {result.resamples} bootstrap resamples of the "
-        "examples; it says nothing of other models or of training anew."
+        "examples; it says nothing of other models or of other training runs."
         if result.n_examples > 1
         else "1 example, from which there are no intervals."
     ]
@@ -98,10 +96,13 @@ def notes(result: BenchmarkResult) -> list[str]:
     if result.reference is not None:
         found.append(f"Attributions are compared with those of {result.reference}.")
     costs = [method.cost for method in result.methods.values() if method.cost is not None]
-    measured = any(cost.peak_memory is not None for cost in costs)
     found.append(
         "Per example: gradient evaluations and forward passes as counted, and milliseconds (median batch)."
-        + (" Peak memory beyond what was in use before." if measured else " Memory is not measured on a CPU.")
+        + (
+            " Peak memory beyond what was in use before."
+            if result.measured_memory
+            else " Memory is not measured on a CPU."
+        )
     )
     if any(cost.gradient_evaluations is None for cost in costs):
         found.append("Not counted (–): methods that run a model whose runs cannot be seen from outside.")
@@ -111,9 +112,9 @@ def notes(result: BenchmarkResult) -> list[str]:
     return found
 
 
-def _cells(result: BenchmarkResult) -> tuple[list[str], list[list[str]]]:
+def _cells(result: Findings) -> tuple[list[str], list[list[str]]]:
     metrics = list(result.metrics.values())
-    measured = any(m.cost is not None and m.cost.peak_memory is not None for m in result.methods.values())
+    measured = result.measured_memory
     header = ["method", *(metric.short + _arrow(metric) for metric in metrics), *_COSTS[: 4 if measured else 3]]
     return header, [_row(method, metrics, measured) for method in result.methods.values()]
 
@@ -125,7 +126,13 @@ def _row(method: MethodResult, metrics: list[MetricInfo], measured: bool) -> lis
     cost = method.cost
     counts = [_ABSENT if c is None else f"{c:.4g}" for c in (cost.gradient_evaluations, cost.forward_passes)]
     memory = [_ABSENT if cost.peak_memory is None else f"{cost.peak_memory / 2**20:.1f}"] if measured else []
-    return [name, *(method.estimates[m.name].formatted() for m in metrics), *counts, f"{1000 * cost.seconds:.3g}", *memory]
+    return [
+        name,
+        *(method.estimates[m.name].formatted() for m in metrics),
+        *counts,
+        f"{1000 * cost.seconds:.3g}",
+        *memory,
+    ]
 
 
 def _arrow(metric: MetricInfo) -> str:

@@ -61,6 +61,7 @@ class Median(Total):
 class Distance(Total):
     """Compares attributions with reference attributions."""
 
+    compares_attributions = True
     higher_is_better = False
 
     def update(self, attributions, reference): ...

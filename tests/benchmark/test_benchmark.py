@@ -11,6 +11,7 @@ from captum.attr import InputXGradient, IntegratedGradients, Saliency
 from torch import nn
 
 from captum_xg import XGradient
+from captum_xg.benchmark.evaluation import BatchEvaluation
 from captum_xg.benchmark.store import Store
 from captum_xg.errors import InputError, OptionError, TargetError, TrainingModeError
 from captum_xg.metrics import AttributionBenchmark, MaxSensitivity
@@ -320,7 +321,7 @@ def test_an_interrupted_run_goes_on_to_the_same_numbers(interrupted_after, tmp_p
 
 def test_a_finished_run_is_read_without_calling_any_method(tmp_path, monkeypatch):
     first = _run(resume=tmp_path)
-    monkeypatch.setattr(AttributionBenchmark, "_part", lambda *_: pytest.fail("called again"))
+    monkeypatch.setattr(BatchEvaluation, "_part", lambda *_: pytest.fail("called again"))
     second = _run(resume=tmp_path)
     assert second.to_json() == first.to_json()  # times included
 
@@ -378,6 +379,26 @@ def test_what_a_callable_holds_and_does_is_noticed(tmp_path):
     _run({"own": scaled(2)}, resume=tmp_path)
     with pytest.raises(OptionError, match="changed: method own"):
         _run({"own": scaled(3)}, resume=tmp_path)
+
+
+def test_numbers_in_an_array_that_a_callable_holds_are_noticed(tmp_path):
+    def scaled(factors):
+        return lambda x, target: float(factors[0]) * x
+
+    _run({"own": scaled(np.array([2.0]))}, resume=tmp_path)
+    _run({"own": scaled(np.array([2.0]))}, resume=tmp_path)
+    with pytest.raises(OptionError, match="changed: method own"):
+        _run({"own": scaled(np.array([3.0]))}, resume=tmp_path)
+
+
+def test_what_a_method_has_proven_meanwhile_is_no_option_of_it(tmp_path):
+    model = network()
+    own = XGradient(model, validate="certificate")
+    first = _run({"own": own}, model=model, resume=tmp_path)
+    for again in (own, XGradient(model, validate="certificate")):
+        assert _numbers(_run({"own": again}, model=model, resume=tmp_path)) == _numbers(first)
+    with pytest.raises(OptionError, match="changed: method own"):
+        _run({"own": XGradient(model, validate="off")}, model=model, resume=tmp_path)
 
 
 def test_a_changed_option_of_a_metric_is_noticed(tmp_path):

@@ -8,6 +8,7 @@ import pytest
 import torch
 from torchvision.transforms.functional import to_pil_image
 
+from captum_xg.benchmark.evaluation import BatchEvaluation
 from captum_xg.cli import evaluation_results
 from captum_xg.cli.command_line import main
 from captum_xg.datasets.evaluation import labelled_examples
@@ -99,7 +100,7 @@ def test_called_again_it_goes_on_and_another_model_is_refused(capsys, monkeypatc
     arguments = ("--data", "data.npz", "--methods", "gradient", "--batch-size", "5")
     assert _evaluate("net.py:net", *arguments, "--resume", "kept") == 0
     with monkeypatch.context() as patched:
-        patched.setattr(AttributionBenchmark, "_part", lambda *_: pytest.fail("done again"))
+        patched.setattr(BatchEvaluation, "_part", lambda *_: pytest.fail("done again"))
         assert _evaluate("net.py:net", *arguments, "--resume", "kept") == 0
     capsys.readouterr()
     assert _evaluate("net.py:biased", *arguments, "--resume", "kept") == 3
@@ -137,7 +138,7 @@ def test_other_images_are_said_to_be_other_images_where_an_interrupted_call_has_
     """Without results there is nothing to overwrite, but the parts are about other references."""
     arguments = ("net.py:net", "--data", "data.npz", "--methods", "expected_gradients_1")
     with monkeypatch.context() as patched:
-        patched.setattr(AttributionBenchmark, "_part", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        patched.setattr(BatchEvaluation, "_part", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
         assert _evaluate(*arguments) == 130
     capsys.readouterr()
     assert _evaluate(*arguments, "--images", "6") == 3

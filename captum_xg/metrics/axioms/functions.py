@@ -1,4 +1,4 @@
-"""The functions that axioms are tried on: small, written out as formulas, half of them X-DNNs."""
+"""A zoo of small functions, written out as formulas, half of them X-DNNs: what axioms are tried on."""
 
 from __future__ import annotations
 
@@ -39,48 +39,38 @@ class Subject:
     twins: tuple[Subject, ...] = ()
 
 
-class Expression(nn.Module):
-    """A formula in x, given as a function."""
+class Formula(nn.Module):
+    """A function of x and of the modules in it, which are children, so that methods with hooks find their layers.
 
-    def __init__(self, function: Callable[[Tensor], Tensor]) -> None:
+    The function may close over numbers but not over modules: a copy of it would run those of the original.
+    """
+
+    def __init__(self, function: Callable[..., Tensor], *bodies: nn.Module) -> None:
         super().__init__()
-        self.function = function
+        self.function, self.bodies = function, nn.ModuleList(bodies)
+        self.training = self.bodies.training = False  # and not `eval()`: a body may be the user's, whose mode stays
 
     def forward(self, x: Tensor) -> Tensor:
         """Return F(x), shape ``(N,)``."""
-        return self.function(x)
+        return self.function(x, *self.bodies)
 
 
-class OneNumber(nn.Module):
-    """A model whose output is brought to shape ``(N,)``."""
-
-    def __init__(self, body: nn.Module) -> None:
-        super().__init__()
-        self.body = body
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Return F(x), shape ``(N,)``."""
-        output = self.body(x)
-        if not isinstance(output, Tensor) or output.numel() != x.shape[0]:
-            shape = tuple(output.shape) if isinstance(output, Tensor) else type(output).__name__
-            raise ForwardOutputError(
-                f"axiom_report: a model returns {shape} for {x.shape[0]} example(s), but one number per example is "
-                "explained. Return shape (N,) or (N, 1)."
-            )
-        return output.reshape(x.shape[0])
+def _one_number(x: Tensor, body: nn.Module) -> Tensor:
+    """Return the output of a model as shape ``(N,)``."""
+    output = body(x)
+    if not isinstance(output, Tensor) or output.numel() != x.shape[0]:
+        shape = tuple(output.shape) if isinstance(output, Tensor) else type(output).__name__
+        raise ForwardOutputError(
+            f"axiom_report: expected a model to return one number per example, shape (N,) or (N, 1), got {shape} for "
+            f"{x.shape[0]} example(s). Choose one output in the model."
+        )
+    return output.reshape(x.shape[0])
 
 
-class MaxPool(nn.Module):
-    """max(x0, x1) + …, as max pooling over neighbours computes it."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.pool = nn.MaxPool1d(2)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Return the sum of the maxima, shape ``(N,)``."""
-        pooled: Tensor = self.pool(x.unsqueeze(1))
-        return pooled.flatten(1).sum(1)
+def _max_pooling(x: Tensor, pool: nn.Module) -> Tensor:
+    """Return max(x0, x1) + …, as max pooling over neighbours computes it."""
+    pooled: Tensor = pool(x.unsqueeze(1))
+    return pooled.flatten(1).sum(1)
 
 
 Layer = tuple[Sequence[Sequence[float]], Sequence[float] | None]
@@ -104,7 +94,7 @@ def network(*layers: Layer, symmetric: tuple[tuple[int, int], ...] = (), twins: 
         modules.append(linear)
         terms = [affine(row, terms, 0.0 if bias is None else bias[i]) for i, row in enumerate(weight)]
         size += sum(w != 0 for row in weight for w in row) + sum(b != 0 for b in bias or ())
-    module = OneNumber(nn.Sequential(*modules)).eval()
+    module = Formula(_one_number, nn.Sequential(*modules).eval())
     homogeneous = all(bias is None for _, bias in layers)
     return Subject(terms[0], module, (features,), size, homogeneous, symmetric, twins)
 
@@ -143,12 +133,13 @@ def expression(
     twins: tuple[Subject, ...] = (),
 ) -> Subject:
     """Return a function given as an expression in x."""
-    return Subject(formula, Expression(function).eval(), (features,), size, homogeneous, symmetric, twins)
+    return Subject(formula, Formula(function), (features,), size, homogeneous, symmetric, twins)
 
 
 def x_dnns() -> list[Subject]:
     """Return hand-made nonnegatively homogeneous functions."""
     pair = ((0, 1),)
+    pooling = Formula(_max_pooling, nn.MaxPool1d(2))
     maximum = expression("max(x0, x1)", 2, 2, lambda x: x.amax(1), homogeneous=True, symmetric=pair)
     by_relu = network(([[1, -1], [0, 1], [0, -1]], None), ([[1, 1, -1]], None))
     absolute = network(([[1], [-1]], None), ([[1, 1]], None))
@@ -162,11 +153,18 @@ def x_dnns() -> list[Subject]:
         ),
         network(([[1, 1]], None), ([[1]], None), symmetric=pair),
         network(([[1, -1]], None), ([[1]], None), twins=(expression("max(x0 − x1, 0)", 2, 3, _positive_part),)),
-        Subject("max(x0, x1) (max pooling)", MaxPool().eval(), (2,), 3, True, pair, (maximum, by_relu)),
+        Subject("max(x0, x1) (max pooling)", pooling, (2,), 3, True, pair, (maximum, by_relu)),
         expression("min(x0, x1)", 2, 3, lambda x: x.amin(1), homogeneous=True, symmetric=pair),
         network(([[1, 0, 1], [0, 1, -1]], None), ([[1, -1], [1, 2]], None), ([[2, 1]], None)),
         expression("max(x0, x1) + min(x1, x2)", 3, 5, _max_and_min, homogeneous=True),
-        Subject("max(x0, x1) + max(x2, x3) (max pooling)", MaxPool().eval(), (4,), 6, True, (*pair, (2, 3))),
+        Subject(
+            "max(x0, x1) + max(x2, x3) (max pooling)",
+            pooling,
+            (4,),
+            6,
+            True,
+            (*pair, (2, 3)),
+        ),
         expression(
             "√(x0² + x1²)", 2, 4, lambda x: torch.linalg.vector_norm(x, dim=1), homogeneous=True, symmetric=pair
         ),
@@ -227,8 +225,8 @@ def zoo(models: str | ModelFactory, seed: int) -> list[Subject]:
         found = [_made(models, seed + k) for k in range(12)]
     else:
         raise OptionError(
-            f"axiom_report: `models` must be 'any', 'xdnn' or a callable from a seed to (module, number of features) "
-            f"but is {models!r}."
+            f"axiom_report: expected `models` to be 'any', 'xdnn' or a callable from a seed to (module, number of "
+            f"features), got {models!r}."
         )
     return sorted(found, key=lambda subject: subject.size)
 
@@ -237,15 +235,15 @@ def _made(factory: ModelFactory, seed: int) -> Subject:
     made = factory(seed)
     if not (isinstance(made, tuple) and len(made) == 2 and isinstance(made[0], nn.Module) and isinstance(made[1], int)):
         raise OptionError(
-            "axiom_report: the callable `models` must return (module, number of features) but returned "
+            "axiom_report: expected the callable `models` to return (module, number of features), got "
             f"{type(made).__name__}. Return for example (nn.Sequential(nn.Linear(3, 1)), 3)."
         )
     module, features = made
     if features < 1:
-        raise OptionError(f"axiom_report: the callable `models` names {features} features; a model has at least one.")
+        raise OptionError(f"axiom_report: expected the callable `models` to name at least one feature, got {features}.")
     size = sum(parameter.numel() for parameter in module.parameters()) + features
     formula = f"models(seed={seed}): {' '.join(repr(module).split())}"
-    return Subject(formula, OneNumber(module.double().eval()), (features,), size)
+    return Subject(formula, Formula(_one_number, module.double().eval()), (features,), size)
 
 
 def _positive_part(x: Tensor) -> Tensor:

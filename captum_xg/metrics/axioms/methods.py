@@ -1,21 +1,19 @@
-"""An attribution method as axioms see it: A(F, x, x'), with its effort and its randomness in hand."""
+"""Attribution methods as axioms see them: A(F, x, x'), with their effort and their randomness in hand."""
 
 from __future__ import annotations
 
 import inspect
-import random
 import warnings
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
-import numpy as np
 import torch
 from captum.attr import Attribution, GradientShap, InputXGradient, IntegratedGradients, Saliency
 from torch import Tensor, nn
 
+from captum_xg._core.seeding import seeded
 from captum_xg.attr.x_gradient import XGradient
 from captum_xg.errors import CaptumXGError, OptionError
 from captum_xg.metrics.axioms.cases import Query
@@ -25,8 +23,9 @@ from captum_xg.metrics.axioms.sources import Kind
 MethodFactory = Callable[[nn.Module], Any]
 """From a model to a Captum method, or to what attributes: a callable from inputs (and baselines) to attributions."""
 
-# The argument of `attribute` that says how much work an estimate is, and whether it is a random sample.
-_EFFORTS = {"n_steps": False, "n_samples": True, "nt_samples": True}
+_SAMPLES = ("n_samples", "nt_samples")
+_EFFORTS = ("n_steps", *_SAMPLES)
+"""The arguments of `attribute` that say how much work an estimate is, nodes of a quadrature or random draws."""
 
 
 class RefusalError(Exception):
@@ -68,8 +67,7 @@ class Method:
             options[self.effort] = effort
         x = query.x.unsqueeze(0).clone()
         try:
-            _seed(seed)
-            with warnings.catch_warnings():
+            with seeded(seed, x.device), warnings.catch_warnings():
                 # Captum's remarks on inputs that do not require gradients are about the caller, and that is us.
                 warnings.simplefilter("ignore")
                 result = attribute_of(self.factory(query.subject.module))(x, **options)
@@ -135,41 +133,48 @@ def inspected(
 ) -> Method:
     """Return the method with what it takes, found by its signature and by trying it.
 
-    It is tried on 2·x0 − 3·x1, or on the given function and input.
+    It is tried on 2·x0 − 3·x1, or on the given function and input: with a set of references, with one, with zero, and
+    the first form that it takes is its own.
 
     Raises:
         OptionError: If it attributes nothing at all there.
     """
     subject, x = on or (network(([[2, -3]], None)), torch.tensor([3.0, 2.0], dtype=torch.float64))
+    bent = subject if on else network(([[1, 1]], [-1]), ([[1]], None))
     try:
         attribute = attribute_of(factory(subject.module))
     except Exception as error:
         raise OptionError(f"{where}: {name} cannot be made for a model: {type(error).__name__}: {error}") from error
-    parameters = _parameters(attribute)
-    fixed = _fixed(attribute)
-    takes_baselines = "baselines" in parameters and "baselines" not in fixed
-    effort = next((e for e in _EFFORTS if e in parameters and e not in fixed), None)
-    sampled = effort is not None and _EFFORTS[effort]
+    try:
+        open_arguments = set(inspect.signature(attribute).parameters)
+    except (TypeError, ValueError):
+        open_arguments = set()
+    if isinstance(attribute, partial):
+        open_arguments -= set(attribute.keywords)  # what the user has given
+    takes_baselines = "baselines" in open_arguments
+    effort = next((e for e in _EFFORTS if e in open_arguments), None)
     waves = torch.arange(3 * x.numel()).cos().to(x).reshape(3, *x.shape)
     tries: dict[Kind, Tensor] = {"set": waves, "one": waves[:1], "zero": torch.zeros_like(waves[:1])}
     refusal, ours = "", False
     for kind, references in tries.items():
         if kind != "zero" and not takes_baselines:
             continue
-        method = Method(name, factory, kind, takes_baselines, effort, sampled)
+        method = Method(name, factory, kind, takes_baselines, effort, effort in _SAMPLES)
         query = Query(subject, x, references)
         try:
-            first, second = (method.attribute(query, 8 if effort else None, seed + k) for k in range(2))
+            draws = [method.attribute(query, 8, seed + k) for k in range(8 if kind == "set" else 2)]
+            if kind == "set":  # methods that look at the first reference only take one
+                moved = Query(subject, x, torch.cat((references[:1], references[1:] + 100)))
+                if all(torch.equal(draw, method.attribute(moved, 8, seed + k)) for k, draw in enumerate(draws)):
+                    continue
         except RefusalError as error:
             refusal, ours = str(error), isinstance(error.__cause__, CaptumXGError)
             continue
-        if effort is not None and not _effort_matters(method, query, seed, bent=on is None):
-            effort, sampled = None, False
-        if kind == "set" and not _uses_all(method, query, seed):
-            continue
-        return Method(name, factory, kind, takes_baselines, effort, sampled, torch.equal(first, second))
+        if effort is not None and not _effort_matters(method, replace(query, subject=bent), seed):
+            method = replace(method, effort=None, sampled=False)
+        return replace(method, repeatable=all(torch.equal(draw, draws[0]) for draw in draws))
     if ours and on is not None:  # such as a model outside of the method's class: every cell will say so
-        return Method(name, factory, "zero", takes_baselines, None, False)
+        return Method(name, factory, "zero", takes_baselines, None, sampled=False)
     raise OptionError(
         f"{where}: {name} attributes nothing on {subject.formula} at an input of shape {tuple(x.shape)}: "
         f"{refusal}. It is called as attribute(inputs of shape (1, …)[, baselines]); "
@@ -177,57 +182,12 @@ def inspected(
     )
 
 
-def _effort_matters(method: Method, query: Query, seed: int, *, bent: bool) -> bool:
-    """Return whether an estimate with one node or sample more is another one, on a function with a kink."""
-    if bent:
-        query = Query(network(([[1, 1]], [-1]), ([[1]], None)), query.x, query.references)
+def _effort_matters(method: Method, query: Query, seed: int) -> bool:
+    """Return whether an estimate with one node or sample more is another one: X-Gradient's ``n_steps`` are no effort.
+
+    On a function with a kink, where nodes elsewhere see something else.
+    """
     try:
-        one, other = (method.attribute(query, effort, seed) for effort in (8, 9))
-    except RefusalError:
+        return not torch.equal(method.attribute(query, 8, seed), method.attribute(query, 9, seed))
+    except RefusalError:  # as X-Gradient does where it is not exact
         return False
-    return not torch.equal(one, other)
-
-
-def _uses_all(method: Method, query: Query, seed: int) -> bool:
-    """Return whether references behind the first one matter, and not only the first."""
-    others = query.references.clone()
-    others[1:] += 100
-    moved = Query(query.subject, query.x, others)
-    effort = 64 if method.effort else None
-    pairs = ((method.attribute(query, effort, seed + k), method.attribute(moved, effort, seed + k)) for k in range(8))
-    return any(not torch.equal(one, other) for one, other in pairs)
-
-
-def _parameters(attribute: Callable[..., Any]) -> set[str]:
-    try:
-        return set(inspect.signature(attribute).parameters)
-    except (TypeError, ValueError):
-        return set()
-
-
-def _fixed(attribute: Callable[..., Any]) -> set[str]:
-    """Return the arguments that the user has given already."""
-    return set(attribute.keywords) if isinstance(attribute, partial) else set()
-
-
-def _seed(seed: int) -> None:
-    """Seed every generator that Captum draws from."""
-    random.seed(seed)
-    np.random.seed(seed % 2**32)  # noqa: NPY002 (GradientShap draws from it)
-    if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
-        torch.manual_seed(seed)
-    else:  # the other devices' generators need not be told, which takes a millisecond
-        torch.default_generator.manual_seed(seed)
-
-
-@contextmanager
-def generators_restored() -> Iterator[None]:
-    """Leave the global random generators of Python, numpy and torch as they are found."""
-    python, numpy = random.getstate(), np.random.get_state()  # noqa: NPY002
-    on_cuda = torch.cuda.is_initialized()  # type: ignore[no-untyped-call]
-    with torch.random.fork_rng(devices=None if on_cuda else []):
-        try:
-            yield
-        finally:
-            random.setstate(python)
-            np.random.set_state(numpy)  # noqa: NPY002

@@ -1,33 +1,45 @@
-"""Which axioms an attribution method satisfies: Table 1 of the paper, computed."""
+"""The report of which axioms an attribution method satisfies: Table 1 of the paper, computed."""
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import NamedTuple, TypeAlias
 
+import torch
 from torch import Tensor
 
 from captum_xg._core.inputs import format_inputs
 from captum_xg._core.modules import require_evaluation_mode
 from captum_xg._core.options import forward_function, integer, positive_integer
+from captum_xg._core.seeding import seeded
 from captum_xg._core.types import Target
 from captum_xg.errors import InputError, OptionError
 from captum_xg.metrics.axioms.functions import ModelFactory, Subject, zoo
-from captum_xg.metrics.axioms.methods import Method, MethodFactory, generators_restored, inspected, named_methods
-from captum_xg.metrics.axioms.model import model_references, model_source, model_subjects
-from captum_xg.metrics.axioms.results import AxiomReport, AxiomResult
+from captum_xg.metrics.axioms.methods import Method, MethodFactory, inspected, named_methods
+from captum_xg.metrics.axioms.results import AxiomReport
 from captum_xg.metrics.axioms.search import Prepared, Search, cases_of
-from captum_xg.metrics.axioms.sources import Kind, ZooSource
+from captum_xg.metrics.axioms.sources import (
+    Kind,
+    ModelSource,
+    Source,
+    ZooSource,
+    model_references,
+    model_subjects,
+)
 from captum_xg.metrics.axioms.statements import AXIOMS, Axiom
+
+Models: TypeAlias = "str | ModelFactory"
+"""A class of functions: "any", "xdnn", or a factory of models."""
 
 _WHERE = "axiom_report"
 
 
 def axiom_report(
-    method: Any,
+    method: MethodFactory | Mapping[str, MethodFactory],
     *,
-    models: str | ModelFactory | Mapping[str, str | ModelFactory] = "any",
-    model: Callable[..., Any] | None = None,
+    models: Models | Mapping[str, Models] = "any",
+    model: Callable[..., object] | None = None,
     inputs: Tensor | None = None,
     target: Target = None,
     baselines: Tensor | float | None = None,
@@ -39,26 +51,8 @@ def axiom_report(
 ) -> AxiomReport:
     """Try attribution methods on the axioms, and return a table of what holds and the smallest counterexamples found.
 
-    The axioms, for a method A, functions F and G, an input x and a baseline x'::
-
-        Sensitivity (a)            x, x' differ in feature i only, F(x) ≠ F(x')   ⇒  Aᵢ(F, x, x') ≠ 0
-        Sensitivity (b)            F does not depend on feature i                 ⇒  Aᵢ(F, x, x') = 0
-        Implementation invariance  F = G as functions                             ⇒  A(F, x, x') = A(G, x, x')
-        Completeness               Σᵢ Aᵢ(F, x, x') = F(x) − F(x')
-        Linearity                  A(aF + bG, x, x') = a·A(F, x, x') + b·A(G, x, x')
-        Symmetry-preserving        F symmetric in i, j; xᵢ = xⱼ; x'ᵢ = x'ⱼ        ⇒  Aᵢ(F, x, x') = Aⱼ(F, x, x')
-        Nonnegative homogeneity    A(F, αx, αx') = α·A(F, x, x') for α ≥ 0
-
-    each for all F of a class, x, x'. A report refutes by example; "holds" means that no counterexample was found in so
-    many cases, which is evidence and no proof. Without ``model``, the cases are small functions in float64 at integer
-    inputs, where F is differentiable at x and along the way from x'; counterexamples are made as small as possible.
-
-    What a method compares with is found by trying it: zero only (no ``baselines``, or others refused), a baseline, or a
-    set of them as ``GradientShap`` takes, over which F(x') is then the mean. Estimates are judged by their limit: where
-    ``attribute`` has ``n_steps`` or ``n_samples`` and the factory leaves it open, a gap counts only if it is larger
-    than the error of a quadrature with n nodes, 4·V/n with V the variation of (x − x')·∂F along the path, or of a mean
-    of n draws, 3·R/√n with R their range, and stays so with 8 times as many. Where a method is random and its number
-    of samples is fixed (``functools.partial(…, n_samples=1)``), each call is judged as it is, with draws of its own.
+    Which axioms, on what, and how estimates are judged: :class:`~captum_xg.metrics.AxiomReport`. Counterexamples are
+    made small by `hypothesis <https://hypothesis.readthedocs.io>`_, which the extra ``captum-xg[axioms]`` brings.
 
     Args:
         method: A Captum class, any callable from a model to a Captum method or to its ``attribute``, or a mapping from
@@ -74,117 +68,112 @@ def axiom_report(
             take the first, methods that compare with zero only take none.
         additional_forward_args: What follows the inputs in a call of ``model``; tensors with N rows go by example.
         n_cases: How many cases to try per axiom; by default 100, or as many as there are ``inputs`` with ``model``.
-        n_steps: The effort for methods with an open ``n_steps``.
-        n_samples: The effort for methods with an open ``n_samples`` or ``nt_samples``.
+        n_steps: The effort for methods that leave their ``n_steps`` open.
+        n_samples: The effort for methods that leave their ``n_samples`` or ``nt_samples`` open.
         seed: What everything random derives from; the same seed gives the same report.
 
     Raises:
-        OptionError: A method that is none, ``models`` of an unknown kind, numbers that are not positive integers.
+        OptionError: An option has no such value, or hypothesis is not installed.
         InputError: Inputs or baselines that do not fit.
         TargetError: A target that does not fit the output.
         TrainingModeError: A model with dropout, batch norm or the like in training mode.
-
-    Source: Hesse et al. 2021, Section 2, Table 1, Definition 3.6 and Appendix A; Sundararajan et al. 2017.
     """
+    _require_hypothesis()
     factories = named_methods(method, _WHERE)
     n_cases = None if n_cases is None else positive_integer(n_cases, "n_cases", _WHERE)
     seed = integer(seed, "seed", _WHERE)
-    effort = {
-        True: positive_integer(n_samples, "n_samples", _WHERE),
-        False: positive_integer(n_steps, "n_steps", _WHERE),
-    }
-    with generators_restored():
-        if model is None:
-            if inputs is not None:
-                raise OptionError(
-                    f"{_WHERE}: `inputs` are for a `model` of your own, which is missing. Pass it, or leave both."
-                )
-            return _on_functions(factories, models, n_cases or 100, effort, seed)
-        forward_function(model, "model", _WHERE)
-        if models != "any":
-            raise OptionError(f"{_WHERE}: `models` and `model` exclude each other. Pass one of them.")
-        checked = _checked_inputs(inputs)
-        require_evaluation_mode(model, _WHERE)
-        subjects = model_subjects(model, checked, target, additional_forward_args, _WHERE)
-        references = model_references(baselines, checked, _WHERE)
-        return _on_a_model(factories, subjects, (checked, references), n_cases or len(checked), effort, seed)
-
-
-def _on_functions(
-    factories: Mapping[str, MethodFactory], models: Any, count: int, effort: Mapping[bool, int], seed: int
-) -> AxiomReport:
-    classes = _classes(models, factories)
-    methods = [inspected(name, factory, _WHERE, seed) for name, factory in factories.items()]
-    bank = _ZooCases(count, seed)
-    results: list[AxiomResult] = []
-    for method in methods:
-        chosen = classes[method.name]
-        shown = {"any": "any", "xdnn": "X-DNNs"}.get(chosen, "") if isinstance(chosen, str) else "your models"
-        source = bank.source(chosen, method.kind)
-        for axiom in AXIOMS:
-            cases = bank.cases(chosen, method.kind, axiom)
-            search = Search(method, axiom, effort[method.sampled], seed)
-            results.append(search.run(cases, source, shown, guarded=True))
-    return AxiomReport(tuple(results), seed, _notes(methods))
-
-
-def _on_a_model(
-    factories: Mapping[str, MethodFactory],
-    subjects: tuple[Subject, ...],
-    data: tuple[Tensor, Tensor],
-    count: int,
-    effort: Mapping[bool, int],
-    seed: int,
-) -> AxiomReport:
-    inputs, references = data
-    example = (subjects[0], inputs[0].detach())
-    methods = [inspected(name, factory, _WHERE, seed, example) for name, factory in factories.items()]
-    results: list[AxiomResult] = []
-    for method in methods:
-        source = model_source(subjects, inputs, references, method.kind)
-        for axiom in AXIOMS:
-            cases = cases_of(axiom, source, count, seed, guarded=False)
-            search = Search(method, axiom, effort[method.sampled], seed)
-            results.append(search.run(cases, source, "your model", guarded=False))
-    tried = tuple(f"{axiom.title} was tried on {axiom.on_a_model}." for axiom in AXIOMS)
+    n_samples, n_steps = positive_integer(n_samples, "n_samples", _WHERE), positive_integer(n_steps, "n_steps", _WHERE)
+    with seeded(seed, torch.device("cpu")):  # factories of models draw from the global generators, too
+        own = _own_model(model, models, inputs, target, baselines, additional_forward_args)
+        material = _Material(_classes(models, factories), n_cases, seed, own)
+        methods = [inspected(name, each, _WHERE, seed, material.example) for name, each in factories.items()]
+        results = [
+            Search(each, axiom, n_samples if each.sampled else n_steps, seed).run(*material.of(each, axiom))
+            for each in methods
+            for axiom in AXIOMS
+        ]
+    tried = [f"{axiom.title} was tried on {axiom.on_a_model}." for axiom in AXIOMS if own is not None]
     return AxiomReport(tuple(results), seed, (*tried, *_notes(methods)))
 
 
-def _checked_inputs(inputs: Any) -> Tensor:
+def _require_hypothesis() -> None:
+    try:
+        importlib.import_module("hypothesis")
+    except ImportError as error:
+        raise OptionError(
+            f"{_WHERE} needs hypothesis, which makes counterexamples small and is not installed. Install it: "
+            "pip install captum-xg[axioms]"
+        ) from error
+
+
+class _OwnModel(NamedTuple):
+    """The user's model, example by example, with inputs and baselines."""
+
+    subjects: tuple[Subject, ...]
+    inputs: Tensor
+    references: Tensor
+
+
+def _own_model(
+    model: Callable[..., object] | None,
+    models: object,
+    inputs: object,
+    target: Target,
+    baselines: Tensor | float | None,
+    additional_forward_args: object,
+) -> _OwnModel | None:
+    if model is None:
+        if inputs is not None:
+            raise OptionError(
+                f"{_WHERE}: expected a `model` of your own with `inputs`, got none. Pass it, or leave both out."
+            )
+        return None
+    forward_function(model, "model", _WHERE)
+    if models != "any":
+        raise OptionError(f"{_WHERE}: `models` and `model` exclude each other. Pass one of them.")
     if inputs is None:
         raise OptionError(f"{_WHERE}: `model` needs `inputs` to be tried on. Pass a batch, shape (N, …).")
     if not isinstance(inputs, Tensor):
         raise InputError(
-            f"{_WHERE}: `inputs` must be one tensor of shape (N, …) but is {type(inputs).__name__}. Where a model "
+            f"{_WHERE}: expected `inputs` to be one tensor of shape (N, …), got {type(inputs).__name__}. Where a model "
             "takes several inputs, explain one at a time and pass the others as `additional_forward_args`."
         )
-    return format_inputs(inputs, _WHERE)[0]
+    (checked,) = format_inputs(inputs, _WHERE)
+    require_evaluation_mode(model, _WHERE)
+    subjects = model_subjects(model, checked, target, additional_forward_args, _WHERE)
+    return _OwnModel(subjects, checked, model_references(baselines, checked, _WHERE))
 
 
-class _ZooCases:
-    """Cases by model class, axiom and what a method compares with, so that methods are tried on the same ones."""
+class _Material:
+    """What methods are tried on: methods that compare with the same are tried on the same cases, made once."""
 
-    def __init__(self, count: int, seed: int) -> None:
-        self.count, self.seed = count, seed
-        self._sources: dict[tuple[Any, Kind], ZooSource] = {}
-        self._cases: dict[tuple[Any, Kind, str], list[Prepared]] = {}
+    def __init__(self, classes: Mapping[str, Models], count: int | None, seed: int, own: _OwnModel | None) -> None:
+        self._classes, self._seed, self._own = classes, seed, own
+        self._count = count or (100 if own is None else len(own.inputs))
+        self._sources: dict[tuple[Models, Kind], Source] = {}
+        self._cases: dict[tuple[Models, Kind, Axiom], list[Prepared]] = {}
 
-    def source(self, models: str | ModelFactory, kind: Kind) -> ZooSource:
-        """Return where the cases come from."""
-        key = (models, kind)
-        if key not in self._sources:
-            self._sources[key] = ZooSource(zoo(models, self.seed), kind)
-        return self._sources[key]
+    @property
+    def example(self) -> tuple[Subject, Tensor] | None:
+        """What methods are inspected on, None for what they are inspected on by default."""
+        return None if self._own is None else (self._own.subjects[0], self._own.inputs[0].detach())
 
-    def cases(self, models: str | ModelFactory, kind: Kind, axiom: Axiom) -> list[Prepared]:
-        """Return the cases, made once."""
-        key = (models, kind, axiom.key)
-        if key not in self._cases:
-            self._cases[key] = cases_of(axiom, self.source(models, kind), self.count, self.seed, guarded=True)
-        return self._cases[key]
+    def of(self, method: Method, axiom: Axiom) -> tuple[list[Prepared], Source, str]:
+        """Return cases, where they come from, and the name of that in tables."""
+        models, kind, own = self._classes[method.name], method.kind, self._own
+        if (models, kind) not in self._sources:
+            self._sources[models, kind] = (
+                ZooSource(zoo(models, self._seed), kind) if own is None else ModelSource(*own, kind)
+            )
+        source = self._sources[models, kind]
+        if (models, kind, axiom) not in self._cases:
+            # On one's own model kinks are not left out.
+            self._cases[models, kind, axiom] = cases_of(axiom, source, self._count, self._seed, guarded=own is None)
+        shown = {"any": "any", "xdnn": "X-DNNs"}[models] if isinstance(models, str) else "your models"
+        return self._cases[models, kind, axiom], source, shown if own is None else "your model"
 
 
-def _classes(models: Any, factories: Mapping[str, Any]) -> dict[str, str | ModelFactory]:
+def _classes(models: Models | Mapping[str, Models], factories: Mapping[str, MethodFactory]) -> dict[str, Models]:
     if not isinstance(models, Mapping):
         return dict.fromkeys(factories, models)
     if unknown := set(models) - set(factories):
@@ -192,13 +181,12 @@ def _classes(models: Any, factories: Mapping[str, Any]) -> dict[str, str | Model
     return {name: models.get(name, "any") for name in factories}
 
 
-def _notes(methods: list[Method]) -> tuple[str, ...]:
+def _notes(methods: list[Method]) -> list[str]:
     shown = {"zero": "the zero baseline only", "one": "one baseline", "set": "a set of baselines"}
-    kinds = "; ".join(f"{m.name}: {shown[m.kind]}" for m in methods)
-    notes = [f"Compared with: {kinds}."]
+    notes = [f"Compared with: {'; '.join(f'{m.name}: {shown[m.kind]}' for m in methods)}."]
     if random := [m.name for m in methods if not m.repeatable and m.effort is None]:
         notes.append(
             f"{', '.join(random)}: random, with a fixed number of samples, so that each call is judged as it is and "
             "two calls for the same case differ. What holds in expectation only does not hold here."
         )
-    return tuple(notes)
+    return notes

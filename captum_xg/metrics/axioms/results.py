@@ -1,11 +1,11 @@
-"""What an axiom report says, cell by cell, and how it is shown."""
+"""Results of an axiom report: its cells, counterexamples and table, as text, Markdown and JSON."""
 
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import asdict, dataclass
 from enum import Enum
-from typing import Any
 
 from captum_xg._core.text import Table, displayed
 
@@ -112,12 +112,36 @@ class AxiomResult:
 @displayed
 @dataclass(frozen=True)
 class AxiomReport:
-    """A table of methods and axioms, as Table 1 of the paper, computed.
+    """A table of methods and axioms, as Table 1 of the paper, computed by :func:`~captum_xg.metrics.axiom_report`.
+
+    The axioms, for a method A, functions F and G, an input x and a baseline x'::
+
+        Sensitivity (a)            x, x' differ in feature i only, F(x) ≠ F(x')   ⇒  Aᵢ(F, x, x') ≠ 0
+        Sensitivity (b)            F does not depend on feature i                 ⇒  Aᵢ(F, x, x') = 0
+        Implementation invariance  F = G as functions                             ⇒  A(F, x, x') = A(G, x, x')
+        Completeness               Σᵢ Aᵢ(F, x, x') = F(x) − F(x')
+        Linearity                  A(aF + bG, x, x') = a·A(F, x, x') + b·A(G, x, x')
+        Symmetry-preserving        F symmetric in i, j; xᵢ = xⱼ; x'ᵢ = x'ⱼ        ⇒  Aᵢ(F, x, x') = Aⱼ(F, x, x')
+        Nonnegative homogeneity    A(F, αx, αx') = α·A(F, x, x') for α ≥ 0
+
+    each for all F of a class, x, x'. A report refutes by example; "holds" means that no counterexample was found in so
+    many cases, which is evidence and no proof. Without ``model``, the cases are small functions in float64 at integer
+    inputs, where F is differentiable at x and along the way from x', and counterexamples are made as small as possible.
+
+    What a method compares with is found by trying it: zero only (no ``baselines``, or others refused), a baseline, or a
+    set of them as ``GradientShap`` takes, over which F(x') is then the mean. Estimates are judged by their limit: where
+    ``attribute`` has ``n_steps`` or ``n_samples`` and the factory leaves it open, a gap counts only if it is larger
+    than the error of a quadrature with n nodes, 4·V/n with V the variation of (x − x')·∂F along the path, or of a mean
+    of n draws, 3·R/√n with R its range between x and x', and stays so with 8 times as many. Where a method is random
+    and its number of samples is fixed (``functools.partial(…, n_samples=1)``), each call is judged as it is, with draws
+    of its own.
 
     Attributes:
         results: Every cell, method by method.
         seed: What the cases and every random draw derive from.
         notes: What to know when reading it, one sentence each.
+
+    Source: Hesse et al. 2021, Section 2, Table 1, Definition 3.6 and Appendix A; Sundararajan et al. 2017.
     """
 
     results: tuple[AxiomResult, ...]
@@ -155,8 +179,8 @@ class AxiomReport:
         rows = self._rows()
         lines: list[str | Table] = [Table(rows, left=len(rows[0]), headers=2, rule=True)]
         for result in self.failures:
-            lines += ["", f"{result.method}: {result.title} fails ({result.violations} of {result.cases} cases)"]
-            lines += [f"    {line}" for line in str(result.counterexample).splitlines()]
+            title = f"{result.method}: {result.title} fails ({result.violations} of {result.cases} cases)"
+            lines += ["", title, *(f"    {line}" for line in str(result.counterexample).splitlines())]
         return [*lines, "", *self._remarks()]
 
     def to_markdown(self) -> str:
@@ -165,24 +189,23 @@ class AxiomReport:
         head = [f"{name} ({kind})" if kind else name for name, kind in zip(header, models, strict=True)]
         lines = ["| " + " | ".join(row) + " |" for row in (head, ["---"] * len(head), *rows)]
         for result in self.failures:
-            lines += [
-                "",
-                f"**{result.method}: {result.title} fails** ({result.violations} of {result.cases} cases)",
-                "",
-            ]
-            lines += [f"    {line}" for line in str(result.counterexample).splitlines()]
+            title = f"**{result.method}: {result.title} fails** ({result.violations} of {result.cases} cases)"
+            lines += ["", title, "", *(f"    {line}" for line in str(result.counterexample).splitlines())]
         return "\n".join([*lines, "", *(f"* {remark}" for remark in self._remarks())])
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, object]:
         """Return everything as dicts, lists, strings and numbers; infinite gaps as None."""
         results = []
         for result in self.results:
             values = asdict(result) | {"verdict": result.verdict.value, "holds": result.holds}
-            values["largest_gap"] = _finite(result.largest_gap)
-            if result.counterexample is not None:
-                values["counterexample"]["gap"] = _finite(result.counterexample.gap)
+            for gaps, name in ((values, "largest_gap"), (values["counterexample"] or {}, "gap")):
+                if name in gaps and not math.isfinite(gaps[name]):
+                    gaps[name] = None
             results.append(values)
-        return {"seed": self.seed, "notes": list(self.notes), "results": _plain(results)}
+        found: dict[str, object] = json.loads(
+            json.dumps({"seed": self.seed, "notes": self.notes, "results": results}, allow_nan=False)
+        )
+        return found
 
     def to_json(self, indent: int | None = 2) -> str:
         """Return :meth:`to_dict` as JSON."""
@@ -197,43 +220,23 @@ class AxiomReport:
         return rows
 
     def _remarks(self) -> list[str]:
-        verdicts = {result.verdict for result in self.results}
         remarks = ["✓ n: no counterexample in n cases, which is evidence and no proof. ✗ m/n: fails in m of n cases."]
-        if Verdict.IN_THE_LIMIT in verdicts:
-            efforts = ", ".join(sorted({r.effort for r in self.results if r.verdict is Verdict.IN_THE_LIMIT}))
+        if efforts := sorted({r.effort for r in self.results if r.verdict is Verdict.IN_THE_LIMIT}):
             remarks.append(
-                f"✓∞ n: what is left at {efforts} lies within the error of a quadrature (Koksma) or a sample mean "
-                "(Hoeffding), which goes to zero with more; the axiom holds of the limit (of samples: in expectation)."
+                f"✓∞ n: what is left at {', '.join(efforts)} lies within the error of a quadrature (Koksma) or a "
+                "sample mean (Hoeffding), which goes to zero with more; the axiom holds of the limit (of samples: in "
+                "expectation)."
             )
-        remarks += [self._refused(method) for method in self.methods if self._undefined(method)]
-        remarks += [
-            f"{r.method}, {r.title}: not tried: {r.reason}."
-            for r in self.results
-            if r.verdict is Verdict.NOT_TRIED and not r.undefined
-        ]
-        return [*remarks, *self.notes]
-
-    def _undefined(self, method: str) -> list[AxiomResult]:
-        return [result for result in self.results if result.method == method and result.undefined]
-
-    def _refused(self, method: str) -> str:
-        cells = self._undefined(method)
-        counts = ", ".join(f"{cell.title} {cell.undefined}" for cell in cells)
-        reasons = list(dict.fromkeys(cell.reason for cell in cells))
-        more = f" (and {len(reasons) - 1} other reasons)" if len(reasons) > 1 else ""
-        return f"{method} refused further cases, which do not count ({counts}): {reasons[0]}{more}."
+        for method in self.methods:
+            refused = [r for r in self.results if r.method == method and r.undefined]
+            if refused:
+                counts = ", ".join(f"{cell.title} {cell.undefined}" for cell in refused)
+                reasons = list(dict.fromkeys(cell.reason for cell in refused))
+                more = f" (and {len(reasons) - 1} other reasons)" if len(reasons) > 1 else ""
+                remarks.append(f"{method} refused further cases, which do not count ({counts}): {reasons[0]}{more}.")
+        untried = [r for r in self.results if r.verdict is Verdict.NOT_TRIED and not r.undefined]
+        return [*remarks, *(f"{r.method}, {r.title}: not tried: {r.reason}." for r in untried), *self.notes]
 
 
 def _vector(values: tuple[float, ...]) -> str:
     return f"({', '.join(f'{value + 0.0:g}' for value in values)})".replace("-", "−")
-
-
-def _plain(value: Any) -> Any:
-    """Return tuples as lists, all the way down."""
-    if isinstance(value, dict):
-        return {key: _plain(entry) for key, entry in value.items()}
-    return [_plain(entry) for entry in value] if isinstance(value, (list, tuple)) else value
-
-
-def _finite(value: float) -> float | None:
-    return value if abs(value) < float("inf") else None

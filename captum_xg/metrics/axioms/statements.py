@@ -1,8 +1,7 @@
-"""The axioms, each as a statement over functions, inputs and baselines, and as a check of one case."""
+"""The axioms: a statement over functions, inputs and baselines, and a check of one case, each."""
 
 from __future__ import annotations
 
-import math
 from abc import ABC, abstractmethod
 from random import Random
 from typing import ClassVar
@@ -10,12 +9,10 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from captum_xg.metrics.axioms.cases import Case, Comparison, Query
+from captum_xg.metrics.axioms.cases import Case, Comparison, Query, difference, number, one_gap
 from captum_xg.metrics.axioms.functions import affine
 from captum_xg.metrics.axioms.sources import Source
 from captum_xg.metrics.axioms.wrappers import equal_functions, exchanged, symmetrised, weighted, with_unused
-
-_SUNDARARAJAN = "Sundararajan et al. 2017"
 
 
 class Axiom(ABC):
@@ -28,7 +25,6 @@ class Axiom(ABC):
     key: ClassVar[str]
     title: ClassVar[str]
     statement: ClassVar[str]
-    source: ClassVar[str]
     on_a_model: ClassVar[str]
     """What is tried where the user brings one model."""
 
@@ -48,29 +44,20 @@ class Axiom(ABC):
         """Return whether F has derivatives wherever the axiom supposes them."""
         return all(query.differentiable for query in queries)
 
-    def factors(self, case: Case) -> tuple[float, ...]:
-        """Return by how much an error in each attribution moves the gap."""
-        return (1.0,)
-
-    def measured(self, case: Case, values: Tensor, sign: float = -1.0) -> Tensor:
-        """Return what is compared, a linear function of attributions ``(…, D)``: by default every feature.
-
-        ``sign=1`` gives the sum of what could add up, for sizes and ranges instead of values.
-        """
-        return values
-
     @abstractmethod
     def compare(self, case: Case, queries: tuple[Query, ...], attributions: tuple[Tensor, ...]) -> Comparison:
         """Return how far the attributions (flat) are from what the axiom asks for."""
 
 
-class SensitivityA(Axiom):
-    """What differs and matters is not given zero."""
+class _SensitivityA(Axiom):
+    """What differs and matters is not given zero.
+
+    Source: Sundararajan et al. 2017, Section 2.1.
+    """
 
     key = "sensitivity_a"
     title = "Sensitivity (a)"
     statement = "For all F, x, x' that differ in one feature i only with F(x) ≠ F(x'): Aᵢ(F, x, x') ≠ 0."
-    source = f"{_SUNDARARAJAN}, Section 2.1"
     on_a_model = "the baseline with one feature of an input put in"
 
     def propose(self, source: Source, draw: Random) -> Case | None:
@@ -89,16 +76,8 @@ class SensitivityA(Axiom):
         return Case((subject,), changed.reshape(x.shape), moved.reshape(references.shape), (i,))
 
     def admits(self, case: Case, queries: tuple[Query, ...]) -> bool:
-        """Only one feature differs, and F does."""
-        different = (case.x.flatten() != case.references.flatten(1)).any(0).nonzero().flatten().tolist()
-        return (
-            different == list(case.features)
-            and abs(queries[0].change) > max(1e-6, 64 * torch.finfo(case.x.dtype).eps) * queries[0].level
-        )
-
-    def measured(self, case: Case, values: Tensor, sign: float = -1.0) -> Tensor:
-        """Return the feature's attribution."""
-        return values[..., list(case.features)]
+        """F differs by more than rounding."""
+        return abs(queries[0].change) > max(1e-6, 64 * torch.finfo(case.x.dtype).eps) * queries[0].level
 
     def compare(self, case: Case, queries: tuple[Query, ...], attributions: tuple[Tensor, ...]) -> Comparison:
         """Look at the attribution of the feature that differs."""
@@ -106,16 +85,18 @@ class SensitivityA(Axiom):
         value = float(attributions[0][i])
         zero = not abs(value) > 1e-12 * abs(queries[0].change)
         change = f"≠ 0, as F(x) − F(x') = {number(queries[0].change)}"
-        return Comparison(_gaps(float("inf") if zero else 0.0), f"A{i}", change, number(value))
+        return Comparison(one_gap(float("inf") if zero else 0.0), f"A{i}", change, number(value))
 
 
-class SensitivityB(Axiom):
-    """What does not matter is given zero (Dummy)."""
+class _SensitivityB(Axiom):
+    """What does not matter is given zero (Dummy).
+
+    Source: Sundararajan et al. 2017, Section 3 (Dummy).
+    """
 
     key = "sensitivity_b"
     title = "Sensitivity (b)"
     statement = "For all F that do not depend on feature i, and all x, x': Aᵢ(F, x, x') = 0."
-    source = f"{_SUNDARARAJAN}, Section 3 (Dummy)"
     on_a_model = "the model with one more input, which it does not use or which cancels"
 
     def propose(self, source: Source, draw: Random) -> Case | None:
@@ -127,24 +108,22 @@ class SensitivityB(Axiom):
         moved = torch.cat((references.flatten(1), others.unsqueeze(1)), 1)
         return Case((wide,), flat, moved, (len(flat) - 1,))
 
-    def measured(self, case: Case, values: Tensor, sign: float = -1.0) -> Tensor:
-        """Return the feature's attribution."""
-        return values[..., list(case.features)]
-
     def compare(self, case: Case, queries: tuple[Query, ...], attributions: tuple[Tensor, ...]) -> Comparison:
         """Look at the attribution of the unused feature."""
         i = case.features[0]
         value = float(attributions[0][i])
-        return Comparison(_gaps(value), f"A{i}", "0", number(value))
+        return Comparison(one_gap(value), f"A{i}", "0", number(value))
 
 
-class ImplementationInvariance(Axiom):
-    """Only the function counts, not the program."""
+class _ImplementationInvariance(Axiom):
+    """Only the function counts, not the program.
+
+    Source: Sundararajan et al. 2017, Section 2.2.
+    """
 
     key = "implementation_invariance"
     title = "Implementation invariance"
     statement = "For all F, G with F(z) = G(z) for all z, and all x, x': A(F, x, x') = A(G, x, x')."
-    source = f"{_SUNDARARAJAN}, Section 2.2"
     on_a_model = "the model called again, and programs for the same function made by wrapping it"
 
     def propose(self, source: Source, draw: Random) -> Case | None:
@@ -164,22 +143,20 @@ class ImplementationInvariance(Axiom):
         first, second = (torch.cat((q.output(q.x.unsqueeze(0)), q.output(q.references))) for q in queries)
         return torch.allclose(first, second, rtol=1e-5 if first.dtype != torch.float64 else 1e-12, atol=1e-12)
 
-    def factors(self, case: Case) -> tuple[float, ...]:
-        """Both count."""
-        return (1.0, 1.0)
-
     def compare(self, case: Case, queries: tuple[Query, ...], attributions: tuple[Tensor, ...]) -> Comparison:
         """Compare feature by feature."""
         return difference("A(G) = A(F)", attributions[0], attributions[1])
 
 
-class Completeness(Axiom):
-    """Attributions add up to the change of the output."""
+class _Completeness(Axiom):
+    """Attributions add up to the change of the output.
+
+    Source: Sundararajan et al. 2017, Proposition 1.
+    """
 
     key = "completeness"
     title = "Completeness"
     statement = "For all F, x, x': Σᵢ Aᵢ(F, x, x') = F(x) − F(x')."
-    source = f"{_SUNDARARAJAN}, Proposition 1"
     on_a_model = "the inputs as they are"
 
     def propose(self, source: Source, draw: Random) -> Case | None:
@@ -187,23 +164,21 @@ class Completeness(Axiom):
         subject, x, references = source.pick(draw)
         return Case((subject,), x, references)
 
-    def measured(self, case: Case, values: Tensor, sign: float = -1.0) -> Tensor:
-        """Return the sum."""
-        return values.sum(-1, keepdim=True)
-
     def compare(self, case: Case, queries: tuple[Query, ...], attributions: tuple[Tensor, ...]) -> Comparison:
         """Compare the sum."""
         total, change = float(attributions[0].sum()), queries[0].change
-        return Comparison(_gaps(total - change), "Σ A", f"F(x) − F(x') = {number(change)}", number(total))
+        return Comparison(one_gap(total - change), "Σ A", f"F(x) − F(x') = {number(change)}", number(total))
 
 
-class Linearity(Axiom):
-    """Attributions of a weighted sum are the weighted sum of attributions."""
+class _Linearity(Axiom):
+    """Attributions of a weighted sum are the weighted sum of attributions.
+
+    Source: Sundararajan et al. 2017, Section 3.
+    """
 
     key = "linearity"
     title = "Linearity"
     statement = "For all F, G, x, x', a, b: A(aF + bG, x, x') = a·A(F, x, x') + b·A(G, x, x')."
-    source = f"{_SUNDARARAJAN}, Section 3"
     on_a_model = "a·F + b·G of the model F and G = F or a random linear G"
 
     def propose(self, source: Source, draw: Random) -> Case | None:
@@ -216,11 +191,8 @@ class Linearity(Axiom):
         """Attribute the sum and both summands."""
         f, g = case.subjects
         a, b = case.numbers
-        return tuple(Query(subject, case.x, case.references) for subject in (weighted(f, g, a, b), f, g))
-
-    def factors(self, case: Case) -> tuple[float, ...]:
-        """The summands count by their coefficients."""
-        return (1.0, abs(case.numbers[0]), abs(case.numbers[1]))
+        weights = ((weighted(f, g, a, b), 1.0), (f, abs(a)), (g, abs(b)))
+        return tuple(Query(subject, case.x, case.references, weight) for subject, weight in weights)
 
     def compare(self, case: Case, queries: tuple[Query, ...], attributions: tuple[Tensor, ...]) -> Comparison:
         """Compare feature by feature."""
@@ -231,8 +203,11 @@ class Linearity(Axiom):
         )
 
 
-class Symmetry(Axiom):
-    """Features that may be exchanged, with equal values, get equal attributions."""
+class _Symmetry(Axiom):
+    """Features that may be exchanged, with equal values, get equal attributions.
+
+    Source: Sundararajan et al. 2017, Section 4.1.
+    """
 
     key = "symmetry"
     title = "Symmetry-preserving"
@@ -240,7 +215,6 @@ class Symmetry(Axiom):
         "For all F symmetric in features i and j, all x with xᵢ = xⱼ, and x' with x'ᵢ = x'ⱼ (a set of x': unchanged by "
         "exchanging i and j): Aᵢ(F, x, x') = Aⱼ(F, x, x')."
     )
-    source = f"{_SUNDARARAJAN}, Section 4.1"
     on_a_model = "F(x) + F(x with two features exchanged), at inputs where the two are set equal"
 
     def propose(self, source: Source, draw: Random) -> Case | None:
@@ -258,34 +232,22 @@ class Symmetry(Axiom):
             references[:, j] = references[:, i]
         return Case((symmetrised(subject, (i, j)),), flat.reshape(x.shape), references.reshape(-1, *x.shape), pair)
 
-    def admits(self, case: Case, queries: tuple[Query, ...]) -> bool:
-        """Equal values in x, and references that are the same set after an exchange."""
-        i, j = case.features
-        flat = case.x.flatten()
-        rows, others = (
-            sorted(map(tuple, r.flatten(1).tolist())) for r in (case.references, exchanged(case.references, (i, j)))
-        )
-        return bool(flat[i] == flat[j]) and rows == others
-
-    def measured(self, case: Case, values: Tensor, sign: float = -1.0) -> Tensor:
-        """Return the difference of the two."""
-        i, j = case.features
-        return (values[..., i] + sign * values[..., j]).unsqueeze(-1)
-
     def compare(self, case: Case, queries: tuple[Query, ...], attributions: tuple[Tensor, ...]) -> Comparison:
         """Compare the two."""
         i, j = case.features
         one, other = float(attributions[0][i]), float(attributions[0][j])
-        return Comparison(_gaps(one - other), f"A{i} = A{j}", f"A{i} = {number(one)}", f"A{j} = {number(other)}")
+        return Comparison(one_gap(one - other), f"A{i} = A{j}", f"A{i} = {number(one)}", f"A{j} = {number(other)}")
 
 
-class NonnegativeHomogeneity(Axiom):
-    """Attributions scale with the contrast."""
+class _NonnegativeHomogeneity(Axiom):
+    """Attributions scale with the contrast.
+
+    Source: Hesse et al. 2021, Definition 3.6.
+    """
 
     key = "nonnegative_homogeneity"
     title = "Nonnegative homogeneity"
     statement = "For all F, x, x' and α ≥ 0: A(F, αx, αx') = α·A(F, x, x')."
-    source = "Hesse et al. 2021, Definition 3.6"
     on_a_model = "the inputs and baselines, scaled"
 
     def propose(self, source: Source, draw: Random) -> Case | None:
@@ -297,15 +259,11 @@ class NonnegativeHomogeneity(Axiom):
         """Attribute at x and at αx."""
         (alpha,) = case.numbers
         scaled = Query(case.subjects[0], alpha * case.x, alpha * case.references)
-        return (Query(case.subjects[0], case.x, case.references), scaled)
+        return (Query(case.subjects[0], case.x, case.references, alpha), scaled)
 
     def differentiable(self, case: Case, queries: tuple[Query, ...]) -> bool:
         """At α = 0 nothing differs, so that no derivative is supposed: every X-DNN has a kink there."""
         return super().differentiable(case, queries if case.numbers[0] > 0 else queries[:1])
-
-    def factors(self, case: Case) -> tuple[float, ...]:
-        """The attribution at x counts α times."""
-        return (case.numbers[0], 1.0)
 
     def compare(self, case: Case, queries: tuple[Query, ...], attributions: tuple[Tensor, ...]) -> Comparison:
         """Compare feature by feature."""
@@ -314,34 +272,11 @@ class NonnegativeHomogeneity(Axiom):
 
 
 AXIOMS: tuple[Axiom, ...] = (
-    SensitivityA(),
-    SensitivityB(),
-    ImplementationInvariance(),
-    Completeness(),
-    Linearity(),
-    Symmetry(),
-    NonnegativeHomogeneity(),
+    _SensitivityA(),
+    _SensitivityB(),
+    _ImplementationInvariance(),
+    _Completeness(),
+    _Linearity(),
+    _Symmetry(),
+    _NonnegativeHomogeneity(),
 )
-
-
-def difference(quantity: str, expected: Tensor, observed: Tensor) -> Comparison:
-    """Compare two attributions; the numbers shown are all of them, or the feature that differs most."""
-    gaps = (expected - observed).abs().nan_to_num(float("inf"), float("inf"))
-    if len(gaps) <= 6:
-        return Comparison(gaps, quantity, vector(expected), vector(observed))
-    i = int(gaps.argmax())
-    return Comparison(gaps, f"{quantity}, feature {i}", number(float(expected[i])), number(float(observed[i])))
-
-
-def vector(values: Tensor) -> str:
-    """Return (1, −2, 0.5)."""
-    return f"({', '.join(number(float(v)) for v in values.flatten())})"
-
-
-def number(value: float) -> str:
-    """Return a number in at most 6 digits."""
-    return f"{round(value, 12) + 0.0:.6g}".replace("-", "−")
-
-
-def _gaps(value: float) -> Tensor:
-    return torch.tensor([float("inf") if math.isnan(value) else abs(value)], dtype=torch.float64)

@@ -7,74 +7,9 @@ from dataclasses import replace
 from math import prod
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from captum_xg.metrics.axioms.functions import Subject, affine
-
-
-class Weighted(nn.Module):
-    """a·F + b·G, with G a copy, as some methods do not take a layer that is used twice."""
-
-    def __init__(self, first: nn.Module, second: nn.Module, a: float, b: float) -> None:
-        super().__init__()
-        self.first, self.second, self.a, self.b = first, deepcopy(second), a, b
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Return a·F(x) + b·G(x), shape ``(N,)``."""
-        first: Tensor = self.first(x)
-        second: Tensor = self.second(x)
-        return self.a * first + self.b * second
-
-
-class WithUnused(nn.Module):
-    """F of all features but the last, which is left aside or goes in and comes out again."""
-
-    def __init__(self, body: nn.Module, shape: tuple[int, ...], cancels: bool) -> None:
-        super().__init__()
-        self.body, self.shape, self.cancels = body, shape, cancels
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Return F of the features in front, shape ``(N,)``."""
-        output: Tensor = self.body(x[:, :-1].reshape(-1, *self.shape))
-        return (output + x[:, -1]) - x[:, -1] if self.cancels else output
-
-
-class OfScaled(nn.Module):
-    """F(4·(x/4)): another program for F, exact in binary floating point."""
-
-    def __init__(self, body: nn.Module) -> None:
-        super().__init__()
-        self.body = body
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Return F(x), shape ``(N,)``."""
-        output: Tensor = self.body(4 * (x / 4))
-        return output
-
-
-class Symmetrised(nn.Module):
-    """F(x) + F(x with two features exchanged)."""
-
-    def __init__(self, body: nn.Module, pair: tuple[int, int]) -> None:
-        super().__init__()
-        self.body, self.other, self.pair = body, deepcopy(body), pair
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Return the sum, shape ``(N,)``."""
-        output: Tensor = self.body(x) + self.other(exchanged(x, self.pair))
-        return output
-
-
-class Inner(nn.Module):
-    """⟨c, x⟩."""
-
-    def __init__(self, weight: Tensor) -> None:
-        super().__init__()
-        self.register_buffer("weight", weight)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Return the inner product, shape ``(N,)``."""
-        return x.flatten(1) @ self.get_buffer("weight")
+from captum_xg.metrics.axioms.functions import Formula, Subject, affine
 
 
 def exchanged(x: Tensor, pair: tuple[int, int]) -> Tensor:
@@ -85,26 +20,33 @@ def exchanged(x: Tensor, pair: tuple[int, int]) -> Tensor:
 
 
 def weighted(f: Subject, g: Subject, a: float, b: float) -> Subject:
-    """Return a·F + b·G."""
-    formula = affine((a, b), ("F", "G"))
+    """Return a·F + b·G, with G a copy, as some methods do not take a layer that is used twice."""
+    module = Formula(lambda x, first, second: a * first(x) + b * second(x), f.module, deepcopy(g.module))
     homogeneous = f.homogeneous and g.homogeneous
-    return Subject(formula, Weighted(f.module, g.module, a, b).eval(), f.shape, f.size + g.size + 1, homogeneous)
+    return Subject(affine((a, b), ("F", "G")), module, f.shape, f.size + g.size + 1, homogeneous)
 
 
 def with_unused(f: Subject, *, cancels: bool) -> Subject:
-    """Return F with one more feature, the last one, that it does not depend on."""
+    """Return F with one more feature, the last one, that is left aside or goes in and comes out again."""
     count = prod(f.shape)
+
+    def wide(x: Tensor, body: Formula) -> Tensor:
+        output: Tensor = body(x[:, :-1].reshape(-1, *f.shape))
+        return (output + x[:, -1]) - x[:, -1] if cancels else output
+
     formula = f"{f.formula} + x{count} − x{count}" if cancels else f"{f.formula} (x{count} unused)"
-    module = WithUnused(f.module, f.shape, cancels).eval()
+    module = Formula(wide, f.module)
     return replace(f, formula=formula, module=module, shape=(count + 1,), size=f.size + cancels, symmetric=(), twins=())
 
 
 def equal_functions(f: Subject) -> list[Subject]:
     """Return other programs for F, the simplest (F itself, called again) first."""
+    # Multiplying by powers of two is exact.
+    scaled = Formula(lambda x, body: body(4 * (x / 4)), f.module)
     more = [
         f,
         *f.twins,
-        replace(f, formula="F(4·(x/4))", module=OfScaled(f.module).eval(), size=f.size + 1),
+        replace(f, formula="F(4·(x/4))", module=scaled, size=f.size + 1),
         replace(weighted(f, f, 3, -2), formula="3·F(x) − 2·F(x)"),
     ]
     return [replace(other, twins=()) for other in more]
@@ -115,18 +57,13 @@ def symmetrised(f: Subject, pair: tuple[int, int]) -> Subject:
     if pair in f.symmetric:
         return f
     i, j = pair
-    return Subject(
-        f"H(x) + H(x with x{i} and x{j} exchanged), H(x) = {f.formula}",
-        Symmetrised(f.module, pair).eval(),
-        f.shape,
-        2 * f.size + 1,
-        f.homogeneous,
-        (pair,),
-    )
+    module = Formula(lambda x, one, other: one(x) + other(exchanged(x, pair)), f.module, deepcopy(f.module))
+    formula = f"H(x) + H(x with x{i} and x{j} exchanged), H(x) = {f.formula}"
+    return Subject(formula, module, f.shape, 2 * f.size + 1, f.homogeneous, (pair,))
 
 
 def inner(f: Subject, like: Tensor, seed: int) -> Subject:
     """Return a random linear function of f's inputs, of dtype and device of ``like``."""
     generator = torch.Generator().manual_seed(seed)
     weight = torch.randn(prod(f.shape), generator=generator, dtype=torch.float64).to(like)
-    return Subject("⟨c, x⟩, c random", Inner(weight).eval(), f.shape, 1, True)
+    return Subject("⟨c, x⟩, c random", Formula(lambda x: x.flatten(1) @ weight), f.shape, 1, True)
