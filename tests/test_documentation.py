@@ -184,11 +184,11 @@ def commands():
 
 @pytest.mark.parametrize("command", commands())
 def test_a_command_that_is_shown_has_all_the_arguments_that_it_needs(command):
-    from captum_xg import cli
+    from captum_xg.cli.command_line import _parser
 
     arguments = shlex.split(command)[1:]
     with contextlib.suppress(SystemExit) if "--help" in arguments else contextlib.nullcontext():
-        cli._parser().parse_args(arguments)
+        _parser().parse_args(arguments)
 
 
 def test_scripts_that_are_named_exist():
