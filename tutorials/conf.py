@@ -28,6 +28,7 @@ exclude_patterns = ["_build", "**.ipynb_checkpoints"]
 myst_enable_extensions = ["colon_fence", "dollarmath"]
 myst_heading_anchors = 3  # so that pages can link to the sections of others
 nb_execution_mode = "off"  # the outputs are those committed; a test executes the notebooks
+nb_render_markdown_format = "myst"  # tables among the outputs are tables
 
 autosummary_generate = False  # the tables of names link to entries on the same page
 autodoc_member_order = "bysource"
