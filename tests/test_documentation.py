@@ -1,4 +1,4 @@
-"""README's code, the tutorials and the demo do what they say."""
+"""The code of README and guide, the notebooks and the demo do what they say."""
 
 import contextlib
 import inspect
@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import torch
 
+import captum_xg
 from captum_xg import XGradient, _version
 from captum_xg.cli.command_line import main
 from captum_xg.demo import demo_images, demo_model
@@ -21,13 +22,21 @@ from captum_xg.demo.assets import ASSETS, LICENCE_FILE, WEIGHT_FILES, training_r
 from captum_xg.demo.train import accuracy
 
 ROOT = Path(__file__).resolve().parent.parent
-README = (ROOT / "README.md").read_text()
-NOTEBOOKS = sorted((ROOT / "tutorials").glob("*.ipynb"))
+TUTORIALS = ROOT / "tutorials"
+README = ROOT / "README.md"
+GUIDE = sorted((TUTORIALS / "guide").glob("*.md"))
+PAGES = [README, *GUIDE]
+NOTEBOOKS = sorted(TUTORIALS.glob("*.ipynb"))
+TEXT = "".join(page.read_text() for page in PAGES)
 
 
-def fenced(kind=r"\w*"):
-    """Return the fenced blocks of README in their order, as (language, content)."""
-    return re.findall(rf"^```({kind})\n(.*?)^```", README, re.DOTALL | re.MULTILINE)
+def name_of(path):
+    return path.stem
+
+
+def fenced(page, kind=r"\w*"):
+    """Return the fenced blocks of a page in their order, as (language, content)."""
+    return re.findall(rf"^```({kind})\n(.*?)^```", page.read_text(), re.DOTALL | re.MULTILINE)
 
 
 def assert_quotes(quoted, printed):
@@ -61,33 +70,59 @@ def same_word(one, other):
     return True
 
 
-def test_every_code_block_of_the_readme_runs_and_prints_what_is_quoted(tmp_path, monkeypatch, capsys):
+@pytest.fixture
+def quiet_place(tmp_path, monkeypatch):
+    """Let blocks write files where nobody looks, and give them released weights without a download."""
     from captum_xg.models import weights, xfixup_resnet50
     from captum_xg.models.checkpoint_file import Checkpoint
 
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(weights, "download", lambda *_, **__: Path("not downloaded"))
     read = weights.read_checkpoint
-    released = Checkpoint(xfixup_resnet50().state_dict(), None, None)
-    monkeypatch.setattr(
-        weights,
-        "read_checkpoint",
-        lambda path, *_, **__: released if path.name == "not downloaded" else read(path, *_, **__),
-    )
-    assert {language for language, _ in fenced()} == {"python", "sh", "text"}  # what is Python runs
-    namespace: dict = {}
+
+    def read_or_make(path, *options, **named):
+        if path.name != "not downloaded":
+            return read(path, *options, **named)
+        return Checkpoint(xfixup_resnet50().state_dict(), None, None)
+
+    monkeypatch.setattr(weights, "read_checkpoint", read_or_make)
+    return tmp_path
+
+
+def run(page, capsys, *, alone):
+    """Run the blocks of Python of a page, each alone or one after the other, and compare what is quoted below them."""
+    assert {language for language, _ in fenced(page)} <= {"python", "sh", "text", "bibtex"}  # what is Python runs
+    namespace = {"__name__": page.stem}
     printed, quotes = "", 0
-    for language, block in fenced():
+    for language, block in fenced(page):
         if language == "python":
             capsys.readouterr()
-            exec(compile(block, "README.md", "exec"), namespace)
+            namespace = {"__name__": page.stem} if alone else namespace
+            exec(compile(block, page.name, "exec"), namespace)
             printed = capsys.readouterr().out
         elif language == "text" and not block.startswith("XGradient("):  # the signature
             assert_quotes(block, printed)
             quotes += 1
-    assert quotes == 3
-    assert (tmp_path / "x_gradient.png").stat().st_size > 1000
-    assert (tmp_path / "bias_ledger.png").stat().st_size > 1000
+    return quotes
+
+
+def test_every_block_of_the_readme_runs_alone_and_prints_what_is_quoted(quiet_place, capsys):
+    assert run(README, capsys, alone=True) == 2
+    assert (quiet_place / "x_gradient.png").stat().st_size > 1000
+
+
+@pytest.mark.parametrize("page", GUIDE, ids=name_of)
+def test_the_blocks_of_a_page_of_the_guide_run_in_order_and_print_what_is_quoted(page, quiet_place, capsys):
+    n_blocks = len(fenced(page, "python"))
+    assert n_blocks < 2 or "blocks of this page run one after the other" in " ".join(page.read_text().split())
+    quotes = {"concepts": 1, "homogeneity": 4, "conversion": 1, "how_to_degree_rule": 1, "how_to_conversion": 1}
+    assert run(page, capsys, alone=False) == quotes.get(page.stem, 0)
+    if page.stem == "homogeneity":
+        assert (quiet_place / "bias_ledger.png").stat().st_size > 1000
+
+
+def test_the_readme_stays_a_front_door():
+    assert len(README.read_text().splitlines()) <= 200
 
 
 def test_a_quote_with_another_number_or_word_is_noticed():
@@ -98,13 +133,13 @@ def test_a_quote_with_another_number_or_word_is_noticed():
 
 
 @pytest.mark.parametrize("method", ["LayerIntegratedGradients", "LayerGradientXActivation", "LayerGradCam"])
-def test_the_layer_methods_that_the_readme_names_reach_every_parameter_behind_the_layer(method):
+def test_the_layer_methods_that_the_guide_names_reach_every_parameter_behind_the_layer(method):
     import captum.attr
 
     from captum_xg import AttributionPriorLoss
     from captum_xg.priors import GiniSparsity
 
-    assert f"`{method}`" in README
+    assert f"`{method}`" in (TUTORIALS / "guide" / "priors.md").read_text()
     torch.manual_seed(0)
     layers = [torch.nn.Conv2d(1, 3, 3, bias=False), torch.nn.ReLU(), torch.nn.Flatten()]
     model = torch.nn.Sequential(*layers, torch.nn.Linear(48, 3, bias=False))
@@ -118,8 +153,10 @@ def test_the_layer_methods_that_the_readme_names_reach_every_parameter_behind_th
     assert model[-1].weight.grad.abs().sum() > 0
 
 
-def test_the_signature_in_the_readme_is_that_of_the_class():
-    (quoted,) = [block for _, block in fenced("text") if block.startswith("XGradient(")]
+def test_the_signature_in_the_guide_is_that_of_the_class():
+    (quoted,) = [
+        block for _, block in fenced(TUTORIALS / "guide" / "attribution.md", "text") if block.startswith("XGradient(")
+    ]
 
     def parameters(function):
         own = [p for p in inspect.signature(function).parameters.values() if p.name != "self"]
@@ -134,8 +171,9 @@ def test_the_signature_in_the_readme_is_that_of_the_class():
 
 
 def commands():
-    """Return the commands that README and tutorials tell the reader to type, without comments."""
-    texts = [content for _, content in fenced("sh")] + re.findall(r"(?<!`)`(captum-xg [^`]*)`", README)
+    """Return the commands that README, guide and notebooks tell the reader to type, without comments."""
+    texts = [content for page in PAGES for _, content in fenced(page, "sh")]
+    texts += [text.replace("\n", " ") for text in re.findall(r"(?<!`)`(captum-xg [^`]*)`", TEXT)]
     for notebook in NOTEBOOKS:
         cells = json.loads(notebook.read_text())["cells"]
         prose = ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "markdown"]
@@ -146,33 +184,65 @@ def commands():
 
 @pytest.mark.parametrize("command", commands())
 def test_a_command_that_is_shown_has_all_the_arguments_that_it_needs(command):
-    from captum_xg import cli
+    from captum_xg.cli.command_line import _parser
 
     arguments = shlex.split(command)[1:]
     with contextlib.suppress(SystemExit) if "--help" in arguments else contextlib.nullcontext():
-        cli._parser().parse_args(arguments)
+        _parser().parse_args(arguments)
 
 
 def test_scripts_that_are_named_exist():
-    named = re.findall(r"tests/[\w/]+\.py", README)
+    named = re.findall(r"tests/[\w/]+\.py", TEXT)
     assert len(named) > 5
     assert not [path for path in named if not (ROOT / path).exists()]
 
 
-def test_the_accuracies_in_the_readme_are_those_on_record():
+def test_the_accuracies_in_the_guide_are_those_on_record():
+    guide = (TUTORIALS / "guide" / "conversion.md").read_text()
     networks = json.loads((ASSETS / "small_models.json").read_text())["networks"]
     for label, name in (("AlexNet", "alexnet"), ("VGG", "vgg"), ("Fixup-ResNet", "fixup_resnet")):
         numbers = [networks[f"{x}small_{name}"] for x in ("", "x")]
         cells = [f"{100 * n['mean']:.2f} ± {100 * n['standard_error']:.2f} %" for n in numbers]
-        assert f"| {label} | {cells[0]} | {cells[1]} |" in README
+        assert f"| {label} | {cells[0]} | {cells[1]} |" in guide
 
 
-def test_the_paths_that_the_readme_links_to_exist():
-    for path in re.findall(r"\]\((?!http)([^)]+)\)", README):
-        assert (ROOT / path).exists(), path
+def anchors(page):
+    """Return the anchors that headings of a page have, on the site and on GitHub."""
+    headings = re.findall(
+        r"^#+ (.*)$", re.sub(r"^```.*?^```", "", page.read_text(), flags=re.DOTALL | re.MULTILINE), re.M
+    )
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
-@pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda path: path.stem)
+@pytest.mark.parametrize("page", [*PAGES, TUTORIALS / "index.md", *sorted((TUTORIALS / "reference").glob("*.md"))])
+def test_the_paths_that_a_page_links_to_exist(page):
+    for link in re.findall(r"\]\((?!http)([^)]+)\)", page.read_text()):
+        path, _, anchor = link.partition("#")
+        target = page.parent / path if path else page
+        assert target.exists(), link
+        assert not anchor or anchor in anchors(target), link
+
+
+def test_every_page_and_notebook_is_in_the_contents_of_the_site():
+    trees = re.findall(r"^```\{toctree\}\n(.*?)^```", (TUTORIALS / "index.md").read_text(), re.DOTALL | re.MULTILINE)
+    lines = [line for tree in trees for line in tree.splitlines() if line and not line.startswith(":")]
+    listed = {re.sub(r".*<(.*)>", r"\1", line) for line in lines}
+    pages = [page.relative_to(TUTORIALS) for page in [*GUIDE, *(TUTORIALS / "reference").glob("*.md"), *NOTEBOOKS]]
+    assert listed == {str(page.with_suffix("")) for page in pages}
+
+
+def test_every_public_name_is_in_the_reference():
+    import importlib
+
+    pages = "".join(page.read_text() for page in (TUTORIALS / "reference").glob("*.md"))
+    documented = re.findall(r"automodule:: (\S+)", pages)
+    packages = [importlib.import_module(name) for name in documented]  # whose `__all__` Sphinx goes through
+    named = {name for package in packages for name in getattr(package, "__all__", ())}
+    assert {"captum_xg.homogeneity", "captum_xg.priors", "captum_xg.metrics", "captum_xg.errors"} <= set(documented)
+    assert not set(captum_xg.__all__) - named - {"__version__"}
+
+
+@pytest.mark.parametrize("notebook", NOTEBOOKS, ids=name_of)
 def test_a_tutorial_runs_from_a_clean_kernel_and_its_claims_hold(notebook, tmp_path, monkeypatch):
     monkeypatch.setenv("OMP_NUM_THREADS", "1")  # as in all tests; two threads on a busy core wait for each other
     import nbformat
@@ -183,7 +253,7 @@ def test_a_tutorial_runs_from_a_clean_kernel_and_its_claims_hold(notebook, tmp_p
     NotebookClient(content, timeout=300, kernel_name="python3", resources={"metadata": {"path": tmp_path}}).execute()
 
 
-@pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda path: path.stem)
+@pytest.mark.parametrize("notebook", NOTEBOOKS, ids=name_of)
 def test_the_committed_outputs_of_a_tutorial_are_complete_and_speak_of_no_machine(notebook):
     cells = [cell for cell in json.loads(notebook.read_text())["cells"] if cell["cell_type"] == "code"]
     assert [cell["execution_count"] for cell in cells] == list(range(1, len(cells) + 1))
