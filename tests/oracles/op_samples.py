@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.utils._pytree import tree_flatten, tree_unflatten
 
-from captum_xg.homogeneity.certificate import apply_rule as lifting
+from captum_xg.homogeneity.certificate.apply_rule import TransferFunction
 from captum_xg.homogeneity.rules.registry import rules
 from captum_xg.testing.degree_rules import Finding, examine, scalable
 
@@ -88,26 +88,24 @@ class Table(dict):
 def rules_used() -> Iterator[set[str]]:
     """Collect the names of the rules that are asked about something that depends on the input."""
     used: set[str] = set()
-    ask = lifting.Lift._ask
+    ask, moved = TransferFunction._ask, TransferFunction._moved
 
-    def watched(self, entry, func, arguments, scalings, n_results):
+    def watched(self, scalings):
         if any(scaling.depends_on_input for scaling in scalings.values()):
-            used.add(entry.name)
-        return ask(self, entry, func, arguments, scalings, n_results)
+            used.add(self.entry.name)
+        return ask(self, scalings)
 
-    moved = lifting.Lift._moved
-
-    def watched_moves(self, entry, func, arguments, values):
-        result = moved(self, entry, func, arguments, values)
+    def watched_moves(self, values):
+        result = moved(self, values)
         if result is not None:
-            used.add(entry.name)
+            used.add(self.entry.name)
         return result
 
-    lifting.Lift._ask, lifting.Lift._moved = watched, watched_moves
+    TransferFunction._ask, TransferFunction._moved = watched, watched_moves
     try:
         yield used
     finally:
-        lifting.Lift._ask, lifting.Lift._moved = ask, moved
+        TransferFunction._ask, TransferFunction._moved = ask, moved
 
 
 def check(sample: Sample, table: Table, **options: Any) -> list[str]:
