@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 Check = Callable[[Any], bool]
 
-ANEW = "Delete it to redo it."
+REDO = "Delete it to redo it."
 """What to do with a damaged part of results that can be made again."""
 
 _FOREIGN = re.compile(r"GLOBAL ([\w.]+)")

@@ -144,7 +144,7 @@ class AttributionBenchmark:
     ) -> BenchmarkResult:
         """Evaluate every method by every metric on all batches.
 
-        Under ``torchrun`` each process evaluates every so-manieth batch of the same loader and all processes return the
+        Under ``torchrun`` each process evaluates every n-th batch of the same loader (n processes) and all processes return the
         result of all batches: no example is left out or counted twice.
 
         Args:

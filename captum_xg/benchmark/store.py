@@ -19,7 +19,7 @@ from torch import Tensor
 
 from captum_xg._core.files import make_folder, write_json, write_tensors
 from captum_xg._core.reading import (
-    ANEW,
+    REDO,
     Check,
     is_amount,
     is_count,
@@ -155,7 +155,7 @@ def _read_part(path: Path) -> Part:
     Raises:
         FileError: If it cannot be read, or holds something else.
     """
-    content = read_tensors(path, ANEW)
+    content = read_tensors(path, REDO)
     try:
         require_fields(content, _FIELDS)
         part = Part(**{name: value for name, value in content.items() if name != "checksum"})
@@ -168,7 +168,7 @@ def _read_part(path: Path) -> Part:
         if digest_of_tensors(_as_list({**asdict(part), "scores": part.scores})) != content["checksum"]:
             raise ValueError("its numbers are not those that were written")
     except ValueError as error:
-        raise unreadable(path, str(error), ANEW) from error
+        raise unreadable(path, str(error), REDO) from error
     return part
 
 

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import ClassVar, Generic, TypeVar
 
 from captum_xg._core.files import make_folder, write_json
-from captum_xg._core.reading import ANEW, Check, read_json, require_fields, unreadable
+from captum_xg._core.reading import REDO, Check, read_json, require_fields, unreadable
 from captum_xg.errors import OptionError
 
 Record = TypeVar("Record")
@@ -49,7 +49,7 @@ class ResultFolder(Generic[Record]):
         path = folder / "settings.json"
         if not path.exists():
             write_json(path, settings)
-        found, own = read_json(path, ANEW), json.loads(json.dumps(dict(settings)))
+        found, own = read_json(path, REDO), json.loads(json.dumps(dict(settings)))
         if found != own:
             names = sorted(name for name in {*found, *own} if found.get(name) != own.get(name))
             listed = ", ".join(f"{name} {found.get(name)!r} there and {own.get(name)!r} now" for name in names)
@@ -63,7 +63,7 @@ class ResultFolder(Generic[Record]):
         Raises:
             FileError: If it cannot be read, or holds something else.
         """
-        return read_json(path, ANEW) if path.exists() else {}
+        return read_json(path, REDO) if path.exists() else {}
 
     def record(self, values: object, path: Path, name: str = "it") -> Record:
         """Return the record that part of a file is.
@@ -75,4 +75,4 @@ class ResultFolder(Generic[Record]):
             require_fields(values, self.checks)
             return self.record_type(**values)  # type: ignore[arg-type]  # the fields have been checked
         except ValueError as error:
-            raise unreadable(path, f"{name} holds no {self.noun} ({error})", ANEW) from error
+            raise unreadable(path, f"{name} holds no {self.noun} ({error})", REDO) from error

@@ -11,7 +11,7 @@ from typing import ClassVar
 from torch import Tensor, nn
 
 from captum_xg._core.files import write_json, write_tensors
-from captum_xg._core.reading import ANEW, Check, is_amount, is_count, is_share, is_text, unreadable
+from captum_xg._core.reading import REDO, Check, is_amount, is_count, is_share, is_text, unreadable
 from captum_xg.models import load_checkpoint
 from captum_xg.repro.decoy.protocol import Method
 from captum_xg.repro.store import ResultFolder
@@ -78,7 +78,7 @@ class Store(ResultFolder[Run]):
             return None
         run = self.record(self.read(path), path)
         if (run.method, run.weight, run.seed) != (method.key, weight, seed):
-            raise unreadable(path, "it holds another training than its name says", ANEW)
+            raise unreadable(path, "it holds another training than its name says", REDO)
         return run
 
     def add(self, method: Method, run: Run, weights: Mapping[str, Tensor] | None = None) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from captum_xg._core.files import write_json
-from captum_xg._core.reading import ANEW, Check, is_amount, is_count, is_share, is_text, unreadable
+from captum_xg._core.reading import REDO, Check, is_amount, is_count, is_share, is_text, unreadable
 from captum_xg.repro.sparsity.protocol import Method, Result
 from captum_xg.repro.store import ResultFolder
 
@@ -35,7 +35,7 @@ class Store(ResultFolder[Result]):
         path, found = self._path(method, strength), {}
         for repetition, values in self.read(path).items():
             if not repetition.isdecimal():
-                raise unreadable(path, f"{repetition!r} holds no result (its name is no number)", ANEW)
+                raise unreadable(path, f"{repetition!r} holds no result (its name is no number)", REDO)
             found[int(repetition)] = self.record(values, path, repr(repetition))
         return found
 
