@@ -144,7 +144,7 @@ class AttributionBenchmark:
     ) -> BenchmarkResult:
         """Evaluate every method by every metric on all batches.
 
-        Under ``torchrun`` each process evaluates every n-th batch of the same loader (n processes) and all processes return the
+        Under ``torchrun`` n processes share the batches of the same loader, every n-th each, and all of them return the
         result of all batches: no example is left out or counted twice.
 
         Args:
