@@ -1,8 +1,8 @@
-"""How far attributions are from reference attributions, feature by feature."""
+"""Agreement of attributions with reference attributions: a base for such metrics, and the paper's difference."""
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor
@@ -10,11 +10,55 @@ from torch import Tensor
 from captum_xg._core.options import one_of
 from captum_xg.metrics.formatting import format_attributions, require_as_many, require_same_shapes
 from captum_xg.metrics.mean_scores import MeanOfScores
+from captum_xg.metrics.protocols import Attributions
 
 RELEASED_EPSILON = 1e-7
 
 
-class MeanAbsoluteRelativeDifference(MeanOfScores):
+class AgreementMetric(MeanOfScores):
+    """Base of the metrics that compare attributions with reference attributions and do not see the model.
+
+    A subclass gives ``scores(attributions, reference)``, one number per example, and ``higher_is_better``; everything
+    else that metrics do is done here, and :class:`~captum_xg.metrics.AttributionBenchmark` asks it with the
+    attributions of its reference method.
+
+    Args:
+        options: Options of :class:`torchmetrics.Metric`.
+    """
+
+    compares_attributions: ClassVar[bool] = True
+
+    def scores(self, attributions: Attributions, reference: Attributions) -> Tensor:
+        """Return the value of each example, shape ``(N,)``; nothing is accumulated."""
+        raise NotImplementedError
+
+    def update(self, attributions: Attributions, reference: Attributions) -> None:
+        """Add the examples of one batch.
+
+        Args:
+            attributions: Tensor, or tuple of tensors, of shape ``(N, …)``.
+            reference: The attributions to compare with, of the same shapes.
+
+        Raises:
+            InputError: If shapes differ or a number is NaN or infinite.
+        """
+        self._add(self.scores(attributions, reference))
+
+    def rows(self, attributions: Attributions, reference: Attributions) -> tuple[Tensor, Tensor]:
+        """Return both as float64 of shape ``(N, n)``, all inputs side by side, on the device of the attributions.
+
+        Raises:
+            InputError: If shapes differ or a number is NaN or infinite.
+        """
+        given = format_attributions(attributions, self._where)
+        wanted = format_attributions(reference, self._where, "reference")
+        require_same_shapes(given, wanted, "attributions and reference", self._where)
+        require_as_many(given, len(given[0]), self._where)
+        first, second = (torch.cat([a.double().reshape(len(a), -1) for a in group], 1) for group in (given, wanted))
+        return first, second.to(first.device)
+
+
+class MeanAbsoluteRelativeDifference(AgreementMetric):
     r"""The mean over features and examples of \|reference − attribution\| / \|reference\|; 0 is perfect agreement.
 
     .. math:: d = \frac{1}{n|X|} \sum_{x \in X} \sum_{i=1}^n \frac{|R_i(x) - A_i(x)|}{|R_i(x)|}
@@ -60,24 +104,16 @@ class MeanAbsoluteRelativeDifference(MeanOfScores):
         self.protocol = one_of(protocol, ("paper", "released"), "protocol", self._where)
         self.add_state("infinite", torch.zeros((), dtype=torch.int64), dist_reduce_fx="sum")
 
-    def update(self, attributions: Any, reference: Any) -> None:
-        """Add the examples of one batch.
-
-        Args:
-            attributions: Tensor, or tuple of tensors, of shape ``(N, …)``.
-            reference: The attributions to compare with, of the same shapes.
-
-        Raises:
-            InputError: If shapes differ or a number is NaN or infinite.
-        """
-        given, wanted = self._rows(attributions, reference)
+    def update(self, attributions: Attributions, reference: Attributions) -> None:
+        """Add the examples of one batch; arguments and errors as in :meth:`AgreementMetric.update`."""
+        given, wanted = self.rows(attributions, reference)
         self.infinite = self.infinite + ((wanted == 0) & (given != 0)).sum().to(self.infinite)
         if self.protocol == "paper":
             self._add(_mean_of_ratios(given, wanted))
-        else:
+        else:  # one number for the batch, which counts as one example
             self._add(_ratio_of_means(given.reshape(1, -1), wanted.reshape(1, -1)))
 
-    def scores(self, attributions: Any, reference: Any) -> Tensor:
+    def scores(self, attributions: Attributions, reference: Attributions) -> Tensor:
         """Return the value of each example, shape ``(N,)``, float64.
 
         With ``protocol="released"`` these are the values for batches of one, and the metric is their mean only if it
@@ -86,16 +122,8 @@ class MeanAbsoluteRelativeDifference(MeanOfScores):
         Raises:
             InputError: If shapes differ or a number is NaN or infinite.
         """
-        given, wanted = self._rows(attributions, reference)
+        given, wanted = self.rows(attributions, reference)
         return _mean_of_ratios(given, wanted) if self.protocol == "paper" else _ratio_of_means(given, wanted)
-
-    def _rows(self, attributions: Any, reference: Any) -> tuple[Tensor, Tensor]:
-        given = format_attributions(attributions, self._where)
-        wanted = format_attributions(reference, self._where, "reference")
-        require_same_shapes(given, wanted, "attributions and reference", self._where)
-        require_as_many(given, len(given[0]), self._where)
-        first, second = (torch.cat([a.double().reshape(len(a), -1) for a in group], 1) for group in (given, wanted))
-        return first, second.to(first.device)
 
 
 def _mean_of_ratios(given: Tensor, wanted: Tensor) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import functools
 import math
 from collections.abc import Callable
@@ -22,6 +23,7 @@ from captum_xg.errors import GradientError, OptionTypeError
 from captum_xg.metrics.formatting import format_attributions, require_same_shapes
 from captum_xg.metrics.model_metric import ModelMetric, repeated
 from captum_xg.metrics.perturbations import RandomRemoval, UniformNoise
+from captum_xg.metrics.protocols import AttributionFunction
 
 
 class Infidelity(ModelMetric):
@@ -214,6 +216,12 @@ class MaxSensitivity(ModelMetric):
     ) -> None:
         """Add examples; ``attributions`` may be None, otherwise as for every metric that runs the model."""
         self._add(self.scores(inputs, attributions, target, additional_forward_args))
+
+    def bound_to(self, attribution_func: AttributionFunction) -> MaxSensitivity:
+        """Return a metric of the same settings and states for another attribution function; this one stays as it is."""
+        other = copy.copy(self)
+        other._held = (forward_function(attribution_func, self.function_name, self._where),)
+        return other
 
     def _explanation(self, x: tuple[Tensor, ...], known: tuple[Tensor, ...] | None) -> Callable[..., Any]:
         def explain(inputs: Any, **options: Any) -> Any:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -31,12 +31,21 @@ class MeanOfScores(Metric):
     is_differentiable = False
     full_state_update = False
 
+    of_mean: ClassVar[bool] = True
+    """Whether :meth:`aggregate` depends on the mean of the scores over examples alone."""
+
     total: Tensor
     count: Tensor
     identity: Tensor
 
     _curve_behind: tuple[float, Tensor, Tensor] | None = None
     """The value that was computed last, and the points of the curve it is of."""
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        # Whoever aggregates in another way says so anew, or a median would be taken for a mean.
+        if "aggregate" in vars(cls) and "of_mean" not in vars(cls):
+            cls.of_mean = False
 
     def __init__(self, n_points: int | None = None, **options: Any) -> None:
         super().__init__(**options)

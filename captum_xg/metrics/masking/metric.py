@@ -61,6 +61,7 @@ class MaskingMetric(ModelMetric):
     Source: Hesse et al. 2021, Section B.2 and Table 3; after Lundberg et al. 2020.
     """
 
+    of_mean = True  # the area is linear in the curve
     sign: ClassVar[Sign]
     remove: ClassVar[bool] = False
     unit: ClassVar[str] = "mean output of the target"
