@@ -17,7 +17,9 @@ from captum_xg._core.reflection import is_a
 
 _TORCH = os.path.dirname(torch.__file__) + os.sep
 # What runs the model for a proof is of no interest to who wrote the model.
-_OURS = tuple(os.path.join(os.path.dirname(os.path.dirname(__file__)), part, "") for part in ("homogeneity", "priors"))
+_OURS = tuple(
+    os.path.join(os.path.dirname(os.path.dirname(__file__)), part, "") for part in ("_core", "homogeneity", "priors")
+)
 _PARENT = os.path.dirname(os.path.dirname(os.path.dirname(__file__)))  # where this package lies, if not among these
 _LIBRARIES = sorted({sysconfig.get_path(kind) for kind in ("purelib", "platlib")}, key=len, reverse=True)
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TypeAlias, TypeVar
+from collections.abc import Callable, Sequence
+from typing import Any, TypeAlias, TypeVar
 
 from torch import Tensor
 
 Inputs = TypeVar("Inputs", Tensor, tuple[Tensor, ...])
 """One tensor or a tuple of them; what goes in as one comes out as one."""
+
+ForwardFunction: TypeAlias = Callable[..., Any]
+"""A module or any callable. What it takes and returns is the caller's: the one `Any` that a model needs."""
 
 Baselines: TypeAlias = int | float | Tensor | tuple[int | float | Tensor, ...] | None
 
