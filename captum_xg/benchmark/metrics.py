@@ -17,8 +17,6 @@ from torchmetrics import Metric
 from captum_xg.benchmark.data import Batch
 from captum_xg.benchmark.methods import Method
 from captum_xg.errors import OptionError, OptionTypeError
-from captum_xg.metrics.masking.metric import MaskingMetric
-from captum_xg.metrics.mean_scores import MeanOfScores
 
 WHERE = "AttributionBenchmark"
 DEFAULT_METRICS = ("KeepPositiveMask", "KeepNegativeMask", "KeepAbsoluteMask", "RemoveAbsoluteMask")
@@ -62,8 +60,7 @@ class BenchmarkMetric:
     @property
     def of_mean(self) -> bool:
         """Whether its value is known to depend on the mean of the scores over examples only."""
-        linear = (MeanOfScores.aggregate, MaskingMetric.aggregate)
-        return isinstance(self.metric, MeanOfScores) and type(self.metric).aggregate in linear
+        return bool(getattr(self.metric, "of_mean", False))
 
     @property
     def unit(self) -> str:

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from captum_xg._core.options import one_of
+from captum_xg.metrics.base import MeanOfScores
 from captum_xg.metrics.formatting import format_attributions, require_as_many, require_same_shapes
-from captum_xg.metrics.mean_scores import MeanOfScores
 from captum_xg.metrics.protocols import Attributions
 
 RELEASED_EPSILON = 1e-7

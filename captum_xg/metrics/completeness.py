@@ -1,8 +1,7 @@
-"""By how much attributions miss the change of the output that they should add up to."""
+"""Completeness gap: what attributions miss of the change of the output that they should add up to."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -10,9 +9,16 @@ from torch import Tensor
 
 from captum_xg._core.inputs import format_inputs
 from captum_xg._core.options import switch
-from captum_xg._core.types import Target
-from captum_xg.metrics.formatting import checked_baselines, format_attributions, format_baselines, require_as_many
-from captum_xg.metrics.model_metric import ModelMetric
+from captum_xg._core.types import ForwardFunction, Target
+from captum_xg.metrics.base import ModelMetric
+from captum_xg.metrics.formatting import (
+    Baseline,
+    checked_baselines,
+    format_attributions,
+    format_baselines,
+    require_as_many,
+)
+from captum_xg.metrics.protocols import Attributions
 
 
 class CompletenessGap(ModelMetric):
@@ -51,8 +57,8 @@ class CompletenessGap(ModelMetric):
 
     def __init__(
         self,
-        forward_func: Callable[..., Any],
-        baselines: Any = None,
+        forward_func: ForwardFunction,
+        baselines: Baseline | tuple[Baseline, ...] = None,
         relative: bool = False,
         *,
         internal_batch_size: int | None = None,
@@ -65,7 +71,11 @@ class CompletenessGap(ModelMetric):
 
     @torch.no_grad()
     def scores(
-        self, inputs: Any, attributions: Any, target: Target = None, additional_forward_args: object = None
+        self,
+        inputs: Attributions,
+        attributions: Attributions,
+        target: Target = None,
+        additional_forward_args: object = None,
     ) -> Tensor:
         """Return the gap of each example, shape ``(N,)``, float64.
 

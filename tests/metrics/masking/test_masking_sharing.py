@@ -17,7 +17,7 @@ from captum_xg.metrics import (
     RemoveAbsoluteMask,
     maskers,
 )
-from captum_xg.metrics.masking import sharing as masking_sharing
+
 
 
 class Counted(nn.Module):
