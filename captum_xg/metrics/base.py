@@ -24,12 +24,13 @@ from torch import Tensor
 from torchmetrics import Metric
 
 from captum_xg._core.function import ScalarFunction
-from captum_xg._core.inputs import all_finite, first_not_finite
+from captum_xg._core.inputs import all_finite, first_not_finite, format_inputs
 from captum_xg._core.modules import require_evaluation_mode
 from captum_xg._core.options import forward_function, positive_integer, single_number
 from captum_xg._core.types import ForwardFunction, Target
 from captum_xg.errors import ForwardOutputError, InputError, OptionTypeError
-from captum_xg.metrics.protocols import Attributions
+from captum_xg.metrics.formatting import format_attributions, require_same_shapes
+from captum_xg.metrics.protocols import Tensors
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -200,22 +201,27 @@ class ModelMetric(MeanOfScores):
         result.__setstate__({**copy.deepcopy(state, memo), "_held": (_held_by_copy(self.forward_func, memo),)})
         return result
 
+    @torch.no_grad()
     def scores(
-        self,
-        inputs: Attributions,
-        attributions: Attributions,
-        target: Target = None,
-        additional_forward_args: object = None,
+        self, inputs: Tensors, attributions: Tensors, target: Target = None, additional_forward_args: object = None
     ) -> Tensor:
-        """Return the number, or the curve, of each example; nothing is accumulated."""
+        """Return the number ``(N,)``, or the curve ``(N, n_points)``, of each example, float64.
+
+        Arguments and errors as for :meth:`update`; nothing is accumulated.
+        """
+        formatted, given = format_inputs(inputs, self._where), format_attributions(attributions, self._where)
+        self._require_fit(given, formatted)
+        return self._scored(self._function(target, additional_forward_args), formatted, given)
+
+    def _require_fit(self, attributions: tuple[Tensor, ...], inputs: tuple[Tensor, ...]) -> None:
+        require_same_shapes(attributions, inputs, "attributions and inputs", self._where)
+
+    def _scored(self, function: ScalarFunction, inputs: tuple[Tensor, ...], attributions: tuple[Tensor, ...]) -> Tensor:
+        """Return the scores, from arguments that were checked."""
         raise NotImplementedError
 
     def update(
-        self,
-        inputs: Attributions,
-        attributions: Attributions,
-        target: Target = None,
-        additional_forward_args: object = None,
+        self, inputs: Tensors, attributions: Tensors, target: Target = None, additional_forward_args: object = None
     ) -> None:
         """Add examples.
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import copy
 import functools
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import Any, cast
 
@@ -26,9 +26,8 @@ from captum_xg._core.seeding import checked_seed, example_seed, seeded
 from captum_xg._core.types import ForwardFunction, Target
 from captum_xg.errors import GradientError, OptionTypeError
 from captum_xg.metrics.base import ModelMetric
-from captum_xg.metrics.formatting import format_attributions, require_same_shapes
 from captum_xg.metrics.perturbations import RandomRemoval, UniformNoise
-from captum_xg.metrics.protocols import AttributionFunction, Attributions
+from captum_xg.metrics.protocols import AttributionFunction, Tensors
 
 Perturbation = Callable[..., Any]
 """As Captum takes it: from inputs to perturbed inputs, for infidelity to (perturbations, perturbed inputs)."""
@@ -67,21 +66,6 @@ class _Perturbing(ModelMetric):
     def _at_once(self) -> int | None:
         """The batch size for Captum, which warns of one that is larger than needed."""
         return None if self.internal_batch_size is None else min(self.internal_batch_size, self.n_samples)
-
-    def _examples(
-        self, inputs: Attributions, attributions: Attributions | None, function: ScalarFunction
-    ) -> Iterator[tuple[tuple[Tensor, ...], tuple[Tensor, ...] | None, ScalarFunction]]:
-        """Yield input, attributions and function of one example after the other.
-
-        Raises:
-            InputError: If attributions do not fit the inputs, or one of them is NaN or infinite.
-        """
-        formatted = format_inputs(inputs, self._where)
-        given = None if attributions is None else format_attributions(attributions, self._where)
-        if given is not None:
-            require_same_shapes(given, formatted, "attributions and inputs", self._where)
-        for i, (x, own) in enumerate(function.parts(formatted, 1)):
-            yield x, given and tuple(a[i : i + 1] for a in given), own
 
     def _seeded(self, x: tuple[Tensor, ...]) -> AbstractContextManager[None]:
         return seeded(example_seed(x, self.seed), x[0].device)
@@ -130,27 +114,20 @@ class Infidelity(_Perturbing):
         super().__init__(forward_func, perturb, n_samples, seed, internal_batch_size, **options)
         self.normalize = switch(normalize, "normalize", self._where)
 
-    @torch.no_grad()
-    def scores(
-        self,
-        inputs: Attributions,
-        attributions: Attributions,
-        target: Target = None,
-        additional_forward_args: object = None,
-    ) -> Tensor:
-        """Return the infidelity of each example, shape ``(N,)``, float64; arguments as for :meth:`update`."""
+    def _scored(self, function: ScalarFunction, inputs: tuple[Tensor, ...], attributions: tuple[Tensor, ...]) -> Tensor:
         found = []
-        for x, own, function in self._examples(inputs, attributions, self._function(target, additional_forward_args)):
+        for i, (x, own) in enumerate(function.parts(inputs, 1)):
+            given = tuple(a[i : i + 1].double().to(t.device) for a, t in zip(attributions, x, strict=True))
 
-            def values(*tensors: Tensor, function: ScalarFunction = function) -> Tensor:
-                return self._values(function.repeat(len(tensors[0])), tensors).double()
+            def values(*tensors: Tensor, own: ScalarFunction = own) -> Tensor:
+                return self._values(own.repeat(len(tensors[0])), tensors).double()
 
             with self._seeded(x):
                 score = infidelity(
                     values,
                     self.perturb_func,
                     x,
-                    tuple(a.double().to(t.device) for a, t in zip(own or (), x, strict=True)),
+                    given,
                     n_perturb_samples=self.n_samples,
                     max_examples_per_batch=self._at_once,
                     normalize=self.normalize,
@@ -218,8 +195,8 @@ class MaxSensitivity(_Perturbing):
     @torch.no_grad()
     def scores(
         self,
-        inputs: Attributions,
-        attributions: Attributions | None = None,
+        inputs: Tensors,
+        attributions: Tensors | None = None,
         target: Target = None,
         additional_forward_args: object = None,
     ) -> Tensor:
@@ -228,18 +205,25 @@ class MaxSensitivity(_Perturbing):
         Raises:
             GradientError: If attributions of a perturbed input are NaN or infinite.
         """
+        if attributions is not None:
+            return super().scores(inputs, attributions, target, additional_forward_args)
+        return self._scored(self._function(target, additional_forward_args), format_inputs(inputs, self._where), ())
+
+    def _function(self, target: Target, additional_forward_args: object) -> ScalarFunction:
+        """Return what is never called, but cut to single examples as a forward function is."""
         if (model := _model_behind(self.forward_func)) is not None:
             require_evaluation_mode(model, self._where)
-        # Not called, but cut to single examples as a forward function is.
-        function = self._function(target, additional_forward_args)
+        return super()._function(target, additional_forward_args)
+
+    def _scored(self, function: ScalarFunction, inputs: tuple[Tensor, ...], attributions: tuple[Tensor, ...]) -> Tensor:
         found = []
-        for x, known, own in self._examples(inputs, attributions, function):
+        for i, (x, own) in enumerate(function.parts(inputs, 1)):
             options: dict[str, object] = {} if own.target is None else {"target": own.target}
             if own.additional:
                 options["additional_forward_args"] = own.additional
             with self._seeded(x):
                 score = sensitivity_max(
-                    self._explanation(x, known),
+                    self._explanation(x, tuple(a[i : i + 1] for a in attributions)),
                     x,
                     self.perturb_func,
                     n_perturb_samples=self.n_samples,
@@ -258,8 +242,8 @@ class MaxSensitivity(_Perturbing):
 
     def update(
         self,
-        inputs: Attributions,
-        attributions: Attributions | None = None,
+        inputs: Tensors,
+        attributions: Tensors | None = None,
         target: Target = None,
         additional_forward_args: object = None,
     ) -> None:
@@ -272,10 +256,10 @@ class MaxSensitivity(_Perturbing):
         other._hold(attribution_func)
         return other
 
-    def _explanation(self, x: tuple[Tensor, ...], known: tuple[Tensor, ...] | None) -> AttributionFunction:
-        def explain(inputs: Attributions, **options: Any) -> tuple[Tensor, ...]:
+    def _explanation(self, x: tuple[Tensor, ...], known: tuple[Tensor, ...]) -> AttributionFunction:
+        def explain(inputs: Tensors, **options: Any) -> tuple[Tensor, ...]:
             # Captum asks for A(x) with the very tuple that it was given.
-            if inputs is x and known is not None:
+            if inputs is x and known:
                 return known
             tensors = inputs if isinstance(inputs, tuple) else (inputs,)
             options = {**options, **_for_each(options.get("target"), len(tensors[0]))}

@@ -15,6 +15,9 @@ from captum_xg.errors import BaselineError, InputError
 Baseline: TypeAlias = float | Tensor | Callable[[Tensor], object] | None
 """What stands for an absent feature of one input: zeros, a number, a tensor, or a function from the input to one."""
 
+Baselines: TypeAlias = Baseline | tuple[Baseline, ...]
+"""One for all inputs, or a tuple of one for each."""
+
 
 def format_attributions(attributions: object, where: str, name: str = "attributions") -> tuple[Tensor, ...]:
     """Return attributions as a tuple of finite real tensors ``(N, …)`` without a graph.
@@ -66,7 +69,7 @@ def require_same_shapes(tensors: tuple[Tensor, ...], others: tuple[Tensor, ...],
         )
 
 
-def checked_baselines(baselines: Baseline | tuple[Baseline, ...], where: str) -> Baseline | tuple[Baseline, ...]:
+def checked_baselines(baselines: Baselines, where: str) -> Baselines:
     """Return an option that :func:`format_baselines` takes, if it is of a type that it takes.
 
     Raises:
@@ -82,9 +85,7 @@ def checked_baselines(baselines: Baseline | tuple[Baseline, ...], where: str) ->
     return baselines
 
 
-def format_baselines(
-    baselines: Baseline | tuple[Baseline, ...], inputs: tuple[Tensor, ...], where: str
-) -> tuple[Tensor, ...]:
+def format_baselines(baselines: Baselines, inputs: tuple[Tensor, ...], where: str) -> tuple[Tensor, ...]:
     """Return the values that stand for an absent feature, of the shapes of the inputs: zeros for None.
 
     Args:

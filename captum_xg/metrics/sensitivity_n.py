@@ -22,15 +22,9 @@ from captum_xg._core.seeding import checked_seed, example_seed
 from captum_xg._core.types import ForwardFunction, Target
 from captum_xg.errors import InputError, OptionError, OptionTypeError
 from captum_xg.metrics.curve_metric import CurveMetric
-from captum_xg.metrics.formatting import (
-    Baseline,
-    checked_baselines,
-    format_attributions,
-    format_baselines,
-    require_same_shapes,
-)
+from captum_xg.metrics.formatting import Baselines, checked_baselines, format_baselines
 from captum_xg.metrics.masking.features import Features
-from captum_xg.metrics.protocols import Attributions
+from captum_xg.metrics.protocols import Tensors
 
 N_POINTS = 10
 LARGEST_FRACTION = 0.8
@@ -97,7 +91,7 @@ class SensitivityN(CurveMetric):
         fractions: Sequence[float] | None = None,
         *,
         n_subsets: int = 100,
-        baselines: Baseline | tuple[Baseline, ...] = None,
+        baselines: Baselines = None,
         joint_dim: int | None = None,
         seed: int = 0,
         internal_batch_size: int | None = 64,
@@ -129,11 +123,7 @@ class SensitivityN(CurveMetric):
         return [round(largest ** (k / (N_POINTS - 1))) for k in range(N_POINTS)]
 
     def update(
-        self,
-        inputs: Attributions,
-        attributions: Attributions,
-        target: Target = None,
-        additional_forward_args: object = None,
+        self, inputs: Tensors, attributions: Tensors, target: Target = None, additional_forward_args: object = None
     ) -> None:
         """Add examples; arguments and errors as for every metric that runs the model.
 
@@ -151,27 +141,12 @@ class SensitivityN(CurveMetric):
         self.n_features = torch.full_like(self.n_features, features)
         self._add(scores)
 
-    @torch.no_grad()
-    def scores(
-        self,
-        inputs: Attributions,
-        attributions: Attributions,
-        target: Target = None,
-        additional_forward_args: object = None,
-    ) -> Tensor:
-        """Return the correlations of each example, shape ``(N, n_points)``, float64.
-
-        Arguments and errors as for :meth:`update`.
-        """
-        formatted = format_inputs(inputs, self._where)
-        given = format_attributions(attributions, self._where)
-        require_same_shapes(given, formatted, "attributions and inputs", self._where)
-        baselines = format_baselines(self.baselines, formatted, self._where)
-        examples = self._function(target, additional_forward_args).parts(formatted, 1)
+    def _scored(self, function: ScalarFunction, inputs: tuple[Tensor, ...], attributions: tuple[Tensor, ...]) -> Tensor:
+        baselines = format_baselines(self.baselines, inputs, self._where)
         curves = []
-        for i, (x, function) in enumerate(examples):
-            baseline, own = (tuple(t[i : i + 1] for t in several) for several in (baselines, given))
-            curves.append(self._curve_of_one(function, x, baseline, own))
+        for i, (x, own) in enumerate(function.parts(inputs, 1)):
+            baseline, given = (tuple(t[i : i + 1] for t in several) for several in (baselines, attributions))
+            curves.append(self._curve_of_one(own, x, baseline, given))
         return torch.stack(curves)
 
     def points(self) -> Tensor:

@@ -12,7 +12,7 @@ from torch import Tensor
 from captum_xg._core.options import single_number
 from captum_xg.errors import InputError, OptionError, OptionTypeError
 from captum_xg.metrics.formatting import format_attributions
-from captum_xg.metrics.protocols import Attributions
+from captum_xg.metrics.protocols import Tensors
 
 ChannelDim = int | Literal["auto"] | None
 
@@ -48,7 +48,7 @@ class Features:
         """The number of features in each input."""
         return [prod(shape) for shape in self.shapes]
 
-    def attributions(self, attributions: Attributions, inputs: tuple[Tensor, ...], where: str) -> Tensor:
+    def attributions(self, attributions: Tensors, inputs: tuple[Tensor, ...], where: str) -> Tensor:
         """Return one attribution per feature, averaged over channels, all inputs side by side, shape ``(N, n)``.
 
         Raises:

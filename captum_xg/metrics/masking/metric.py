@@ -25,7 +25,7 @@ from captum_xg.metrics.maskers import GaussianBlur, Zero
 from captum_xg.metrics.masking.evaluations import MaskedEvaluations, Masking, Outcomes, SharedEvaluations
 from captum_xg.metrics.masking.features import ChannelDim, Features, check_channel_dim
 from captum_xg.metrics.masking.order import Protocol, Sign, kept_ranges
-from captum_xg.metrics.protocols import Attributions
+from captum_xg.metrics.protocols import Tensors
 
 
 class MaskingMetric(CurveMetric):
@@ -108,11 +108,7 @@ class MaskingMetric(CurveMetric):
 
     @torch.no_grad()
     def scores(
-        self,
-        inputs: Attributions,
-        attributions: Attributions,
-        target: Target = None,
-        additional_forward_args: object = None,
+        self, inputs: Tensors, attributions: Tensors, target: Target = None, additional_forward_args: object = None
     ) -> Tensor:
         """Return the curve of each example, shape ``(N, n_points)``, float64; nothing is accumulated.
 
