@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sized
-from typing import Any
 
 import torch.distributed as dist
 from torch.utils.data import Sampler
@@ -39,8 +38,8 @@ class UnpaddedDistributedSampler(Sampler[int]):
 
     def __init__(self, dataset: Sized, num_replicas: int | None = None, rank: int | None = None) -> None:
         working = dist.is_available() and dist.is_initialized()
-        replicas: Any = (dist.get_world_size() if working else 1) if num_replicas is None else num_replicas
-        own: Any = (dist.get_rank() if working else 0) if rank is None else rank
+        replicas = (dist.get_world_size() if working else 1) if num_replicas is None else num_replicas
+        own = (dist.get_rank() if working else 0) if rank is None else rank
         where = "UnpaddedDistributedSampler"
         if not isinstance(dataset, Sized) or isinstance(dataset, type):
             raise OptionTypeError(f"{where}: `dataset` must have a length but is {type(dataset).__name__}.")
