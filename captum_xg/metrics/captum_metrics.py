@@ -10,7 +10,6 @@ import copy
 import functools
 import math
 from collections.abc import Callable
-from contextlib import AbstractContextManager
 from typing import Any, cast
 
 import torch
@@ -62,13 +61,23 @@ class _Perturbing(ModelMetric):
         self.n_samples = positive_integer(n_samples, "n_samples", self._where)
         self.seed = checked_seed(seed, self._where)
 
-    @property
-    def _at_once(self) -> int | None:
-        """The batch size for Captum, which warns of one that is larger than needed."""
-        return None if self.internal_batch_size is None else min(self.internal_batch_size, self.n_samples)
+    def _scored(self, function: ScalarFunction, inputs: tuple[Tensor, ...], attributions: tuple[Tensor, ...]) -> Tensor:
+        found = []
+        for i, (x, own) in enumerate(function.parts(inputs, 1)):
+            given = tuple(a[i : i + 1] for a in attributions)
+            with seeded(example_seed(x, self.seed), x[0].device):
+                found.append(self._of_one(own, x, given))
+        return torch.cat(found).double()
 
-    def _seeded(self, x: tuple[Tensor, ...]) -> AbstractContextManager[None]:
-        return seeded(example_seed(x, self.seed), x[0].device)
+    def _of_one(self, function: ScalarFunction, x: tuple[Tensor, ...], attributions: tuple[Tensor, ...]) -> Tensor:
+        """Return the score of one example, shape ``(1,)``, while the global generators are seeded by it."""
+        raise NotImplementedError
+
+    @property
+    def _sampling(self) -> dict[str, Any]:
+        """How many perturbations Captum draws, and how many at once: it warns of more than there are."""
+        at_once = None if self.internal_batch_size is None else min(self.internal_batch_size, self.n_samples)
+        return {"n_perturb_samples": self.n_samples, "max_examples_per_batch": at_once}
 
 
 class Infidelity(_Perturbing):
@@ -114,27 +123,14 @@ class Infidelity(_Perturbing):
         super().__init__(forward_func, perturb, n_samples, seed, internal_batch_size, **options)
         self.normalize = switch(normalize, "normalize", self._where)
 
-    def _scored(self, function: ScalarFunction, inputs: tuple[Tensor, ...], attributions: tuple[Tensor, ...]) -> Tensor:
-        found = []
-        for i, (x, own) in enumerate(function.parts(inputs, 1)):
-            given = tuple(a[i : i + 1].double().to(t.device) for a, t in zip(attributions, x, strict=True))
+    def _of_one(self, function: ScalarFunction, x: tuple[Tensor, ...], attributions: tuple[Tensor, ...]) -> Tensor:
+        def values(*tensors: Tensor) -> Tensor:
+            return self._values(function.repeat(len(tensors[0])), tensors).double()
 
-            def values(*tensors: Tensor, own: ScalarFunction = own) -> Tensor:
-                return self._values(own.repeat(len(tensors[0])), tensors).double()
-
-            with self._seeded(x):
-                score = infidelity(
-                    values,
-                    self.perturb_func,
-                    x,
-                    given,
-                    n_perturb_samples=self.n_samples,
-                    max_examples_per_batch=self._at_once,
-                    normalize=self.normalize,
-                )
-            found.append(score)
+        given = tuple(a.double().to(t.device) for a, t in zip(attributions, x, strict=True))
+        score = infidelity(values, self.perturb_func, x, given, normalize=self.normalize, **self._sampling)
         # Captum expands the square in order to normalize, and a perfect fit may come out as less than zero.
-        return torch.cat(found).double().clamp(min=0)
+        return cast(Tensor, score).clamp(min=0)
 
 
 class MaxSensitivity(_Perturbing):
@@ -216,29 +212,21 @@ class MaxSensitivity(_Perturbing):
         return super()._function(target, additional_forward_args)
 
     def _scored(self, function: ScalarFunction, inputs: tuple[Tensor, ...], attributions: tuple[Tensor, ...]) -> Tensor:
-        found = []
-        for i, (x, own) in enumerate(function.parts(inputs, 1)):
-            options: dict[str, object] = {} if own.target is None else {"target": own.target}
-            if own.additional:
-                options["additional_forward_args"] = own.additional
-            with self._seeded(x):
-                score = sensitivity_max(
-                    self._explanation(x, tuple(a[i : i + 1] for a in attributions)),
-                    x,
-                    self.perturb_func,
-                    n_perturb_samples=self.n_samples,
-                    norm_ord=self.norm_ord,
-                    max_examples_per_batch=self._at_once,
-                    **options,
-                )
-            found.append(score)
-        scores = torch.cat(found).double()
+        scores = super()._scored(function, inputs, attributions)
         if not all_finite(scores):
             raise GradientError(
                 f"{self._where}: attributions near example {first_not_finite(scores)} are NaN or infinite. The "
                 "attribution method is not defined at a perturbed input; try a smaller perturbation."
             )
         return scores
+
+    def _of_one(self, function: ScalarFunction, x: tuple[Tensor, ...], attributions: tuple[Tensor, ...]) -> Tensor:
+        options: dict[str, object] = {} if function.target is None else {"target": function.target}
+        if function.additional:
+            options["additional_forward_args"] = function.additional
+        explain = self._explanation(x, attributions)
+        score = sensitivity_max(explain, x, self.perturb_func, norm_ord=self.norm_ord, **self._sampling, **options)
+        return cast(Tensor, score)
 
     def update(
         self,

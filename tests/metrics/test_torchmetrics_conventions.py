@@ -296,6 +296,20 @@ def test_two_equal_processes_give_what_one_gives(name):
     assert int(at_once.count) == N
 
 
+@pytest.mark.parametrize("name", sorted(HAVE_A_CURVE))
+def test_a_curve_within_a_synchronised_block_leaves_it_synchronised(name):
+    metric = whole(name)
+    alone = metric.curve()[1]
+    two = {"dist_sync_fn": lambda state, group: [state, state], "distributed_available": lambda: True}
+    with metric.sync_context(**two):
+        close(metric.curve()[1], alone)
+        assert int(metric.count) == 2 * N
+    assert int(metric.count) == N
+    metric.dist_sync_fn, metric.distributed_available_fn = two["dist_sync_fn"], two["distributed_available"]
+    close(metric.curve()[1], alone)
+    assert int(metric.count) == N
+
+
 @pytest.mark.skipif(not hasattr(Metric, "merge_state"), reason="torchmetrics before 1.5")
 @each
 def test_merging_is_seeing_the_examples_of_both(name):

@@ -175,12 +175,15 @@ def test_answers_are_not_shared_with_another_question():
         (KeepPositiveMask(model, masker=maskers.Zero()), KeepNegativeMask(model, masker=maskers.Constant(1.0))),
         (KeepPositiveMask(model, channel_dim=None), KeepNegativeMask(model)),
     ):
-        first.update(x, a, y)
-        shared = second.scores(x, a, y)
+        with shared_evaluations(first, second):
+            first.update(x, a, y)
+            shared = second.scores(x, a, y)
         assert torch.equal(shared, second.clone().scores(x.clone(), a, y))
+    metrics = KeepPositiveMask(model), KeepNegativeMask(model)
     for target in (0, 1):
-        KeepPositiveMask(model).update(x, a, target)
-        shared = KeepNegativeMask(model).scores(x, a, 2)
+        with shared_evaluations(*metrics):
+            metrics[0].update(x, a, target)
+            shared = metrics[1].scores(x, a, 2)
         assert torch.equal(shared, KeepNegativeMask(model).scores(x.clone(), a, 2))
 
 
@@ -270,9 +273,11 @@ def test_an_error_in_the_middle_leaves_nothing_wrong_behind():
 
     failing, a = Fails(), a.abs()  # for which KPM and KAM have the same masks
     failing.left = 3
-    with pytest.raises(RuntimeError, match="out of memory"):
-        KeepPositiveMask(failing, internal_batch_size=4).update(x, a, y)
-    shared = KeepAbsoluteMask(failing, internal_batch_size=4).scores(x, a, y)
+    first, second = (kind(failing, internal_batch_size=4) for kind in (KeepPositiveMask, KeepAbsoluteMask))
+    with shared_evaluations(first, second):
+        with pytest.raises(RuntimeError, match="out of memory"):
+            first.update(x, a, y)
+        shared = second.scores(x, a, y)
     assert torch.equal(shared, KeepAbsoluteMask(model, internal_batch_size=4).scores(x, a, y))
 
 
