@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 from tqdm import tqdm
 
 from captum_xg._core.batches import naming_batch, require_batches
@@ -47,6 +48,7 @@ from captum_xg.benchmark.result import BenchmarkResult
 from captum_xg.benchmark.settings import described, of_model
 from captum_xg.benchmark.store import Store
 from captum_xg.errors import OptionError, OptionTypeError
+from captum_xg.metrics.collection import shared_evaluations
 from captum_xg.metrics.protocols import Attributions
 
 N_REFERENCE_EXAMPLES = 128
@@ -203,10 +205,11 @@ class AttributionBenchmark:
         length = len(loader) if isinstance(loader, Sized) else None
         total = None if length is None else len(range(rank, length, processes)) * len(self.methods)
         bar = tqdm(total=total, desc="benchmark", unit="method·batch", disable=not progress or rank > 0)
+        masking = [each.metric for each in self.metrics if isinstance(each.metric, nn.Module)]
         with bar, self._meter.attached():
             for batch in batches(loader, self._meter.forward_func, self.target, self.device):
                 if batch.index % processes == rank:
-                    with naming_batch(batch.index, RUN):
+                    with naming_batch(batch.index, RUN), shared_evaluations(*masking):
                         evaluation = BatchEvaluation(
                             batch, self.methods, self.metrics, self.reference, self._meter, self.seed
                         )

@@ -14,10 +14,10 @@ from captum_xg.benchmark.findings import MetricInfo
 from captum_xg.benchmark.methods import Method, named_entries
 from captum_xg.errors import OptionError, OptionTypeError
 from captum_xg.metrics.agreement import AgreementMetric, MeanAbsoluteRelativeDifference
+from captum_xg.metrics.base import ModelMetric
 from captum_xg.metrics.captum_metrics import Infidelity, MaxSensitivity
 from captum_xg.metrics.completeness import CompletenessGap
 from captum_xg.metrics.masking.metrics import KeepAbsoluteMask, KeepNegativeMask, KeepPositiveMask, RemoveAbsoluteMask
-from captum_xg.metrics.model_metric import ModelMetric
 from captum_xg.metrics.protocols import (
     Attributions,
     ComparesAttributions,

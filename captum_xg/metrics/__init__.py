@@ -9,6 +9,7 @@ from captum_xg.metrics.axioms.methods import paper_methods
 from captum_xg.metrics.axioms.report import axiom_report
 from captum_xg.metrics.axioms.results import AxiomReport, AxiomResult
 from captum_xg.metrics.captum_metrics import Infidelity, MaxSensitivity
+from captum_xg.metrics.collection import AttributionMetricCollection
 from captum_xg.metrics.completeness import CompletenessGap
 from captum_xg.metrics.masking.metrics import (
     KeepAbsoluteMask,
@@ -34,6 +35,7 @@ else:  # the benchmark stands above the metrics, and is handed on from here
 
 __all__ = [
     "AttributionBenchmark",
+    "AttributionMetricCollection",
     "AxiomReport",
     "AxiomResult",
     "BenchmarkResult",

@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 
 from captum_xg._core.options import one_of
+from captum_xg.metrics.base import MeanOfScores
 from captum_xg.metrics.formatting import format_attributions, require_as_many, require_same_shapes
-from captum_xg.metrics.mean_scores import MeanOfScores
-from captum_xg.metrics.protocols import Attributions
+from captum_xg.metrics.protocols import Tensors
 
 RELEASED_EPSILON = 1e-7
 
@@ -28,11 +28,11 @@ class AgreementMetric(MeanOfScores):
 
     compares_attributions: ClassVar[bool] = True
 
-    def scores(self, attributions: Attributions, reference: Attributions) -> Tensor:
+    def scores(self, attributions: Tensors, reference: Tensors) -> Tensor:
         """Return the value of each example, shape ``(N,)``; nothing is accumulated."""
         raise NotImplementedError
 
-    def update(self, attributions: Attributions, reference: Attributions) -> None:
+    def update(self, attributions: Tensors, reference: Tensors) -> None:
         """Add the examples of one batch.
 
         Args:
@@ -44,7 +44,7 @@ class AgreementMetric(MeanOfScores):
         """
         self._add(self.scores(attributions, reference))
 
-    def rows(self, attributions: Attributions, reference: Attributions) -> tuple[Tensor, Tensor]:
+    def rows(self, attributions: Tensors, reference: Tensors) -> tuple[Tensor, Tensor]:
         """Return both as float64 of shape ``(N, n)``, all inputs side by side, on the device of the attributions.
 
         Raises:
@@ -104,7 +104,7 @@ class MeanAbsoluteRelativeDifference(AgreementMetric):
         self.protocol = one_of(protocol, ("paper", "released"), "protocol", self._where)
         self.add_state("infinite", torch.zeros((), dtype=torch.int64), dist_reduce_fx="sum")
 
-    def update(self, attributions: Attributions, reference: Attributions) -> None:
+    def update(self, attributions: Tensors, reference: Tensors) -> None:
         """Add the examples of one batch; arguments and errors as in :meth:`AgreementMetric.update`."""
         given, wanted = self.rows(attributions, reference)
         self.infinite = self.infinite + ((wanted == 0) & (given != 0)).sum().to(self.infinite)
@@ -113,7 +113,7 @@ class MeanAbsoluteRelativeDifference(AgreementMetric):
         else:  # one number for the batch, which counts as one example
             self._add(_ratio_of_means(given.reshape(1, -1), wanted.reshape(1, -1)))
 
-    def scores(self, attributions: Attributions, reference: Attributions) -> Tensor:
+    def scores(self, attributions: Tensors, reference: Tensors) -> Tensor:
         """Return the value of each example, shape ``(N,)``, float64.
 
         With ``protocol="released"`` these are the values for batches of one, and the metric is their mean only if it

@@ -1,18 +1,17 @@
-"""By how much attributions miss the change of the output that they should add up to."""
+"""Completeness gap: what attributions miss of the change of the output that they should add up to."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from captum_xg._core.inputs import format_inputs
+from captum_xg._core.function import ScalarFunction
 from captum_xg._core.options import switch
-from captum_xg._core.types import Target
-from captum_xg.metrics.formatting import checked_baselines, format_attributions, format_baselines, require_as_many
-from captum_xg.metrics.model_metric import ModelMetric
+from captum_xg._core.types import ForwardFunction
+from captum_xg.metrics.base import ModelMetric
+from captum_xg.metrics.formatting import Baselines, checked_baselines, format_baselines, require_as_many
 
 
 class CompletenessGap(ModelMetric):
@@ -24,7 +23,7 @@ class CompletenessGap(ModelMetric):
     In units of the output, or with ``relative=True`` as a fraction of the change that was to be distributed. Where
     F(x) = F(b), the relative gap is 0 if the attributions sum to exactly 0, and infinite if they do not, and so is
     then the mean. Sums are taken in float64, the outputs as the model gives them: attributions in float32 leave a gap
-    of some 10⁻⁷ of Σ\|A\|.
+    of some 10⁻⁷ of Σ\|A\|. Attributions may have any shape ``(N, …)``, those of a layer too.
 
     Args:
         forward_func: A module or any callable that gives one number per example once a target is chosen.
@@ -51,8 +50,8 @@ class CompletenessGap(ModelMetric):
 
     def __init__(
         self,
-        forward_func: Callable[..., Any],
-        baselines: Any = None,
+        forward_func: ForwardFunction,
+        baselines: Baselines = None,
         relative: bool = False,
         *,
         internal_batch_size: int | None = None,
@@ -63,20 +62,12 @@ class CompletenessGap(ModelMetric):
         self.relative = switch(relative, "relative", self._where, numbers=False)
         self.unit = "|Σ attributions − (F(x) − F(b))|" + " / |F(x) − F(b)|" * self.relative
 
-    @torch.no_grad()
-    def scores(
-        self, inputs: Any, attributions: Any, target: Target = None, additional_forward_args: object = None
-    ) -> Tensor:
-        """Return the gap of each example, shape ``(N,)``, float64.
+    def _require_fit(self, attributions: tuple[Tensor, ...], inputs: tuple[Tensor, ...]) -> None:
+        require_as_many(attributions, len(inputs[0]), self._where)
 
-        Arguments and errors as for :meth:`update`; attributions may have any shape ``(N, …)``, those of a layer too.
-        """
-        formatted = format_inputs(inputs, self._where)
-        given = format_attributions(attributions, self._where)
-        require_as_many(given, len(formatted[0]), self._where)
-        function = self._function(target, additional_forward_args)
-        baselines = format_baselines(self.baselines, formatted, self._where)
-        change = self._values(function, formatted).double() - self._values(function, baselines).double()
-        total = torch.stack([a.to(change).reshape(len(a), -1).sum(1) for a in given]).sum(0)
+    def _scored(self, function: ScalarFunction, inputs: tuple[Tensor, ...], attributions: tuple[Tensor, ...]) -> Tensor:
+        baselines = format_baselines(self.baselines, inputs, self._where)
+        change = self._values(function, inputs).double() - self._values(function, baselines).double()
+        total = torch.stack([a.to(change).reshape(len(a), -1).sum(1) for a in attributions]).sum(0)
         gap = (total - change).abs()
         return torch.where(gap == 0, 0.0, gap / change.abs()) if self.relative else gap

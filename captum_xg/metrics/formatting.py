@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from typing import TypeAlias
 
 import torch
 from torch import Tensor
@@ -11,8 +12,14 @@ from captum_xg._core.inputs import all_finite, first_not_finite
 from captum_xg._core.options import single_number
 from captum_xg.errors import BaselineError, InputError
 
+Baseline: TypeAlias = float | Tensor | Callable[[Tensor], object] | None
+"""What stands for an absent feature of one input: zeros, a number, a tensor, or a function from the input to one."""
 
-def format_attributions(attributions: Any, where: str, name: str = "attributions") -> tuple[Tensor, ...]:
+Baselines: TypeAlias = Baseline | tuple[Baseline, ...]
+"""One for all inputs, or a tuple of one for each."""
+
+
+def format_attributions(attributions: object, where: str, name: str = "attributions") -> tuple[Tensor, ...]:
     """Return attributions as a tuple of finite real tensors ``(N, …)`` without a graph.
 
     Raises:
@@ -62,7 +69,7 @@ def require_same_shapes(tensors: tuple[Tensor, ...], others: tuple[Tensor, ...],
         )
 
 
-def checked_baselines(baselines: Any, where: str) -> Any:
+def checked_baselines(baselines: Baselines, where: str) -> Baselines:
     """Return an option that :func:`format_baselines` takes, if it is of a type that it takes.
 
     Raises:
@@ -78,7 +85,7 @@ def checked_baselines(baselines: Any, where: str) -> Any:
     return baselines
 
 
-def format_baselines(baselines: Any, inputs: tuple[Tensor, ...], where: str) -> tuple[Tensor, ...]:
+def format_baselines(baselines: Baselines, inputs: tuple[Tensor, ...], where: str) -> tuple[Tensor, ...]:
     """Return the values that stand for an absent feature, of the shapes of the inputs: zeros for None.
 
     Args:
@@ -99,9 +106,8 @@ def format_baselines(baselines: Any, inputs: tuple[Tensor, ...], where: str) -> 
     return tuple(_format_baseline(b, x, where) for b, x in zip(several, inputs, strict=True))
 
 
-def _format_baseline(baseline: Any, x: Tensor, where: str) -> Tensor:
-    if callable(baseline) and not isinstance(baseline, Tensor):
-        baseline = baseline(x.clone())
+def _format_baseline(given: Baseline, x: Tensor, where: str) -> Tensor:
+    baseline = given(x.clone()) if callable(given) and not isinstance(given, Tensor) else given
     if baseline is None:
         return torch.zeros_like(x)
     if isinstance(baseline, bool) or not isinstance(baseline, (int, float, Tensor)):

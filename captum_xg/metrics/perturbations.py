@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from captum_xg._core.options import number_that
-from captum_xg.metrics.formatting import checked_baselines, format_baselines
+from captum_xg.metrics.formatting import Baselines, checked_baselines, format_baselines
+from captum_xg.metrics.protocols import Tensors
 
 
 @dataclass(frozen=True)
@@ -29,14 +29,14 @@ class RandomRemoval:
     """
 
     probability: float = 0.5
-    baselines: Any = None
+    baselines: Baselines = None
 
     def __post_init__(self) -> None:
         p = number_that(self.probability, lambda p: 0 < p <= 1, "a number in (0, 1]", "probability", "RandomRemoval")
         object.__setattr__(self, "probability", p)
         checked_baselines(self.baselines, "RandomRemoval")
 
-    def __call__(self, inputs: Any) -> Any:
+    def __call__(self, inputs: Tensors) -> tuple[Tensors, Tensors]:
         """Return perturbations and perturbed inputs, each in the form of the inputs."""
         tensors = inputs if isinstance(inputs, tuple) else (inputs,)
         values = format_baselines(self.baselines, tensors, "RandomRemoval")
@@ -65,7 +65,7 @@ class GaussianNoise:
         sigma = number_that(self.sigma, lambda s: s > 0, "a finite number > 0", "sigma", "GaussianNoise")
         object.__setattr__(self, "sigma", sigma)
 
-    def __call__(self, inputs: Any) -> Any:
+    def __call__(self, inputs: Tensors) -> tuple[Tensors, Tensors]:
         """Return the noise and the perturbed inputs, each in the form of the inputs."""
         tensors = inputs if isinstance(inputs, tuple) else (inputs,)
         noise = tuple((z * self.sigma).to(x) for z, x in zip(_drawn(tensors, torch.randn), tensors, strict=True))
@@ -87,7 +87,7 @@ class UniformNoise:
         radius = number_that(self.radius, lambda r: r > 0, "a finite number > 0", "radius", "UniformNoise")
         object.__setattr__(self, "radius", radius)
 
-    def __call__(self, inputs: Any) -> Any:
+    def __call__(self, inputs: Tensors) -> Tensors:
         """Return the perturbed inputs in the form of the inputs."""
         tensors = inputs if isinstance(inputs, tuple) else (inputs,)
         changed = tuple(

@@ -29,8 +29,10 @@ from typing import Any, ClassVar, Protocol, TypeAlias, TypeVar, runtime_checkabl
 
 from torch import Tensor
 
-Attributions: TypeAlias = Tensor | tuple[Tensor, ...]
-"""Attributions of one input ``(N, …)``, or of several in a tuple."""
+Tensors: TypeAlias = Tensor | tuple[Tensor, ...]
+"""Inputs ``(N, …)``, or their attributions: one tensor, or several in a tuple."""
+
+Attributions: TypeAlias = Tensors
 
 AttributionFunction: TypeAlias = Callable[..., Any]
 """``attribute`` of an attribution method, or any callable from inputs to attributions."""
@@ -67,7 +69,7 @@ class ComparesAttributions(Protocol):
 
     compares_attributions: ClassVar[bool] = True
 
-    def scores(self, attributions: Attributions, reference: Attributions) -> Tensor:
+    def scores(self, attributions: Tensors, reference: Tensors) -> Tensor:
         """Return one number, or one row, per example."""
 
 

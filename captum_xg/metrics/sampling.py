@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sized
-from typing import Any
 
 from torch.utils.data import Sampler
 
@@ -39,8 +38,8 @@ class UnpaddedDistributedSampler(Sampler[int]):
 
     def __init__(self, dataset: Sized, num_replicas: int | None = None, rank: int | None = None) -> None:
         this, processes = rank_and_processes()
-        replicas: Any = processes if num_replicas is None else num_replicas
-        own: Any = this if rank is None else rank
+        replicas = processes if num_replicas is None else num_replicas
+        own = this if rank is None else rank
         where = "UnpaddedDistributedSampler"
         if not isinstance(dataset, Sized) or isinstance(dataset, type):
             raise OptionTypeError(f"{where}: `dataset` must have a length but is {type(dataset).__name__}.")

@@ -1,8 +1,15 @@
-"""Do the attributions of a random set of features add up to what the output loses without these features?"""
+"""Sensitivity-n: do the attributions of a set of features add up to what the output loses without these features?
+
+For each example the model is run on ``n_subsets`` random sets of every size. The invariants: the sets belong to the
+example (a generator seeded with its values), so that methods, batches and processes see the same ones; and the sets of
+one draw are nested, which makes one permutation serve all sizes. What must never happen: that rounding passes for
+correlation. Where one side is the same for all sets up to its own rounding, the value is 0 or 1 by the definition in
+the class, not the quotient of two noises.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -12,16 +19,19 @@ from captum_xg._core.function import ScalarFunction
 from captum_xg._core.inputs import format_inputs
 from captum_xg._core.options import integer, positive_integer, single_numbers
 from captum_xg._core.seeding import checked_seed, example_seed
-from captum_xg._core.types import Target
+from captum_xg._core.types import ForwardFunction, Target
 from captum_xg.errors import InputError, OptionError, OptionTypeError
-from captum_xg.metrics.formatting import checked_baselines, format_attributions, format_baselines, require_same_shapes
-from captum_xg.metrics.model_metric import ModelMetric, repeated
+from captum_xg.metrics.curve_metric import CurveMetric
+from captum_xg.metrics.formatting import Baselines, checked_baselines, format_baselines
+from captum_xg.metrics.masking.features import Features
+from captum_xg.metrics.protocols import Tensors
 
 N_POINTS = 10
 LARGEST_FRACTION = 0.8
+_EPS = torch.finfo(torch.float64).eps
 
 
-class SensitivityN(ModelMetric):
+class SensitivityN(CurveMetric):
     r"""Correlation, over random sets of n features, of their summed attributions with the loss of output without them.
 
     .. math:: c_n(x) = \operatorname{corr}_{S: |S| = n} \Big( \sum_{i \in S} A_i(x),\; F(x) - F(x_{S \to b}) \Big)
@@ -41,9 +51,9 @@ class SensitivityN(ModelMetric):
 
     Args:
         forward_func: A module or any callable that gives one number per example once a target is chosen.
-        fractions: Set sizes as fractions of the number of features, in (0, 1], rounded to at least one feature. By
-            default 10 sizes, evenly spaced on a logarithmic scale from one feature to 80 % of them; where there are few
-            features sizes occur repeatedly.
+        fractions: Of the features that are *removed* (in the masking metrics it is those kept), in (0, 1]: set sizes,
+            rounded to at least one feature. By default 10 sizes, evenly spaced on a logarithmic scale from one feature
+            to 80 % of them; where there are few features sizes occur repeatedly.
         n_subsets: How many sets of each size.
         baselines: What a removed feature becomes: None for zero, a number, a tensor of the input's shape or with 1 in
             place of N, a callable from an input to such a tensor, or a tuple of these for several inputs.
@@ -69,16 +79,19 @@ class SensitivityN(ModelMetric):
 
     higher_is_better = True
     unit = "mean correlation with the drop of the output"
+    x_label = "fraction of features removed"
+    x_scale = "log"
+    value_name = "mean"
 
     n_features: Tensor
 
     def __init__(
         self,
-        forward_func: Callable[..., Any],
+        forward_func: ForwardFunction,
         fractions: Sequence[float] | None = None,
         *,
         n_subsets: int = 100,
-        baselines: Any = None,
+        baselines: Baselines = None,
         joint_dim: int | None = None,
         seed: int = 0,
         internal_batch_size: int | None = 64,
@@ -110,7 +123,7 @@ class SensitivityN(ModelMetric):
         return [round(largest ** (k / (N_POINTS - 1))) for k in range(N_POINTS)]
 
     def update(
-        self, inputs: Any, attributions: Any, target: Target = None, additional_forward_args: object = None
+        self, inputs: Tensors, attributions: Tensors, target: Target = None, additional_forward_args: object = None
     ) -> None:
         """Add examples; arguments and errors as for every metric that runs the model.
 
@@ -118,7 +131,7 @@ class SensitivityN(ModelMetric):
             InputError: Besides, if the examples have another number of features than those before.
         """
         scores = self.scores(inputs, attributions, target, additional_forward_args)
-        features = sum(m[0].numel() for m in self._feature_shapes(format_inputs(inputs, self._where, finite=False)))
+        features = sum(self._features(format_inputs(inputs, self._where, finite=False)).sizes)
         seen = int(self.n_features)
         if seen not in (0, features):
             raise InputError(
@@ -128,63 +141,21 @@ class SensitivityN(ModelMetric):
         self.n_features = torch.full_like(self.n_features, features)
         self._add(scores)
 
-    @torch.no_grad()
-    def scores(
-        self, inputs: Any, attributions: Any, target: Target = None, additional_forward_args: object = None
-    ) -> Tensor:
-        """Return the correlations of each example, shape ``(N, n_points)``, float64.
+    def _scored(self, function: ScalarFunction, inputs: tuple[Tensor, ...], attributions: tuple[Tensor, ...]) -> Tensor:
+        baselines = format_baselines(self.baselines, inputs, self._where)
+        curves = []
+        for i, (x, own) in enumerate(function.parts(inputs, 1)):
+            baseline, given = (tuple(t[i : i + 1] for t in several) for several in (baselines, attributions))
+            curves.append(self._curve_of_one(own, x, baseline, given))
+        return torch.stack(curves)
 
-        Arguments and errors as for :meth:`update`.
-        """
-        formatted = format_inputs(inputs, self._where)
-        given = format_attributions(attributions, self._where)
-        require_same_shapes(given, formatted, "attributions and inputs", self._where)
-        baselines = format_baselines(self.baselines, formatted, self._where)
-        function = self._function(target, additional_forward_args)
-        n = len(formatted[0])
-        rows = [
-            self._curve_of_one(
-                function.examples(i, i + 1, n),
-                tuple(x[i : i + 1] for x in formatted),
-                tuple(b[i : i + 1] for b in baselines),
-                tuple(a[i : i + 1].to(x.device) for a, x in zip(given, formatted, strict=True)),
-            )
-            for i in range(n)
-        ]
-        return torch.stack(rows)
-
-    def curve(self) -> tuple[Tensor, Tensor]:
-        """Return set sizes as fractions of the number of features, and the mean correlation at each, float64.
-
-        With several processes all must call it.
-
-        Raises:
-            InputError: If there was no example at all.
-        """
-        with self._synchronised():
-            return self._points(), self._mean()
-
-    def _points(self) -> Tensor:
+    def points(self) -> Tensor:
+        """Return the set sizes as fractions of the number of features of the examples so far."""
         features = int(self.n_features)
         return torch.tensor(self.sizes(features)).to(self.total) / features
 
-    def _draw(self, axes: Any, value: float, points: Tensor, curve: Tensor) -> None:
-        axes.plot(points, curve, marker="o", markersize=3, label=f"{self._where}: mean {value:.4g}")
-        axes.set_xscale("log")
-        axes.set_xlabel("share of the features removed")
-        axes.set_ylabel("correlation with the drop of the output")
-        axes.legend()
-
-    def _feature_shapes(self, inputs: tuple[Tensor, ...]) -> list[Tensor]:
-        """Return for each input a view of the shape that a mask of its features has."""
-        if self.joint_dim is None:
-            return list(inputs)
-        for x in inputs:
-            if not -x.dim() < self.joint_dim < x.dim():
-                raise InputError(
-                    f"{self._where}: `joint_dim` is {self.joint_dim}, but an input has shape {tuple(x.shape)}."
-                )
-        return [x.narrow(self.joint_dim, 0, 1) for x in inputs]
+    def _features(self, inputs: tuple[Tensor, ...]) -> Features:
+        return Features.of(inputs, self.joint_dim, self._where, "joint_dim")
 
     def _curve_of_one(
         self,
@@ -193,17 +164,17 @@ class SensitivityN(ModelMetric):
         baseline: tuple[Tensor, ...],
         attributions: tuple[Tensor, ...],
     ) -> Tensor:
-        shapes = [m.shape for m in self._feature_shapes(x)]
+        features = self._features(x)
         per_feature = torch.cat(
             [
-                (a.double() if self.joint_dim is None else a.double().sum(self.joint_dim, keepdim=True)).flatten()
-                for a in attributions
+                (a.double() if channel is None else a.double().sum(channel)).flatten()
+                for a, channel in zip(attributions, features.channels, strict=True)
             ]
-        )
+        ).to(x[0].device)
         sizes = self.sizes(len(per_feature))
         different = sorted(set(sizes))
         generator = torch.Generator().manual_seed(example_seed(x, self.seed))
-        whole = self._values(function, x)
+        whole = self._values(function, x).double()
         sums, magnitudes, values = [], [], []
         at_once = max(1, (self.internal_batch_size or self.n_subsets * len(different)) // len(different))
         for start in range(0, self.n_subsets, at_once):
@@ -211,22 +182,20 @@ class SensitivityN(ModelMetric):
             removed = _nested_sets(len(per_feature), different, count, generator).to(per_feature.device)
             sums.append((removed.double() @ per_feature).reshape(count, -1))
             magnitudes.append((removed.double() @ per_feature.abs()).reshape(count, -1))
-            perturbed = tuple(
-                torch.where(mask.reshape(-1, *shape[1:]), b, inputs)
-                for mask, shape, b, inputs in zip(
-                    torch.split(removed, [s.numel() for s in shapes], 1), shapes, baseline, x, strict=True
-                )
-            )
-            values.append(self._values(repeated(function, len(removed)), perturbed).reshape(count, -1))
+            masks = features.over_channels(features.spread(removed))
+            without = tuple(torch.where(m, b, t) for m, b, t in zip(masks, baseline, x, strict=True))
+            values.append(self._values(function.repeat(len(removed)), without).reshape(count, -1))
         outputs = torch.cat(values)
-        drops = whole.double() - outputs.double()
-        scale = torch.maximum(outputs.abs().amax(0), whole.abs()).double()
+        drops = (whole - outputs.double()).to(per_feature)
+        scale = torch.maximum(outputs.abs().amax(0).double(), whole.abs()).to(per_feature)
+        # The precision of the attributions is that of the coarsest: several inputs may differ in it.
+        coarsest = max(torch.finfo(a.dtype).eps if a.is_floating_point() else _EPS for a in attributions)
         correlations = _correlations(
             torch.cat(sums),
-            drops.to(per_feature.device),
-            torch.cat(magnitudes).amax(0) * max(torch.finfo(_floating(a)).eps for a in attributions),
-            scale.to(per_feature.device) * torch.finfo(outputs.dtype).eps,
-            max(torch.finfo(outputs.dtype).eps, *(torch.finfo(_floating(a)).eps for a in attributions)) ** 0.5,
+            drops,
+            torch.cat(magnitudes).amax(0) * coarsest,
+            scale * torch.finfo(outputs.dtype).eps,
+            max(torch.finfo(outputs.dtype).eps, coarsest) ** 0.5,
         )
         return correlations[[different.index(n) for n in sizes]]
 
@@ -234,34 +203,35 @@ class SensitivityN(ModelMetric):
 def _nested_sets(n_features: int, sizes: list[int], count: int, generator: torch.Generator) -> Tensor:
     """Return ``count`` × len(sizes) masks, shape ``(rows, n_features)``, those of one draw being nested."""
     # One permutation serves all sizes: its first n entries are a uniformly random set for each n by itself.
-    masks = torch.zeros(count, len(sizes), n_features, dtype=torch.bool)
-    for draw in masks:
-        order = torch.randperm(n_features, generator=generator)
-        for mask, n in zip(draw, sizes, strict=True):
-            mask[order[:n]] = True
-    return masks.reshape(-1, n_features)
+    orders = torch.stack([torch.randperm(n_features, generator=generator) for _ in range(count)])
+    return (orders.argsort(1)[:, None] < torch.tensor(sizes)[:, None]).reshape(-1, n_features)
 
 
 def _correlations(sums: Tensor, drops: Tensor, sum_eps: Tensor, drop_eps: Tensor, close: float) -> Tensor:
-    """Return the correlation of each column of two ``(n_subsets, n_sizes)`` tensors, as the class defines it."""
-    steady = [(t.amax(0) - t.amin(0)) <= 8 * eps for t, eps in ((sums, sum_eps), (drops, drop_eps))]
-    centred = [t - t.mean(0) for t in (sums, drops)]
+    """Return the correlation of each column of two ``(n_subsets, n_sizes)`` tensors, as the class defines it.
+
+    Not :func:`torchmetrics.functional.pearson_corrcoef`, which warns of a constant side and gives NaN for it.
+
+    Args:
+        sums: Σ A over each set.
+        drops: F(x) − F(x without the set).
+        sum_eps: Rounding of the sums, for each size.
+        drop_eps: Rounding of the drops, for each size.
+        close: By how much of their size two constants may differ and be equal.
+    """
+    both = (sums, drops)
+    steady = [(t.amax(0) - t.amin(0)) <= 8 * eps for t, eps in zip(both, (sum_eps, drop_eps), strict=True)]
+    centred = [t - t.mean(0) for t in both]
     # Scaled first, so that small numbers do not vanish when they are squared.
     unit = [t / torch.where(t.abs().amax(0) > 0, t.abs().amax(0), 1.0) for t in centred]
-    lengths = [torch.linalg.vector_norm(t, dim=0) for t in unit]
-    correlation = (unit[0] * unit[1]).sum(0) / (lengths[0] * lengths[1])
-    means = [t.mean(0) for t in (sums, drops)]
-    tolerance = close * torch.maximum(means[0].abs(), means[1].abs()) + 8 * (sum_eps + drop_eps)
-    equal = ((means[0] - means[1]).abs() <= tolerance).double()
-    either = steady[0] | steady[1]
-    return torch.where(steady[0] & steady[1], equal, torch.where(either, 0.0, correlation.clamp(-1, 1)))
+    correlation = torch.cosine_similarity(unit[0], unit[1], dim=0, eps=0.0).clamp(-1, 1)
+    first, second = (t.mean(0) for t in both)
+    tolerance = close * torch.maximum(first.abs(), second.abs()) + 8 * (sum_eps + drop_eps)
+    equal = ((first - second).abs() <= tolerance).double()
+    return torch.where(steady[0] & steady[1], equal, torch.where(steady[0] | steady[1], 0.0, correlation))
 
 
-def _floating(a: Tensor) -> torch.dtype:
-    return a.dtype if a.dtype.is_floating_point else torch.float64
-
-
-def _checked_fractions(fractions: Any, where: str) -> tuple[float, ...]:
+def _checked_fractions(fractions: object, where: str) -> tuple[float, ...]:
     points = single_numbers(fractions)
     if not points or not all(0 < f <= 1 for f in points):
         kind = OptionTypeError if points is None else OptionError

@@ -5,7 +5,7 @@
 
 All see the same model, images, X-Gradient attributions, fractions and blur:
 
-* ours: a MetricCollection of the four metrics, one update;
+* ours: an AttributionMetricCollection of the four metrics, one update;
 * by batch: for each metric and fraction a mask for every image of the batch, then one forward pass of the batch. The
   blur is made once per batch, as a convolution, and each metric sorts once: what a careful loop would do;
 * by image: the same, one image at a time.
@@ -26,11 +26,16 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torchmetrics import MetricCollection
 
 from captum_xg import XGradient, models
 from captum_xg.demo.assets import demo_images
-from captum_xg.metrics import KeepAbsoluteMask, KeepNegativeMask, KeepPositiveMask, RemoveAbsoluteMask
+from captum_xg.metrics import (
+    AttributionMetricCollection,
+    KeepAbsoluteMask,
+    KeepNegativeMask,
+    KeepPositiveMask,
+    RemoveAbsoluteMask,
+)
 
 FRACTIONS = [float(f) for f in np.geomspace(0.01, 1, 16)]
 METRICS = (KeepPositiveMask, KeepNegativeMask, KeepAbsoluteMask, RemoveAbsoluteMask)
@@ -91,8 +96,8 @@ def by_image(model: nn.Module, images: Tensor, attributions: Tensor, targets: Te
 
 def ours(model: nn.Module, images: Tensor, attributions: Tensor, targets: Tensor) -> dict[str, float]:
     """Return the same by a collection of the four metrics."""
-    collection = MetricCollection([metric(model) for metric in METRICS])
-    collection.update(images.clone(), attributions, targets)  # a new tensor, of which nothing is known
+    collection = AttributionMetricCollection([metric(model) for metric in METRICS])
+    collection.update(images, attributions, targets)
     return {name: float(value) for name, value in collection.compute().items()}
 
 

@@ -19,7 +19,9 @@ from captum_xg.errors import BaselineError, OptionError, OptionTypeError
 from captum_xg.metrics import maskers
 
 NET = nn.Linear(3, 2, bias=False)
-ELSEWHERE = {"AttributionBenchmark", "AxiomReport", "AxiomResult", "BenchmarkResult", "Estimate", "Masker"}
+ELSEWHERE = {"AttributionBenchmark", "AxiomReport", "AxiomResult", "BenchmarkResult", "Estimate", "Masker"} | {
+    "AttributionMetricCollection"  # whose arguments torchmetrics takes
+}
 NEEDED: dict[str, Any] = {
     "forward_func": NET,
     "attribution_func": XGradient(NET).attribute,

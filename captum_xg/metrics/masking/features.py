@@ -1,10 +1,10 @@
-"""Which numbers of the inputs are one feature, and are masked together."""
+"""Features: the numbers of an input that are one feature together, and are masked or removed together."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from math import prod
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -12,6 +12,7 @@ from torch import Tensor
 from captum_xg._core.options import single_number
 from captum_xg.errors import InputError, OptionError, OptionTypeError
 from captum_xg.metrics.formatting import format_attributions
+from captum_xg.metrics.protocols import Tensors
 
 ChannelDim = int | Literal["auto"] | None
 
@@ -29,13 +30,13 @@ class Features:
     channels: tuple[int | None, ...]
 
     @classmethod
-    def of(cls, inputs: tuple[Tensor, ...], channel_dim: ChannelDim, where: str) -> Features:
-        """Return the features of these inputs.
+    def of(cls, inputs: tuple[Tensor, ...], channel_dim: ChannelDim, where: str, name: str = "channel_dim") -> Features:
+        """Return the features of these inputs; ``name`` is what the caller calls the dimension.
 
         Raises:
-            InputError: If an input has no such channel dimension.
+            InputError: If an input has no such dimension.
         """
-        channels = tuple(_channel(x, channel_dim, where) for x in inputs)
+        channels = tuple(_channel(x, channel_dim, name, where) for x in inputs)
         shapes = tuple(
             torch.Size(size for d, size in enumerate(x.shape) if d not in (0, c))
             for x, c in zip(inputs, channels, strict=True)
@@ -47,7 +48,7 @@ class Features:
         """The number of features in each input."""
         return [prod(shape) for shape in self.shapes]
 
-    def attributions(self, attributions: Any, inputs: tuple[Tensor, ...], where: str) -> Tensor:
+    def attributions(self, attributions: Tensors, inputs: tuple[Tensor, ...], where: str) -> Tensor:
         """Return one attribution per feature, averaged over channels, all inputs side by side, shape ``(N, n)``.
 
         Raises:
@@ -105,14 +106,14 @@ def check_channel_dim(channel_dim: ChannelDim, where: str) -> ChannelDim:
     return int(number)
 
 
-def _channel(x: Tensor, channel_dim: ChannelDim, where: str) -> int | None:
+def _channel(x: Tensor, channel_dim: ChannelDim, name: str, where: str) -> int | None:
     if channel_dim is None:
         return None
     if channel_dim == "auto":
         return {1: None, 2: None, 3: 2}.get(x.dim(), 1)
     if not -x.dim() < channel_dim < x.dim():
         raise InputError(
-            f"{where}: channel_dim={channel_dim}, but an input has shape {tuple(x.shape)}. Choose one of its "
+            f"{where}: `{name}` is {channel_dim}, but an input has shape {tuple(x.shape)}. Choose one of its "
             "dimensions behind the examples, or None if every number is a feature of its own."
         )
     return channel_dim % x.dim()

@@ -1,29 +1,34 @@
-"""What the masking metrics have in common: curves over fractions of kept features, and the area under them."""
+"""Masking metrics: curves of what the model says while features are masked, and the area under them.
+
+The arithmetic is in two functions, :func:`target_curve` and :func:`accuracy_curve`, from outcomes to one curve per
+example; the metric around them checks arguments, orders features
+(:func:`~captum_xg.metrics.masking.order.kept_ranges`) and asks
+:class:`~captum_xg.metrics.masking.evaluations.MaskedEvaluations`.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from itertools import pairwise
-from typing import Any, ClassVar, cast
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from captum_xg._core.inputs import format_inputs
-from captum_xg._core.modules import require_evaluation_mode
+from captum_xg._core.inputs import all_finite, first_not_finite, format_inputs
 from captum_xg._core.options import one_of, single_numbers
-from captum_xg._core.types import Target
+from captum_xg._core.types import ForwardFunction, Target
 from captum_xg.errors import ForwardOutputError, InputError, OptionError, OptionTypeError, TargetError
-from captum_xg.metrics.maskers import GaussianBlur, Masker, Zero
-from captum_xg.metrics.masking.evaluations import Masking, ModelCall
+from captum_xg.metrics.curve_metric import CurveMetric
+from captum_xg.metrics.maskers import GaussianBlur, Zero
+from captum_xg.metrics.masking.evaluations import MaskedEvaluations, Masking, Outcomes, SharedEvaluations
 from captum_xg.metrics.masking.features import ChannelDim, Features, check_channel_dim
-from captum_xg.metrics.masking.order import KeptRanges, Protocol, Sign, kept_ranges
-from captum_xg.metrics.masking.sharing import settle, shared_outcomes
-from captum_xg.metrics.model_metric import ModelMetric
+from captum_xg.metrics.masking.order import Protocol, Sign, kept_ranges
+from captum_xg.metrics.protocols import Tensors
 
 
-class MaskingMetric(ModelMetric):
+class MaskingMetric(CurveMetric):
     r"""Base of the four masking metrics: the area under the curve of what the model says over the kept fraction.
 
     At each fraction f, k = int(f·n) of the n features of an example keep their value, fewer where the metric says so,
@@ -37,12 +42,13 @@ class MaskingMetric(ModelMetric):
     area 0.99·y over [0.01, 1], as in the paper's Table 3.
 
     Equal masked inputs are run once: fractions that give the same k, fractions beyond the last candidate, masks that
-    differ only where the masker leaves the input as it is. Metrics that get the same tensors one after the other, as
-    the members of a ``MetricCollection`` do, share outputs and masked values.
+    differ only where the masker leaves the input as it is. Metrics in one
+    :class:`~captum_xg.metrics.AttributionMetricCollection` share outputs and masked values.
 
     Args:
         forward_func: A module or any callable that gives outputs ``(N, C)``, one per class.
-        fractions: Increasing numbers in [0, 1]; by default ``geomspace(0.01, 1, 16)``.
+        fractions: Of the features that are *kept* (in :class:`~captum_xg.metrics.SensitivityN` it is those removed):
+            increasing numbers in [0, 1]; by default ``geomspace(0.01, 1, 16)``.
         masker: A callable from inputs ``(N, …)`` to the values that masked features take (see
             :mod:`captum_xg.metrics.maskers`), or a tuple of one for each input. By default the paper's Gaussian blur
             for inputs of four dimensions or more, and zeros otherwise.
@@ -62,16 +68,21 @@ class MaskingMetric(ModelMetric):
     """
 
     of_mean = True  # the area is linear in the curve
+    unit = "mean output of the target"
+    x_label = "fraction of features kept"
+    value_name = "area"
     sign: ClassVar[Sign]
     remove: ClassVar[bool] = False
-    unit: ClassVar[str] = "mean output of the target"
+
+    _shared: SharedEvaluations | None = None
+    """What a collection lets its members share while a call of it lasts."""
 
     batches: Tensor
     largest_batch: Tensor
 
     def __init__(
         self,
-        forward_func: Callable[..., Any],
+        forward_func: ForwardFunction,
         fractions: Sequence[float] | Tensor | None = None,
         masker: Masking | tuple[Masking, ...] | None = None,
         *,
@@ -97,76 +108,40 @@ class MaskingMetric(ModelMetric):
 
     @torch.no_grad()
     def scores(
-        self, inputs: Any, attributions: Any, target: Target = None, additional_forward_args: object = None
+        self, inputs: Tensors, attributions: Tensors, target: Target = None, additional_forward_args: object = None
     ) -> Tensor:
         """Return the curve of each example, shape ``(N, n_points)``, float64; nothing is accumulated.
 
         Arguments and errors as for :meth:`update`.
         """
-        where = self._where
-        require_evaluation_mode(self.forward_func, where)
-        formatted = format_inputs(inputs, where)
-        n = len(formatted[0])
-        features = Features.of(formatted, self.channel_dim, where)
-        importance = features.attributions(attributions, formatted, where)
-        if len(importance) != n:
-            raise InputError(f"{where}: {len(importance)} attributions for {n} inputs.")
-        call = ModelCall(self.forward_func, additional_forward_args, target, n, where)
+        function = self._function(target, additional_forward_args)
+        formatted = format_inputs(inputs, self._where)
+        features = Features.of(formatted, self.channel_dim, self._where)
+        importance = features.attributions(attributions, formatted, self._where)
+        maskers = self._maskers_for(formatted, features)
         given = inputs if isinstance(inputs, tuple) else (inputs,)
-        maskers = self._maskers_for(formatted, features.channels)
-        known = shared_outcomes(
-            self.forward_func,
-            formatted,
-            given,
-            attributions if isinstance(attributions, tuple) else (attributions,),
-            target,
-            additional_forward_args,
-            maskers,
-            features,
-            tuple(self.identity.tolist()),
-            where,
+        evaluations = (self._shared or SharedEvaluations()).of(
+            (self.forward_func, *given, target, additional_forward_args, features, *maskers),
+            lambda: MaskedEvaluations(function, formatted, maskers, features),
         )
-        targets, classes = known.outcomes(call, formatted, importance, self._ranges, self._size(formatted[0]))
-        settle(known, self.forward_func, given, maskers)
-        return self._judged(targets, classes, target)
+        masks = kept_ranges(importance, self.fractions, self.sign, remove=self.remove)
+        return self._judged(evaluations.outcomes(masks, self._size(formatted[0])), target)
 
     def aggregate(self, scores: Tensor) -> Tensor:
         """Return the area under the mean of these curves ``(N, n_points)``, shape ``()``, float64."""
-        return torch.trapezoid(scores.double().mean(0), self._points().to(scores.device))
+        return torch.trapezoid(scores.double().mean(0), self.points().to(scores.device))
 
-    def curve(self) -> tuple[Tensor, Tensor]:
-        """Return the fractions and the mean curve over all examples so far, both ``(n_points,)``, float64.
-
-        As for :meth:`compute`, all processes must call it where several run.
-
-        Raises:
-            InputError: If there was no example.
-        """
-        with self.sync_context(
-            dist_sync_fn=self.dist_sync_fn, should_sync=self._to_sync and not self._is_synced, should_unsync=True
-        ):
-            return self._points(), self._mean()
-
-    def _draw(self, axes: Any, value: float, points: Tensor, curve: Tensor) -> None:
-        axes.plot(points.numpy(), curve.numpy(), marker=".", label=f"{self._where}: area {value:.4g}")
-        axes.set_xlabel("fraction of features kept")
-        axes.set_ylabel(self.unit)
-        axes.legend()
+    def points(self) -> Tensor:
+        """Return the fractions, ``(n_points,)``, float64."""
+        return torch.tensor(self.fractions, dtype=torch.float64, device=self.total.device)
 
     def extra_repr(self) -> str:
         """Return the options that are not the default."""
         masker = self._maskers[0] if len(self._maskers) == 1 else self._maskers
         return f"{len(self.fractions)} fractions, masker={masker!r}, protocol={self.protocol!r}"
 
-    def _judged(self, targets: Tensor, classes: Tensor, target: Target) -> Tensor:
-        """Return the curves: the target's output."""
-        if not bool(torch.isfinite(targets).all()):
-            bad = int((~torch.isfinite(targets)).any(1).nonzero()[0])
-            raise ForwardOutputError(
-                f"{self._where}: forward_func gives NaN or infinity for example {bad} with some features masked. The "
-                "model may not be defined for such inputs; another masker may keep to those that it knows."
-            )
-        return targets.double()
+    def _judged(self, outcomes: Outcomes, target: Target) -> Tensor:
+        return target_curve(outcomes, self._where)
 
     def _add(self, scores: Tensor) -> None:
         super()._add(scores)
@@ -177,21 +152,18 @@ class MaskingMetric(ModelMetric):
         mean = super()._mean()
         return mean if self.protocol == "paper" else self.total / (self.batches * self.largest_batch)
 
-    def _ranges(self, attributions: Tensor) -> KeptRanges:
-        return kept_ranges(attributions, self.fractions, self.sign, remove=self.remove)
-
-    def _maskers_for(self, inputs: tuple[Tensor, ...], channels: tuple[int | None, ...]) -> tuple[Masking, ...]:
+    def _maskers_for(self, inputs: tuple[Tensor, ...], features: Features) -> tuple[Masking, ...]:
         chosen = self._maskers * len(inputs) if len(self._maskers) == 1 else self._maskers
         if len(chosen) != len(inputs):
             raise InputError(
                 f"{self._where}: {len(chosen)} maskers for {len(inputs)} inputs. Pass one, or one for each."
             )
         return tuple(
-            masker if masker is not None else cast(Masking, self._default_masker(x, channel))
-            for masker, x, channel in zip(chosen, inputs, channels, strict=True)
+            self._default_masker(x, channel) if masker is None else masker
+            for masker, x, channel in zip(chosen, inputs, features.channels, strict=True)
         )
 
-    def _default_masker(self, x: Tensor, channel: int | None) -> Masker:
+    def _default_masker(self, x: Tensor, channel: int | None) -> Masking:
         if x.dim() < 4:
             return Zero()
         # The blur goes over positions, wherever the channels are.
@@ -204,9 +176,6 @@ class MaskingMetric(ModelMetric):
         # A CPU is fastest where the activations stay in its caches.
         return 32 if x.device.type == "cpu" else max(64, len(x))
 
-    def _points(self) -> Tensor:
-        return torch.tensor(self.fractions, dtype=torch.float64, device=self.total.device)
-
 
 class AccuracyMaskingMetric(MaskingMetric):
     """Base of the masking metrics whose curve is the top-1 accuracy in percent."""
@@ -214,36 +183,53 @@ class AccuracyMaskingMetric(MaskingMetric):
     sign = "absolute"
     unit = "top-1 accuracy (%)"
 
-    def _judged(self, targets: Tensor, classes: Tensor, target: Target) -> Tensor:
-        """Return the curves: 100 where the class of the largest output is the target, else 0."""
-        if bool((classes < 0).any()):
-            raise ForwardOutputError(
-                f"{self._where}: top-1 accuracy needs outputs (N, C) with a number for each of C ≥ 2 classes. Give one "
-                "logit z as two: torch.stack([torch.zeros_like(z), z], 1)."
-            )
-        if bool(targets.isnan().any()):
-            bad = int(targets.isnan().any(1).nonzero()[0])
-            raise ForwardOutputError(
-                f"{self._where}: forward_func gives NaN for example {bad} with some features masked, so no class."
-            )
-        return 100.0 * (classes == self._labels(target, classes)).double()
-
-    def _labels(self, target: Target, classes: Tensor) -> Tensor:
-        if isinstance(target, (int, list)):
-            target = torch.tensor(target)
-        if not isinstance(target, Tensor) or target.numel() not in (1, len(classes)):
-            raise TargetError(
-                f"{self._where}: top-1 accuracy needs one class per example as `target`, but got {target!r}."
-            )
-        if bool((target < 0).any()):
-            raise TargetError(
-                f"{self._where}: `target` is {int(target.min())}, but classes are counted from 0 where they are "
-                "compared with the predicted one."
-            )
-        return target.to(classes).reshape(-1, 1)
+    def _judged(self, outcomes: Outcomes, target: Target) -> Tensor:
+        return accuracy_curve(outcomes, target, self._where)
 
 
-def _checked_fractions(fractions: Sequence[float] | Tensor | None, where: str) -> tuple[float, ...]:
+def target_curve(outcomes: Outcomes, where: str) -> Tensor:
+    """Return the target's output of each example at each point, ``(N, P)``, float64.
+
+    Raises:
+        ForwardOutputError: If it is NaN or infinite anywhere.
+    """
+    if not all_finite(outcomes.targets):
+        raise ForwardOutputError(
+            f"{where}: forward_func gives NaN or infinity for example {first_not_finite(outcomes.targets)} with some "
+            "features masked. The model may not be defined for such inputs; another masker may keep to those that it "
+            "knows."
+        )
+    return outcomes.targets.double()
+
+
+def accuracy_curve(outcomes: Outcomes, target: Target, where: str) -> Tensor:
+    """Return 100 where the class of the largest output is the target, else 0, ``(N, P)``, float64.
+
+    Raises:
+        ForwardOutputError: If the output has no classes, or is NaN anywhere.
+        TargetError: If the target is not one class, counted from 0, per example.
+    """
+    targets, classes = outcomes
+    if bool((classes < 0).any()):
+        raise ForwardOutputError(
+            f"{where}: top-1 accuracy needs outputs (N, C) with a number for each of C ≥ 2 classes. Give one "
+            "logit z as two: torch.stack([torch.zeros_like(z), z], 1)."
+        )
+    if bool(targets.isnan().any()):
+        bad = int(targets.isnan().any(1).nonzero()[0])
+        raise ForwardOutputError(f"{where}: forward_func gives NaN for example {bad} with some features masked.")
+    labels = torch.tensor(target) if isinstance(target, (int, list)) else target
+    if not isinstance(labels, Tensor) or labels.numel() not in (1, len(classes)):
+        raise TargetError(f"{where}: top-1 accuracy needs one class per example as `target`, but got {target!r}.")
+    if bool((labels < 0).any()):
+        raise TargetError(
+            f"{where}: `target` is {int(labels.min())}, but classes are counted from 0 where they are "
+            "compared with the predicted one."
+        )
+    return 100.0 * (classes == labels.to(classes).reshape(-1, 1)).double()
+
+
+def _checked_fractions(fractions: object, where: str) -> tuple[float, ...]:
     if fractions is None:
         return tuple(float(f) for f in np.geomspace(0.01, 1.0, 16))
     points = single_numbers(fractions)

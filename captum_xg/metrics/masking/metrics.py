@@ -1,4 +1,4 @@
-"""The paper's four masking metrics: does the model need what an attribution says it needs?"""
+"""The paper's four masking metrics: KPM, KNM, KAM and RAM, thin views of one base."""
 
 from __future__ import annotations
 

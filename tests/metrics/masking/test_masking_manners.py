@@ -17,7 +17,7 @@ from captum_xg.metrics import KeepAbsoluteMask, KeepPositiveMask, RemoveAbsolute
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@settings(max_examples=10)
+@settings(max_examples=settings.default.max_examples // 4)
 @given(st.permutations(range(7)), st.lists(st.integers(1, 6), min_size=1, max_size=3), st.sampled_from([None, 1, 2, 5]))
 def test_neither_order_nor_batches_nor_the_internal_size_change_anything(kind, order, cuts, size):
     model, (x, a, y) = network(), batch(7)

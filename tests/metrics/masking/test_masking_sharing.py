@@ -5,11 +5,12 @@ import weakref
 
 import pytest
 import torch
+import torchmetrics
 from test_masking import KINDS, batch, make, network
 from torch import nn
-from torchmetrics import MetricCollection
 
 from captum_xg import metrics
+from captum_xg.metrics import AttributionMetricCollection as MetricCollection
 from captum_xg.metrics import (
     KeepAbsoluteMask,
     KeepNegativeMask,
@@ -17,7 +18,7 @@ from captum_xg.metrics import (
     RemoveAbsoluteMask,
     maskers,
 )
-from captum_xg.metrics.masking import sharing as masking_sharing
+from captum_xg.metrics.collection import shared_evaluations
 
 
 class Counted(nn.Module):
@@ -34,13 +35,14 @@ class Counted(nn.Module):
         return self.model(x)
 
 
-def four(model, **options):
-    return MetricCollection([make(kind, model, **options) for kind in KINDS])
+def four(model, collection=MetricCollection, **options):
+    return collection([make(kind, model, **options) for kind in KINDS])
 
 
-def test_a_collection_gives_what_its_members_give_alone_on_every_batch():
+@pytest.mark.parametrize("collection", [MetricCollection, torchmetrics.MetricCollection])
+def test_a_collection_gives_what_its_members_give_alone_on_every_batch(collection):
     model = network()
-    together, alone = four(model), {kind: make(kind, model) for kind in KINDS}
+    together, alone = four(model, collection), {kind: make(kind, model) for kind in KINDS}
     for seed in range(3):
         x, a, y = batch(4, seed=seed)
         together.update(x, a, y)
@@ -73,6 +75,13 @@ def test_equal_masks_are_run_once_in_one_metric_and_across_metrics():
     # All positive: KPM and KAM have the same masks, KNM only the empty one, and RAM shares the empty and the full one.
     assert model.n == 3 * (2 * distinct - 2)
     assert model.largest <= 32
+    model.n = 0
+    collection(x.clone(), a.abs(), y)  # forward, which torchmetrics asks every member for
+    assert model.n == 3 * (2 * distinct - 2)
+    model.n = 0
+    with shared_evaluations(plain := four(model, torchmetrics.MetricCollection)):
+        plain.update(x.clone(), a.abs(), y)
+    assert model.n == 3 * (2 * distinct - 2)
 
 
 def test_masks_that_change_no_number_are_not_run():
@@ -166,12 +175,15 @@ def test_answers_are_not_shared_with_another_question():
         (KeepPositiveMask(model, masker=maskers.Zero()), KeepNegativeMask(model, masker=maskers.Constant(1.0))),
         (KeepPositiveMask(model, channel_dim=None), KeepNegativeMask(model)),
     ):
-        first.update(x, a, y)
-        shared = second.scores(x, a, y)
+        with shared_evaluations(first, second):
+            first.update(x, a, y)
+            shared = second.scores(x, a, y)
         assert torch.equal(shared, second.clone().scores(x.clone(), a, y))
+    metrics = KeepPositiveMask(model), KeepNegativeMask(model)
     for target in (0, 1):
-        KeepPositiveMask(model).update(x, a, target)
-        shared = KeepNegativeMask(model).scores(x, a, 2)
+        with shared_evaluations(*metrics):
+            metrics[0].update(x, a, target)
+            shared = metrics[1].scores(x, a, 2)
         assert torch.equal(shared, KeepNegativeMask(model).scores(x.clone(), a, 2))
 
 
@@ -179,27 +191,67 @@ def test_other_attributions_of_the_same_inputs_share_what_is_equal():
     x, a, y = batch(3)
     model = Counted(network())
     metric = KeepAbsoluteMask(model)
-    metric.update(x, a, y)
-    before = model.n
-    metric.update(x, a.flip(0), y)
-    first = model.n - before
-    metric.update(x.clone(), a.flip(0), y)
+    with shared_evaluations(metric):
+        metric.update(x, a, y)
+        before = model.n
+        metric.update(x, a.flip(0), y)
+        first = model.n - before
+        metric.update(x.clone(), a.flip(0), y)
     assert first < model.n - before - first
+    assert torch.equal(
+        metric.total, sum(KeepAbsoluteMask(model).scores(x, b, y).sum(0) for b in (a, a.flip(0), a.flip(0)))
+    )
 
 
 def test_nothing_is_kept_of_a_batch_that_is_gone():
     x, a, y = batch(3)
-    model = network()
-    KeepPositiveMask(model, masker=lambda x: x).update(x, a, y)
-    kept = weakref.ref(masking_sharing._recent.answered.outcomes)
-    alive = [weakref.ref(t) for t in (x, a, y, model)]
-    del a, y, model
+    collection = four(network(), masker=lambda x: x.clone())
+    collection.update(x, a, y)
+    alive = [weakref.ref(t) for t in (x, a, y)]
+    del x, a, y
     gc.collect()
-    assert kept() is not None
-    del x
-    gc.collect()
-    assert kept() is None
     assert not any(r() for r in alive)
+
+
+@pytest.mark.parametrize("call", ["update", "forward"])
+def test_a_collection_asks_the_model_again_in_every_call(call):
+    x, a, y = batch(3)
+    model = Counted(network())
+    collection = four(model)
+    for _ in range(2):
+        getattr(collection, call)(x, a, y)
+        _written_through_data(model)  # what leaves no trace on the tensor
+        x.numpy()[:] *= 2
+    expected = [x / 4, x / 2]
+    for kind in KINDS:
+        metric, again = make(kind, model), Counted(network())
+        sums = 0
+        for own in expected:
+            sums = sums + make(kind, again).scores(own, a, y).sum(0)
+            _written_through_data(again)
+        torch.testing.assert_close(collection[kind].total, sums, rtol=1e-12, atol=1e-12)
+        assert metric._shared is None
+
+
+def test_blocks_end_with_their_last_line_whatever_happens_in_them():
+    x, a, y = batch(3)
+    model = Counted(network())
+    metrics = KeepPositiveMask(model), KeepAbsoluteMask(model)
+
+    def fails():
+        with shared_evaluations(*metrics):
+            with shared_evaluations(*metrics):
+                metrics[0].scores(x, a.abs(), y)
+            before = model.n
+            metrics[1].scores(x, a.abs(), y)  # the inner block leaves what the outer one shares
+            assert model.n == before
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        fails()
+    before = model.n
+    metrics[1].scores(x, a.abs(), y)
+    assert model.n > before
 
 
 def test_an_error_in_the_middle_leaves_nothing_wrong_behind():
@@ -221,9 +273,11 @@ def test_an_error_in_the_middle_leaves_nothing_wrong_behind():
 
     failing, a = Fails(), a.abs()  # for which KPM and KAM have the same masks
     failing.left = 3
-    with pytest.raises(RuntimeError, match="out of memory"):
-        KeepPositiveMask(failing, internal_batch_size=4).update(x, a, y)
-    shared = KeepAbsoluteMask(failing, internal_batch_size=4).scores(x, a, y)
+    first, second = (kind(failing, internal_batch_size=4) for kind in (KeepPositiveMask, KeepAbsoluteMask))
+    with shared_evaluations(first, second):
+        with pytest.raises(RuntimeError, match="out of memory"):
+            first.update(x, a, y)
+        shared = second.scores(x, a, y)
     assert torch.equal(shared, KeepAbsoluteMask(model, internal_batch_size=4).scores(x, a, y))
 
 

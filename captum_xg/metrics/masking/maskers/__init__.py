@@ -1,4 +1,4 @@
-"""What takes the place of masked features: blur, constants, means, noise, and imputation from the neighbours."""
+"""Maskers, which give the values of masked features: blur, constants, means, noise, and imputation from neighbours."""
 
 from captum_xg.metrics.masking.maskers.base import Masker
 from captum_xg.metrics.masking.maskers.constant import Constant, Zero

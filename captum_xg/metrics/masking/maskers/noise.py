@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -52,7 +51,7 @@ def standard_normal(inputs: Tensor, seed: int) -> Tensor:
     return torch.stack(drawn).to(inputs)
 
 
-def checked_std(value: Any, name: str, where: str) -> float:
+def checked_std(value: object, name: str, where: str) -> float:
     """Return a standard deviation if it is a finite number ≥ 0.
 
     Raises:

@@ -98,7 +98,7 @@ def _interpolated(x: Tensor, masked: Tensor, tolerance: float) -> Tensor:
         flat = v.reshape(-1, 1, height, width)
         return F.conv2d(flat, kernel[None, None], padding=1).reshape(v.shape)
 
-    total = neighbours(torch.ones_like(x[:1, :1]))
+    total = neighbours(torch.ones_like(x[:1, :1]))  # of the weights inside the image: less at its edges
     inside = masked.to(x).expand_as(x)
     mean = x.mean((2, 3), keepdim=True).expand_as(x)
     if height == width == 1:
@@ -117,11 +117,11 @@ def _interpolated(x: Tensor, masked: Tensor, tolerance: float) -> Tensor:
     solvable = (~masked).flatten(1).any(1)[:, None, None, None].to(x)
     solution = start
     residual = (target - system(solution)) * solvable
-    scaled = residual / total
+    scaled = residual / total  # the preconditioner is the diagonal
     direction, rho = scaled, dot(residual, scaled)
     enough = tolerance**2 * torch.maximum(dot(target, target), dot(residual, residual))
     for _ in range(_MOST_ITERATIONS):
-        going = dot(residual, residual) > enough
+        going = dot(residual, residual) > enough  # each channel of each example stops by itself
         if not bool(going.any()):
             break
         image = system(direction)
