@@ -23,6 +23,7 @@ _TORCH = os.path.dirname(torch.__file__) + os.sep
 # What runs the model for a proof is of no interest to who wrote the model.
 _PACKAGE = os.path.dirname(os.path.dirname(__file__))
 _OURS = tuple(os.path.join(_PACKAGE, room, "") for room in ("_core", "homogeneity", "priors"))
+_FOLLOWING = _OURS[:2]
 _PARENT = os.path.dirname(_PACKAGE)  # where this package lies, if not among these
 _LIBRARIES = sorted({sysconfig.get_path(kind) for kind in ("purelib", "platlib")}, key=len, reverse=True)
 
@@ -87,6 +88,8 @@ def is_torch(file: str) -> bool:
 def custom_function_running(outermost: CodeType | None) -> str | None:
     """Return the name of the custom autograd function whose forward runs now, if one does."""
     for frame in _frames(outermost):
+        if frame.f_code.co_filename.startswith(_FOLLOWING):
+            continue  # none is written there, and looking through all variables takes time
         for value in list(frame.f_locals.values()):
             if is_a(value, torch.autograd.function.FunctionCtx):
                 return type(value).__name__.removesuffix("Backward")

@@ -31,7 +31,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cached_property
 from types import CodeType, TracebackType
 from typing import Any, Protocol, TypeAlias
 
@@ -79,51 +78,65 @@ class OpEvent:
         self.records_gradients = torch.is_grad_enabled()
         self.output: Any = None
         self._recorder = recorder
+        # Found when they are asked for. Not by cached_property, which takes a lock in Python 3.11 and before.
+        self._arguments: dict[str, Any] | None = None
+        self._tensors: list[Tensor] | None = None
+        self._fresh: list[tuple[int, Tensor]] | None = None
+        self._views: list[Tensor] = []
 
     @property
     def takes_functions(self) -> bool:
         """Whether it is an operator that runs functions as a whole (``torch.cond``), and has no schema."""
         return isinstance(self.op, HigherOrderOperator)
 
-    @cached_property
+    @property
     def name(self) -> str:
         """Namespace and name without overload: ``"aten::add_"``."""
         return str(self.op) if self.takes_functions else self.op._schema.name
 
-    @cached_property
+    @property
     def arguments(self) -> dict[str, Any]:
         """Every argument by its name in the schema, defaults included; empty for operators that take functions."""
-        return {} if self.takes_functions else arguments_by_name(self.op, self.args, self.kwargs)
+        if self._arguments is None:
+            self._arguments = {} if self.takes_functions else arguments_by_name(self.op, self.args, self.kwargs)
+        return self._arguments
 
-    @cached_property
+    @property
     def tensors(self) -> list[Tensor]:
         """The tensors among the arguments, also those in lists."""
-        if self.takes_functions:
-            return [leaf for leaf in tree_leaves((self.args, self.kwargs)) if isinstance(leaf, Tensor)]
-        return list(tensors_in(self.arguments.values()))
+        if self._tensors is None:
+            whole = tree_leaves((self.args, self.kwargs)) if self.takes_functions else self.arguments.values()
+            self._tensors = list(tensors_in(whole))
+        return self._tensors
 
-    @cached_property
-    def fresh(self) -> list[tuple[int, Tensor]]:
-        """The results in memory of their own, each after its place among the results."""
-        return [(i, tensor) for i, tensor in self._returned() if not shares_memory(tensor, self.tensors)]
-
-    @cached_property
-    def views(self) -> list[Tensor]:
-        """The results that lie in memory of an argument, but for those that the operation wrote to."""
-        fresh = {id(tensor) for _, tensor in self.fresh}
-        aliases = [returned.alias_info for returned in self.op._schema.returns]
-        returned = ((aliases[i], tensor) for i, tensor in self._returned() if id(tensor) not in fresh)
-        return [tensor for alias, tensor in returned if alias is None or not alias.is_write]
-
-    def _returned(self) -> Iterator[tuple[int, Tensor]]:
-        n = len(self.op._schema.returns)
-        for i, output in zip(range(n), self.output if n > 1 else [self.output], strict=False):
-            yield from ((i, tensor) for tensor in tensors_in([output]))
-
-    @cached_property
+    @property
     def results(self) -> list[Tensor]:
         """The tensors among the results, after the operation ran."""
         return [leaf for leaf in tree_leaves(self.output) if isinstance(leaf, Tensor)]
+
+    @property
+    def fresh(self) -> list[tuple[int, Tensor]]:
+        """The results in memory of their own, each after its place among the results."""
+        return self._fresh if self._fresh is not None else self._placed()
+
+    @property
+    def views(self) -> list[Tensor]:
+        """The results that lie in memory of an argument, but for those that the operation wrote to."""
+        if self._fresh is None:
+            self._placed()
+        return self._views
+
+    def _placed(self) -> list[tuple[int, Tensor]]:
+        """Tell the results apart by the memory they lie in."""
+        fresh = self._fresh = []
+        returns = self.op._schema.returns
+        for i, (returned, output) in enumerate(zip(returns, self.output if len(returns) > 1 else [self.output])):  # noqa: B905
+            for tensor in tensors_in([output]):
+                if not shares_memory(tensor, self.tensors):
+                    fresh.append((i, tensor))
+                elif returned.alias_info is None or not returned.alias_info.is_write:
+                    self._views.append(tensor)
+        return fresh
 
     def site(self, op: str | None = None) -> Site:
         """Return the module and the line of source that called the operation, under its own name or another.
