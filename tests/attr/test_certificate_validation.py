@@ -341,6 +341,46 @@ def test_autocast_is_part_of_what_is_proven():
     assert proofs(method) == 2
 
 
+class Mixing(nn.Module):
+    """Constants that are asked about after they lay in one tensor with values of the input, or in no strided one."""
+
+    def __init__(self, how):
+        super().__init__()
+        self.how = how
+        self.constant = nn.Parameter(torch.full((1, 3), float(how == "read back")))
+        self.factor = nn.Parameter(torch.zeros(6))
+
+    def forward(self, x):
+        if self.how == "sparse":
+            return (x + (self.constant[0].to_sparse() * 1).to_dense()).relu().sum(1)
+        beside = torch.cat([x, torch.ones_like(x) + self.constant], 1)
+        if self.how == "element by element":
+            return (beside * self.factor + torch.cat([x, x], 1)).relu().sum(1)
+        return (x + (beside[:, 3:] - 2)).relu().sum(1)
+
+
+@pytest.mark.parametrize("how", ["element by element", "read back", "sparse"])
+def test_constants_are_followed_through_tensors_that_hold_values_of_the_input_as_well(how):
+    model, x = Mixing(how).eval(), torch.rand(1, 3)
+    method = certified(model)
+    for _ in range(2):
+        method.attribute(x)
+    assert proofs(method) == 1
+    with torch.no_grad():
+        (model.factor if how == "element by element" else model.constant).add_(1)
+    with pytest.raises(HomogeneityError):
+        method.attribute(x)
+
+
+def test_a_constant_of_the_shape_of_the_input_does_not_rest_on_its_values():
+    model = nn.Linear(3, 1, bias=False).eval()
+    method = certified(lambda x: model(x + (torch.ones_like(x) - 1)))
+    for seed in range(3):
+        torch.manual_seed(seed)
+        method.attribute(torch.randn(2, 3))
+    assert proofs(method) == 1
+
+
 def test_a_copy_of_a_method_makes_its_own_proofs():
     model, x = network(), images()
     method = certified(model)

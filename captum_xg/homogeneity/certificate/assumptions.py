@@ -4,8 +4,12 @@ A proof is of one set of numbers only where it looked at them. ``x @ w`` has deg
 it if b is zero, which is then an assumption. A constant that exists before the forward pass (parameter, buffer,
 captured tensor) is a *source*; assumptions about one that is computed in the pass are assumptions about its sources.
 
-What must never happen: an answer is used and not written down. What cannot be compared later makes the proof hold for
-this one call.
+Example: in ``x + (a - b)`` the difference is asked about, and gone after the pass. So the proof depends on all values
+of a and b. The same holds for constants that are read out of memory that also holds values of the input, such as
+``torch.cat([x, a])[:, 3:]``: sources are followed through every operation, not only through those on constants.
+
+What must never happen: an answer is used and not written down, or written down of a tensor that nobody will change
+again. What cannot be compared later makes the proof hold for this one call.
 """
 
 from __future__ import annotations
@@ -15,6 +19,7 @@ from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor
+from torch.utils.weak import WeakIdKeyDictionary
 
 from captum_xg._core.contents import all_zero, entries, parts_of, same
 from captum_xg._core.reflection import plainly
@@ -22,6 +27,34 @@ from captum_xg._core.storage import has_storage, shares_memory
 
 _LARGE = 2**16
 """Elements from which on a tensor is looked at by itself, without copying it."""
+
+
+class _Origin:
+    """What the numbers in some memory were computed from.
+
+    Attributes:
+        constants: Tensors that were there before the pass.
+        computed: The origins of those that were computed in it. A graph, and no flat list: that would grow with each
+            layer, and hardly ever be read.
+    """
+
+    __slots__ = ("computed", "constants")
+
+    def __init__(self, constants: list[Tensor], computed: list[_Origin]) -> None:
+        self.constants = constants
+        self.computed = computed
+
+    def sources(self) -> dict[Hashable, Tensor]:
+        """Return all constants that went into it, by what tells them apart."""
+        found: dict[Hashable, Tensor] = {}
+        rest, seen = [self], {id(self)}
+        while rest:
+            origin = rest.pop()
+            found.update((_key(tensor), tensor.detach()) for tensor in origin.constants)
+            new = [part for part in origin.computed if id(part) not in seen]
+            seen.update(map(id, new))
+            rest += new
+        return found
 
 
 class Assumptions:
@@ -32,7 +65,9 @@ class Assumptions:
         self._grouped: list[list[Tensor]] | None = None
         self._unchanged: dict[Hashable, tuple[Tensor, Tensor]] = {}
         self._unanswerable = False
-        self._sources: WeakKeyDictionary[torch.UntypedStorage, dict[Hashable, Tensor]] = WeakKeyDictionary()
+        # Weak, so that no activation is kept alive.
+        self._origins: WeakKeyDictionary[torch.UntypedStorage, _Origin] = WeakKeyDictionary()
+        self._without_storage = WeakIdKeyDictionary()  # origins of sparse tensors and the like
 
     def is_zero(self, tensor: Tensor) -> bool:
         """Return whether a constant tensor holds only zeros, and make the proof depend on it if so."""
@@ -41,7 +76,7 @@ class Assumptions:
             return False  # most weights show at once that they are not
         if not all_zero(values):
             return False
-        if has_storage(tensor) and tensor.untyped_storage() in self._sources:
+        if self._origin_of(tensor) is not None:
             self.read(tensor)
         else:
             self._zero[_key(tensor)] = tensor.detach()
@@ -72,13 +107,22 @@ class Assumptions:
                 self._unchanged[key] = (source, copy)
 
     def note_computed(self, results: Iterable[Tensor], arguments: Iterable[Tensor]) -> None:
-        """Note that constants were computed from others (from none, if they were created)."""
-        sources: dict[Hashable, Tensor] = {}
+        """Note that tensors were computed from others (from none, if they are inputs or were created)."""
+        constants: list[Tensor] = []
+        computed: list[_Origin] = []
         for argument in arguments:
-            sources.update(self._sources_of(argument))
-        for result in filter(has_storage, results):
-            storage = result.untyped_storage()
-            self._sources[storage] = {**self._sources.get(storage, {}), **sources}
+            origin = self._origin_of(argument)
+            if origin is None:
+                constants.append(argument)
+            else:
+                computed.append(origin)
+        for result in results:
+            before = self._origin_of(result)  # if it is written to, perhaps in part
+            origin = _Origin(constants, computed if before is None else [*computed, before])
+            if has_storage(result):
+                self._origins[result.untyped_storage()] = origin
+            else:
+                self._without_storage[result] = origin
 
     def derived_from(self, tensor: Tensor, others: list[Tensor]) -> bool:
         """Return whether a constant was computed from one of others, or is one of them.
@@ -109,8 +153,16 @@ class Assumptions:
 
     def _sources_of(self, tensor: Tensor) -> dict[Hashable, Tensor]:
         """Return what a constant was computed from; itself if it was there before."""
-        known = self._sources.get(tensor.untyped_storage()) if has_storage(tensor) else None
-        return {_key(tensor): tensor.detach()} if known is None else known
+        origin = self._origin_of(tensor)
+        return {_key(tensor): tensor.detach()} if origin is None else origin.sources()
+
+    def _origin_of(self, tensor: Tensor) -> _Origin | None:
+        origin: _Origin | None
+        if has_storage(tensor):
+            origin = self._origins.get(tensor.untyped_storage())
+        else:
+            origin = self._without_storage.get(tensor)  # type: ignore[no-untyped-call]
+        return origin
 
 
 def _copied(source: Tensor) -> Tensor | None:

@@ -74,6 +74,7 @@ class Degrees(Observer):
         if self._trace.opaque is not None:
             for tensor in event.results:
                 shadows.create(tensor, Scaling(None, reasons=frozenset({self._trace.opaque})))
+            self._trace.assumptions.note_computed(event.results, [])
             return
         results = [self._gradients.of_result(result) for result in self._results]
         written = []
@@ -83,8 +84,8 @@ class Degrees(Observer):
             written.append(tensor)
         for i, tensor in event.fresh:
             shadows.create(tensor, results[i])
-        if not self._trace.dependent:
-            self._trace.assumptions.note_computed([*(t for _, t in event.fresh), *written], event.tensors)
+        # Also where the input takes part: constants beside it may be read out of the same memory later on.
+        self._trace.assumptions.note_computed([*(t for _, t in event.fresh), *written], event.tensors)
         if self._branches is not None:
             self._masked.remember(event.output, self._branches)
 

@@ -50,6 +50,7 @@ class Interpretation:
     def add_input(self, tensor: Tensor) -> None:
         """Declare a tensor an input: it has degree 1."""
         self.trace.shadows.create(tensor, Scaling(1.0))
+        self.trace.assumptions.note_computed([tensor], [])
         self._gradients.add_input(tensor)
 
     @contextmanager
