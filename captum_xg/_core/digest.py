@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -47,7 +46,7 @@ def digest_of(forward_func: ForwardFunction) -> str:
     return digest.hexdigest()
 
 
-def settings_of(module: torch.nn.Module) -> list[tuple[str, Any]]:
+def settings_of(module: torch.nn.Module) -> list[tuple[str, object]]:
     """Return a module's own settings: attributes that are plain numbers, strings or tuples of them."""
     return [
         (name, value)

@@ -66,7 +66,7 @@ class OpEvent:
         self,
         op: OpOverload,
         args: tuple[Any, ...],
-        kwargs: Mapping[str, Any],
+        kwargs: Mapping[str, object],
         number: int,
         recorder: Recorder,
     ) -> None:
@@ -79,7 +79,7 @@ class OpEvent:
         self.output: Any = None
         self._recorder = recorder
         # Found when they are asked for. Not by cached_property, which takes a lock in Python 3.11 and before.
-        self._arguments: dict[str, Any] | None = None
+        self._arguments: dict[str, object] | None = None
         self._tensors: list[Tensor] | None = None
         self._fresh: list[tuple[int, Tensor]] | None = None
         self._views: list[Tensor] = []
@@ -95,7 +95,7 @@ class OpEvent:
         return str(self.op) if self.takes_functions else self.op._schema.name
 
     @property
-    def arguments(self) -> dict[str, Any]:
+    def arguments(self) -> dict[str, object]:
         """Every argument by its name in the schema, defaults included; empty for operators that take functions."""
         if self._arguments is None:
             self._arguments = {} if self.takes_functions else arguments_by_name(self.op, self.args, self.kwargs)
@@ -161,9 +161,9 @@ class ModuleEvent:
 
     path: str
     module: nn.Module
-    args: tuple[Any, ...]
-    kwargs: Mapping[str, Any]
-    output: Any = None
+    args: tuple[object, ...]
+    kwargs: Mapping[str, object]
+    output: object = None
 
 
 class Observer(Protocol):
@@ -222,8 +222,8 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         return self._running[-1] if self._running else ""
 
     def __torch_dispatch__(
-        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
-    ) -> Any:
+        self, func: OpOverload, types: object, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
+    ) -> object:
         kwargs = kwargs or {}
         if self._looking:  # an observer computes something while a module is entered or left
             return func(*args, **kwargs)
@@ -256,8 +256,8 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
             self._handles.pop().remove()
         self._running.clear()
 
-    def _entering(self, path: str) -> Callable[[nn.Module, tuple[Any, ...], dict[str, Any]], None]:
-        def enter(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+    def _entering(self, path: str) -> Callable[[nn.Module, tuple[object, ...], dict[str, object]], None]:
+        def enter(module: nn.Module, args: tuple[object, ...], kwargs: dict[str, object]) -> None:
             self._running.append(path)
             event = ModuleEvent(path, module, args, kwargs)
             with self._unrecorded():
@@ -266,8 +266,8 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
         return enter
 
-    def _leaving(self, path: str) -> Callable[[nn.Module, tuple[Any, ...], dict[str, Any], Any], None]:
-        def leave(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> None:
+    def _leaving(self, path: str) -> Callable[[nn.Module, tuple[object, ...], dict[str, object], object], None]:
+        def leave(module: nn.Module, args: tuple[object, ...], kwargs: dict[str, object], output: object) -> None:
             while self._running.pop() != path:  # modules inside that raised, and were not left
                 pass
             event = ModuleEvent(path, module, args, kwargs, output)

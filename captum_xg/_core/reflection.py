@@ -50,7 +50,7 @@ def own_attributes(owner: object) -> Mapping[str, Any]:
 
 def held_by(owner: object) -> Mapping[str, Any] | None:
     """Return the attributes and slots that an object itself holds, None if they are hidden behind code of its own."""
-    held: dict[str, Any] = {}
+    held: Mapping[str, object] = {}
     if _HAS_DICT.__get__(type(owner)):
         try:
             found = object.__getattribute__(owner, "__dict__")
@@ -66,7 +66,7 @@ def held_by(owner: object) -> Mapping[str, Any] | None:
 _HAS_DICT = type.__dict__["__dictoffset__"]
 
 
-def _slots_of(kind: type) -> list[tuple[str, Any]]:
+def _slots_of(kind: type) -> list[tuple[str, types.MemberDescriptorType]]:
     declared = kind.__dict__.get("__slots__", ())
     names = (declared,) if isinstance(declared, str) else tuple(declared)
     private = f"_{kind.__name__.lstrip('_')}"
@@ -74,7 +74,7 @@ def _slots_of(kind: type) -> list[tuple[str, Any]]:
     return [(name, slot) for name, slot in found if type(slot) is types.MemberDescriptorType]
 
 
-def _content(slot: Any, owner: Any) -> Any:
+def _content(slot: types.MemberDescriptorType, owner: object) -> object:
     try:
         return slot.__get__(owner)
     except AttributeError:  # not set

@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations
-from typing import Any
+from typing import Any, TypeGuard
 
 import torch
 from torch import Tensor
@@ -71,7 +71,7 @@ class Comparison:
 
 def assert_degree_rule_sound(
     function: Function,
-    *inputs: Any,
+    *inputs: object,
     scales: Sequence[float] | None = None,
     n_draws: int = 5,
     complete: bool = False,
@@ -138,7 +138,7 @@ def _complaint(comparison: Comparison, complete: bool) -> str:
     return ""
 
 
-def scalable(value: Any) -> bool:
+def scalable(value: object) -> TypeGuard[Tensor]:
     """Return whether a value is a dense tensor of real or complex numbers with elements."""
     return (
         isinstance(value, Tensor)
@@ -151,7 +151,7 @@ def scalable(value: Any) -> bool:
 
 def examine(
     function: Function,
-    inputs: Sequence[Any],
+    inputs: Sequence[object],
     chosen: tuple[int, ...],
     *,
     scales: Sequence[float] = SCALES,
@@ -188,7 +188,7 @@ def claims_of(
 ) -> tuple[list[Scaling], tuple[str, ...]]:
     """Return how each tensor of the output scales according to the rules, and what else makes a verdict unknown."""
 
-    def run(values: Sequence[Any]) -> list[Tensor]:
+    def run(values: Sequence[object]) -> list[Tensor]:
         return output_tensors(function, values)
 
     interpretation = Interpretation({}, run.__code__)
@@ -218,7 +218,7 @@ def _contradiction(claim: Scaling, seen: Sequence[Observation], scales: Sequence
     return slope_misfit(seen, degree)
 
 
-def _exact(value: Any) -> Any:
+def _exact(value: object) -> object:
     if not isinstance(value, Tensor) or not (value.dtype.is_floating_point or value.dtype.is_complex):
         return value
     return value.detach().to(torch.complex128 if value.dtype.is_complex else torch.float64)

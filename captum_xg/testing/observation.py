@@ -158,7 +158,7 @@ def _against(gradients: list[Tensor], directions: list[Tensor], expected: Tensor
     return Slope(sum(float(product.sum()) for product in products), float(expected), size)
 
 
-def output_tensors(function: Function, arguments: Sequence[Any]) -> list[Tensor]:
+def output_tensors(function: Function, arguments: Sequence[object]) -> list[Tensor]:
     """Return the tensors that F returns; what it draws at random is the same at every call."""
     generator = torch.default_generator  # torch.manual_seed takes longer than most operations
     state = generator.get_state()

@@ -16,7 +16,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -44,7 +43,7 @@ class TransferFunction:
 
     entry: Entry
     op: OpOverload
-    arguments: Mapping[str, Any]
+    arguments: Mapping[str, object]
     n_results: int
     trace: Trace
 
@@ -90,7 +89,7 @@ class TransferFunction:
     def _moved(self, values: Mapping[int, Value]) -> Value | None:
         """Let the operation move codes as it moves elements; None if nothing needs telling apart."""
         interned = self.trace.shadows.interned
-        moved: list[Any] = []
+        moved: list[object] = []
         for name in self.entry.moves:
             value = self.arguments.get(name)
             moved += value if isinstance(value, (list, tuple)) else [value]
@@ -136,7 +135,7 @@ class TransferFunction:
     def _run(self, codes: Mapping[int, Tensor | float]) -> Tensor | None:
         """Return the result of the operation on codes, None if it does not take them."""
 
-        def stand_in(value: Any, moved: bool) -> Any:
+        def stand_in(value: object, moved: bool) -> object:
             if isinstance(value, (list, tuple)):
                 return type(value)(stand_in(part, moved) for part in value)
             if moved and id(value) in codes:

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Hashable
+from collections.abc import Hashable
 from dataclasses import dataclass
-from typing import Any
 
 from torch import Tensor
 from torch.utils._pytree import tree_leaves
@@ -14,6 +13,7 @@ from captum_xg._core.contents import same
 from captum_xg._core.model_state import require_usable_state
 from captum_xg._core.modules import require_evaluation_mode
 from captum_xg._core.storage import shares_memory
+from captum_xg._core.types import ForwardFunction
 from captum_xg.homogeneity.certificate.assumptions import Assumptions
 from captum_xg.homogeneity.certificate.certificate import Certificate
 from captum_xg.homogeneity.certificate.certify import Proof, prove
@@ -37,7 +37,7 @@ class _Kept:
     arguments: list[tuple[int, Tensor]]
     anchors: list[object]
 
-    def holds(self, additional: tuple[Any, ...]) -> bool:
+    def holds(self, additional: tuple[object, ...]) -> bool:
         """Return whether what the proof assumes is so, for these additional arguments."""
         leaves = tree_leaves(additional) if self.arguments else ()
         return self.proof.assumptions.hold() and all(same(leaves[i], value) for i, value in self.arguments)
@@ -61,7 +61,7 @@ class CertificateCache:
         return type(self), ()
 
     def certificate(
-        self, forward_func: Callable[..., Any], inputs: tuple[Tensor, ...], additional: tuple[Any, ...], where: str
+        self, forward_func: ForwardFunction, inputs: tuple[Tensor, ...], additional: tuple[object, ...], where: str
     ) -> Certificate:
         """Return a certificate that holds now for these inputs' shapes, from memory if possible.
 
@@ -84,12 +84,12 @@ class CertificateCache:
                 self._kept.popitem(last=False)
         return proof.certificate
 
-    def _require_modes(self, forward_func: Callable[..., Any], where: str) -> None:
+    def _require_modes(self, forward_func: ForwardFunction, where: str) -> None:
         """Refuse modes in which F is no fixed function of x."""
         require_evaluation_mode(forward_func, where)
 
 
-def _looked_at(assumptions: Assumptions, additional: tuple[Any, ...]) -> list[tuple[int, Tensor]]:
+def _looked_at(assumptions: Assumptions, additional: tuple[object, ...]) -> list[tuple[int, Tensor]]:
     asked = assumptions.tensors()
     return [
         (i, value.detach().clone())

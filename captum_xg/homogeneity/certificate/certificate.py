@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, TypeAlias
 
 from captum_xg._core.digest import digest_of
 from captum_xg._core.finding import Finding, listed
 from captum_xg._core.text import displayed
+from captum_xg._core.types import ForwardFunction
 from captum_xg.homogeneity.scaling.checks import Counterexample
 
 Verdict: TypeAlias = Literal["homogeneous", "disproved", "unknown"]
@@ -81,7 +81,7 @@ class Certificate:
     def __bool__(self) -> bool:
         return self.homogeneous
 
-    def is_stale(self, forward_func: Callable[..., Any]) -> bool:
+    def is_stale(self, forward_func: ForwardFunction) -> bool:
         """Return whether architecture, parameters or buffers are not what they were when this was issued."""
         return digest_of(forward_func) != self.digest
 

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -28,6 +27,7 @@ from captum_xg._core.recorder import Names
 from captum_xg._core.reflection import is_a, is_tensor
 from captum_xg._core.state import preserve_state
 from captum_xg._core.token_ids import ids_refused
+from captum_xg._core.types import ForwardFunction
 from captum_xg.homogeneity.certificate.assumptions import Assumptions
 from captum_xg.homogeneity.certificate.certificate import Certificate
 from captum_xg.homogeneity.certificate.interpretation import Interpretation
@@ -42,7 +42,7 @@ __all__ = ["Output", "Proof", "certify", "chosen_outputs", "prove"]
 
 
 def certify(
-    forward_func: Callable[..., Any],
+    forward_func: ForwardFunction,
     *example_inputs: Tensor | tuple[Tensor, ...],
     additional_forward_args: object = None,
     output: Output = None,
@@ -101,8 +101,8 @@ class Proof:
 
 
 def prove(
-    forward_func: Callable[..., Any],
-    inputs: tuple[Any, ...],
+    forward_func: ForwardFunction,
+    inputs: tuple[object, ...],
     additional_forward_args: object,
     where: str,
     *,
@@ -206,7 +206,7 @@ def _handles(inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
     return tuple(x.detach().clone().requires_grad_().clone() for x in inputs)
 
 
-def _flat(example_inputs: tuple[Any, ...]) -> tuple[Any, ...]:
+def _flat(example_inputs: tuple[object, ...]) -> tuple[object, ...]:
     """Return the inputs as one tuple, also if they were passed as one, as to ``attribute``."""
     if len(example_inputs) == 1 and isinstance(example_inputs[0], tuple):
         return example_inputs[0]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import cmath
 from collections.abc import Collection, Iterable, Mapping
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -91,7 +90,7 @@ class ConstantFactors:
         return self._finite.get(_place(tensor)) == tensor._version and is_dense(tensor)
 
 
-def _has_zero(value: Any) -> bool:
+def _has_zero(value: object) -> bool:
     numbers = (entries(value) or ()) if isinstance(value, Tensor) else (torch.as_tensor(value),)
     return any(bool((part == 0).any()) for part in numbers)
 

@@ -101,8 +101,12 @@ class Leaks(TorchFunctionMode, Observer):
             self._trace.assumptions.read(tensor)
 
     def __torch_function__(
-        self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
-    ) -> Any:
+        self,
+        func: Callable[..., Any],
+        types: object,
+        args: tuple[Any, ...] = (),
+        kwargs: Mapping[str, Any] | None = None,
+    ) -> object:
         kwargs = kwargs or {}
         name, given = getattr(func, "__name__", ""), [*args, *kwargs.values()]
         leaving: Iterable[object] = ()

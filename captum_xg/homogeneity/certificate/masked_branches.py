@@ -15,7 +15,6 @@ from __future__ import annotations
 import weakref
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any
 
 from torch import Tensor
 from torch.utils.weak import WeakIdKeyDictionary
@@ -63,7 +62,7 @@ class MaskedBranches:
         self._shadows = shadows
         self._branches = WeakIdKeyDictionary()  # tensor → (branches, its state)
 
-    def chosen(self, entry: Entry, arguments: Mapping[str, Any], values: Mapping[int, Value]) -> Mapping[int, Value]:
+    def chosen(self, entry: Entry, arguments: Mapping[str, object], values: Mapping[int, Value]) -> Mapping[int, Value]:
         """Return how arguments scale, where a choice drops one branch of an earlier choice by its mask."""
         if entry.name not in _CHOICES:
             return values
@@ -101,12 +100,17 @@ class MaskedBranches:
         if has_storage(result) and result.dtype.is_floating_point:
             self._branches[result] = branches, self._state(result)
 
-    def _opened(self, name: str, arguments: Mapping[str, Any], values: Mapping[int, Value]) -> Branches | None:
+    def _opened(self, name: str, arguments: Mapping[str, object], values: Mapping[int, Value]) -> Branches | None:
         """Return what stands in the branches of a choice."""
         mask_name, *names = _CHOICES[name]
         mask = arguments[mask_name]
         scaling = values.get(id(mask))
-        if not has_storage(mask) or not isinstance(scaling, Scaling) or not (scaling.zero or scaling.degree == 0):
+        if (
+            not isinstance(mask, Tensor)
+            or not has_storage(mask)
+            or not isinstance(scaling, Scaling)
+            or not (scaling.zero or scaling.degree == 0)
+        ):
             return None  # what speaks against the mask itself comes back with it in the second choice
         true, false = (_varying(self._joined(values.get(id(arguments[name]), CONSTANT))) for name in names)
         return Branches(weakref.ref(mask), self._state(mask), true, false)

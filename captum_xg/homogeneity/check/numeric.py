@@ -8,9 +8,8 @@ in inside; and only if that fails too, the search for who is to blame (:mod:`.di
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -22,7 +21,7 @@ from captum_xg._core.modules import require_evaluation_mode
 from captum_xg._core.options import single_number, single_numbers
 from captum_xg._core.state import preserve_state
 from captum_xg._core.token_ids import ids_refused
-from captum_xg._core.types import Target
+from captum_xg._core.types import ForwardFunction, Target
 from captum_xg.errors import DegreeError, OptionError, OptionTypeError
 from captum_xg.homogeneity.check.diagnosis import explain_violation
 from captum_xg.homogeneity.check.report import HomogeneityReport
@@ -40,7 +39,7 @@ from captum_xg.homogeneity.scaling.trials import run_trials, to_vector
 
 
 def check_homogeneity(
-    forward_func: Callable[..., Any],
+    forward_func: ForwardFunction,
     inputs: Tensor | tuple[Tensor, ...],
     target: Target = None,
     additional_forward_args: object = None,

@@ -11,10 +11,10 @@ constant because a part of its history was not seen: where that may be, autograd
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from types import CodeType
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -31,7 +31,11 @@ from captum_xg.homogeneity.ledger.affine_calls import (
     CONSTANT_OF,
     LEAVES_TORCH,
     ONLY_LIKE_ITS_FIRST_ARGUMENT,
+    Function,
+    Rule,
 )
+
+_T = TypeVar("_T")
 
 
 @dataclass
@@ -121,8 +125,8 @@ class ConstantWatch(TorchFunctionMode):
             self._n = len(x)
 
     def __torch_function__(
-        self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
-    ) -> Any:
+        self, func: Function, types: object, args: tuple[Any, ...] = (), kwargs: dict[str, object] | None = None
+    ) -> object:
         kwargs = kwargs or {}
         sources = args[1:] if func in ONLY_LIKE_ITS_FIRST_ARGUMENT else args
         if not any(map(self._depends, tree_leaves((sources, kwargs)))):
@@ -143,12 +147,10 @@ class ConstantWatch(TorchFunctionMode):
         for handle in self._handles:
             handle.remove()
 
-    def _tapped(
-        self, func: Callable[..., Any], rule: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
-    ) -> Any:
-        sources: list[Any] = []
+    def _tapped(self, func: Function, rule: Rule, args: tuple[Any, ...], kwargs: Mapping[str, object]) -> object:
+        sources: list[object] = []
 
-        def known(value: Any) -> Any:
+        def known(value: _T) -> _T | None:
             """Return a value if it does not depend on the input, else None."""
             if value is None or self._depends(value):
                 return None
@@ -179,14 +181,14 @@ class ConstantWatch(TorchFunctionMode):
         hook = y.register_hook(lambda gradient: added.receive(constant, gradient, n))  # type: ignore[no-untyped-call]
         self._handles.append(hook)
 
-    def _entry(self, func: Callable[..., Any], sources: list[Any]) -> Added:
+    def _entry(self, func: Function, sources: list[object]) -> Added:
         site = current_site(func.__name__, self._names, self._outermost)
         name = "shift" if func in (nn.functional.batch_norm, nn.functional.instance_norm) else self._name(sources)
         prefix = f"{site.module}."
         name = name.removeprefix(prefix) if site.module else name
         return self.found.added.setdefault((site.module, name), Added(site.module, site.type, name, site.location))
 
-    def _name(self, sources: list[Any]) -> str:
+    def _name(self, sources: list[object]) -> str:
         if len(sources) != 1:
             return "constants"
         value = sources[0]
@@ -195,7 +197,7 @@ class ConstantWatch(TorchFunctionMode):
         base = value if value._base is None else value._base
         return self._constant_names.get(id(value)) or self._constant_names.get(id(base)) or "constant"
 
-    def _depends(self, value: Any) -> bool:
+    def _depends(self, value: object) -> bool:
         if not isinstance(value, Tensor):
             return False
         return value in self._dependent or (value.grad_fn is not None and reaches(value, self._starts))

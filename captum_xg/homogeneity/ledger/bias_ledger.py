@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from typing import Any
@@ -18,7 +18,7 @@ from captum_xg._core.modules import named_modules_of, require_evaluation_mode
 from captum_xg._core.options import forward_function
 from captum_xg._core.state import preserve_state
 from captum_xg._core.token_ids import ids_refused
-from captum_xg._core.types import Target
+from captum_xg._core.types import ForwardFunction, Target
 from captum_xg.homogeneity.certificate.untraceable import unfollowed
 from captum_xg.homogeneity.ledger.added_constants import ConstantWatch, Found
 from captum_xg.homogeneity.ledger.result import BiasLedger, LedgerRow
@@ -30,7 +30,7 @@ _WHERE = "bias_ledger"
 
 
 def bias_ledger(
-    model: Callable[..., Any],
+    model: ForwardFunction,
     inputs: Tensor | tuple[Tensor, ...],
     target: Target = None,
     additional_forward_args: object = None,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
+from typing import SupportsFloat
 
 import torch
 from torch import Tensor
@@ -92,7 +92,7 @@ def power(call: OpCall) -> Scaling:
     return raised(call, call["self"], call["exponent"])
 
 
-def raised(call: OpCall, base: Any, exponent: Any) -> Scaling:
+def raised(call: OpCall, base: object, exponent: object) -> Scaling:
     """Return the scaling of base to the power of exponent."""
     bottom, top = factor(call, base), factor(call, exponent)
     bottom_varies, top_varies = (s.depends_on_input and not s.scale_free for s in (bottom, top))
@@ -113,7 +113,7 @@ def raised(call: OpCall, base: Any, exponent: Any) -> Scaling:
     return power_of(bottom, fixed)
 
 
-def _common_value(call: OpCall, exponent: Any) -> float | None:
+def _common_value(call: OpCall, exponent: object) -> float | None:
     """Return the one real value of a constant exponent, None if there are several."""
     if isinstance(exponent, Tensor):
         call.depend_on(exponent)
@@ -125,7 +125,7 @@ def _common_value(call: OpCall, exponent: Any) -> float | None:
         exponent = values[0].item()
     if isinstance(exponent, complex):
         return exponent.real if exponent.imag == 0 else None
-    return float(exponent)
+    return float(exponent) if isinstance(exponent, SupportsFloat) else None
 
 
 @degree_rule("addcmul", elementwise=True)
@@ -218,7 +218,7 @@ def times_function(call: OpCall) -> Scaling:
     return product_of(factor(call, call["self"]), function)
 
 
-_Each = Callable[[OpCall, Any, Any], Scaling]
+_Each = Callable[[OpCall, object, object], Scaling]
 
 _FOREACH: dict[str, _Each] = {
     "add": lambda call, a, b: joined(call, a, b if call.get("alpha", 1) != 0 else None),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -25,21 +24,21 @@ _TRUNCATES = Reason(
 )
 
 
-def factor(call: OpCall, value: Any) -> Scaling:
+def factor(call: OpCall, value: object) -> Scaling:
     """Return how a factor scales: infinity leaves sums as they are, but a product with it is not zero."""
     scaling = call.scaling_of(value)
     return CONSTANT if scaling.zero and _infinite(value) else scaling
 
 
 def joined(
-    call: OpCall, *values: Any, reason: Reason | None = None, combine: Callable[..., Scaling] = sum_of
+    call: OpCall, *values: object, reason: Reason | None = None, combine: Callable[..., Scaling] = sum_of
 ) -> Scaling:
     """Return what :meth:`OpCall.sum` gives, except that of zeros and infinities alone the result is not zero."""
     result = call.sum(*values, reason=reason, combine=combine)
     return replace(CONSTANT, reasons=result.reasons) if result.zero and any(map(_infinite, values)) else result
 
 
-def with_bias(call: OpCall, product: Scaling, bias: Any) -> Scaling:
+def with_bias(call: OpCall, product: Scaling, bias: object) -> Scaling:
     """Return the scaling of product + bias, where a bias of zeros is none.
 
     Args:
@@ -50,12 +49,12 @@ def with_bias(call: OpCall, product: Scaling, bias: Any) -> Scaling:
     return _shifted(call, product, bias, call.scaling_of(bias), "adds a bias", WITHOUT_BIAS)
 
 
-def plus(call: OpCall, product: Scaling, addend: Any) -> Scaling:
+def plus(call: OpCall, product: Scaling, addend: object) -> Scaling:
     """Return the scaling of product + addend."""
     return _shifted(call, product, addend, factor(call, addend), "adds a constant", WITHOUT_IT)
 
 
-def _shifted(call: OpCall, product: Scaling, addend: Any, scaling: Scaling, what: str, remedy: str) -> Scaling:
+def _shifted(call: OpCall, product: Scaling, addend: object, scaling: Scaling, what: str, remedy: str) -> Scaling:
     if not (scaling.constant and scaling.proven) or product.degree is None or product.scale_free:
         return sum_of(product, scaling)
     # Only here does the value of the constant matter, and only here does the proof come to depend on it.
@@ -101,7 +100,7 @@ def steps(scaling: Scaling) -> Scaling:
     return scaling.in_steps() if scaling.depends_on_input else replace(CONSTANT, reasons=scaling.reasons)
 
 
-def compared(call: OpCall, left: Any, right: Any) -> Scaling:
+def compared(call: OpCall, left: object, right: object) -> Scaling:
     """Return the scaling of a comparison of arguments."""
     parts = call.scaling_of(left), call.scaling_of(right)
     constant = [value for value, part in zip((left, right), parts, strict=True) if part.constant]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -143,13 +142,13 @@ def masks_among(indices: Sequence[Tensor | None]) -> list[Tensor]:
     return [i for i in indices if isinstance(i, Tensor) and i.dtype in _MASKS]
 
 
-def _together(call: OpCall, indices: Any) -> Scaling:
+def _together(call: OpCall, indices: object) -> Scaling:
     """Return the scaling of several indices as one condition."""
     reason = Reason("chooses by a value that changes with α", "Choose by comparisons")
     return product_of(*(nonlinear_of(call.scaling_of(i), reason) for i in tensors_in([indices])))
 
 
-def _written(call: OpCall, target: Any, source: Any) -> Scaling:
+def _written(call: OpCall, target: object, source: object) -> Scaling:
     """Return the scaling of a tensor into which another's elements are written or added."""
     parts = call.neutralised(target, source)
     constant = any(part.constant for part in parts)
@@ -162,7 +161,7 @@ def _written(call: OpCall, target: Any, source: Any) -> Scaling:
     return sum_of(*parts, reason=reason)
 
 
-def _assigned(call: OpCall, indices: Any, source: Any) -> Scaling:
+def _assigned(call: OpCall, indices: object, source: object) -> Scaling:
     """Return the scaling of a tensor into which another's elements are written at indices, replacing what was there.
 
     Autograd hands the gradient of one place to every element that was written to it, though only the last one counts.
@@ -219,7 +218,7 @@ def _repeats(numbers: Tensor) -> bool:
     return bool((ordered[1:] == ordered[:-1]).any())
 
 
-def _reduced(call: OpCall, source: Any, how: str, *, include_self: bool) -> Scaling:
+def _reduced(call: OpCall, source: object, how: str, *, include_self: bool) -> Scaling:
     """Return the scaling of sums, means, products or extrema of the elements that come together at one place."""
     where = _together(call, call["index"])
     target, added = call.scaling("self"), call.scaling_of(source)

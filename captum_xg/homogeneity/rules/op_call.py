@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from functools import lru_cache
-from typing import Any, Protocol
+from typing import Any, Protocol, SupportsAbs
 
 import torch
 from torch import Tensor
@@ -82,7 +82,7 @@ class OpCall:
             raise KeyError(f"{self.func} has no argument {name!r}; it has {', '.join(self.arguments)}.")
         return self.scaling_of(self.arguments.get(name))
 
-    def scaling_of(self, value: Any) -> Scaling:
+    def scaling_of(self, value: object) -> Scaling:
         """Return how a value scales that is among the arguments."""
         if isinstance(value, Tensor):
             return self._scalings.get(id(value), CONSTANT)
@@ -100,7 +100,7 @@ class OpCall:
         """Yield all tensors among the arguments, also those in lists."""
         return tensors_in(self.arguments.values())
 
-    def is_neutral(self, value: Any) -> bool:
+    def is_neutral(self, value: object) -> bool:
         """Return whether a constant is all zeros and infinities, so that α changes nothing about it.
 
         It then counts as zero in sums and comparisons. Asking makes the proof depend on the answer.
@@ -113,7 +113,7 @@ class OpCall:
         """Make the proof depend on every value of a constant tensor, because the rule looks at them."""
         self._constants.read(tensor)
 
-    def neutralised(self, *values: Any) -> list[Scaling]:
+    def neutralised(self, *values: object) -> list[Scaling]:
         """Return how values scale that are added, compared or put side by side; constants of zero count as zero.
 
         Constants are looked at only where it matters: where something else scales with α.
@@ -128,7 +128,7 @@ class OpCall:
 
     def sum(
         self,
-        *values: Any,
+        *values: object,
         reason: Reason | None = None,
         combine: Callable[..., Scaling] = sum_of,
     ) -> Scaling:
@@ -144,7 +144,7 @@ class OpCall:
             reason = self._constant_added(parts, values)
         return combine(*parts, reason=reason)
 
-    def product(self, *values: Any) -> Scaling:
+    def product(self, *values: object) -> Scaling:
         """Return how a product of arguments' values scales.
 
         Where a factor does not scale, constant factors are looked at: zero times anything finite is zero.
@@ -165,7 +165,7 @@ class OpCall:
         }
         return OpCall(self.func, self.arguments, {**self._scalings, **told}, self._constants) if told else None
 
-    def _constant_added(self, parts: list[Scaling], values: tuple[Any, ...]) -> Reason | None:
+    def _constant_added(self, parts: list[Scaling], values: tuple[object, ...]) -> Reason | None:
         others = [part for part in parts if not part.constant and not part.zero]
         if not others or any(part.scale_free or part.degree is None for part in others):
             return None
@@ -173,11 +173,12 @@ class OpCall:
         return Reason(f"adds a constant of up to {largest(constant):.2g}", WITHOUT_IT)
 
 
-def largest(value: Any) -> float:
-    """Return the largest finite magnitude in a number or tensor; NaN if there is one in it."""
+def largest(value: object) -> float:
+    """Return the largest finite magnitude among numbers or in a tensor; NaN if there is one in it."""
     if isinstance(value, (list, tuple)):
         return max(map(largest, value), default=0.0)
     if not isinstance(value, Tensor):
+        assert isinstance(value, SupportsAbs)
         return float(abs(value))
     magnitudes = value.detach().abs().double()
     if bool(magnitudes.isnan().any()):

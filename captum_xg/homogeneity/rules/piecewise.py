@@ -5,8 +5,6 @@ Cutting off at a value, and shrinking by one, are that only if the value is zero
 
 from __future__ import annotations
 
-from typing import Any
-
 from torch import Tensor
 
 from captum_xg._core.finding import or_convert
@@ -69,7 +67,7 @@ def hard_tanh(call: OpCall) -> Scaling:
     return _limited(call, call["min_val"], call["max_val"], RECTIFIER)
 
 
-def _limited(call: OpCall, lower: Any, upper: Any, remedy: str) -> Scaling:
+def _limited(call: OpCall, lower: object, upper: object, remedy: str) -> Scaling:
     scaling, low, high = call.neutralised(call["self"], lower, upper)
     reason = None
     if scaling.depends_on_input and (low.constant or high.constant):
@@ -80,7 +78,7 @@ def _limited(call: OpCall, lower: Any, upper: Any, remedy: str) -> Scaling:
     return joined(call, call["self"], lower, upper, reason=reason, combine=maximum_of)
 
 
-def _bound(value: Any) -> str:
+def _bound(value: object) -> str:
     return f"fixed values of up to {largest(value):.2g}" if isinstance(value, Tensor) else f"{value:g}"
 
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import torch
 from torch import Tensor
+from torch._ops import OpOverload
 
 from captum_xg._core.operations import argument_names, tensors_in
 from captum_xg.homogeneity.degree import Reason
@@ -33,7 +34,7 @@ _WRITE_STATISTICS_IN_TRAINING = frozenset(f"aten::{name}_batch_norm" for name in
 """Which write to ``running_mean`` and ``running_var`` without saying so in their schema."""
 
 
-def n_results(func: Any, arguments: Mapping[str, Any]) -> int:
+def n_results(func: OpOverload, arguments: Mapping[str, object]) -> int:
     """Return how many scalings a rule gives: one for each result, or for each tensor written to if none is returned."""
     if func._schema.returns:
         return len(func._schema.returns)
@@ -41,7 +42,9 @@ def n_results(func: Any, arguments: Mapping[str, Any]) -> int:
     return max(len(list(tensors_in(written))), 1)
 
 
-def written_values(func: Any, arguments: Mapping[str, Any], results: list[_T]) -> Iterator[tuple[Tensor, _T | None]]:
+def written_values(
+    func: OpOverload, arguments: Mapping[str, object], results: list[_T]
+) -> Iterator[tuple[Tensor, _T | None]]:
     """Yield every tensor that an operation has written to, and how it scales now; None if no result tells."""
     schema = func._schema
     if schema.name in _RESHAPING:
@@ -63,7 +66,7 @@ def written_values(func: Any, arguments: Mapping[str, Any], results: list[_T]) -
         yield from ((t, None) for t in tensors_in([arguments["running_mean"], arguments["running_var"]]))
 
 
-def shape_deciding(func: Any, arguments: Mapping[str, Any]) -> list[Tensor]:
+def shape_deciding(func: OpOverload, arguments: Mapping[str, object]) -> list[Tensor]:
     """Return the tensors whose values decide the shape of the result of an operation of which some do."""
     deciding = {"aten::masked_select": "mask", "aten::repeat_interleave": "repeats", "aten::index": "indices"}
     name = deciding.get(func._schema.name, "")
@@ -72,13 +75,13 @@ def shape_deciding(func: Any, arguments: Mapping[str, Any]) -> list[Tensor]:
     return [t for t in tensors if t.dtype in masks] if name == "indices" else tensors
 
 
-def returns_values(func: Any) -> bool:
+def returns_values(func: OpOverload) -> bool:
     """Return whether an operation hands numbers or truth values to Python that depend on what tensors hold."""
     types = {str(returned.type) for returned in func._schema.returns}
     return bool(types & {"bool", "int", "float", "number", "Scalar", "complex"}) and func._schema.name not in _LAYOUT
 
 
-def draws(func: Any, arguments: Mapping[str, Any]) -> bool:
+def draws(func: OpOverload, arguments: Mapping[str, object]) -> bool:
     """Return whether an operation draws random numbers with these arguments: dropout need not."""
     if torch.Tag.nondeterministic_seeded not in func.tags:
         return False
