@@ -20,16 +20,16 @@ _COMPRESSED = {
 
 
 def entries(tensor: Tensor) -> tuple[Tensor, ...] | None:
-    """Return the numbers that a tensor holds, those that are not zero if it is sparse; None if they cannot be had.
+    """Return the numbers that a tensor holds, those that are not zero if it is sparse; None if there are none to read.
 
-    They cannot where there are none (meta, lazy layers), and for kinds of tensors that PyTorch does not know.
+    Tensors on the meta device and of lazy layers hold none; other kinds of tensors may hold them in unknown ways.
     """
     found = _contents(tensor)
     return None if found is None else found[0]
 
 
 def parts_of(tensor: Tensor) -> tuple[Tensor, ...] | None:
-    """Return strided tensors that together say all that a tensor holds; None if they cannot be had."""
+    """Return strided tensors that together say all that a tensor holds; None if it cannot be read."""
     found = _contents(tensor)
     return None if found is None else (*found[0], *found[1])
 

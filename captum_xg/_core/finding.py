@@ -1,4 +1,4 @@
-"""A finding: the place in a model that stands in the way of homogeneity, what happens there, and what to do about it.
+"""A finding: the place in a model that breaks homogeneity, what happens there, and what to do about it.
 
 Certificate, numeric check and conversion name places in these words alone, and one printer shows them all::
 
@@ -59,7 +59,7 @@ class Finding:
 
     @property
     def without_conversion(self) -> str:
-        """The remedy for who has converted the model already."""
+        """The remedy for a model that has been converted already."""
         return re.sub(f"{re.escape(_CONVERT)}(.)", lambda found: found[1].upper(), self.remedy)
 
     def lines(self) -> list[str]:

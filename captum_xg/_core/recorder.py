@@ -1,7 +1,7 @@
-"""One recorder of a forward pass, and the protocol of those who watch it.
+"""One recorder of a forward pass, and the protocol of its observers.
 
-A :class:`Recorder` is a dispatch mode: every operation below autograd passes by it, and it tells its observers before
-and after each one ran. It knows nothing about what they look for. Degrees, gradients that are cut off, memory that is
+A :class:`Recorder` is a dispatch mode: it runs every operation below autograd, and calls its observers before and after
+each one. It knows nothing about what they look for. Degrees, gradients that are cut off, memory that is
 shared, values that leave for Python, which module feeds which: each is an observer of its own, and several may watch
 one pass. An observer overrides what it needs of :class:`Observer`::
 
@@ -20,7 +20,7 @@ The rules that keep this right:
 
 * *Nothing is kept alive.* An event is valid while observers are called with it. What they remember of a tensor is a
   number, a name, or a weak reference: a recorded pass needs the memory of an ordinary one.
-* *Looking is no part of the forward pass.* What observers compute is not recorded, and no function mode sees it.
+* *Observing is no part of the forward pass.* What observers compute is not recorded, and no function mode sees it.
 * *Order.* ``before`` and ``enter`` are called in the order in which observers are given, ``after`` and ``leave`` in
   reverse, as nested contexts are. ``before`` sees arguments as they are read; an operation in place overwrites them.
 * *The operation runs once*, unchanged. An observer that raises ends the pass.
@@ -167,7 +167,7 @@ class ModuleEvent:
 
 
 class Observer(Protocol):
-    """Somebody who watches a forward pass; a subclass overrides what it needs."""
+    """An observer of a forward pass; a subclass overrides what it needs."""
 
     def before(self, event: OpEvent) -> None:
         """See an operation that is about to run."""
@@ -190,10 +190,10 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Runs every operation below autograd and tells observers about it.
 
     Args:
-        observers: Who is told of each operation.
+        observers: What is called for each operation.
         names: The modules by which :meth:`OpEvent.site` names places.
-        outermost: Code of the function that calls the model: what lies outside of it is no place in the model.
-        followed: The modules, by path, whose calls are told as well. Hooks do that, so pass those that are needed:
+        outermost: Code of the function that calls the model: frames outside of it are no places in the model.
+        followed: The modules, by path, whose calls are reported as well. Hooks do that, so pass those that are needed:
             modules with hooks run slower, and some of PyTorch's choose other operations.
     """
 
@@ -225,10 +225,12 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self, func: OpOverload, types: object, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
     ) -> object:
         kwargs = kwargs or {}
+        # Operations of observers in before and after do not come here: the mode is out of force while it handles one.
         if self._looking:  # an observer computes something while a module is entered or left
             return func(*args, **kwargs)
         self.n_ops += 1
         event = OpEvent(func, args, kwargs, self.n_ops, self)
+        # Function modes are above this one. Without this, they would see what observers compute as calls of the model.
         with torch._C.DisableTorchFunction():
             for observer in self._observers:
                 observer.before(event)
@@ -252,6 +254,7 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         super().__exit__(kind, error, traceback)  # type: ignore[no-untyped-call]
+        # Also after an error: hooks of a pass that is over would be seen by the user, and by the next fingerprint.
         while self._handles:
             self._handles.pop().remove()
         self._running.clear()

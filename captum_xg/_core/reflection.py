@@ -1,8 +1,14 @@
-"""The one place that looks at other people's objects, which may raise anything when they are looked at.
+"""Safe reads of foreign objects, which may raise anything when their attributes or contents are read.
 
 Attributes, properties, ``__class__``, ``__repr__`` and iteration may all run foreign code: proxies that are not
 connected, configurations that raise KeyError for what they lack, endless recursion. What cannot be looked at counts as
-not there; who must not conclude anything from that says so by a default of its own.
+not there; a caller that must not conclude anything from that passes a default of its own.
+
+Example: ``attribute(proxy, "training")`` is None where ``proxy.training`` raises. ``held_by(proxy)`` is None, not
+``{}``, if its ``__dict__`` is hidden: the fingerprint must tell "holds nothing" from "nobody knows".
+
+What must never happen: looking at a model raises, or changes it. So every exception is caught, what an object holds is
+read past its ``__getattr__``, and what a container holds past the methods of its subclass.
 """
 
 from __future__ import annotations
@@ -31,7 +37,7 @@ def is_a(value: object, kinds: type | tuple[type, ...]) -> bool:
 
 
 def attribute(owner: object, name: str, default: Any = None) -> Any:
-    """Return an attribute, the default if there is none or it cannot be had."""
+    """Return an attribute, the default if there is none or reading it raises."""
     try:
         return getattr(owner, name, default)
     except Exception:
@@ -51,13 +57,14 @@ def own_attributes(owner: object) -> Mapping[str, Any]:
 def held_by(owner: object) -> Mapping[str, Any] | None:
     """Return the attributes and slots that an object itself holds, None if they are hidden behind code of its own."""
     held: Mapping[str, object] = {}
+    # Not by hasattr, which asks the object: whether there is a __dict__ is up to the type.
     if _HAS_DICT.__get__(type(owner)):
         try:
             found = object.__getattribute__(owner, "__dict__")
         except Exception:
             return None
         if type(found) is not dict:
-            return None
+            return None  # a property of that name
         held = found
     slots = {name: slot for kind in type(owner).__mro__ for name, slot in _slots_of(kind)}
     return {**held, **{name: _content(slot, owner) for name, slot in slots.items()}} if slots else held
@@ -69,6 +76,7 @@ _HAS_DICT = type.__dict__["__dictoffset__"]
 def _slots_of(kind: type) -> list[tuple[str, types.MemberDescriptorType]]:
     declared = kind.__dict__.get("__slots__", ())
     names = (declared,) if isinstance(declared, str) else tuple(declared)
+    # Names with two underscores are mangled by the class that declares them.
     private = f"_{kind.__name__.lstrip('_')}"
     found = ((name, kind.__dict__.get(f"{private}{name}" if name[:2] == "__" else name)) for name in names)
     return [(name, slot) for name, slot in found if type(slot) is types.MemberDescriptorType]

@@ -60,7 +60,7 @@ class Trusted:
             DegreeError: If there is no degree k ≥ 1 to be found.
             HomogeneityError: If F does not have the degree, and that is an error.
         """
-        return evaluate(function, inputs), self.degree or 1.0
+        return evaluate(function, inputs), self.degree or 1.0  # there is one: "auto" is refused with validate="off"
 
     def conclusion(self) -> str | None:
         """Return what to warn of, after the last part.
@@ -77,6 +77,7 @@ class Measured(Trusted):
     @contextmanager
     def around(self, function: ScalarFunction, device: torch.device) -> Iterator[None]:
         """Refuse training mode, and put random numbers and buffers back, which see inputs that are scaled far away."""
+        # First of all: dropout would be reported as a violation, with a search for layers that are not to blame.
         require_evaluation_mode(function.forward_func, self.where)
         self._reports: list[HomogeneityReport] = []
         with preserve_state(function.forward_func, device):
@@ -90,6 +91,7 @@ class Measured(Trusted):
         report = verify_homogeneity(function, evaluation, degree=self.degree, rtol=self.rtol).shifted(function.first)
         self._reports.append(report)
         k = report.tested_degree
+        # Not a violation that may be waived: without a degree there is nothing to divide by.
         if not report.homogeneous and self.degree is None and (k is None or k < 1):
             reason = " ".join(report.notes) or "F(αx)/F(x) is no single power of α."
             raise DegreeError(f"{self.where}: degree='auto' found no degree k ≥ 1. {reason}\n{report}")
@@ -100,6 +102,7 @@ class Measured(Trusted):
 
     def conclusion(self) -> str | None:
         """Return what to say of the worst violation; refuse a degree that is not the same in all parts."""
+        # Each part has estimated its own. That they differ shows only here, when all have been seen.
         found = sorted({report.tested_degree for report in self._reports if report.tested_degree is not None})
         if self.degree is None and found and found[-1] - found[0] > 1e-4 * found[-1]:
             raise DegreeError(
@@ -119,9 +122,11 @@ class Certified(Trusted):
         self, function: ScalarFunction, inputs: tuple[Tensor, ...], evaluate: Evaluate
     ) -> tuple[Evaluation, float]:
         """Return F and ∇F of one part, and the degree that is proven, asked for the proof before F is evaluated."""
+        # Before F is evaluated: what cannot be proven costs no backward pass.
         certificate = self.proofs.certificate(function.forward_func, inputs, function.additional, self.where)
         k = certificate.degree if self.degree is None else self.degree
         if not certificate.covers(k):
+            # Proven, but of a degree below 1: no warning can make x·∇F/k an attribution.
             if self.degree is None and certificate.homogeneous:
                 raise DegreeError(
                     f"{self.where}: degree='auto' found degree {k:g}, but X-Gradient needs k ≥ 1: below it ∇F grows "
@@ -130,7 +135,7 @@ class Certified(Trusted):
             message = uncertified_message(certificate, k, self.where)
             if self.raises:
                 raise HomogeneityError(message, certificate=certificate)
-            self._doubt = self._doubt or message
+            self._doubt = self._doubt or message  # one warning for the call, of the first part
         return evaluate(function, inputs), k or 1.0
 
     def conclusion(self) -> str | None:

@@ -1,4 +1,9 @@
-"""X-Gradient: Integrated Gradients against zero from one forward and one backward pass."""
+"""X-Gradient: Integrated Gradients against zero from one forward and one backward pass.
+
+For each part of the batch the validation evaluates F and ∇F and decides the degree k; x·∇F/k follows in closed form.
+Example: 20 examples with ``internal_batch_size=8`` have three parts; a violation in the last one raises.
+What must never happen: attributions are returned of an F that was not validated as the caller asked.
+"""
 
 from __future__ import annotations
 
@@ -196,6 +201,7 @@ class XGradient(GradientAttribution):  # type: ignore[misc]  # Captum has no typ
             HomogeneityError: If F is not homogeneous of degree k. It carries the report and names the layers.
         """
         where = "XGradient.attribute"
+        # Options that change nothing are checked as well: IntegratedGradients, whose place this takes, refuses them.
         positive_integer(n_steps, "n_steps", where)
         one_of(method, SUPPORTED_METHODS, "method", where)
         with_delta = switch(return_convergence_delta, "return_convergence_delta", where)
@@ -263,16 +269,13 @@ class XGradient(GradientAttribution):  # type: ignore[misc]  # Captum has no typ
         """
         where = "XGradient.compute_convergence_delta"
         function = ScalarFunction(self.forward_func, additional_forward_args, target, where)
+        # Clones, as the first layer may work in place. The target is chosen already, so Captum is not told of it.
         scalar = GradientAttribution(lambda *inputs: function.values(tuple(x.clone() for x in inputs)))
         delta: Tensor = scalar.compute_convergence_delta(attributions, start_point, end_point)
         return delta
 
     def attribute_future(self) -> None:
-        """Not implemented, as for Captum's gradient methods.
-
-        Raises:
-            NotImplementedError: Always.
-        """
+        """Raise NotImplementedError, as Captum's gradient methods do."""
         raise NotImplementedError("attribute_future is not implemented for XGradient")
 
     def has_convergence_delta(self) -> bool:

@@ -1,4 +1,4 @@
-"""Help for testing what extends captum_xg."""
+"""Assertions for tests of extensions of captum_xg."""
 
 from captum_xg.testing.degree_rules import assert_degree_rule_sound
 

@@ -1,4 +1,4 @@
-"""Degree rules beside the values and gradients of their operations: what is claimed, and what contradicts it."""
+"""Degree rules compared with values and gradients of their operations: what is claimed, and what contradicts it."""
 
 from __future__ import annotations
 

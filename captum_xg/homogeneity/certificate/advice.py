@@ -1,4 +1,4 @@
-"""Advice that depends on where in the forward pass something stands: at the output, or within the network."""
+"""Remedies that depend on where an operation stands: at the output, or within the network."""
 
 from __future__ import annotations
 

@@ -85,7 +85,7 @@ class Aliasing(Observer):
                 self._trace.note(BEYOND)
 
     def note_write(self, tensor: Tensor, value: Scaling, tensors: list[Tensor]) -> None:
-        """Notice a write that does not reach all who read its memory, before shadow memory is written to.
+        """Notice a write that does not reach all readers of its memory, before shadow memory is written to.
 
         Args:
             tensor: What is written to.

@@ -49,9 +49,11 @@ class TransferFunction:
 
     def __call__(self, values: Mapping[int, Value]) -> list[Value]:
         """Return how the results scale, from how the tensors among the arguments do, by their id."""
+        # Moving comes first: it is exact where the other two have to join parts.
         if self.entry.moves and (moved := self._moved(values)) is not None:
             return [moved] * self.n_results
         if self.entry.elementwise and any(isinstance(value, PerElement) for value in values.values()):
+            # What stood where the result is put does not enter it.
             outs = {a.name for a in self.op._schema.arguments if a.is_out}
             read = list(tensors_in(value for name, value in self.arguments.items() if name not in outs))
             if any(isinstance(values[id(t)], PerElement) for t in read):
@@ -122,6 +124,7 @@ class TransferFunction:
             reason = next((reason for reason in own if reason.kind == "value"), None) or self.trace.located(
                 mismatch(*(s for s in present if not s.zero), verb="joins", preposition="with")
             )
+        # What a rule says against the whole (a gradient that is not right) holds for every element.
         joint = PerElement(result, reason)
         return interned.map(joint, lambda scaling: scaling.because(*doubts)) if doubts else joint
 
@@ -145,6 +148,7 @@ class TransferFunction:
         replaced = {name: stand_in(value, name in self.entry.moves) for name, value in self.arguments.items()}
         schema = self.op._schema.arguments
         positional = [replaced[a.name] for a in schema if not a.kwarg_only]
+        # Codes stay on the CPU and in float64, whatever the operation was asked for.
         named = {a.name: replaced[a.name] for a in schema if a.kwarg_only and a.name not in ("device", "dtype", "out")}
         try:
             # In-place forms write to the stand-in, which is a copy, and return it.

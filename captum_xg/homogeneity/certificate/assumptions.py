@@ -127,7 +127,7 @@ class Assumptions:
     def derived_from(self, tensor: Tensor, others: list[Tensor]) -> bool:
         """Return whether a constant was computed from one of others, or is one of them.
 
-        Integers count if nothing else went into it: what a table holds at their place is not theirs.
+        Integers count if nothing else went into it: what a table holds at their place comes from the table.
         """
         sources = list(self._sources_of(tensor).values())
         among = [source for source in sources if shares_memory(source, others)]

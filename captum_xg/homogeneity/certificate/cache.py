@@ -1,4 +1,14 @@
-"""The certificate cache: proofs that are made once and kept while nothing they rest on changes."""
+"""The certificate cache: proofs that are made once and kept while nothing they rest on changes.
+
+A kept proof is used if the fingerprint is the same, every assumption about constants holds, and the additional
+arguments that it has looked at are what they were. Only proofs are kept: what was refused is looked at again.
+
+Example: training a network without biases takes one proof for each shape of input. If it has biases of zero, the proof
+has asked about them, and the first step of an optimiser that moves them ends it.
+
+What must never happen: a proof answers for a model that it was not made of. So what the fingerprint names by address is
+kept alive, that nothing else may take the address, and a copy of the cache is empty.
+"""
 
 from __future__ import annotations
 
@@ -39,17 +49,14 @@ class _Kept:
 
     def holds(self, additional: tuple[object, ...]) -> bool:
         """Return whether what the proof assumes is so, for these additional arguments."""
+        # Additional arguments are new tensors in every call, so that assumptions, which know those of the first one,
+        # cannot see that they have changed.
         leaves = tree_leaves(additional) if self.arguments else ()
         return self.proof.assumptions.hold() and all(same(leaves[i], value) for i, value in self.arguments)
 
 
 class CertificateCache:
-    """Remembers proofs for one forward function.
-
-    A proof is used again if every module, parameter and buffer is the same object with the same memory, shape and
-    dtype, every mode, hook and plain attribute is the same, and everything that the proof asked about constants (is
-    this bias zero?) has the same answer. The numbers in weights are not part of it, so training does not end a proof.
-    """
+    """Remembers proofs for one forward function."""
 
     def __init__(self) -> None:
         self._kept: OrderedDict[Hashable, _Kept] = OrderedDict()
@@ -74,12 +81,14 @@ class CertificateCache:
         if known is not None and known.holds(additional):
             self._kept.move_to_end(fingerprint)
             return known.proof.certificate
+        # Only now, as it looks through all numbers: a proof that stands has seen them finite.
         finite = require_usable_state(forward_func, where)
         self._require_modes(forward_func, where)
         self.n_proofs += 1
         proof = prove(forward_func, inputs, additional, where, finite=finite)
         if proof.certificate.homogeneous:
             self._kept[fingerprint] = _Kept(proof, _looked_at(proof.assumptions, additional), anchors)
+            # The one that was used least recently goes: shapes that alternate must not push each other out.
             while len(self._kept) > _MOST:
                 self._kept.popitem(last=False)
         return proof.certificate

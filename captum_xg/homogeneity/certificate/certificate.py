@@ -1,4 +1,4 @@
-"""The certificate: a verdict on F(αx) = αᵏF(x), what it holds for, and what stands in its way."""
+"""The certificate: a verdict on F(αx) = αᵏF(x), what it holds for, and what prevents a proof."""
 
 from __future__ import annotations
 

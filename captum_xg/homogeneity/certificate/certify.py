@@ -1,6 +1,6 @@
 """certify: prove from one forward pass, op by op, that F(αx) = αᵏF(x), or name every op that breaks it.
 
-The way of a proof: refuse what cannot be followed; run F once on clones of the inputs while an
+The steps of a proof: refuse what cannot be followed; run F once on clones of the inputs while an
 :class:`~captum_xg.homogeneity.certificate.interpretation.Interpretation` follows it; join how the outputs scale; turn
 what speaks against them into one finding a module; and confront the verdict with the example at other scales.
 
@@ -82,6 +82,7 @@ def certify(
         >>> certificate.homogeneous, certificate.degree
         (True, 1.0)
     """
+    # Before the proof: NaN in a weight spoils every value, and is better named than proven about.
     finite = require_usable_state(forward_func, "certify")
     proof = prove(forward_func, _flat(example_inputs), additional_forward_args, "certify", output=output, finite=finite)
     return replace(proof.certificate, digest=digest_of(forward_func))
@@ -127,6 +128,7 @@ def prove(
     def run(xs: tuple[Tensor, ...]) -> list[Tensor]:
         return chosen_outputs(forward_func(*xs, *additional), output, where)
 
+    # By the type alone: a mock among the arguments says that it is a tensor.
     constants = [leaf for leaf in tree_leaves(additional) if is_tensor(leaf)]
     interpretation = Interpretation(names, run.__code__, constants, finite)
     with (
@@ -137,6 +139,7 @@ def prove(
         preserve_state(forward_func, formatted[0].device),
     ):
         certificate, values = _interpreted(run, formatted, interpretation, names, unproven)
+    # NaN scales as everything does, and differs from itself: that F gives it is the better explanation of both.
     proven = certificate.homogeneous or certificate.unsupported == [CONTRADICTED]
     if proven and any(not_finite(y)[0] for y in values) and (bad := spoilt_state(forward_func)):
         unsupported = [*certificate.unsupported, spoilt(bad)]
@@ -170,16 +173,18 @@ def _interpreted(
         with interpretation.following(unscaled, followed=unscaled.watched):
             outputs = run(handles)
     except Exception as error:
-        values = [y.detach() for y in run(_handles(inputs))]  # where F itself fails, that is to be seen
+        values = [y.detach() for y in run(_handles(inputs))]  # where F itself fails, that error is raised
         counterexample = find_counterexample(run, inputs, values, None, proven=False)
         return replace(unproven, unsupported=[unfollowed(error)], counterexample=counterexample), values
     scaling = _joined(outputs, interpretation)
+    # What was not seen counts wherever it happened, as it may have reached the output in ways that were not seen.
     violations, unsupported = violations_of({*scaling.reasons, *trace.leaks}, outputs, starts, names)
     violations = unscaled.blamed(violations)
     proven = not violations and not unsupported
     degree = scaling.degree if proven else None
     values = [y.detach() for y in outputs]
     del outputs  # and the graph with them, before F runs again
+    # Also of what is proven: a wrong rule, or state that F keeps, shows here if anywhere.
     counterexample = find_counterexample(run, inputs, values, degree, proven=proven)
     contradicted = proven and counterexample is not None
     certificate = replace(

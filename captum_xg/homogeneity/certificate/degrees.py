@@ -6,6 +6,9 @@ part only where a rule asks about constants (is this bias zero?), which makes an
 
 What must never happen: an operation without a rule counts as harmless. Its results are unknown, unless it is one of
 PyTorch's and sees nothing but constants.
+
+Example: ``torch.ops.mylib.rotate(x, angle)`` without a rule makes x unknown; ``torch.special.zeta(table, table)`` of
+constants is a constant, as functions of aten depend on nothing but their arguments.
 """
 
 from __future__ import annotations
@@ -60,6 +63,7 @@ class Degrees(Observer):
         self._branches = None
         if self._trace.opaque is not None:
             return
+        # Before the operation runs: one in place overwrites what is read here.
         values = {id(t): self._gradients.value(t) for t in event.tensors}
         self._leaks.note_shape(event, values)
         self._results = self._inferred(event, values)
@@ -76,6 +80,7 @@ class Degrees(Observer):
                 shadows.create(tensor, Scaling(None, reasons=frozenset({self._trace.opaque})))
             self._trace.assumptions.note_computed(event.results, [])
             return
+        # Not before: a rule knows values, and whether autograd records is another question.
         results = [self._gradients.of_result(result) for result in self._results]
         written = []
         for tensor, result in written_values(event.op, event.arguments, results):
@@ -91,6 +96,7 @@ class Degrees(Observer):
 
     def _write(self, tensor: Tensor, value: Value, event: OpEvent) -> None:
         shadows = self._trace.shadows
+        # Both look at memory as it is before the write that they judge.
         before = shadows.read(tensor)
         self._aliasing.note_write(tensor, shadows.interned.join(value), event.tensors)
         value = self._gradients.of_written(tensor, before, value)
@@ -103,6 +109,7 @@ class Degrees(Observer):
         op, arguments = event.op, event.arguments
         n = n_results(op, arguments)
         entry = find_rule(event.name)
+        # Sizes are no values: with symbolic shapes they are asked for by operations, too.
         if entry is None and returns_values(op) and not event.name.startswith("aten::sym_"):
             self._leaks.note_reading(event.tensors, values)
             return [CONSTANT] * n
@@ -114,6 +121,7 @@ class Degrees(Observer):
         else:
             reasons = frozenset().union(*(self._trace.shadows.interned.join(v).reasons for v in values.values()))
             results = [Scaling(None, reasons=reasons | {self._trace.located(self._missing(event.name))})] * n
+        # A rule for an operation that draws may forget to say so.
         if draws(op, arguments) and not any(map(_is_random, results)):
             results = [self._trace.doubted(result, RANDOM) for result in results]
         return results
@@ -121,6 +129,7 @@ class Degrees(Observer):
     def _by_rule(self, entry: Entry, event: OpEvent, values: Mapping[int, Value], n: int) -> list[Value]:
         transfer = TransferFunction(entry, event.op, event.arguments, n, self._trace)
         results = transfer(self._masked.chosen(entry, event.arguments, values))
+        # What scales as a whole needs no branches.
         if n == 1 and not (isinstance(results[0], Scaling) and results[0].proven):
             self._branches = self._masked.of_result(transfer, values)
         return results

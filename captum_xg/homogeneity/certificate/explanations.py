@@ -1,4 +1,4 @@
-"""What a layer of some kind does to homogeneity, in words, and the remedy."""
+"""Explanations of layers that are not homogeneous, by class, and their remedies."""
 
 from __future__ import annotations
 

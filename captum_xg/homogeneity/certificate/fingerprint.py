@@ -112,7 +112,7 @@ class _Reader:
         add(id(type(module)))
         if id(type(module)) not in self._seen:
             self._seen.add(id(type(module)))
-            if not _theirs(type(module)):
+            if not _of_library(type(module)):
                 add(self._class(type(module), 0))
         add(tuple(attributes))
         for name, value in attributes.items():
@@ -196,7 +196,7 @@ class _Reader:
             return self.value(value() if is_a(value, weakref.ref) else value.get(None), depth)
         if is_a(value, (types.GeneratorType, threading.local)):
             return _Unlike()  # what comes next cannot be seen
-        if _theirs(type(value)):
+        if _of_library(type(value)):
             return self._all(value.rests_on if RestsOn in type(value).__mro__ else (), depth - 1)
         held = held_by(value)
         if held is None:
@@ -208,7 +208,7 @@ class _Reader:
         return tuple(
             (name, self.value(part, depth))
             for c in kind.__mro__
-            if not _theirs(c)
+            if not _of_library(c)
             for name, part in vars(c).items()
             if (name[:2] != "__" or name == "__call__") and (type(part) in _SIMPLE or is_a(part, _HOLDING))
         )
@@ -225,7 +225,7 @@ class _Reader:
                 self.anchors.append(referred)
                 parts.append(id(referred))  # of another file: entering would walk through all of torch
             elif is_a(referred, (type, types.ModuleType)):
-                if not _theirs(referred):
+                if not _of_library(referred):
                     attributes = vars(referred)
                     parts.append(tuple((n, self.value(attributes[n], depth)) for n in names if n in attributes))
             else:
@@ -233,7 +233,7 @@ class _Reader:
         return function.__code__, tuple(parts)
 
 
-def _theirs(thing: object) -> bool:
+def _of_library(thing: object) -> bool:
     """Return whether a class or module is Python's or a library's, which nobody changes between two calls."""
     name = attribute(thing, "__name__" if is_a(thing, types.ModuleType) else "__module__")
     return type(name) is str and name.split(".")[0] in _LIBRARIES

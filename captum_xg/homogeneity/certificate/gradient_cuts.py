@@ -1,4 +1,4 @@
-"""Where the gradient is cut: what depends on the input and autograd does not connect with it.
+"""Gradient cuts: tensors that depend on the input although autograd does not connect them with it.
 
 x·∇F is wrong there even if the values scale, so that each cut is a reason against the scaling of what is computed from
 it. A tensor is *cut* if autograd has no node for it though it depends on the input: by ``detach``, ``.data``,
@@ -58,6 +58,7 @@ class GradientCuts(Observer):
         if self._trace.opaque is not None:
             return
         self._in_graph.update(t.untyped_storage() for t in event.tensors if t.requires_grad and has_storage(t))
+        # Custom functions run their forward without gradients, and so do operations of torch.library that wrap one.
         self.recorded = event.records_gradients
         if not self.recorded and (function := self._trace.custom_function()) is not None:
             self.recorded = rule_vouches_for(function)
@@ -70,12 +71,14 @@ class GradientCuts(Observer):
         for _, tensor in event.fresh:
             if linked and differentiable(tensor) and has_storage(tensor):
                 self._in_graph.add(tensor.untyped_storage())
+            # Such a clone is made below autograd, so that it has no node though nothing was cut.
             if event.name == "aten::clone" and (event.tensors[0].is_conj() or event.tensors[0].is_neg()):
                 self._written_out[tensor] = not self._is_cut(event.tensors[0])
         for view in event.views:
             scaling = self._trace.shadows.scaling(view)
             if not scaling.depends_on_input or scaling.stepwise:
                 continue
+            # A view of a tensor that was cut off and marked again has a node; the reason goes along all the same.
             cut = next((t for t in event.tensors if shares_memory(view, [t]) and self._is_cut(t)), None)
             if cut is not None:
                 self._cuts[view] = self._why_cut(cut)
@@ -91,6 +94,7 @@ class GradientCuts(Observer):
         shadows = self._trace.shadows
         value = shadows.read(tensor)
         if isinstance(value, Scaling) and not value.depends_on_input:
+            # Nothing was seen to write it, but autograd knows a way to it from the inputs.
             if tensor.grad_fn is not None and not shadows.knows(tensor) and reaches(tensor, self._starts):
                 return Scaling(None, reasons=frozenset({self._trace.located(OUTSIDE)}))
             return value
@@ -114,6 +118,7 @@ class GradientCuts(Observer):
         """
         if (self.recorded and tensor.requires_grad) or not differentiable(tensor):
             return value
+        # What was there and depended on the input: autograd still hands its gradient on, as if it had stayed.
         held = self._trace.shadows.interned.join(before)
         doubts = [reason for reason in held.reasons if reason.kind == "gradient"]
         if held.depends_on_input and not held.stepwise and not doubts:

@@ -1,4 +1,4 @@
-"""One forward pass as it is followed for a certificate: the recorder and the observers that infer from it.
+"""The interpretation of one forward pass: the recorder, and the observers that infer a certificate from it.
 
 The order of the observers matters. Before an operation: the trace takes it for what runs now; leaks say whether it can
 be followed at all; gradient cuts and aliasing look at its arguments; degrees infer its results. After it, in reverse:
@@ -58,8 +58,8 @@ class Interpretation:
         """Follow what runs in the body.
 
         Args:
-            others: Who else watches, after those who infer.
-            followed: The modules, by path, of whose calls they are told.
+            others: Further observers, called after those that infer.
+            followed: The modules, by path, whose calls are reported to them.
         """
         recorder = Recorder(*self._observers, *others, followed=followed)
         try:

@@ -68,11 +68,13 @@ class MaskedBranches:
             return values
         mask_name, *names = _CHOICES[entry.name]
         resolved = dict(values)
+        # where(m, y, y) drops neither branch of y, and one id cannot stand for two scalings.
         if arguments[names[0]] is arguments[names[1]]:
             return values
         for name, is_true in zip(names, (True, False), strict=True):
             tensor = arguments.get(name)
             known = self._valid(tensor)
+            # The same tensor, and no equal one: what is equal on this example may differ on another.
             if known is not None and known.mask() is arguments[mask_name]:
                 resolved[id(tensor)] = self._with_doubts(_branch(known, is_true), values[id(tensor)])
         return resolved
@@ -85,6 +87,7 @@ class MaskedBranches:
             values: How the arguments scale, by id.
         """
         schema, entry = transfer.op._schema, transfer.entry
+        # Results in memory of arguments may be written to through those.
         returns_new = all(argument.alias_info is None for argument in schema.arguments)
         if not (entry.elementwise or entry.name in _CHOICES) or not returns_new or len(schema.returns) != 1:
             return None
@@ -97,6 +100,7 @@ class MaskedBranches:
 
     def remember(self, result: Tensor, branches: Branches) -> None:
         """Take the branches for those of a tensor."""
+        # Of comparisons and indices nothing is divided.
         if has_storage(result) and result.dtype.is_floating_point:
             self._branches[result] = branches, self._state(result)
 
@@ -119,6 +123,7 @@ class MaskedBranches:
         self, transfer: TransferFunction, known: Mapping[int, Branches], values: Mapping[int, Value]
     ) -> Branches | None:
         """Return what an operation makes of the branches of its arguments."""
+        # Two masks would make four branches.
         first = next(iter(known.values()))
         if any(other.mask() is not first.mask() for other in known.values()):
             return None

@@ -1,4 +1,4 @@
-"""The tensors that are meant of what a model returns."""
+"""The choice of tensors among what a model returns."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Output: TypeAlias = int | str | tuple[int | str, ...] | Callable[[Any], Any] | N
 
 
 def chosen_outputs(result: Any, output: Output, where: str) -> list[Tensor]:
-    """Return the tensors of F's output that are meant: those with floating-point numbers, if there are any."""
+    """Return the chosen tensors of F's output: those with floating-point numbers, if there are any."""
     try:
         if callable(output):
             result = output(result)

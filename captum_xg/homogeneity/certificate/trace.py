@@ -1,4 +1,4 @@
-"""What the observers of one forward pass share: shadow memory, assumptions, findings, and the operation that runs."""
+"""The state that the observers of one forward pass share: shadow memory, assumptions, findings, current operation."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Trace(Observer):
         shadows: How what is in memory scales.
         assumptions: What was asked about constants.
         leaks: What makes every verdict unknown, wherever it happened: effects that were not seen.
-        opaque: Why nothing is known of the running operation but that it ran; None if it is followed.
+        opaque: Why nothing but its results is seen of the running operation; None if it is followed.
         dependent: Whether the results of the running operation may depend on the input.
     """
 

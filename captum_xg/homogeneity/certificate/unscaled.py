@@ -1,4 +1,4 @@
-"""Modules that bring inputs to one size themselves: what breaks homogeneity in them comes with other arguments."""
+"""Modules that scale some of their arguments themselves, and violations that come with the others."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What cannot be followed: parts whose operations do not pass by, and forward functions that fail while followed."""
+"""Parts of a model whose operations cannot be recorded, and forward functions that fail while they are."""
 
 from __future__ import annotations
 
@@ -62,12 +62,12 @@ def hooked_parts(names: Names) -> list[Violation]:
 def unfollowed(error: Exception) -> Violation:
     """Return the finding that operations could not be followed, from what following them raised.
 
-    PyTorch compiles the functions that torch.cond and the like are given, and its compiler may not bear a look.
+    PyTorch compiles the functions that torch.cond and the like are given, and its compiler may fail while recorded.
     """
     frames = traceback.extract_tb(error.__traceback__)
     operators = [Path(frame.filename) for frame in frames if Path(frame.filename).parent.name == _OPERATORS]
-    theirs = [frame for frame in frames if not is_torch(frame.filename)]
-    location = f"{short_path(theirs[-1].filename)}:{theirs[-1].lineno}" if theirs else ""
+    own = [frame for frame in frames if not is_torch(frame.filename)]
+    location = f"{short_path(own[-1].filename)}:{own[-1].lineno}" if own else ""
     if operators:
         reason = not_followed(operators[0].stem)
         return Violation("", f"torch.{operators[0].stem}", location, reason.what, reason.remedy)

@@ -1,4 +1,4 @@
-"""From reasons against a proof to findings: one for each module, in the words of who wrote the model."""
+"""Findings from reasons against a proof: one for each module, in terms of the model's own source."""
 
 from __future__ import annotations
 

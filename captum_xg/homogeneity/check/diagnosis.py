@@ -1,8 +1,12 @@
 """Causes of F(αx) ≠ αᵏF(x): a random forward pass, examples that see each other, or layers that do not scale.
 
 They are looked for in this order, because each makes the next one meaningless. Layers are named by the certificate;
-only where it has nothing to say are they probed (:mod:`.localization`). Whatever the search runs into, the violation
-is reported.
+only where it has nothing to say are they probed (:mod:`.localization`).
+
+Example: batch norm without running statistics breaks F(αx) = αF(x) and mixes examples; that examples are mixed is what
+has to be said, as no attribution to one of them is complete then.
+
+What must never happen: the search hides the violation. Whatever it runs into becomes a note of the report.
 """
 
 from __future__ import annotations
@@ -44,6 +48,7 @@ def explain_violation(
     differ = partial(_differ, size=euler_terms(evaluation)[1], tolerance=precision.inexact_rtol)
     _require_repeatable(function, evaluation, differ)
     _require_separate_examples(function, evaluation, report, differ)
+    # From here on F is a function of each example alone, so one example shows what is wrong.
     certificate, notes = _certificate(function, evaluation, report)
     report = replace(report, certificate=certificate, notes=report.notes + notes)
     if certificate is not None and certificate.violations:
@@ -108,6 +113,7 @@ def _require_separate_examples(
     if report.values_hold:
         failing = next(c.worst_example for c in (report.euler, report.gradient) if c is not None and not c.holds)
     before = to_vector(evaluation.values)
+    # Larger, smaller and negative: a maximum over the batch, or a ReLU of a mean, may not show for one of them.
     for factor in (0.5, 8.0, -8.0):
         scales = torch.full_like(before, factor)
         scales[failing] = 1.0

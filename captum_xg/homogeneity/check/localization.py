@@ -1,4 +1,4 @@
-"""The layers that break homogeneity where no certificate sees it: each is probed on the activations it receives.
+"""The layers that break homogeneity where no certificate can name them, found by running each one alone.
 
 A certificate names operations and is right about them. It sees none in scripted, traced and compiled models, in other
 threads, and where an operation has no rule; for these alone the forward pass is cut into its modules here. F runs at x,

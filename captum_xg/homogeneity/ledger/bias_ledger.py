@@ -126,7 +126,7 @@ def _measured(
             evaluation = watched.evaluate(inputs)
         found = watches[-1].found  # evaluate runs F a second time if a first layer wants to overwrite its input
     except Exception as error:
-        evaluation = function.evaluate(inputs)  # where F itself fails, that is to be seen
+        evaluation = function.evaluate(inputs)  # where F itself fails, that error is raised
         found = Found(unfollowed=unfollowed(error).reason)
     finally:
         for watch in watches:

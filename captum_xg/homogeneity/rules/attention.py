@@ -1,4 +1,4 @@
-"""Softmax and attention: exponentials over their sum, which are scale-free only of what is, times values.
+"""Softmax and attention: exponentials over their sum, which α changes unless their arguments are scale-free.
 
 softmax(q·kᵀ/√d + mask)·v is linear in v; q and k must not change with α together.
 """

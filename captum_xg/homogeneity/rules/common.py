@@ -1,4 +1,15 @@
-"""Building blocks of rules: what several families of operations, and rules of one's own, are put together from."""
+"""Building blocks of rules: what several families of operations, and rules of one's own, are put together from.
+
+They answer three questions that come up again and again. Does a constant matter that meets what scales
+(:func:`with_bias`, :func:`plus`, :func:`joined`)? How does a function of several arguments scale that has no degree
+(:func:`nonlinear_together`)? What is left of a scaling after steps, directions and conversions?
+
+Example: ``with_bias(call, product_of(x, w), b)`` scales as the product does if b is zero; if not, it says
+"adds a bias of up to 0.3".
+
+What must never happen: infinity is taken for zero where it is a factor. In sums and comparisons no α changes it, so
+that it counts as neutral there; but 0·∞ is no number. :func:`factor` and :func:`joined` see to that.
+"""
 
 from __future__ import annotations
 
@@ -65,6 +76,7 @@ def _shifted(call: OpCall, product: Scaling, addend: object, scaling: Scaling, w
 
 def product_in(call: OpCall, *others: str) -> Scaling:
     """Return how the product of all tensors scales that are neither written to, nor named among the others."""
+    # Where ``out=`` puts the result is no factor.
     written = {a.name for a in call.func._schema.arguments if a.kwarg_only and a.alias_info is not None}
     return call.product(
         *(
@@ -80,6 +92,7 @@ def nonlinear_together(*arguments: Scaling, reason: Reason, otherwise: float | N
     told = [argument for argument in arguments if argument.degree is not None or argument.zero]
     varying = [argument.degree for argument in told if argument.degree is not None and not argument.scale_free]
     if not varying:
+        # α leaves all of them as they are, and so their function. Their sum says what it depends on.
         return nonlinear_of(sum_of(*arguments), reason)
     reasons = frozenset({reason}).union(*(argument.reasons for argument in arguments))
     degree = None if otherwise is None or len(told) < len(arguments) else max(varying) * otherwise
@@ -91,12 +104,14 @@ def nonlinear_together(*arguments: Scaling, reason: Reason, otherwise: float | N
 def whole_steps(scaling: Scaling) -> Scaling:
     """Return the scaling of a number rounded to a whole one."""
     reason = Reason("rounds to whole numbers, which αx passes one after the other", "Leave the rounding out")
+    # Without the rounding the degree stays. A step's degree of 0 would blame what adds the result to its like.
     rounded = nonlinear_of(scaling, reason, otherwise=1.0)
     return rounded.in_steps() if scaling.scale_free else rounded
 
 
 def steps(scaling: Scaling) -> Scaling:
     """Return the scaling of a question about numbers that α leaves as it is: zero? NaN? which is largest?"""
+    # The answer about a tensor of zeros is a constant, and may well be True: not zero, as its ``in_steps`` is.
     return scaling.in_steps() if scaling.depends_on_input else replace(CONSTANT, reasons=scaling.reasons)
 
 
@@ -116,7 +131,7 @@ def compared(call: OpCall, left: object, right: object) -> Scaling:
 def direction_of(scaling: Scaling) -> Scaling:
     """Return the scaling of what a factor αᵏ leaves as it is: directions, signs, orthogonal factors."""
     if not scaling.depends_on_input:
-        return replace(CONSTANT, reasons=scaling.reasons)
+        return replace(CONSTANT, reasons=scaling.reasons)  # also of zeros: their directions are not zero
     return replace(scaling, degree=0.0, zero=False, signed=False, stepwise=False)
 
 
@@ -133,6 +148,7 @@ def converted(scaling: Scaling, dtype: torch.dtype | None) -> Scaling:
         return scaling.in_steps()  # not zero, which no α changes
     if scaling.scale_free:
         return scaling.in_steps()
+    # Stepwise, as integers have no gradient at all: that one is missing is not to be said as well.
     return replace(nonlinear_of(scaling, _TRUNCATES, otherwise=1.0), stepwise=True)
 
 
@@ -150,7 +166,7 @@ def cast(call: OpCall, scaling: Scaling) -> Scaling:
 def shaped_by(scaling: Scaling, result: Scaling | None = None) -> Scaling:
     """Return the scaling of a result whose shape depends on values."""
     if not scaling.depends_on_input:
-        constant = nonlinear_of(scaling, Reason(""))
+        constant = nonlinear_of(scaling, Reason(""))  # of zeros too: how many there are is not zero
         return constant if result is None else product_of(result, constant)
     reason = Reason(
         "has a shape that depends on values of the input", "Use a mask and torch.where instead", kind="unknown"

@@ -1,4 +1,4 @@
-"""Steps: results that change only where a comparison turns over, and choices made by them.
+"""Comparisons and rounding: results that change in steps, and choices made by them.
 
 What is compared decides: both sides multiplied by one αᵏ compare as before. Gradients are zero wherever there are any.
 """

@@ -1,4 +1,14 @@
-"""One executed operation as a rule sees it: its arguments by name, their values, and how they scale."""
+"""One executed operation as a rule sees it: its arguments by name, their values, and how they scale.
+
+A rule computes with scalings, and looks at numbers only where a constant meets what scales: a bias of zeros is none.
+The invariant: each look at the numbers of a constant goes through :class:`Constants`, which writes the answer down.
+
+Example: the rule of ``linear(x, w, b)`` takes ``call.scaling("input")``, of degree 1, and asks
+``call.is_neutral(call["bias"])``. Of the weight it takes the scaling alone, so that training does not end a proof.
+
+What must never happen: a rule concludes from ``call["bias"]`` itself. What it saw would not be among the assumptions,
+and the proof would stand although the bias has changed.
+"""
 
 from __future__ import annotations
 
@@ -85,6 +95,7 @@ class OpCall:
     def scaling_of(self, value: object) -> Scaling:
         """Return how a value scales that is among the arguments."""
         if isinstance(value, Tensor):
+            # What the input has gone into is among the scalings, as reading arguments puts it there.
             return self._scalings.get(id(value), CONSTANT)
         if isinstance(value, (list, tuple)):
             return self.sum(*value)
@@ -121,6 +132,7 @@ class OpCall:
         parts = [self.scaling_of(value) for value in values]
         if all(part.scale_free for part in parts):
             return parts
+        # A constant with reasons against it is left alone: as zero it would lose them.
         return [
             ZERO if part.constant and part.proven and self.is_neutral(value) else part
             for part, value in zip(parts, values, strict=True)
@@ -150,22 +162,25 @@ class OpCall:
         Where a factor does not scale, constant factors are looked at: zero times anything finite is zero.
         """
         parts = [self.scaling_of(value) for value in values]
+        # A product of factors that scale does so whatever the numbers are: it needs no assumption.
         if any(part.reasons for part in parts):
             for part, value in zip(parts, values, strict=True):
                 if part.constant and part.proven and isinstance(value, Tensor) and self._constants.is_zero(value):
                     return ZERO
         return product_of(*parts)
 
-    def with_zeros_told(self) -> OpCall | None:
+    def with_zeros_known(self) -> OpCall | None:
         """Return the call with constant tensors of zeros as zero instead of constant, or None if there are none."""
-        told = {
+        # Zeros alone, without infinities: the rule may multiply by them, and 0·∞ is no number.
+        zeros = {
             id(tensor): ZERO
             for tensor in self.tensors()
             if (scaling := self.scaling_of(tensor)).constant and scaling.proven and self._constants.is_zero(tensor)
         }
-        return OpCall(self.func, self.arguments, {**self._scalings, **told}, self._constants) if told else None
+        return OpCall(self.func, self.arguments, {**self._scalings, **zeros}, self._constants) if zeros else None
 
     def _constant_added(self, parts: list[Scaling], values: tuple[object, ...]) -> Reason | None:
+        # Where nothing else scales, or nobody knows how, the size of the constant explains nothing.
         others = [part for part in parts if not part.constant and not part.zero]
         if not others or any(part.scale_free or part.degree is None for part in others):
             return None
@@ -182,7 +197,7 @@ def largest(value: object) -> float:
         return float(abs(value))
     magnitudes = value.detach().abs().double()
     if bool(magnitudes.isnan().any()):
-        return float("nan")
+        return float("nan")  # which taking the finite ones alone would hide
     finite = magnitudes[torch.isfinite(magnitudes)]
     return float(finite.max()) if finite.numel() else 0.0
 
@@ -190,10 +205,12 @@ def largest(value: object) -> float:
 @lru_cache(maxsize=4096)
 def known_arguments(func: torch._ops.OpOverload) -> frozenset[str]:
     """Return the names of arguments that any overload of an operation has."""
+    # Of all overloads: a rule serves them all, and asks for ``bias`` where some have none.
     packet = func.overloadpacket
     overloads = (getattr(packet, name) for name in packet.overloads())
     return frozenset(a.name for overload in overloads for a in overload._schema.arguments)
 
 
 def _neutral_number(value: complex) -> bool:
+    # A complex infinity has a direction as well, which sums with finite numbers do not keep.
     return value == 0 or (not isinstance(value, complex) and abs(value) == float("inf"))

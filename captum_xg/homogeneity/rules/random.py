@@ -37,7 +37,7 @@ def fused_dropout(call: OpCall) -> Sequence[Scaling]:
     *("_philox_normal", "_philox_uniform", "_fill_mem_eff_dropout_mask_", "_cudnn_init_dropout_state"),
 )
 def draw(call: OpCall) -> Scaling:
-    """Numbers that owe nothing to what was in the tensor before."""
+    """Random numbers, whatever was in the tensor before."""
     return CHANCE
 
 

@@ -46,7 +46,7 @@ class Entry:
         """Return how the results of a call scale, one scaling for each.
 
         A rule written as its formula reads, ``sum_of(product_of(x, w), b)``, does not ask whether ``b`` is zero.
-        So where it finds that degrees do not fit, it is asked once more with every constant of zeros told to be zero.
+        So where it finds that degrees do not fit, it is asked once more with every constant of zeros known to be zero.
         Only then: each constant that is looked at is one more thing that the proof rests on.
 
         Raises:
@@ -55,7 +55,7 @@ class Entry:
         answer = self._answer(call, n_results)
         if not any(reason.kind == "value" for scaling in answer for reason in scaling.reasons):
             return answer
-        with_zeros = call.with_zeros_told()
+        with_zeros = call.with_zeros_known()
         if with_zeros is None:
             return answer
         again = self._answer(with_zeros, n_results)

@@ -1,4 +1,4 @@
-"""Facts about operations by their schema, and those it omits: what is written, drawn, and handed to Python."""
+"""Effects of operations, by their schema and where it omits them: writes, random draws, values handed to Python."""
 
 from __future__ import annotations
 
