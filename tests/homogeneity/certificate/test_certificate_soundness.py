@@ -585,7 +585,7 @@ def test_a_chosen_output_is_what_is_certified():
     assert certify(function, x, output=("extra", 1)).degree == 2
     assert not certify(function, x, output=("extra", 0)).homogeneous
     assert certify(function, x, output=lambda result: result["logits"].sum(1)).degree == 1
-    with pytest.raises(ValueError, match="expected `output` to lead to a part of"):
+    with pytest.raises(ValueError, match="`output` = 'missing' is not in"):
         certify(function, x, output="missing")
 
 
