@@ -25,8 +25,7 @@ def chosen_outputs(result: Any, output: Output, where: str) -> list[Tensor]:
                 result = result[key] if not isinstance(key, str) or isinstance(result, dict) else getattr(result, key)
     except (KeyError, IndexError, TypeError, AttributeError) as error:
         raise OptionError(
-            f"{where}: expected `output` to lead to a part of what the forward function returns, got {output!r}: "
-            f"{error!r}."
+            f"{where}: `output` = {output!r} is not in what the forward function returns: {error!r}."
         ) from None
     tensors = [leaf for leaf in tree_leaves(result) if isinstance(leaf, Tensor)]
     floating = [y for y in tensors if y.dtype.is_floating_point or y.dtype.is_complex]
