@@ -90,7 +90,8 @@ class Degrees(Observer):
         for i, tensor in event.fresh:
             shadows.create(tensor, results[i])
         # Also where the input takes part: constants beside it may be read out of the same memory later on.
-        self._trace.assumptions.note_computed([*(t for _, t in event.fresh), *written], event.tensors)
+        if made := [*(t for _, t in event.fresh), *written]:
+            self._trace.assumptions.note_computed(made, event.tensors)
         if self._branches is not None:
             self._masked.remember(event.output, self._branches)
 

@@ -149,3 +149,14 @@ def test_a_proof_that_rests_on_zeros_in_a_sparse_buffer_ends_with_them():
     model.shift.values().fill_(1.0)
     with pytest.warns(UserWarning, match="adds a constant"):
         xg.attribute(X)
+
+
+def test_parts_of_complex_numbers_that_scale_differently_are_not_told_apart_by_their_places_as_real_ones() -> None:
+    def function(x: Tensor) -> Tensor:
+        mixed = torch.ones(4, dtype=torch.complex128)
+        mixed[1::2] = x[0, :2].to(torch.complex128)  # places 1 and 3, which as real numbers lie at 2 and 6
+        return mixed[:2].real.sum().reshape(1)
+
+    certificate = certify(function, torch.rand(1, 3, dtype=torch.float64))
+    assert not certificate.homogeneous
+    assert certificate.violations
