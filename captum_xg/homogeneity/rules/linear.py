@@ -101,6 +101,12 @@ def sparse_product(call: OpCall) -> Scaling:
     return product_in(call)
 
 
+@degree_rule("_fft_r2c", "_fft_c2c", "_fft_c2r")
+def fourier_transform(call: OpCall) -> Scaling:
+    """Linear: only sizes and the kind of normalisation decide which map between signal and spectrum it is."""
+    return call.scaling("self")
+
+
 @degree_rule("embedding")
 def embedding(call: OpCall) -> Scaling:
     """Rows of the weight, chosen by the indices."""
