@@ -11,6 +11,7 @@ counts as another use (OTHER_USE), and a result that is returned has no only fol
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from dataclasses import dataclass, field
 from enum import Flag, auto
@@ -56,8 +57,10 @@ class ModuleUse:
 
     @property
     def rms(self) -> float | None:
-        """The size of its first input, averaged over calls; None if it had none to measure."""
-        return sum(self.sizes) / len(self.sizes) if self.sizes else None
+        """The size of its first input, averaged over calls; None if it had none that could be kept."""
+        mean = sum(self.sizes) / len(self.sizes) if self.sizes else 0.0
+        # Zeros have no size, and where the original itself is not finite its size is none that a layer could work at.
+        return mean if 0 < mean < math.inf else None
 
     @property
     def is_gate(self) -> bool:

@@ -92,6 +92,12 @@ class Entry:
     stage: Stage
     rule: Rule
 
+    @property
+    def name(self) -> str:
+        """The rule's, as far as it has one: partials and callable objects have none, other code may have no module."""
+        parts = (getattr(self.rule, name, None) for name in ("__module__", "__qualname__"))
+        return ".".join(filter(None, parts)) if hasattr(self.rule, "__qualname__") else repr(self.rule)
+
 
 _ENTRIES: dict[Kind, Entry] = {}
 _RULES = "captum_xg.xdnn.rules"
@@ -123,16 +129,17 @@ def register_conversion(*kinds: Kind, stage: Stage) -> Callable[[Rule], Rule]:
         raise ValueError(f"register_conversion: `stage` = {stage!r}; it must be one of {', '.join(map(repr, STAGES))}.")
 
     def register(rule: Rule) -> Rule:
-        if not rule.__module__.startswith(f"{_RULES}."):
-            load_rules()  # so that what has a conversion already is known
+        # Rules of the package are imported by that very call; all others must know what has a conversion already.
+        if not (getattr(rule, "__module__", None) or "").startswith(f"{_RULES}."):
+            load_rules()
         for kind in kinds:
             if not callable(kind) or (isinstance(kind, type) and not issubclass(kind, nn.Module)):
                 raise ValueError(f"register_conversion: {kind!r} is neither a module class nor a function.")
             if kind in _ENTRIES:
-                other, name = _ENTRIES[kind].rule, getattr(kind, "__name__", repr(kind))
+                name = getattr(kind, "__name__", repr(kind))
                 raise ValueError(
-                    f"register_conversion: {name} has a conversion already ({other.__module__}.{other.__qualname__}). "
-                    f"Remove it first with forget_conversion({name})."
+                    f"register_conversion: {name} has a conversion already ({_ENTRIES[kind].name}). Remove it first with "
+                    f"forget_conversion({name})."
                 )
         _ENTRIES.update({kind: Entry(kind, stage, rule) for kind in kinds})
         return rule

@@ -205,10 +205,10 @@ def ask(planned: Planned, evidence: Evidence) -> Conversion | NotConvertible:
     Raises:
         ConversionError: If the rule fails, or returns what is neither.
     """
-    path, rule = planned.path, planned.entry.rule
-    named = f"{WHERE}: the conversion {rule.__module__}.{rule.__qualname__}"
+    path, entry = planned.path, planned.entry
+    named = f"{WHERE}: the conversion {entry.name}"
     try:
-        result: object = rule(planned.module, context_of(path, evidence))
+        result: object = entry.rule(planned.module, context_of(path, evidence))
     except Exception as error:
         raise ConversionError(f"{named} fails for {path}: {type(error).__name__}: {error}.") from error
     if isinstance(result, NotConvertible):
@@ -231,11 +231,11 @@ def ask(planned: Planned, evidence: Evidence) -> Conversion | NotConvertible:
 def context_of(path: str, evidence: Evidence) -> ModuleContext:
     """Return what rules are told of a module's surroundings."""
     use, prefix = evidence.dataflow[path], f"{path}." if path else ""
-    sizes = {p: use.rms for p, use in evidence.dataflow.items() if p.startswith(prefix)}
+    inside = {p.removeprefix(prefix): each.rms for p, each in evidence.dataflow.items() if p.startswith(prefix)}
     return ModuleContext(
         path,
-        rms=use.rms or 1.0,  # what did not run, or saw nothing but zeros, has no size to keep
-        inner_rms={p.removeprefix(prefix): rms for p, rms in sizes.items() if rms is not None},
+        rms=use.rms or 1.0,
+        inner_rms={p: rms for p, rms in inside.items() if rms is not None},
         multiplies=use.is_gate,
         returned=Role.RETURNED in use.roles,
         overwritten=Role.OVERWRITTEN in use.roles,

@@ -67,3 +67,18 @@ def test_arguments_of_another_kind_are_refused_by_name():
         to_xdnn(to_xdnn(network(), x()), x())
     with pytest.raises(OptionTypeError, match="`strict`"):
         to_xdnn(network(), x(), strict="no")
+
+
+class Logarithms(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.norm, self.last = nn.LayerNorm(4), nn.Linear(4, 2)
+
+    def forward(self, x):
+        return self.last(self.norm(torch.log(x)))
+
+
+def test_a_size_that_is_not_finite_on_the_examples_is_not_one_that_a_norm_is_kept_at():
+    _, report = to_xdnn(Logarithms().eval(), torch.randn(3, 4), strict=False)
+    assert any("LayerNorm" in change.before for change in report.changes)
+    assert any("not finite on the examples" in note for note in report.notes)
