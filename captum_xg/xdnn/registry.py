@@ -108,8 +108,8 @@ def register_conversion(*kinds: Kind, stage: Stage) -> Callable[[Rule], Rule]:
 
     A rule is asked only where the certificate says that the module (or something inside of it) breaks homogeneity. It
     is handed the module itself, from a copy of the user's model, and may change and return it. For a function it is
-    handed a :class:`FunctionCall`, and what it returns is called with the same arguments. The
-    most specific class counts. A rule for a class takes over everything inside of its modules.
+    handed a :class:`~captum_xg.xdnn.functional_calls.FunctionCall`, and what it returns is called with the same
+    arguments. The most specific class counts. A rule for a class takes over everything inside of its modules.
 
     Args:
         kinds: Module classes, or functions such as ``torch.erf``.
@@ -136,9 +136,9 @@ def register_conversion(*kinds: Kind, stage: Stage) -> Callable[[Rule], Rule]:
             if not callable(kind) or (isinstance(kind, type) and not issubclass(kind, nn.Module)):
                 raise ValueError(f"register_conversion: {kind!r} is neither a module class nor a function.")
             if kind in _ENTRIES:
-                name = getattr(kind, "__name__", repr(kind))
+                name, other = getattr(kind, "__name__", repr(kind)), _ENTRIES[kind].name
                 raise ValueError(
-                    f"register_conversion: {name} has a conversion already ({_ENTRIES[kind].name}). Remove it first with "
+                    f"register_conversion: {name} has a conversion already ({other}). Remove it first with "
                     f"forget_conversion({name})."
                 )
         _ENTRIES.update({kind: Entry(kind, stage, rule) for kind in kinds})
@@ -158,7 +158,7 @@ def forget_conversion(kind: Kind) -> None:
 
 
 def find_conversion(kind: Kind) -> Entry | None:
-    """Return the rule for a function, or a module class or the nearest of its base classes; None if there is none."""
+    """Return the rule for a function, or a module class or the nearest of its base classes; None without one."""
     load_rules()
     bases = kind.__mro__ if isinstance(kind, type) else (kind,)
     return next((_ENTRIES[base] for base in bases if base in _ENTRIES), None)

@@ -85,6 +85,7 @@ class FoldBatchNorms:
         folded = fold_batch_norms(model, evidence.dataflow)
         if not folded:
             return None
+        # Compared as a whole: each fold is right by itself, but rounding adds up in ill-conditioned norms.
         change = largest_difference(
             before, evidence.attempt("after batch norms were folded", evidence.examples.outputs)
         )
@@ -193,6 +194,7 @@ def _adding(path: str, modules: dict[str, nn.Module], model: nn.Module, evidence
     if not names:
         return None
 
+    # As a rule, so that it is asked, counted and reported like all others.
     def rule(module: nn.Module, context: ModuleContext) -> Conversion | NotConvertible:
         return drop_parameters(module, names, uses_of(model))
 
@@ -221,6 +223,7 @@ def ask(planned: Planned, evidence: Evidence) -> Conversion | NotConvertible:
         raise ConversionError(
             f"{named} replaces {path} by {result.replacement!r}, which is not a module. Wrap it in a torch.nn.Module."
         )
+    # Found only now, as a rule that changes the module itself keeps its hooks.
     if result.replacement is not planned.module and has_hooks(planned.module):
         return NotConvertible(
             "has hooks, which a replacement would lose", "Remove them, or put what they do into a module"
@@ -266,6 +269,7 @@ def put_back(model: nn.Module, progress: Progress) -> StepResult:
         listed = ", ".join(converted[:6]) + ", …" * (len(converted) > 6)
         what = f"{len(converted)} functional calls became modules ({listed})"
         changes.append(Change(path, type(original).__name__, "recorded graph", what, True, "functional calls"))
+        # torch.fx copies only what the graph uses; what it left behind will be missing from the state dict.
         there = {name for name, _ in (*graph.named_parameters(), *graph.named_buffers())}
         lost = [n for n, _ in (*original.named_parameters(), *original.named_buffers()) if n not in there]
         lost = list(dict.fromkeys(name.split(".")[0] for name in lost if not hasattr(graph, name.split(".")[0])))
