@@ -4,8 +4,8 @@ The invariant: F sees r·x/‖x‖ with one radius r, the same in all calls, in 
 on every device, so that F̂(αx) = αᵏF̂(x) holds from one call to the next.
 
 What must never happen: that the radius follows the input. One that is measured on the batch at hand is α times as large
-for αx, and F would be evaluated at another point. So ``"auto"`` measures once, unseen by recorders and tracers, and never
-in training.
+for αx, and F would be evaluated at another point. So ``"auto"`` measures once, unseen by recorders and tracers, and
+never in training.
 """
 
 from __future__ import annotations
