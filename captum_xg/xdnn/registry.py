@@ -117,8 +117,8 @@ def register_conversion(*kinds: Kind, stage: Stage) -> Callable[[Rule], Rule]:
             the report counts its effect.
 
     Raises:
-        ValueError: If a kind has a conversion already, is neither a module class nor a function, or there is no such
-            stage.
+        ValueError: If a kind has a conversion already, is neither a module class nor a function, or there are no
+            kinds or no such stage.
 
     Example:
         >>> @register_conversion(Swish, stage="activations")
@@ -127,6 +127,9 @@ def register_conversion(*kinds: Kind, stage: Stage) -> Callable[[Rule], Rule]:
     """
     if stage not in STAGES:
         raise ValueError(f"register_conversion: `stage` = {stage!r}; it must be one of {', '.join(map(repr, STAGES))}.")
+
+    if not kinds:
+        raise ValueError("register_conversion: expected module classes or functions that the rule is for, got none.")
 
     def register(rule: Rule) -> Rule:
         # Rules of the package are imported by that very call; all others must know what has a conversion already.

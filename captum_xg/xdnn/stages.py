@@ -267,7 +267,7 @@ def put_back(model: nn.Module, progress: Progress) -> StepResult:
             continue
         inline_calls(graph, recording.names)
         listed = ", ".join(converted[:6]) + ", …" * (len(converted) > 6)
-        what = f"{len(converted)} functional calls became modules ({listed})"
+        what = f"functional calls that became modules: {listed}"
         changes.append(Change(path, type(original).__name__, "recorded graph", what, True, "functional calls"))
         # torch.fx copies only what the graph uses; what it left behind will be missing from the state dict.
         there = {name for name, _ in (*graph.named_parameters(), *graph.named_buffers())}

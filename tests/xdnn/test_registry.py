@@ -195,6 +195,11 @@ def test_a_stage_that_is_none_is_refused_by_naming_those_there_are():
         register_conversion(Swish, stage="last")
 
 
+def test_a_rule_for_nothing_is_refused():
+    with pytest.raises(ValueError, match="module classes or functions that the rule is for"):
+        register_conversion(stage="activations")
+
+
 def test_forgetting_what_is_not_registered_is_a_key_error():
     with pytest.raises(KeyError):
         forget_conversion(Swish)
