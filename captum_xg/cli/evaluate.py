@@ -132,6 +132,7 @@ def run(options: argparse.Namespace) -> int:
     print(f"{options.target} on {options.data}, {n} examples, {device}: {accuracy:.1%} recognised")
     with running(options.target, [shape], "examples", CHECK_MEMORY):
         result = benchmark.run(loader, resume=kept, progress=not options.quiet)
+    # Again, as another process may have written there in the meantime.
     results.require_nothing_lost({**about, **names})
     print(f"\n{result}\n")
     for path in results.write(result, about):

@@ -148,6 +148,7 @@ def load_checkpoint(
     Source: Hesse et al. 2021, Section 4.1 and Table 2 (the released weights).
     """
     where = "load_checkpoint"
+    # Before anything is downloaded.
     if not isinstance(model, nn.Module):
         forward_function(model, "model", where)  # the class of a model, or the pair of to_xdnn
         raise OptionTypeError(
@@ -157,6 +158,7 @@ def load_checkpoint(
     # Before a download is taken for a damaged one because of it.
     usable_device(map_location, f"{where}: map_location")
     source, path, released = _located(path_or_url, progress)
+    # A file that was given by its path is never deleted, however damaged; a download is, to be fetched again.
     checkpoint = read_checkpoint(path, map_location, downloaded="://" in source)
     fitted = fit(model, checkpoint.state_dict, strict=strict, source=source)
     write_values(model, fitted.tensors, source=source)

@@ -59,6 +59,7 @@ def add_common_arguments(
         help="where results go; what is there already is not done again (default: %(default)s)",
     )
     parser.add_argument("--device", default="cpu", help="cpu, cuda or cuda:N (default: %(default)s)")
+    # Returned, as some experiments cannot do without data, and others have some of their own.
     return parser.add_argument("--data", type=Path, metavar=data_metavar, help=data)
 
 

@@ -72,7 +72,7 @@ class _Memory:
 
     Attributes:
         depends: Whether they depend on the input.
-        result: The call whose result they are, as they are, and its shape.
+        result: The call whose result they are, as they are.
         origins: The modules whose result they are up to operations on single numbers, of several results together too.
         single: The one call whose result they are up to operations with constants: ``1 - g`` is the gate g here.
         gates: The calls of gates that have gone into them, by whatever operation.
@@ -82,7 +82,7 @@ class _Memory:
     """
 
     depends: bool = False
-    result: tuple[_Call, torch.Size] | None = None
+    result: _Call | None = None
     origins: frozenset[str] = frozenset()
     single: _Call | None = None
     gates: frozenset[_Call] = frozenset()
@@ -92,7 +92,7 @@ class _Memory:
 
     @property
     def source(self) -> str | None:
-        return None if self.result is None else self.result[0].path
+        return None if self.result is None else self.result.path
 
     @property
     def all_origins(self) -> frozenset[str]:
@@ -101,7 +101,7 @@ class _Memory:
     @property
     def single_call(self) -> _Call | None:
         # What came first counts: 1 - g may have been lifted to a module of its own, whose result this then is as well.
-        return self.single or (None if self.result is None else self.result[0])
+        return self.single or self.result
 
 
 class _DataflowObserver(Observer):
@@ -203,9 +203,8 @@ class _DataflowObserver(Observer):
         use.passed |= _names_of_arguments(event)
         first = next((t for t in (*event.args, *event.kwargs.values()) if isinstance(t, Tensor)), None)
         known = self._at(first) if first is not None and has_storage(first) else _Memory()
-        # The same shape, as a slice of a result shares its storage, but is not the result.
-        whole = first is not None and known.result is not None and known.result[1] == first.shape
-        use.sources.add(known.source if whole else None)
+        # Parts of a result lie in its storage, too; what took the part is a follower of its own then.
+        use.sources.add(known.source)
         if first is not None:
             use.shapes.append(first.shape)
             if first.dtype.is_floating_point and first.dim() > 1 and first.numel():
@@ -228,7 +227,7 @@ class _DataflowObserver(Observer):
         self._calls += 1
         call = _Call(event.path, self._calls)
         if not ((container or handed_on) and known.result):
-            known.result = call, output.shape
+            known.result = call
         if isinstance(module, _GATES):
             known.gates |= {call}
 
