@@ -48,7 +48,8 @@ AS_LAYER: dict[object, Callable[..., nn.Module]] = {
     torch.clamp: Clamp,
     torch.clip: Clamp,
 }
-"""Functions whose further arguments are those of a layer, in the same order."""
+"""Functions whose further arguments are those of a layer, in the same order; none that overwrites its argument, as a
+layer returns a new tensor, and what reads the old one afterwards would see old numbers."""
 
 ONE_FUNCTION: dict[object, object] = {
     # In place or not: rules replace the call by what returns a new tensor.

@@ -175,9 +175,7 @@ def _as_module(node: fx.Node, dependent: set[fx.Node]) -> _Made | None:
     if function in AS_LAYER:
         options = dict(node.kwargs)
         x, *further = node.args or (options.pop("input", None),)
-        # A layer returns a new tensor; who reads the overwritten one afterwards would see old numbers.
-        in_place = isinstance(node.target, str) and node.target.endswith("_")
-        if in_place or not isinstance(x, fx.Node) or _nodes_in([*further, *options.values()]):
+        if not isinstance(x, fx.Node) or _nodes_in([*further, *options.values()]):
             return None
         try:
             return AS_LAYER[function](*further, **options), (x,), {}

@@ -16,6 +16,7 @@ from typing import Protocol
 
 from torch import nn
 
+from captum_xg._core.text import in_one_line
 from captum_xg.errors import ConversionError
 from captum_xg.xdnn.added_parameters import drop_parameters
 from captum_xg.xdnn.agreement import largest_difference
@@ -212,7 +213,7 @@ def ask(planned: Planned, evidence: Evidence) -> Conversion | NotConvertible:
     try:
         result: object = entry.rule(planned.module, context_of(path, evidence))
     except Exception as error:
-        raise ConversionError(f"{named} fails for {path}: {type(error).__name__}: {error}.") from error
+        raise ConversionError(f"{named} fails for {path}: {in_one_line(error).removesuffix('.')}.") from error
     if isinstance(result, NotConvertible):
         return result
     if not isinstance(result, Conversion):
