@@ -44,7 +44,7 @@ def whole_file(path: str | Path) -> Iterator[Path]:
     path = Path(path)
     with _said(path):
         destination, before = _destination(path)
-        # Nobody else may read meanwhile what they may not read afterwards.
+        # Private from the start: the file that it replaces may be, and permissions are copied only at the end.
         unfinished = _new_file(destination.parent, 0o666 if before is None else 0o600)
     try:
         yield unfinished
@@ -57,6 +57,7 @@ def whole_file(path: str | Path) -> Iterator[Path]:
     except OSError as error:
         raise FileError(_text(path, error)) from error
     finally:
+        # Also after a rename, where it is gone, and after KeyboardInterrupt.
         with suppress(OSError):
             unfinished.unlink(missing_ok=True)
 
@@ -70,6 +71,7 @@ def require_writable(path: str | Path) -> None:
     path = Path(path)
     with _said(path):
         destination, _ = _destination(path)
+        # By doing it: permissions tell little of network drives, quotas and read-only mounts.
         _new_file(destination.parent, 0o600).unlink()
 
 
@@ -151,6 +153,7 @@ def figure_format(path: str | Path) -> str:
 
 def _destination(path: Path) -> tuple[Path, os.stat_result | None]:
     """Return the file behind symbolic links, and what is known of it if it exists."""
+    # Renamed onto the file behind a link: onto the link itself, it would replace the link.
     real = Path(os.path.realpath(path))
     try:
         before = real.stat()
@@ -171,6 +174,7 @@ def _destination(path: Path) -> tuple[Path, os.stat_result | None]:
 
 
 def _new_file(folder: Path, mode: int) -> Path:
+    # In the same folder, as renames across file systems are copies; with a name that no other process has.
     path = folder / f".captum-xg-{secrets.token_hex(8)}"
     os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, mode))
     return path

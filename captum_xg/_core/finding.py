@@ -7,15 +7,15 @@ Certificate, numeric check and conversion name places in these words alone, and 
 
 A remedy that conversion is one way of is made by :func:`or_convert` and nowhere else, so that conversion itself can say
 what is left to do without it (:attr:`Finding.without_conversion`); no one else looks into the text of a remedy.
+
+:class:`Finding` itself is no dataclass: each of the three that are has its own fields, in the order in which people
+make them, so that ``dataclasses.replace``, ``fields`` and ``asdict`` see these and no others.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
-
-from captum_xg._core.text import displayed
 
 _CONVERT = "Use to_xdnn(model), or "
 
@@ -25,8 +25,6 @@ def or_convert(remedy: str) -> str:
     return f"{_CONVERT}{remedy}"
 
 
-@displayed
-@dataclass(frozen=True)
 class Finding:
     """A module in which something breaks F(αx) = αᵏF(x), or is not known to keep it.
 
@@ -37,7 +35,6 @@ class Finding:
         reason: What it does.
         remedy: What to do about it.
         type: The class of the module, ``""`` outside of modules.
-        gradient: The values may scale, but autograd's gradient is not theirs.
         further: What else the same module does, as (op, location, reason).
     """
 
@@ -46,9 +43,8 @@ class Finding:
     location: str
     reason: str
     remedy: str
-    type: str = ""
-    gradient: bool = False
-    further: tuple[tuple[str, str, str], ...] = ()
+    type: str
+    further: tuple[tuple[str, str, str], ...]
 
     @property
     def name(self) -> str:
@@ -82,7 +78,7 @@ def listed(findings: Sequence[Finding], title: str, most: int | None, home: str)
         findings: In order of execution; no lines if there are none.
         title: What they are, ending in a colon.
         most: How many are shown; all if None.
-        home: Where the others are to be found.
+        home: Where the others are.
     """
     if not findings:
         return []

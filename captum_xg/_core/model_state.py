@@ -41,6 +41,7 @@ def require_usable_state(forward_func: ForwardFunction, where: str, *, finite: b
         ModelStateError: Naming at most ten of them.
     """
     known_finite: list[Tensor] = []
+    # Plainly, since subclasses of tensors may answer even is_meta by code of their own.
     with plainly():
         found = [
             (f"{name} ({kind}): {problem[0]}", problem[1])
@@ -64,6 +65,7 @@ def _state_of(forward_func: ForwardFunction) -> Iterator[tuple[str, str, nn.Modu
         own = own_attributes(module)
         if "_hf_hook" in own:  # accelerate keeps the weights elsewhere and brings them in for each call
             continue
+        # Tensors in plain attributes, such as a list of anchors, are computed with like buffers.
         others = [("attribute", name, value) for name, value in own.items()]
         for kind, name, tensor in tensors_of(module) + others:
             if is_tensor(tensor) and id(tensor) not in seen:
@@ -93,6 +95,7 @@ def _unusable(
             "on the meta device, without values",
             "The meta device: give the model memory with model.to_empty(device=…) and load its weights.",
         )
+    # Means and variances of norms are as good as parameters: nothing may be NaN in them either.
     if finite is None or not (kind == "parameter" or name.endswith(("running_mean", "running_var"))):
         return None
     n_nan, n_infinite = not_finite(tensor)
@@ -113,6 +116,7 @@ def spoilt_state(forward_func: ForwardFunction) -> list[str]:
 
 def _is_mask(module: nn.Module | None, parameter: Tensor) -> bool:
     """Return whether a parameter with infinities is meant to have them: it has no other numbers but 0."""
+    # PyTorch's own layers have no masks, and a parameter that is trained would be NaN after one step.
     if parameter.requires_grad or type(module).__module__.startswith("torch.nn."):
         return False
     return all(bool((values.isinf() | (values == 0)).all()) for values in entries(parameter) or ())
@@ -153,6 +157,7 @@ def _lacks_memory(forward_func: ForwardFunction) -> bool:
             stack = list(modules_of(forward_func))
             if any(is_lazy(tensor) or tensor.is_meta for tensor in tensors_referred_to(forward_func)):
                 return True
+        # By hand, and not by named_modules(), which makes a path for each: this runs at every call of attribute().
         while stack:
             module = stack.pop()
             if module is None or id(module) in seen:

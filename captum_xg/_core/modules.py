@@ -86,6 +86,7 @@ def _training_effect(module: nn.Module) -> str | None:
         return "normalises by the statistics of the batch, which mixes examples, and changes its running statistics"
     if isinstance(module, _InstanceNorm) and module.track_running_stats:
         return "changes its running statistics"
+    # As parametrization, and as the hook of torch.nn.utils.spectral_norm; each iterates its estimate when it trains.
     hooks = (attribute(module, "_forward_pre_hooks") or {}).values()
     if any(type(part).__name__ in ("_SpectralNorm", "SpectralNorm") for part in (module, *hooks)):
         return "estimates its spectral norm again and so changes its weight"
@@ -105,9 +106,10 @@ def _training_effect(module: nn.Module) -> str | None:
 
 
 def _collect(value: Any, found: dict[int, nn.Module], tensors: dict[int, Tensor], seen: set[int]) -> None:
-    if id(value) in seen:
+    if id(value) in seen:  # a partial may hold itself, two closures each other
         return
     seen.add(id(value))
+    # A method of a module stands for the whole module.
     if is_a(value, types.MethodType) and is_a(value.__self__, nn.Module):
         value = value.__self__
     if is_a(value, nn.Module):
@@ -115,6 +117,7 @@ def _collect(value: Any, found: dict[int, nn.Module], tensors: dict[int, Tensor]
     elif is_tensor(value):
         tensors[id(value)] = value
     elif is_a(value, (list, tuple, dict)):
+        # One level only: containers of containers are data more often than networks.
         found.update({id(part): part for part in held_in(value) if is_a(part, nn.Module)})
         tensors.update({id(part): part for part in held_in(value) if is_tensor(part)})
     elif is_a(value, (functools.partial, types.MethodType, types.FunctionType)):
@@ -129,6 +132,7 @@ def _parts(value: functools.partial[Any] | types.MethodType | types.FunctionType
         yield from (value.func, *value.args, *value.keywords.values())
     elif isinstance(value, types.FunctionType):
         yield from _referred_to(value)
+    # Methods of classes written in C have no code that could be looked at.
     elif isinstance(value.__func__, types.FunctionType):
         yield from _referred_to(value.__func__)
         yield from _attributes_used(value.__self__, value.__func__)
@@ -169,6 +173,7 @@ def names_in(code: types.CodeType) -> tuple[str, ...]:
 
 @functools.lru_cache(maxsize=1024)
 def _loaded_globals(code: types.CodeType) -> tuple[str, ...]:
+    # Not co_names, which has attributes as well: ``x.model`` is no use of a global ``model``.
     names = [i.argval for i in dis.get_instructions(code) if i.opname in ("LOAD_GLOBAL", "LOAD_NAME")]
     for constant in code.co_consts:
         if isinstance(constant, types.CodeType):

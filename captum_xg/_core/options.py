@@ -7,7 +7,7 @@ import os
 from collections.abc import Callable, Iterable, Sequence
 from numbers import Integral, Real
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar, cast
 
 import torch
 from torch import nn
@@ -15,6 +15,7 @@ from torch import nn
 from captum_xg._core.text import in_one_line
 from captum_xg.errors import OptionError, OptionTypeError
 
+_Choice = TypeVar("_Choice")
 _OTHER_NAMES = {"gpu": "cuda", "nvidia": "cuda", "metal": "mps", "apple": "mps"}
 
 
@@ -70,7 +71,7 @@ def integer(value: object, name: str, where: str, *, least: int | None = None) -
     """Return an option that must be an integer, and not below ``least``; NumPy's and tensors' are taken, too.
 
     Raises:
-        OptionTypeError: If it is no integer.
+        OptionTypeError: If it is not an integer.
         OptionError: If it is too small.
     """
     kind = {None: "an integer", 0: "an integer ≥ 0", 1: "a positive integer"}.get(least, f"an integer ≥ {least}")
@@ -86,7 +87,7 @@ def finite_number(value: object, name: str, where: str) -> float:
     """Return an option that must be a finite real number; tensors and arrays of one number are taken, too.
 
     Raises:
-        OptionTypeError: If it is no number.
+        OptionTypeError: If it is not a number.
         OptionError: If it is NaN or infinite.
     """
     number = single_number(value)
@@ -101,7 +102,7 @@ def number_that(value: object, holds: Callable[[float], bool], kind: str, name: 
     """Return an option that must be a finite number with a property, named by ``kind``: "a finite number > 0".
 
     Raises:
-        OptionTypeError: If it is no number.
+        OptionTypeError: If it is not a number.
         OptionError: If it is another number.
     """
     number = single_number(value)
@@ -121,7 +122,7 @@ def single_numbers(values: object) -> tuple[float, ...] | None:
 
 
 def single_number(value: object) -> float | None:
-    """Return the real number that a value is, in Python, NumPy or a tensor without dimensions; None if it is none."""
+    """Return the real number that a value is, in Python, NumPy or a tensor without dimensions; else None."""
     plain = _plain(value)
     if not isinstance(plain, Real) or isinstance(plain, bool):
         return None
@@ -131,7 +132,7 @@ def single_number(value: object) -> float | None:
         return -math.inf if plain < 0 else math.inf
 
 
-def one_of(value: object, choices: Iterable[object], name: str, where: str) -> Any:
+def one_of(value: object, choices: Iterable[_Choice], name: str, where: str) -> _Choice:
     """Return an option that must be one of some values.
 
     Raises:
@@ -146,7 +147,7 @@ def one_of(value: object, choices: Iterable[object], name: str, where: str) -> A
         known = f"{', '.join(shown[:-1])} or {shown[-1]}" if len(shown) > 1 else shown[0]
         kind = OptionError if alike else OptionTypeError
         raise kind(f"{where}: `{name}` must be {known} but is {_shown(value)}.")
-    return value
+    return cast("_Choice", value)
 
 
 def file_path(value: object, name: str, where: str) -> Path:
@@ -170,7 +171,7 @@ def usable_device(name: str | int | torch.device, option: str, *, only: Sequence
 
     Raises:
         OptionTypeError: If it names no device.
-        OptionError: If there is none of that name here, it holds no numbers, or is of another type.
+        OptionError: If this machine has no such device, or it holds no numbers, or is of another type.
     """
     said = f"{option} {name}"
     if isinstance(name, bool) or not isinstance(name, (str, int, torch.device)):

@@ -8,7 +8,7 @@ import pickle
 import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeGuard
 
 from captum_xg._core.text import in_one_line
 from captum_xg.errors import FileError
@@ -16,7 +16,7 @@ from captum_xg.errors import FileError
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-Check = Callable[[Any], bool]
+Check = Callable[[object], bool]
 
 REDO = "Delete it to redo it."
 """What to do with a damaged part of results that can be made again."""
@@ -103,7 +103,7 @@ def require_file(path: str | Path) -> Path:
     try:
         if path.is_file():
             return path
-        reason = "it is no regular file" if path.exists() else "there is no such file"
+        reason = "it is not a regular file" if path.exists() else "there is no such file"
     except (OSError, ValueError) as error:
         reason = in_one_line(error)
     raise unreadable(path, reason)
@@ -145,22 +145,22 @@ def require_fields(content: object, fields: Mapping[str, Check]) -> None:
             raise ValueError(f"its {name} cannot be {shown if len(shown) <= 60 else type(content[name]).__name__}")
 
 
-def is_text(value: object) -> bool:
+def is_text(value: object) -> TypeGuard[str]:
     """Whether a value is a text."""
     return isinstance(value, str)
 
 
-def is_count(value: object) -> bool:
+def is_count(value: object) -> TypeGuard[int]:
     """Whether a value is an integer of at least 0."""
     return isinstance(value, int) and not isinstance(value, bool) and value >= 0
 
 
-def is_amount(value: object) -> bool:
+def is_amount(value: object) -> TypeGuard[float]:
     """Whether a value is a finite number of at least 0."""
     return isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value < math.inf
 
 
-def is_share(value: Any) -> bool:
+def is_share(value: object) -> bool:
     """Whether a value is a number from 0 to 1."""
     return is_amount(value) and value <= 1
 
@@ -170,7 +170,7 @@ def or_none(check: Check) -> Check:
     return lambda value: value is None or check(value)
 
 
-def _array(archive: Any, name: str) -> NDArray[Any]:
+def _array(archive: Mapping[str, object], name: str) -> NDArray[Any]:
     import numpy as np
 
     try:
@@ -178,7 +178,7 @@ def _array(archive: Any, name: str) -> NDArray[Any]:
     except Exception as error:
         raise ValueError(f"array {name!r}: {_why_no_array(error)}") from error
     if not isinstance(found, np.ndarray):
-        raise ValueError(f"{name!r} is no array")
+        raise ValueError(f"{name!r} is not an array")
     return found
 
 

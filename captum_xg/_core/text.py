@@ -8,7 +8,7 @@ from enum import Enum
 from html import escape
 from typing import Any, TypeVar
 
-_Class = TypeVar("_Class", bound="type[Any]")
+_Class = TypeVar("_Class", bound="type[object]")
 
 _MOST = 48
 """The most characters of one value in a repr."""
@@ -128,7 +128,7 @@ def _line(line: str, *, title: bool) -> str:
     return f'<div style="padding-left:{indent + 1.5:g}em;text-indent:-1.5em">{shown}</div>'
 
 
-def _values(result: Any) -> Iterator[tuple[str, Any, bool]]:
+def _values(result: Any) -> Iterator[tuple[str, object, bool]]:
     """Return name and value of each field, and whether a short form should tell it."""
     if isinstance(result, tuple):
         for name in result._fields:  # type: ignore[attr-defined]
@@ -148,12 +148,12 @@ def short(value: object) -> str:
     """Return a value in at most some 50 characters: numbers with six digits, tensors by dtype and shape."""
     try:
         return _short(value)
-    except Exception:  # anybody's object, which need not be able to show itself: a result still is
+    except Exception:  # the repr of a user's class may fail; that of the result must not
         return f"{type(value).__name__}(…)"
 
 
 def _short(value: Any) -> str:
-    kind = type(value)  # asked instead of the value, which may be anybody's and answer with anything
+    kind = type(value)  # and not the value: a user's class may answer hasattr with anything
     if hasattr(kind, "shape") and hasattr(kind, "dtype"):
         return _short_tensor(value)
     if isinstance(value, (float, str, Enum)):

@@ -79,7 +79,7 @@ def _whole(x: Tensor) -> Tensor:
 
 
 def _zeros(x: Tensor) -> Tensor:
-    """Return ids that exist in every vocabulary, for numbers that are none in this one."""
+    """Return ids that every vocabulary has, in place of numbers that may lie outside this one."""
     return torch.zeros_like(x, dtype=torch.int64)
 
 

@@ -92,5 +92,5 @@ def _degree(text: str) -> float:
     except ValueError:
         degree = math.nan
     if not math.isfinite(degree):
-        raise argparse.ArgumentTypeError(f"{text!r} is no number")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number")
     return degree

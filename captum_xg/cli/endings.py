@@ -1,4 +1,4 @@
-"""Endings of a command that did not get through: one message, and an exit status that is no verdict.
+"""Endings of a command that did not get through: one message, and an exit status that cannot be taken for a verdict.
 
 Scripts take 0, 1 and 2 of ``certify`` for proven, disproved and unknown. So whatever ends a command early, a model that
 calls ``sys.exit(0)`` included, has a status of its own: 3, 130 for an interruption, 141 if the reader of a pipe left.

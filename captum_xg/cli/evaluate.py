@@ -1,4 +1,12 @@
-"""captum-xg evaluate: attribution methods side by side on a model, with intervals, costs and controls."""
+"""captum-xg evaluate: attribution methods side by side on a model, with intervals, costs and controls.
+
+The order is: what can be refused is refused first (device, folder, target, weights, one pass over the data), then comes
+the work, which may take hours and goes on where it was interrupted, and what is written is written last and whole.
+
+What must never happen: that numbers of two models, data sets or questions end up in one folder, or that results which
+took hours are replaced by those of a smaller call. So every result carries what it is about, the digest of the model
+among it, and a call that does not cover what is there is refused before and, as others may write meanwhile, after.
+"""
 
 from __future__ import annotations
 
@@ -97,13 +105,15 @@ def run(options: argparse.Namespace) -> int:
     best = "cuda" if torch.cuda.is_available() else "cpu"
     device = usable_device(best if options.device is None else options.device, "--device")
     results = Results(options.output)
+    # Random weights are the same each time, so that an interrupted evaluation of them can go on.
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         model = _model(options)
     loader = _loader(options, dtype_of(model))
-    digest = of_model(model)
+    digest = of_model(model)  # before it moves: the digest of a model is that of its numbers, on any device
     if isinstance(model, torch.nn.Module):
         model = model.eval().to(device)
+    # A whole pass before the work: data that do not fit are found in seconds, and not in the last batch.
     accuracy, n, shape = _accuracy(model, loader, device, options.target)
     benchmark = AttributionBenchmark(model, options.methods, options.metrics, target=options.explained, device=device)
     about = {
@@ -122,6 +132,7 @@ def run(options: argparse.Namespace) -> int:
     print(f"{options.target} on {options.data}, {n} examples, {device}: {accuracy:.1%} recognised")
     with running(options.target, [shape], "examples", CHECK_MEMORY):
         result = benchmark.run(loader, resume=kept, progress=not options.quiet)
+    # Again, as another process may have written there in the meantime.
     results.require_nothing_lost({**about, **names})
     print(f"\n{result}\n")
     for path in results.write(result, about):
@@ -147,6 +158,7 @@ def _model(options: argparse.Namespace) -> Model:
         load_checkpoint(model, options.weights)
         return model
     name, shipped = options.target.rpartition(":")[2], sorted(path.stem for path in ASSETS.glob("*small_*.pt"))
+    # By the name of the factory: a model of the user's own with that name is refused by the fit of its names.
     if name not in shipped:
         raise OptionError(
             f"--weights shipped: there are none for {options.target}, only for captum_xg.models:NAME with NAME one of "
@@ -190,6 +202,7 @@ def _checked(output: object, labels: Tensor, target: str) -> Tensor:
         raise OptionError(f"{target} returns {found} and not logits of shape (N, classes).")
     if len(output) != len(labels):
         raise OptionError(f"{target} returns {len(output)} rows of logits for {len(labels)} examples.")
+    # argmax() of NaN is a class like any other, and would be explained.
     if bool(torch.isnan(output).any()):
         raise OptionError(f"{target} gives NaN on --data, so there is no class to explain. Look at its weights.")
     if int(labels.max()) >= output.shape[1]:
@@ -201,6 +214,7 @@ def _checked(output: object, labels: Tensor, target: str) -> Tensor:
 
 
 def _batches(loader: Loader) -> Iterator[tuple[Tensor, ...]]:
+    # Around the loader alone: what the model raises in between goes to the caller, and not through here.
     try:
         yield from loader
     except RuntimeError as error:  # of torch.stack, which the images of a folder go through

@@ -77,7 +77,7 @@ class Results:
 
 
 def _changed(there: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
-    """Return which options differ, among those that an older version has noted as well. More images are no loss."""
+    """Return which options differ, among those that older versions recorded too. More images lose nothing."""
     found = ["explained"] * (there.get("explained", now["explained"]) != now["explained"])
     data = there.get("data", now["data"])
     if not isinstance(data, str) or os.path.realpath(data) != os.path.realpath(now["data"]):

@@ -17,7 +17,7 @@ from pathlib import Path
 from types import ModuleType
 
 from captum_xg._core.text import in_one_line
-from captum_xg.errors import OptionError
+from captum_xg.errors import FileError, OptionError
 
 FORMS = "Write module:factory, path/to/file.py:factory or torchvision:NAME."
 
@@ -39,12 +39,12 @@ def module_named(name: str, text: str) -> ModuleType:
 def file_at(path: Path, text: str) -> ModuleType:
     """Return a Python file as a module."""
     if not os.path.isfile(path):  # that of Path raises an error for names that are too long
-        raise OptionError(f"TARGET {text!r}: there is no file {path}. {FORMS}")
+        raise FileError(f"TARGET {text!r}: there is no file {path}. {FORMS}")
     # A name of its own, so that it neither hides nor is hidden by an installed module; registered, as dataclasses ask.
     name = f"_captum_xg_target_{path.stem}"
     spec = importlib.util.spec_from_file_location(name, path.resolve())
     if spec is None or spec.loader is None:
-        raise OptionError(f"TARGET {text!r}: {path} cannot be imported as Python code. {FORMS}")
+        raise FileError(f"TARGET {text!r}: {path} cannot be imported as Python code. {FORMS}")
     module = sys.modules[name] = importlib.util.module_from_spec(spec)
     with running(text, f"running {path}"), _importable(path.resolve().parent):
         spec.loader.exec_module(module)
@@ -84,6 +84,7 @@ def _described(error: BaseException) -> str:
     import torch
 
     libraries = (str(Path(file).parent) for file in (torch.__file__, importlib.__file__))
+    # The innermost line that a user can do something about: neither PyTorch's, nor Python's, nor the package's own.
     own = (str(Path(__file__).parents[1]), *libraries, "<frozen")
     lines = [f for f in traceback.extract_tb(error.__traceback__) if not f.filename.startswith(own)]
     return in_one_line(error) + (f" ({lines[-1].filename}:{lines[-1].lineno})" if lines else "")

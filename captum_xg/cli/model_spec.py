@@ -36,8 +36,9 @@ def load_target(text: str) -> Model:
             ``path/to/file.py`` or ``torchvision:NAME``, which has random weights.
 
     Raises:
-        OptionError: If there is no such module, file, factory or architecture, if the choice is not clear, or if
-            importing or building fails.
+        FileError: If there is no such file.
+        OptionError: If there is no such module, factory or architecture, if the choice is not clear, or if importing or
+            building fails.
     """
     if text.startswith("torchvision:"):
         return _torchvision(text.removeprefix("torchvision:"))

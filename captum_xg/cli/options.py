@@ -93,7 +93,7 @@ def shape(text: str) -> tuple[int, ...]:
     """Return the shape that a text like 1,3,224,224 gives."""
     sizes = text.split(",")
     if not all(size.strip().isdecimal() and int(size) > 0 for size in sizes):
-        raise argparse.ArgumentTypeError(f"{text!r} is no shape; write positive sizes with commas, like 1,3,224,224")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a shape; write positive sizes with commas, like 1,3,224,224")
     return tuple(map(int, sizes))
 
 

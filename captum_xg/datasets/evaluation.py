@@ -20,7 +20,7 @@ from captum_xg._core.text import in_one_line
 from captum_xg.assets import ASSETS
 from captum_xg.datasets.arrays import read_labelled
 from captum_xg.datasets.fashion_mnist import load_fashion_mnist
-from captum_xg.errors import OptionError
+from captum_xg.errors import FileError, OptionError
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -54,7 +54,8 @@ def labelled_examples(
         dtype: Of the inputs: that of the model.
 
     Raises:
-        OptionError: If there is no such source, or it has another form.
+        FileError: If there is no such source, or it has another form.
+        OptionError: If the options do not fit it, or each other.
     """
     if (mean is None) != (std is None):
         raise OptionError("--mean and --std go together: give both or none.")
@@ -75,7 +76,7 @@ def labelled_examples(
     elif source.endswith(".npz"):
         images, labels = read_labelled(source, dtype)
     else:
-        raise OptionError(f"--data {source}: there is no such folder. Give {FORMS}.")
+        raise FileError(f"--data {source}: there is no such folder. Give {FORMS}.")
     images, labels = images[:n], labels[:n]
     if mean is not None and std is not None:
         images = _normalised(images, mean, std)
@@ -97,7 +98,7 @@ def _folder(
     try:
         dataset = ImageFolder(str(path), transform=transforms.Compose(steps), loader=_picture)
     except FileNotFoundError as error:
-        raise OptionError(f"--data {path}: it must have one subfolder of images for each class. {error}") from error
+        raise FileError(f"--data {path}: it must have one subfolder of images for each class. {error}") from error
     if n >= len(dataset):
         return dataset  # type: ignore[no-any-return]
     chosen = torch.randperm(len(dataset), generator=torch.Generator().manual_seed(0))[:n]

@@ -54,7 +54,7 @@ def load_fashion_mnist(root: str | Path, *, train: bool) -> tuple[Tensor, Tensor
     if os.path.isdir(root):  # that of Path raises an error for names that are too long
         _unpack_distribution(root)
     elif os.path.exists(root):
-        raise unreadable(root, "it is no folder", _WANTED)
+        raise unreadable(root, "it is not a folder", _WANTED)
     try:
         dataset = FashionMNIST(str(root), train=train, download=True)
         images, labels = dataset.data, dataset.targets

@@ -1,4 +1,4 @@
-"""NHANES I, who is alive some years after an examination: its three public forms as one table of numbers.
+"""NHANES I, survival after a medical examination: its three public forms as one table of numbers.
 
 Nothing that became known after the examination may be among the features, or it gives the answer away.
 """
@@ -96,7 +96,8 @@ def load_mortality(path: str | Path | None = None) -> MortalityTable:
             (:func:`load_sparsity_file`).
 
     Raises:
-        OptionError: If there is none of these, a file is not as described, or a package for reading it is missing.
+        FileError: If there is none of these, or a file is not as described.
+        OptionError: If a package for reading it is missing.
     """
     if path is None:
         return load_nhefs()
@@ -105,7 +106,7 @@ def load_mortality(path: str | Path | None = None) -> MortalityTable:
         return load_nhanes_subset(path)
     if os.path.isfile(path / "X_sparsity.csv") or os.path.isfile(path):
         return load_sparsity_file(path)
-    raise OptionError(
+    raise FileError(
         f"{path}: no NHANES I data here. Give a folder with NHANESI_subset_X.csv and NHANESI_subset_y.csv, a folder "
         "with X_sparsity.csv and y_sparsity.npy, or a CSV file whose last column is the label; without a path NHEFS is "
         "taken from the package causaldata."
@@ -152,17 +153,18 @@ def load_nhanes_subset(folder: str | Path, years: float = 10.0) -> MortalityTabl
         years: The question. People of whom it is not known are left out.
 
     Raises:
-        OptionError: If the files are not as described, or pandas is not installed.
+        FileError: If the files are not as described.
+        OptionError: If pandas is not installed.
     """
     folder = file_path(folder, "folder", "load_nhanes_subset")
     years = number_that(years, lambda t: t > 0, "a finite number > 0", "years", "load_nhanes_subset")
     frame = _numbers(folder / "NHANESI_subset_X.csv", index_col=0)
     answers = _numbers(folder / "NHANESI_subset_y.csv", index_col=0)
     if "y" not in answers:
-        raise OptionError(f"{folder / 'NHANESI_subset_y.csv'}: there is no column y, the years to death or follow-up.")
+        raise FileError(f"{folder / 'NHANESI_subset_y.csv'}: there is no column y, the years to death or follow-up.")
     times = answers["y"].to_numpy(np.float64)
     if len(frame) != len(times):
-        raise OptionError(
+        raise FileError(
             f"{folder}: {len(frame)} people in NHANESI_subset_X.csv, but {len(times)} in NHANESI_subset_y.csv."
         )
     dead = (times > 0) & (times <= years)
@@ -193,7 +195,8 @@ def load_sparsity_file(path: str | Path) -> MortalityTable:
             column is that label.
 
     Raises:
-        OptionError: If the file is not as described, or pandas is not installed.
+        FileError: If the file is not as described.
+        OptionError: If pandas is not installed.
 
     Source: Erion et al. 2021, *Improving performance of deep learning models with axiomatic attribution priors and
     expected gradients*.
@@ -202,15 +205,15 @@ def load_sparsity_file(path: str | Path) -> MortalityTable:
     if os.path.isdir(path):
         frame, given = _numbers(path / "X_sparsity.csv", index_col=0), read_array(path / "y_sparsity.npy")
         if given.dtype.kind not in "iufb":
-            raise OptionError(f"{path / 'y_sparsity.npy'}: labels must be 0 or 1 but are {given.dtype}.")
+            raise FileError(f"{path / 'y_sparsity.npy'}: labels must be 0 or 1 but are {given.dtype}.")
         labels = given.reshape(-1).astype(np.float64)
     else:
         whole = _numbers(path)
         if whole.shape[1] < 2:
-            raise OptionError(f"{path}: there must be columns of numbers and, as the last one, the labels.")
+            raise FileError(f"{path}: there must be columns of numbers and, as the last one, the labels.")
         frame, labels = whole.iloc[:, :-1], whole.iloc[:, -1].to_numpy(np.float64)
     if len(labels) != len(frame) or not np.isin(labels, (0, 1)).all():
-        raise OptionError(f"{path}: there must be one label 0 or 1 for each of the {len(frame)} rows.")
+        raise FileError(f"{path}: there must be one label 0 or 1 for each of the {len(frame)} rows.")
     papers = frame.shape[1] == 118
     return MortalityTable(
         frame.to_numpy(np.float64),
@@ -233,7 +236,7 @@ def _numbers(path: Path, **options: int) -> Any:
         raise unreadable(path, in_one_line(error)) from error
     texts = [str(name) for name, kind in zip(frame.columns, frame.dtypes, strict=True) if kind.kind not in "iufb"]
     if texts:
-        raise OptionError(f"{path}: columns must be numbers, but {', '.join(texts[:5])} are not. One-hot encode them.")
+        raise FileError(f"{path}: columns must be numbers, but {', '.join(texts[:5])} are not. One-hot encode them.")
     return frame
 
 

@@ -18,7 +18,7 @@ from captum_xg.demo.assets import IMAGES_FILE, TRAINING_FILE, WEIGHT_FILES
 from captum_xg.demo.network import fashion_cnn
 
 SHIPPED_IMAGES = 500
-"""The first ones of the test set, in its own order, so that nobody has chosen them."""
+"""The first ones of the test set in its own order, so not a selection."""
 
 
 def retrain(

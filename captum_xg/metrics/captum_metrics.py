@@ -268,7 +268,7 @@ def _for_each(target: Target, rows: int) -> dict[str, Target]:
 
 def _checked_norm(norm_ord: object, where: str) -> float | str:
     if isinstance(norm_ord, str):
-        return cast(str, one_of(norm_ord, ("fro",), "norm_ord", where))
+        return one_of(norm_ord, ("fro",), "norm_ord", where)
     order = single_number(norm_ord)
     if order is None or math.isnan(order):
         raise OptionTypeError(f"{where}: `norm_ord` must be a number or 'fro' but is {norm_ord!r}.")

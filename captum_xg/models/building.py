@@ -36,7 +36,7 @@ def checked_sizes(num_classes: object, in_channels: object, where: str) -> tuple
     """Return the numbers of classes and of channels.
 
     Raises:
-        OptionTypeError: If one is no integer.
+        OptionTypeError: If one is not an integer.
         OptionError: If one is not positive.
     """
     return positive_integer(num_classes, "num_classes", where), positive_integer(in_channels, "in_channels", where)
@@ -46,7 +46,7 @@ def checked_dropout(dropout: object, where: str) -> float:
     """Return a probability of dropout.
 
     Raises:
-        OptionTypeError: If it is no number.
+        OptionTypeError: If it is not a number.
         OptionError: If it is not in [0, 1].
     """
     return number_that(dropout, lambda p: 0 <= p <= 1, "a probability in [0, 1]", "dropout", where)

@@ -123,7 +123,7 @@ def read_checkpoint(path: Path, map_location: str | torch.device, *, downloaded:
 
 
 def _number(value: object) -> float | None:
-    """Return a note in a file as a number; None if it is none."""
+    """Return a note in a file as a number; None if it is not one."""
     if isinstance(value, Tensor):
         usual = value.numel() == 1 and not value.is_meta and not value.is_complex() and value.layout == torch.strided
         value = value.item() if usual else None

@@ -56,6 +56,7 @@ def fit(model: nn.Module, state_dict: Mapping[str, Tensor], *, strict: bool, sou
     own = _without_wrappers({name: t for name, t in model.state_dict().items() if isinstance(t, Tensor)})
     given = _without_wrappers(state_dict)
     lazy, meta = (_named(test, own.values()) for test in (is_lazy, lambda t: t.is_meta))
+    # Before names are compared: the shapes of these say nothing, so that a comparison would blame the file.
     if lazy:
         raise _refusal(f"{lazy} of the {kind} have no shape yet (lazy modules). Call the model on an example first.")
     if meta:
@@ -68,6 +69,7 @@ def fit(model: nn.Module, state_dict: Mapping[str, Tensor], *, strict: bool, sou
     ]
     missing = {name: tensor for key, (name, tensor) in own.items() if key not in given}
     unexpected = {name: tensor for key, (name, tensor) in given.items() if key not in own}
+    # No common name at all is refused with strict=False, too: nothing would be loaded, and nothing would say so.
     if wrong or len(missing) == len(own) or (strict and (missing or unexpected)):
         lines = [f"{source} does not fit this {kind}, which is unchanged.", *_listed("wrong shape or kind", wrong)]
         for where, tensors in (("missing in the file", missing), ("unexpected in the file", unexpected)):
@@ -81,6 +83,7 @@ def fit(model: nn.Module, state_dict: Mapping[str, Tensor], *, strict: bool, sou
             f"{source} has no values for {empty}: they were on the meta device when they were saved. The model is "
             "unchanged. Save it with its values."
         )
+    # A copy into half precision makes infinities of large numbers without an error.
     beyond = [f"{name} ({ours.dtype})" for (name, ours), tensor in common if _overflows(tensor, ours.dtype)]
     if beyond:
         raise _refusal(
@@ -101,6 +104,7 @@ def not_finite(tensor: Tensor) -> bool:
 def _overflows(tensor: Tensor, dtype: torch.dtype) -> bool:
     if tensor.dtype == dtype or not (tensor.is_floating_point() and dtype.is_floating_point):
         return False
+    # What is infinite in the file stays infinite, and is reported after loading; only finite numbers are lost here.
     largest = tensor.detach().double().abs()
     return bool((largest.isfinite() & (largest > torch.finfo(dtype).max)).any())
 

@@ -49,20 +49,8 @@ def small_vgg(
 ) -> nn.Module:
     """Return a VGG of 67 thousand parameters: three pairs of 3×3 convolutions with max pooling, two linear layers.
 
-    Args:
-        num_classes: Numbers in the output.
-        in_channels: Channels of the images.
-        dropout: Probability that a unit before the last linear layer is dropped in training mode.
-        pretrained: Whether to return it with the shipped weights for Fashion-MNIST (ten classes, images in [0, 1]), in
-            evaluation mode; else with random ones (He et al. 2015; biases zero).
-
-    Returns:
-        A network from ``(N, in_channels, H, W)``, H and W at least 8, to logits ``(N, num_classes)``.
-
-    Raises:
-        CheckpointError: If ``pretrained`` and ``num_classes`` or ``in_channels`` are not those of the shipped weights.
-
-    Source: after Simonyan and Zisserman 2015; Hesse et al. 2021, Section 4.1.
+    Arguments as for :func:`small_alexnet`, but for dropout, which is before the last linear layer alone; H and W are at
+    least 8. Source: after Simonyan and Zisserman 2015; Hesse et al. 2021, Section 4.1.
     """
     model = _small_vgg("small_vgg", num_classes, in_channels, dropout)
     return _with_weights(model, "small_vgg", pretrained)
@@ -79,19 +67,8 @@ def xsmall_vgg(
 def small_fixup_resnet(*, num_classes: int = 10, in_channels: int = 1, pretrained: bool = False) -> nn.Module:
     """Return a Fixup-ResNet of 98 thousand parameters: three stages of two basic blocks with 12, 24, 48 channels.
 
-    Args:
-        num_classes: Numbers in the output.
-        in_channels: Channels of the images.
-        pretrained: Whether to return it with the shipped weights for Fashion-MNIST (ten classes, images in [0, 1]), in
-            evaluation mode; else as Fixup initialises it, which is zero for every input.
-
-    Returns:
-        A network from ``(N, in_channels, H, W)`` to logits ``(N, num_classes)``.
-
-    Raises:
-        CheckpointError: If ``pretrained`` and ``num_classes`` or ``in_channels`` are not those of the shipped weights.
-
-    Source: after Zhang, Dauphin and Ma 2019; Hesse et al. 2021, Section 4.1.
+    Arguments as for :func:`small_alexnet`, for images of any size. Without the shipped weights it is as Fixup
+    initialises it, zero for every input. Source: after Zhang, Dauphin and Ma 2019; Hesse et al. 2021, Section 4.1.
     """
     model = _small_fixup_resnet("small_fixup_resnet", num_classes, in_channels, bias=True)
     return _with_weights(model, "small_fixup_resnet", pretrained)

@@ -1,4 +1,12 @@
-"""Released weights, and ``load_checkpoint``, which brings a checkpoint file into a model."""
+"""Released weights, and ``load_checkpoint``, which brings a checkpoint file into a model.
+
+Three steps, of which only the last one writes: the file is read without running anything in it, its tensors are fitted
+to the model's names and shapes with every problem in one message, and the values are written all or none.
+
+What must never happen: a model that is half loaded, or loaded with other weights than those that were asked for. The
+X-DNN of a network has a subset of its names, so the twin's checkpoint would load without an error if names were not
+compared on both sides.
+"""
 
 from __future__ import annotations
 
@@ -134,12 +142,13 @@ def load_checkpoint(
     Raises:
         CheckpointError: If there is no such file, it cannot be downloaded or read, holds objects that are not weights,
             has no values for a name, or does not fit the model. The model is then as it was.
-        OptionTypeError: If ``model`` is no module, or another argument of the wrong type.
-        OptionError: If ``map_location`` is no device of this machine.
+        OptionTypeError: If ``model`` is not a module, or another argument is of the wrong type.
+        OptionError: If ``map_location`` is not a device of this machine.
 
     Source: Hesse et al. 2021, Section 4.1 and Table 2 (the released weights).
     """
     where = "load_checkpoint"
+    # Before anything is downloaded.
     if not isinstance(model, nn.Module):
         forward_function(model, "model", where)  # the class of a model, or the pair of to_xdnn
         raise OptionTypeError(
@@ -149,9 +158,11 @@ def load_checkpoint(
     # Before a download is taken for a damaged one because of it.
     usable_device(map_location, f"{where}: map_location")
     source, path, released = _located(path_or_url, progress)
+    # A file that was given by its path is never deleted, however damaged; a download is, to be fetched again.
     checkpoint = read_checkpoint(path, map_location, downloaded="://" in source)
     fitted = fit(model, checkpoint.state_dict, strict=strict, source=source)
     write_values(model, fitted.tensors, source=source)
+    # NaN in the file is reported and not refused: a checkpoint of a diverged training may be what is looked into.
     return LoadedCheckpoint(
         source=source,
         names=tuple(fitted.tensors),
@@ -167,6 +178,7 @@ def load_checkpoint(
 def _located(path_or_url: str | Path, progress: bool) -> tuple[str, Path, ReleasedWeights | None]:
     """Return the path or address of a checkpoint, its file on this machine, and the released weights that it has."""
     local = file_path(path_or_url, "path_or_url", "load_checkpoint")
+    # A released name counts before a file of the same name, which has no suffix and so is hardly a checkpoint.
     released = RELEASED.get(path_or_url) if isinstance(path_or_url, str) else None
     source = released.url if released else str(path_or_url)
     if "://" in source:

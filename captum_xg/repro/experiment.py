@@ -2,6 +2,13 @@
 
 Every experiment trains networks by several methods, each an attribution that a prior is on, and compares them at the λ
 that does best on validation data: never on test data, and never with the repetitions that are reported as a choice.
+
+A new experiment ``captum_xg/repro/NAME`` has the two functions of :class:`Experiment`, and takes the rest from here and
+from the files beside this one: options (:func:`add_common_arguments`), the choice of λ (:func:`best_strength`), means
+with intervals (``estimate``), a folder of results that goes on where it stopped (``store``), looks (``figure``).
+
+What must never happen: that λ is chosen by what is reported. The choice takes runs and a score, and has no access to
+anything else; a λ at the edge of its grid is reported as such, since a better one may lie outside.
 """
 
 from __future__ import annotations
@@ -52,6 +59,7 @@ def add_common_arguments(
         help="where results go; what is there already is not done again (default: %(default)s)",
     )
     parser.add_argument("--device", default="cpu", help="cpu, cuda or cuda:N (default: %(default)s)")
+    # Returned, as some experiments cannot do without data, and others have some of their own.
     return parser.add_argument("--data", type=Path, metavar=data_metavar, help=data)
 
 
@@ -81,12 +89,14 @@ class Method:
 
 def best_strength(grid: Mapping[float, Iterable[Run]], score: Callable[[Run], float]) -> tuple[float, float]:
     """Return the λ with the largest mean score over its runs, of equals the smallest, and that mean."""
+    # Means over the runs and not the best run, which would favour the λ with the largest spread.
     means = {strength: statistics.fmean([score(run) for run in runs]) for strength, runs in grid.items()}
     best = max(means.values())
+    # Of equals the smallest, which interferes least with the task.
     return min(strength for strength, mean in means.items() if mean == best), best
 
 
 def at_the_edge(grid: Iterable[float], chosen: float) -> str:
     """Return "lower" or "upper" if the chosen λ is the smallest or largest of several; a better one may lie beyond."""
-    tried = sorted(grid)
+    tried = sorted(grid)  # a grid of one λ has no edge, since nothing was chosen
     return {tried[0]: "lower", tried[-1]: "upper"}.get(chosen, "") if len(tried) > 1 else ""

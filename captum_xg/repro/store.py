@@ -18,7 +18,7 @@ from typing import ClassVar, Generic, TypeVar
 
 from captum_xg._core.files import make_folder, write_json
 from captum_xg._core.reading import REDO, Check, read_json, require_fields, unreadable
-from captum_xg.errors import OptionError
+from captum_xg.errors import FileError
 
 Record = TypeVar("Record")
 
@@ -36,8 +36,7 @@ class ResultFolder(Generic[Record]):
         noun: What a record is called in messages.
 
     Raises:
-        OptionError: If the folder has results of other settings.
-        FileError: If it cannot be made, or its settings cannot be read.
+        FileError: If the folder has results of other settings, cannot be made, or its settings cannot be read.
     """
 
     record_type: type[Record]
@@ -47,18 +46,18 @@ class ResultFolder(Generic[Record]):
     def __init__(self, folder: Path, settings: Mapping[str, object]) -> None:
         self.folder = make_folder(folder)
         path = folder / "settings.json"
+        # Before the first result, so that none ever lies there without saying what it belongs to.
         if not path.exists():
             write_json(path, settings)
+        # Through JSON as well, which makes lists of tuples and texts of keys.
         found, own = read_json(path, REDO), json.loads(json.dumps(dict(settings)))
         if found != own:
             names = sorted(name for name in {*found, *own} if found.get(name) != own.get(name))
             listed = ", ".join(f"{name} {found.get(name)!r} there and {own.get(name)!r} now" for name in names)
-            raise OptionError(
-                f"{folder} has results of other settings ({listed}). Give another --output, or delete it."
-            )
+            raise FileError(f"{folder} has results of other settings ({listed}). Give another --output, or delete it.")
 
     def read(self, path: Path) -> dict[str, object]:
-        """Return what a file of the folder holds; nothing if there is none.
+        """Return what a file of the folder holds, an empty dict if it is missing.
 
         Raises:
             FileError: If it cannot be read, or holds something else.
@@ -66,10 +65,10 @@ class ResultFolder(Generic[Record]):
         return read_json(path, REDO) if path.exists() else {}
 
     def record(self, values: object, path: Path, name: str = "it") -> Record:
-        """Return the record that part of a file is.
+        """Return part of a file as a record.
 
         Raises:
-            FileError: If it is none.
+            FileError: If its fields are not those of a record.
         """
         try:
             require_fields(values, self.checks)

@@ -133,7 +133,7 @@ def _copied(model: nn.Module) -> nn.Module:
 
 
 def _refusal(report: ConversionReport) -> str:
-    # It may be proven of the numbers that are in it, and training would end that, or of a degree that is no use.
+    # What is proven of the numbers as they are may end with training, or be of a degree that X-Gradient cannot use.
     proven = "" if report.certificate.homogeneous else ": F(αx) = αF(x) is not proven"
     done = f" after {len(report.changes)} changes" if report.changes else ""
     return "\n".join(

@@ -5,12 +5,13 @@ Example: in ``x * sigmoid(conv(x))`` the result of the sigmoid has the role FACT
 the one can be folded into the other.
 
 What must never happen: that a use of a result is missed. Folding into a layer whose result is read elsewhere, or making
-a gate of an activation, would change the function without a word. So every operation that is not known to be harmless
+a gate of an activation, would silently change the function. So every operation that is not known to be harmless
 counts as another use (OTHER_USE), and a result that is returned has no only follower.
 """
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from dataclasses import dataclass, field
 from enum import Flag, auto
@@ -56,8 +57,10 @@ class ModuleUse:
 
     @property
     def rms(self) -> float | None:
-        """The size of its first input, averaged over calls; None if it had none to measure."""
-        return sum(self.sizes) / len(self.sizes) if self.sizes else None
+        """The size of its first input, averaged over calls; None if there is none that a layer could work at."""
+        mean = sum(self.sizes) / len(self.sizes) if self.sizes else 0.0
+        # Inputs of zeros have no size to keep, and the original itself may be NaN or infinite on the examples.
+        return mean if 0 < mean < math.inf else None
 
     @property
     def is_gate(self) -> bool:
@@ -66,12 +69,12 @@ class ModuleUse:
 
     @property
     def only_source(self) -> str | None:
-        """The one module whose result, and nothing else, goes into it as it is; None if there is none."""
+        """The one module whose result, and nothing else, goes into it as it is; None otherwise."""
         return next(iter(self.sources)) if len(self.sources) == 1 else None
 
     @property
     def only_follower(self) -> str | None:
-        """The one module that does all that is done with its results; None if there is none."""
+        """The one module that does all that is done with its results; None otherwise."""
         only = len(self.followers) == 1 and Role.RETURNED not in self.roles
         return next(iter(self.followers)) if only else None
 

@@ -4,6 +4,9 @@ Memory is known by its storage. So views, which share the storage of what they s
 memory. For each storage one record says whose result lies there, and what went into it; that is all that is kept, and
 it goes when the storage does.
 
+What must never happen: that a record outlives its storage and is taken for that of another one which got the same
+address. So records hang on the storage object, weakly, and never on ``data_ptr()``.
+
 Three questions are asked of a record. *Whose result is it, as it is?* (folding). *Whose result is it, but for
 operations on single numbers?* (what a model returns or divides by: ``(s(x) * 255)`` is still the sigmoid's). *Of which
 one call?* (gates: in ``x * (1 - g)`` the factor is the gate g, in ``x * (g + h)`` it is no single one).
@@ -69,7 +72,7 @@ class _Memory:
 
     Attributes:
         depends: Whether they depend on the input.
-        result: The call whose result they are, as they are, and its shape.
+        result: The call whose result they are, as they are.
         origins: The modules whose result they are up to operations on single numbers, of several results together too.
         single: The one call whose result they are up to operations with constants: ``1 - g`` is the gate g here.
         gates: The calls of gates that have gone into them, by whatever operation.
@@ -79,7 +82,7 @@ class _Memory:
     """
 
     depends: bool = False
-    result: tuple[_Call, torch.Size] | None = None
+    result: _Call | None = None
     origins: frozenset[str] = frozenset()
     single: _Call | None = None
     gates: frozenset[_Call] = frozenset()
@@ -89,7 +92,7 @@ class _Memory:
 
     @property
     def source(self) -> str | None:
-        return None if self.result is None else self.result[0].path
+        return None if self.result is None else self.result.path
 
     @property
     def all_origins(self) -> frozenset[str]:
@@ -98,7 +101,7 @@ class _Memory:
     @property
     def single_call(self) -> _Call | None:
         # What came first counts: 1 - g may have been lifted to a module of its own, whose result this then is as well.
-        return self.single or (None if self.result is None else self.result[0])
+        return self.single or self.result
 
 
 class _DataflowObserver(Observer):
@@ -180,6 +183,8 @@ class _DataflowObserver(Observer):
                     # What is multiplied by something that it has gone into itself is no gate of it.
                     by_own = any(call in self._at(other).gates for other in dependent if other is not tensor)
                     self.flow[call.path].roles |= Role.OTHER_USE if by_own else Role.FACTOR
+        # Unknown operations count as another use. A gate that is missed by that is no silent error: as an activation it
+        # gives degree 2, which the report says.
         elif name not in _ON_NUMBERS and name not in _VIEWS:
             for source in (self._at(t).source for t in tensors):
                 if source is not None:
@@ -198,11 +203,12 @@ class _DataflowObserver(Observer):
         use.passed |= _names_of_arguments(event)
         first = next((t for t in (*event.args, *event.kwargs.values()) if isinstance(t, Tensor)), None)
         known = self._at(first) if first is not None and has_storage(first) else _Memory()
-        whole = first is not None and known.result is not None and known.result[1] == first.shape
-        use.sources.add(known.source if whole else None)
+        # Parts of a result lie in its storage, too; what took the part is a follower of its own then.
+        use.sources.add(known.source)
         if first is not None:
             use.shapes.append(first.shape)
             if first.dtype.is_floating_point and first.dim() > 1 and first.numel():
+                # Double, as squares of half precision overflow at 256.
                 wide = first.detach().flatten(1).double()
                 use.sizes.append(float(wide.square().mean(1).sqrt().mean()))
 
@@ -221,7 +227,7 @@ class _DataflowObserver(Observer):
         self._calls += 1
         call = _Call(event.path, self._calls)
         if not ((container or handed_on) and known.result):
-            known.result = call, output.shape
+            known.result = call
         if isinstance(module, _GATES):
             known.gates |= {call}
 

@@ -48,6 +48,7 @@ class Examples:
     """
 
     def __init__(self, inputs: tuple[Tensor, ...], additional: object, output: Output) -> None:
+        # Without a graph: gradients of the user's own computation must not run into the examples.
         self.inputs = tuple(x.detach() for x in inputs)
         self._additional = additional
         self._output = output
@@ -81,6 +82,7 @@ class Examples:
 
     def certificate(self, model: nn.Module) -> Certificate:
         """Return the certificate of the model as it is, also of one with numbers that are not finite (unknown then)."""
+        # A proof has none, as the model may have other numbers in it while it is proven.
         return replace(self._proven(model), digest=digest_of(model))
 
     def certificate_when_trained(self, model: nn.Module) -> Certificate:
@@ -97,6 +99,7 @@ class Examples:
         def proof(inputs: tuple[Tensor, ...]) -> Certificate:
             return prove(model, inputs, self._additional, WHERE, output=self._output).certificate
 
+        # Additional arguments, such as masks, may have as many rows as the examples; nobody knows which of them to cut.
         if self._additional is not None:
             return proof(self.inputs)
         try:
@@ -281,6 +284,7 @@ def _zeros_filled(model: nn.Module) -> Iterator[None]:
     zero = list(zero_so_far(model).values())
     try:
         with torch.no_grad():
+            # In place, so that parametrisations and tied parameters see them; small, so that nothing overflows.
             for tensor in zero:
                 tensor.normal_(std=0.1)
         yield

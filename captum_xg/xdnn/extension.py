@@ -1,4 +1,12 @@
-"""``HomogeneousExtension``: any architecture, made positively homogeneous from what it does on a sphere."""
+"""``HomogeneousExtension``: any architecture, made positively homogeneous from what it does on a sphere.
+
+The invariant: F sees r·x/‖x‖ with one radius r, the same in all calls, in training and in copies, in half precision and
+on every device, so that F̂(αx) = αᵏF̂(x) holds from one call to the next.
+
+What must never happen: that the radius follows the input. One that is measured on the batch at hand is α times as large
+for αx, and F would be evaluated at another point. So ``"auto"`` measures once, unseen by recorders and tracers, and
+never in training.
+"""
 
 from __future__ import annotations
 
@@ -54,8 +62,8 @@ class HomogeneousExtension(nn.Module):
         degree: k ≥ 1. (0 is for parts of networks: :math:`F(r\,x/\|x\|)`.)
         norm: p ≥ 1 of the p-norm over all elements of an example, or ``"rms"``: the root of the mean square, which does
             not grow with the number of elements.
-        radius: r > 0, in the units of the norm. With ``"auto"`` the first batch in evaluation mode, whoever runs it,
-            gives it: the mean norm of its examples, from then on the same for all others. Run the extension once on
+        radius: r > 0, in the units of the norm. With ``"auto"`` the first batch in evaluation mode
+            sets it: the mean norm of its examples, from then on the same for all others. Run the extension once on
             typical inputs before Integrated Gradients, which scales them, or training, for in training mode it is
             refused until then. It is the buffer ``radius``, of double precision in every dtype of the model, NaN until
             it is measured, and part of copies and of the state dict.
@@ -63,8 +71,8 @@ class HomogeneousExtension(nn.Module):
             through as it is, and must not depend on the input.
 
     Raises:
-        OptionError: For a degree, norm, radius or number of inputs that is none, or a class in place of a model.
-        InputError: If an input is no floating-point tensor with a batch dimension, or no radius can be measured on it.
+        OptionError: For an invalid degree, norm, radius or number of inputs, or a class in place of a model.
+        InputError: If an input is not a floating-point tensor of examples, or no radius can be measured on it.
         TrainingModeError: With ``radius="auto"``, in training mode before the radius is measured.
         ForwardOutputError: If the model returns something that does not have one entry per example, or that cannot be
             scaled: other objects with tensors in them, sparse, nested or quantised tensors.
@@ -189,8 +197,8 @@ class HomogeneousExtension(nn.Module):
         return (
             f"scales {_first(self.n_inputs)} only (n_inputs={self.n_inputs}) and takes what follows for additional "
             "arguments, which must be constants; one of them depends on the input",
-            "Pass n_inputs=… to HomogeneousExtension, the number of inputs to scale jointly, or hand over what is no "
-            "input as additional_forward_args",
+            "Pass n_inputs=… to HomogeneousExtension, the number of inputs to scale jointly, or hand over all "
+            "else as additional_forward_args",
         )
 
 

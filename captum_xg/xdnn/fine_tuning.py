@@ -1,4 +1,12 @@
-"""``fine_tune``: the plain training loop that wins back what the inexact steps of a conversion cost."""
+"""``fine_tune``: the plain training loop that wins back what the inexact steps of a conversion cost.
+
+The invariant: either the model is trained by the loss of every batch, or an error says in which batch it was not. For
+example, a loss that is computed from ``outputs.argmax(1).float()`` is a number, and training by it would run through
+and change nothing; it is refused at the first step.
+
+What must never happen: that a step does harm. A loss that is NaN or infinite ends training *before* its gradient is
+taken, so that the model is as it was after the step before; modes and learning rates go back as they were in any case.
+"""
 
 from __future__ import annotations
 
@@ -94,6 +102,7 @@ def fine_tune(
 @contextmanager
 def _training(model: nn.Module, optimizer: torch.optim.Optimizer) -> Iterator[None]:
     """Put a model into training mode, and modes and learning rates back as they were at the end."""
+    # The schedule writes into the optimizer, which may be the caller's own and be used again.
     rates = [group["lr"] for group in optimizer.param_groups]
     modes = [(module, module.training) for module in model.modules()]
     try:
@@ -102,6 +111,7 @@ def _training(model: nn.Module, optimizer: torch.optim.Optimizer) -> Iterator[No
     finally:
         for group, rate in zip(optimizer.param_groups, rates, strict=True):
             group["lr"] = rate
+        # One by one, as model.eval() would also end the training mode of parts that came in it.
         for module, training in modes:
             module.training = training
 
@@ -111,6 +121,7 @@ def _train(
 ) -> list[float]:
     """Take a step for each batch of each epoch, and return the mean loss of each epoch."""
     per_epoch = _length(batches)
+    # How far the cosine has come is a share of the whole, which only a known length tells.
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, epochs * per_epoch) if per_epoch else None
     losses = []
     # The loader is iterated here and not by the bar, which would start its workers, and draw, a second time.
@@ -158,6 +169,7 @@ class _Step:
                 "batch in place of a list of them, pass [(inputs, target)]."
             )
         require_fitting_call(self._model, parts, where)
+        # torch would take them in some losses and fail in others with messages about dtypes.
         arrays = [x for x in (*parts.arguments, *parts.named.values(), parts.target) if type(x).__module__ == "numpy"]
         if arrays:
             raise InputError(
@@ -172,6 +184,7 @@ class _Step:
                 "rate, or look at the data."
             )
         self._require_path(value, where)
+        # Now, and not after the step: gradients that the caller left there must not count.
         self._optimizer.zero_grad()
         torch.autograd.backward(value)
         self._optimizer.step()
@@ -190,6 +203,7 @@ class _Step:
         )
 
     def _require_path(self, value: Tensor, where: str) -> None:
+        # The graph is walked once: a forward that trains in one batch trains in the next.
         if self._looked and value.requires_grad:
             return
         leaves = (getattr(node, "variable", None) for node in gradient_ancestors([value]))
@@ -224,6 +238,7 @@ def _optimizer(optimizer: object, parameters: list[nn.Parameter], lr: float) -> 
             f"{_WHERE}: `optimizer` must be an optimizer, such as torch.optim.SGD(model.parameters(), lr=…), but is "
             f"{kind}."
         )
+    # LBFGS, for one, evaluates the loss several times a step.
     closure = inspect.signature(optimizer.step).parameters.get("closure")
     if closure is not None and closure.default is inspect.Parameter.empty:
         raise OptionError(
@@ -231,6 +246,7 @@ def _optimizer(optimizer: object, parameters: list[nn.Parameter], lr: float) -> 
             "Take one that does not, such as torch.optim.SGD, or write the loop."
         )
     held = {id(p) for group in optimizer.param_groups for p in group["params"]}
+    # Some of them are enough: the others may be frozen on purpose.
     if held.isdisjoint(map(id, parameters)):
         raise OptionError(
             f"{_WHERE}: `optimizer` has none of the model's parameters, so that nothing would be trained. Make one "

@@ -63,11 +63,13 @@ def fold_batch_norms(model: nn.Module, flow: Dataflow) -> list[Folded]:
         if neighbour is None:
             continue
         name, layer, before = neighbour
+        # A subclass may standardise its weight, or scale it: then the formula for the plain layer is wrong.
         own_forward = type(layer) not in _LINEAR
         first, both = (name, (layer, norm)) if before else (path, (norm, layer))
         expected = _tried(nn.Sequential(*both), flow[first].shapes) if own_forward else None
         identity = nn.Identity().train(norm.training)
         bias = layer._parameters.get("bias")
+        # Copies, as the folded values are written into the tensors that are there.
         old = layer.weight.detach().clone(), None if bias is None else bias.detach().clone()
         undo = partial(_undo, model, norm, identity, layer, bias, *old)
         _set(layer, *(_into_previous if before else _into_next)(layer, *slope_and_shift(norm)))
@@ -93,6 +95,7 @@ def folds(norm: nn.Module) -> bool:
 def slope_and_shift(norm: Any) -> _Values:
     """Return a and b of y = a·x + b, which a batch norm with running statistics is, in double precision."""
     weight, bias = (None if t is None else t.double() for t in (norm.weight, norm.bias))
+    # Double precision, as weights are multiplied by 1/√variance, which may be large, before they are rounded again.
     return batch_norm.slope_and_shift(norm.running_mean.double(), norm.running_var.double(), weight, bias, norm.eps)
 
 
@@ -117,6 +120,7 @@ def _neighbour(
 ) -> tuple[str, _Layer, bool] | None:
     """Return path and module of the linear layer that a norm can go into, and whether it comes before the norm."""
     before, after = flow[norm].only_source, flow[norm].only_follower
+    # The layer before is tried first: it takes in the shift whatever its padding, since it is added afterwards.
     if before is not None and flow[before].only_follower == norm:
         layer = modules.get(before)
         if isinstance(layer, _LINEAR) and _takes_in(layer, before, norm, flow, uses):
@@ -139,6 +143,7 @@ def _tried(module: nn.Module, shapes: list[torch.Size]) -> Tensor | None:
     parameter = next(module.parameters(), None)
     if not shapes or parameter is None:
         return None
+    # A generator of its own, so that a conversion draws no number of the user's.
     x = torch.randn(shapes[0], generator=torch.Generator().manual_seed(0)).to(parameter)
     with torch.no_grad():
         try:
@@ -190,6 +195,7 @@ def _set(layer: _Layer, weight: Tensor, bias: Tensor) -> None:
         if layer.bias is not None:
             layer.bias.copy_(bias)
             return
+    # A frozen layer stays frozen: what was folded into it was not trained separately.
     made = nn.Parameter(bias.to(layer.weight), requires_grad=layer.weight.requires_grad)
     layer.register_parameter("bias", made)
 

@@ -1,4 +1,12 @@
-"""Functions and operators that are called inside a forward, as modules, so that they can be replaced."""
+"""Functions and operators that are called inside a forward, as modules, so that they can be replaced.
+
+Three forms of one call: ``F.gelu(x)`` is the layer ``nn.GELU`` and gets the layer's conversion. ``x.add_(1)``,
+``x += 1`` and ``torch.add(x, 1)`` are one function, by :data:`ONE_FUNCTION`. Every other function with a conversion
+becomes a :class:`FunctionCall`, which runs it as it was written and tells rules which arguments are constants.
+
+What must never happen: that a module computes anything else than the call. So a layer takes over only where its
+arguments are those of the function in the same order, and what it refuses stays a call.
+"""
 
 from __future__ import annotations
 
@@ -24,6 +32,7 @@ def _dropping(layer: Callable[..., nn.Module]) -> Callable[..., nn.Module]:
     return make
 
 
+# Their functions have the same name in lower case, and their arguments the same order. F.relu needs no conversion.
 _LAYERS: tuple[type[nn.Module], ...] = (
     *(nn.ReLU6, nn.Hardtanh, nn.GELU, nn.SiLU, nn.Hardswish, nn.Mish, nn.Softplus, nn.Threshold, nn.ELU, nn.CELU),
     *(nn.SELU, nn.Softsign, nn.GLU, nn.Hardsigmoid, nn.Sigmoid, nn.Tanh),
@@ -31,6 +40,7 @@ _LAYERS: tuple[type[nn.Module], ...] = (
 AS_LAYER: dict[object, Callable[..., nn.Module]] = {
     **{getattr(F, layer.__name__.lower()): layer for layer in _LAYERS},
     **{getattr(torch, layer.__name__.lower()): layer for layer in (nn.SELU, nn.CELU, nn.Sigmoid, nn.Tanh)},
+    # They do nothing in evaluation mode, but as modules they drop again when the result is fine-tuned.
     F.dropout: _dropping(nn.Dropout),
     F.dropout1d: _dropping(nn.Dropout1d),
     F.dropout2d: _dropping(nn.Dropout2d),
@@ -38,9 +48,11 @@ AS_LAYER: dict[object, Callable[..., nn.Module]] = {
     torch.clamp: Clamp,
     torch.clip: Clamp,
 }
-"""Functions whose further arguments are those of a layer, in the same order."""
+"""Functions whose further arguments are those of a layer, in the same order; none that overwrites its argument, as a
+layer returns a new tensor, and what reads the old one afterwards would see old numbers."""
 
 ONE_FUNCTION: dict[object, object] = {
+    # In place or not: rules replace the call by what returns a new tensor.
     operator.iadd: operator.add,
     operator.isub: operator.sub,
     **{

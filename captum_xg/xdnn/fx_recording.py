@@ -53,6 +53,7 @@ def record(module: nn.Module, passed: Collection[str]) -> Recording | str:
         module: The module.
         passed: The arguments that it is called with.
     """
+    # Recordings were recorded once, scripted code has no Python, and PyTorch's own layers have rules or are leaves.
     opaque = isinstance(module, (fx.GraphModule, torch.jit.ScriptModule))
     if opaque or type(module).__module__.startswith(("torch.nn.", "captum_xg.xdnn.")):
         return ""
@@ -83,8 +84,8 @@ class _OneLevel(fx.Tracer):
     """Records the forward of one module; the modules inside of it stay calls.
 
     Attributes:
-        unregistered: Modules that are called in the forward but are none of the module's, by the name they are given:
-            made there, or kept in a plain list.
+        unregistered: Modules that the forward calls but are not registered, as they were made there or kept in a plain
+            list; by the name that they are given.
     """
 
     def __init__(self) -> None:
@@ -116,6 +117,7 @@ def _lifted(module: nn.Module, passed: Collection[str]) -> Recording | None:
     """
     parameters = inspect.signature(module.forward).parameters.values()
     kept = {p.name: p.default for p in parameters if p.default is not p.empty and p.name not in passed}
+    # As constants, since a branch such as ``if mask is None`` would fail on a symbol.
     tracer = _OneLevel()
     graph = tracer.trace(module, concrete_args=kept or None)
     # torch.fx copies what a graph calls out of the module, which does not have these.
@@ -173,8 +175,7 @@ def _as_module(node: fx.Node, dependent: set[fx.Node]) -> _Made | None:
     if function in AS_LAYER:
         options = dict(node.kwargs)
         x, *further = node.args or (options.pop("input", None),)
-        in_place = isinstance(node.target, str) and node.target.endswith("_")
-        if in_place or not isinstance(x, fx.Node) or _nodes_in([*further, *options.values()]):
+        if not isinstance(x, fx.Node) or _nodes_in([*further, *options.values()]):
             return None
         try:
             return AS_LAYER[function](*further, **options), (x,), {}
@@ -197,6 +198,7 @@ def _hard_gate(node: fx.Node, root: nn.Module) -> _Made | None:
         bounds = (*node.args[1:], *(value for name, value in node.kwargs.items() if name != "inplace"))
         clamps = ONE_FUNCTION.get(written, written) in (torch.clamp, F.hardtanh) and bounds == (0, 6)
         six = written is F.relu6 or clamps
+    # The addition comes first in the graph, so that it has been lifted to a FunctionCall by now.
     added = node.args[0] if six and node.args else None
     if not isinstance(added, fx.Node):
         return None
@@ -239,9 +241,10 @@ def _absent_arguments(graph: fx.Graph, module: nn.Module, taken: Collection[str]
 
 @contextmanager
 def _registered(module: nn.Module, others: Mapping[str, nn.Module]) -> Iterator[None]:
-    """Have other modules registered in a module while the body runs. No step of training has ever reached them."""
+    """Have other modules registered in a module while the body runs."""
     try:
         for name, other in others.items():
+            # No optimizer has ever seen them, as they are not among the parameters: fine-tuning must not begin to.
             module.add_module(name, other.requires_grad_(False))
         yield
     finally:

@@ -27,7 +27,7 @@ def check_norm(norm: object, where: str) -> Norm:
     number = single_number(norm)
     if number is None or not number >= 1:
         raise OptionError(
-            f"{where}: `norm` = {norm!r} is no norm. Pass the order p ≥ 1 of ‖x‖ₚ (2, 1, float('inf'), …), or 'rms' "
+            f"{where}: `norm` = {norm!r} is not a norm. Pass the order p ≥ 1 of ‖x‖ₚ (2, 1, float('inf'), …), or 'rms' "
             "for the root of the mean square, which does not grow with the number of elements."
         )
     return int(number) if number.is_integer() else number

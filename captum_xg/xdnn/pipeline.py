@@ -60,6 +60,7 @@ def convert(model: nn.Module, original: nn.Module, examples: Examples) -> tuple[
     folded = FOLD(evidence.model, evidence)
     evidence = evidence if folded is None else evidence.after(folded)
     comparison.of_exact_changes(evidence)
+    # Only now, on the dataflow that the inexact steps go by: recordings have no modules that the forward does not call.
     evidence = evidence.after(StepResult(notes=_idle_modules(evidence), model=evidence.model))
     evidence = _to_fixed_point(evidence, INEXACT, comparison.of_stage)
     left = unconverted(evidence)  # before recordings are put back, by whose modules findings are named
@@ -164,6 +165,7 @@ def _report(
     evidence: Evidence, comparison: _Comparison | None = None, left: tuple[Unconverted, ...] = ()
 ) -> ConversionReport:
     certificate, progress = evidence.examples.certificate(evidence.model), evidence.progress
+    # The share was computed by Euler's identity for degree 1, and means nothing for other degrees.
     usable = certificate.homogeneous and certificate.degree == 1
     return ConversionReport(
         model=evidence.name,

@@ -92,6 +92,12 @@ class Entry:
     stage: Stage
     rule: Rule
 
+    @property
+    def name(self) -> str:
+        """The rule's, as far as it has one: partials and callable objects have none, other code may have no module."""
+        parts = (getattr(self.rule, name, None) for name in ("__module__", "__qualname__"))
+        return ".".join(filter(None, parts)) if hasattr(self.rule, "__qualname__") else repr(self.rule)
+
 
 _ENTRIES: dict[Kind, Entry] = {}
 _RULES = "captum_xg.xdnn.rules"
@@ -102,8 +108,8 @@ def register_conversion(*kinds: Kind, stage: Stage) -> Callable[[Rule], Rule]:
 
     A rule is asked only where the certificate says that the module (or something inside of it) breaks homogeneity. It
     is handed the module itself, from a copy of the user's model, and may change and return it. For a function it is
-    handed a :class:`FunctionCall`, and what it returns is called with the same arguments. The
-    most specific class counts. A rule for a class takes over everything inside of its modules.
+    handed a :class:`~captum_xg.xdnn.functional_calls.FunctionCall`, and what it returns is called with the same
+    arguments. The most specific class counts. A rule for a class takes over everything inside of its modules.
 
     Args:
         kinds: Module classes, or functions such as ``torch.erf``.
@@ -111,8 +117,8 @@ def register_conversion(*kinds: Kind, stage: Stage) -> Callable[[Rule], Rule]:
             the report counts its effect.
 
     Raises:
-        ValueError: If a kind has a conversion already, is neither a module class nor a function, or there is no such
-            stage.
+        ValueError: If a kind has a conversion already, is neither a module class nor a function, or there are no
+            kinds or no such stage.
 
     Example:
         >>> @register_conversion(Swish, stage="activations")
@@ -122,17 +128,21 @@ def register_conversion(*kinds: Kind, stage: Stage) -> Callable[[Rule], Rule]:
     if stage not in STAGES:
         raise ValueError(f"register_conversion: `stage` = {stage!r}; it must be one of {', '.join(map(repr, STAGES))}.")
 
+    if not kinds:
+        raise ValueError("register_conversion: expected module classes or functions that the rule is for, got none.")
+
     def register(rule: Rule) -> Rule:
-        if not rule.__module__.startswith(f"{_RULES}."):
-            load_rules()  # so that what has a conversion already is known
+        # Rules of the package are imported by that very call; all others must know what has a conversion already.
+        if not (getattr(rule, "__module__", None) or "").startswith(f"{_RULES}."):
+            load_rules()
         for kind in kinds:
             if not callable(kind) or (isinstance(kind, type) and not issubclass(kind, nn.Module)):
                 raise ValueError(f"register_conversion: {kind!r} is neither a module class nor a function.")
             if kind in _ENTRIES:
-                other, name = _ENTRIES[kind].rule, getattr(kind, "__name__", repr(kind))
+                name, other = getattr(kind, "__name__", repr(kind)), _ENTRIES[kind].name
                 raise ValueError(
-                    f"register_conversion: {name} has a conversion already ({other.__module__}.{other.__qualname__}). "
-                    f"Remove it first with forget_conversion({name})."
+                    f"register_conversion: {name} has a conversion already ({other}). Remove it first with "
+                    f"forget_conversion({name})."
                 )
         _ENTRIES.update({kind: Entry(kind, stage, rule) for kind in kinds})
         return rule
@@ -151,7 +161,7 @@ def forget_conversion(kind: Kind) -> None:
 
 
 def find_conversion(kind: Kind) -> Entry | None:
-    """Return the rule for a function, or a module class or the nearest of its base classes; None if there is none."""
+    """Return the rule for a function, or a module class or the nearest of its base classes; None without one."""
     load_rules()
     bases = kind.__mro__ if isinstance(kind, type) else (kind,)
     return next((_ENTRIES[base] for base in bases if base in _ENTRIES), None)

@@ -36,10 +36,11 @@ class Change:
 
 
 @displayed
+@dataclass(frozen=True)
 class Unconverted(Finding):
     """A module that still breaks homogeneity, or is not known to keep it.
 
-    Args:
+    Attributes:
         module: Its path in the model, ``""`` for the model's own forward.
         type: Its class.
         reason: What it does.
@@ -47,12 +48,13 @@ class Unconverted(Finding):
         location: ``"file:line"`` that does it, ``""`` if that is not known.
     """
 
-    def __init__(self, module: str, type: str, reason: str, remedy: str, location: str = "") -> None:
-        super().__init__(module, "", location, reason, remedy, type)
-
-    def to_dict(self) -> dict[str, str]:
-        """Return what it was made of."""
-        return {key: getattr(self, key) for key in ("module", "type", "reason", "remedy", "location")}
+    module: str
+    type: str
+    reason: str
+    remedy: str
+    location: str = ""
+    # No fields, as they are the same for all.
+    op, further = "", ()
 
 
 @displayed
@@ -107,7 +109,7 @@ class ConversionReport:
             "model": self.model,
             "homogeneous": self.homogeneous,
             "changes": [asdict(change) for change in self.changes],
-            "unconverted": [module.to_dict() for module in self.unconverted],
+            "unconverted": [asdict(module) for module in self.unconverted],
             "certificate": self.certificate.to_dict(),
             "exact_difference": self.exact_difference,
             "agreement": [asdict(stage) for stage in self.agreement],

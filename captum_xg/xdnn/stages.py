@@ -16,6 +16,7 @@ from typing import Protocol
 
 from torch import nn
 
+from captum_xg._core.text import in_one_line
 from captum_xg.errors import ConversionError
 from captum_xg.xdnn.added_parameters import drop_parameters
 from captum_xg.xdnn.agreement import largest_difference
@@ -85,6 +86,7 @@ class FoldBatchNorms:
         folded = fold_batch_norms(model, evidence.dataflow)
         if not folded:
             return None
+        # Compared as a whole: each fold is right by itself, but rounding adds up in ill-conditioned norms.
         change = largest_difference(
             before, evidence.attempt("after batch norms were folded", evidence.examples.outputs)
         )
@@ -193,6 +195,7 @@ def _adding(path: str, modules: dict[str, nn.Module], model: nn.Module, evidence
     if not names:
         return None
 
+    # As a rule, so that it is asked, counted and reported like all others.
     def rule(module: nn.Module, context: ModuleContext) -> Conversion | NotConvertible:
         return drop_parameters(module, names, uses_of(model))
 
@@ -205,12 +208,12 @@ def ask(planned: Planned, evidence: Evidence) -> Conversion | NotConvertible:
     Raises:
         ConversionError: If the rule fails, or returns what is neither.
     """
-    path, rule = planned.path, planned.entry.rule
-    named = f"{WHERE}: the conversion {rule.__module__}.{rule.__qualname__}"
+    path, entry = planned.path, planned.entry
+    named = f"{WHERE}: the conversion {entry.name}"
     try:
-        result: object = rule(planned.module, context_of(path, evidence))
+        result: object = entry.rule(planned.module, context_of(path, evidence))
     except Exception as error:
-        raise ConversionError(f"{named} fails for {path}: {type(error).__name__}: {error}.") from error
+        raise ConversionError(f"{named} fails for {path}: {in_one_line(error).removesuffix('.')}.") from error
     if isinstance(result, NotConvertible):
         return result
     if not isinstance(result, Conversion):
@@ -221,6 +224,7 @@ def ask(planned: Planned, evidence: Evidence) -> Conversion | NotConvertible:
         raise ConversionError(
             f"{named} replaces {path} by {result.replacement!r}, which is not a module. Wrap it in a torch.nn.Module."
         )
+    # Found only now, as a rule that changes the module itself keeps its hooks.
     if result.replacement is not planned.module and has_hooks(planned.module):
         return NotConvertible(
             "has hooks, which a replacement would lose", "Remove them, or put what they do into a module"
@@ -231,11 +235,11 @@ def ask(planned: Planned, evidence: Evidence) -> Conversion | NotConvertible:
 def context_of(path: str, evidence: Evidence) -> ModuleContext:
     """Return what rules are told of a module's surroundings."""
     use, prefix = evidence.dataflow[path], f"{path}." if path else ""
-    sizes = {p: use.rms for p, use in evidence.dataflow.items() if p.startswith(prefix)}
+    inside = {p.removeprefix(prefix): each.rms for p, each in evidence.dataflow.items() if p.startswith(prefix)}
     return ModuleContext(
         path,
-        rms=use.rms or 1.0,  # what did not run, or saw nothing but zeros, has no size to keep
-        inner_rms={p.removeprefix(prefix): rms for p, rms in sizes.items() if rms is not None},
+        rms=use.rms or 1.0,
+        inner_rms={p: rms for p, rms in inside.items() if rms is not None},
         multiplies=use.is_gate,
         returned=Role.RETURNED in use.roles,
         overwritten=Role.OVERWRITTEN in use.roles,
@@ -264,8 +268,9 @@ def put_back(model: nn.Module, progress: Progress) -> StepResult:
             continue
         inline_calls(graph, recording.names)
         listed = ", ".join(converted[:6]) + ", …" * (len(converted) > 6)
-        what = f"{len(converted)} functional calls became modules ({listed})"
+        what = f"functional calls that became modules: {listed}"
         changes.append(Change(path, type(original).__name__, "recorded graph", what, True, "functional calls"))
+        # torch.fx copies only what the graph uses; what it left behind will be missing from the state dict.
         there = {name for name, _ in (*graph.named_parameters(), *graph.named_buffers())}
         lost = [n for n, _ in (*original.named_parameters(), *original.named_buffers()) if n not in there]
         lost = list(dict.fromkeys(name.split(".")[0] for name in lost if not hasattr(graph, name.split(".")[0])))

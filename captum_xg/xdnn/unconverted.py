@@ -34,7 +34,7 @@ def unconverted(evidence: Evidence) -> tuple[Unconverted, ...]:
     if not findings:
         return ()
     modules = dict(evidence.model.named_modules())
-    as_it_is = _AsItIs(evidence.attempt("as it is", evidence.examples.certificate), evidence.model)
+    reasons = _reasons(evidence.attempt("as it is", evidence.examples.certificate))
     found: dict[object, Unconverted] = {}
     consequences = []  # what was converted breaks nothing but for what comes in
     for violation in findings:
@@ -44,7 +44,7 @@ def unconverted(evidence: Evidence) -> tuple[Unconverted, ...]:
         if isinstance(refusal, NotConvertible) and path in modules:
             found.setdefault(path, Unconverted(path, type(modules[path]).__name__, refusal.reason, refusal.remedy))
             continue
-        what, remedy = as_it_is.told(violation)
+        what, remedy = _told(violation, reasons, evidence.model)
         # Why its forward could not be rewritten belongs to what it does.
         reason = "; ".join(filter(None, (what, progress.obstacle(violation.module))))
         told = Unconverted(violation.module, violation.type, reason, remedy, violation.location)
@@ -55,35 +55,30 @@ def unconverted(evidence: Evidence) -> tuple[Unconverted, ...]:
     return tuple(found.values()) or tuple(consequences)
 
 
-class _AsItIs:
-    """Findings that were made with numbers in the place of zeros, in words that are true without them.
+def _reasons(certificate: Certificate) -> dict[tuple[str, str, str, str], str]:
+    """Return the reasons of all findings, by module, operation, location and the reason without its sizes."""
+    return {
+        (found.module, op, location, _SIZE.sub("", reason)): reason
+        for found in (*certificate.violations, *certificate.unsupported)
+        for op, location, reason in ((found.op, found.location, found.reason), *found.further)
+    }
 
-    Args:
-        certificate: That of the model as it is.
-        model: The model.
-    """
 
-    def __init__(self, certificate: Certificate, model: nn.Module) -> None:
-        self._reasons: dict[tuple[str, str, str, str], str] = {}
-        for found in (*certificate.violations, *certificate.unsupported):
-            for op, location, reason in ((found.op, found.location, found.reason), *found.further):
-                self._reasons[found.module, op, location, _SIZE.sub("", reason)] = reason
-        self._zero = list(zero_so_far(model))
-
-    def told(self, violation: Violation) -> tuple[str, str]:
-        """Return (reason, remedy) of a finding."""
-        kind = _SIZE.sub("", violation.reason)
-        known = self._reasons.get((violation.module, violation.op, violation.location, kind))
-        if known is not None:
-            return known, violation.without_conversion  # which has just been tried
-        prefix = f"{violation.module}." if violation.module else ""
-        inside = [name.removeprefix(prefix) for name in self._zero if name.startswith(prefix)]
-        zero = [name for name in inside if "." not in name] or inside
-        names = ", ".join(zero[:3]) + ", …" * (len(zero) > 3) or "parameters before it"
-        return (
-            f"breaks nothing as long as what is zero so far ({names}) stays zero, but once that is trained {kind}",
-            "Leave it out (bias=False), or keep it at zero as a buffer, which is not trained",
-        )
+def _told(violation: Violation, reasons: dict[tuple[str, str, str, str], str], model: nn.Module) -> tuple[str, str]:
+    """Return (reason, remedy) of a finding that was made with numbers in the place of zeros, true without them."""
+    kind = _SIZE.sub("", violation.reason)
+    known = reasons.get((violation.module, violation.op, violation.location, kind))
+    if known is not None:
+        return known, violation.without_conversion  # which has just been tried
+    prefix = f"{violation.module}." if violation.module else ""
+    inside = [name.removeprefix(prefix) for name in zero_so_far(model) if name.startswith(prefix)]
+    # Its own parameters break it sooner than those of modules in it; where neither are zero, some before it are.
+    zero = [name for name in inside if "." not in name] or inside
+    names = ", ".join(zero[:3]) + ", …" * (len(zero) > 3) or "parameters before it"
+    return (
+        f"breaks nothing as long as what is zero so far ({names}) stays zero, but once that is trained {kind}",
+        "Leave it out (bias=False), or keep it at zero as a buffer, which is not trained",
+    )
 
 
 def wrong_degree(certificate: Certificate, name: str, *, converted: bool) -> tuple[Unconverted, ...]:

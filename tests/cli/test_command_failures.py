@@ -183,7 +183,7 @@ def files(tmp_path_factory):
     raw.mkdir(parents=True)
     for name in ("train-images-idx3", "train-labels-idx1", "t10k-images-idx3", "t10k-labels-idx1"):
         (raw / f"{name}-ubyte").write_bytes(b"\0\0\x08\x01\0\0\0\x05abc")
-    (folder / "a_file").write_text("no folder")
+    (folder / "a_file").write_text("not a folder")
     for name, damage in (
         ("no_assets", None),
         ("cut_weights", "weights"),
@@ -292,7 +292,7 @@ def test_weights_that_cannot_be_loaded(command, name, capsys):
 
 FASHION = {
     "absent": "not there and cannot be downloaded", "cut_gz": "damaged", "text_gz": "damaged", "empty_gz": "damaged",
-    "bad_raw": "damaged or incomplete", "a_file": "no folder",
+    "bad_raw": "damaged or incomplete", "a_file": "not a folder",
 }  # fmt: skip
 
 

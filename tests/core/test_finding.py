@@ -1,8 +1,9 @@
 """Findings of certificate, numeric check and conversion: one printer, and remedies that know conversion."""
 
-from dataclasses import replace
+import pickle
+from dataclasses import asdict, fields, replace
 
-from captum_xg._core.finding import Finding, listed, or_convert
+from captum_xg._core.finding import listed, or_convert
 from captum_xg.homogeneity import Culprit, Violation
 from captum_xg.xdnn import Unconverted
 
@@ -10,7 +11,7 @@ FIX = or_convert("put nn.ReLU there")
 
 
 def test_the_printer_says_a_remedy_once_for_those_in_a_row_that_share_it():
-    findings = [Finding(path, "op", "m.py:3", "is curved", FIX, "GELU") for path in "abc"]
+    findings = [Violation(path, "op", "m.py:3", "is curved", FIX, "GELU") for path in "abc"]
     findings[2] = replace(findings[2], remedy="Pad with zeros", further=(("", "m.py:4", "pads"),))
     assert listed(findings, "Found:", None, "here") == [
         "  Found:",
@@ -26,22 +27,28 @@ def test_the_printer_says_a_remedy_once_for_those_in_a_row_that_share_it():
 
 
 def test_what_is_left_to_do_after_conversion_leaves_its_advice_out_wherever_it_stands():
-    assert Finding("", "", "", "", FIX).without_conversion == "Put nn.ReLU there"
+    assert Violation("", "", "", "", FIX).without_conversion == "Put nn.ReLU there"
     both = f"Pad with zeros. {FIX}. {or_convert('leave it out')}"
-    assert Finding("", "", "", "", both).without_conversion == "Pad with zeros. Put nn.ReLU there. Leave it out"
-    assert Finding("", "", "", "", "use it").without_conversion == "use it"
+    assert Violation("", "", "", "", both).without_conversion == "Pad with zeros. Put nn.ReLU there. Leave it out"
+    assert Violation("", "", "", "", "use it").without_conversion == "use it"
 
 
 def test_public_findings_are_made_of_the_fields_that_they_always_had():
     assert str(Violation("0", "op", "m.py:3", "adds", "Drop it")) == "0: adds  [op, m.py:3]\n  → Drop it."
     culprit = Culprit(module="0", kind="Linear", reason="adds", remedy="Drop it", location="m.py:3")
     assert (culprit.kind, str(culprit)) == ("Linear", "0 (Linear): adds")
-    assert str(replace_module(culprit)) == "the model itself (Linear): adds [m.py:3]"
+    assert str(replace(culprit, module="")) == "the model itself (Linear): adds [m.py:3]"
+    assert replace(culprit, kind="Conv2d").name == "0 (Conv2d)"
     left = Unconverted("0", "Linear", "adds", "Drop it", "m.py:3")
-    fields = {"module": "0", "type": "Linear", "reason": "adds", "remedy": "Drop it", "location": "m.py:3"}
-    assert left.to_dict() == fields
-    assert list(left.to_dict()) == list(fields)
+    same = {"reason": "adds", "remedy": "Drop it", "location": "m.py:3"}
+    assert asdict(culprit) == {"module": "0", "kind": "Linear", **same}
+    assert asdict(left) == {"module": "0", "type": "Linear", **same}
+    assert list(asdict(left)) == ["module", "type", "reason", "remedy", "location"]
+    assert replace(left, location="") == Unconverted("0", "Linear", "adds", "Drop it") != left
 
 
-def replace_module(culprit):
-    return Culprit("", culprit.kind, culprit.reason, culprit.remedy, culprit.location)
+def test_findings_are_values():
+    for finding in (Violation(*"abcde"), Culprit(*"abcd"), Unconverted(*"abcd")):
+        copy = pickle.loads(pickle.dumps(finding))
+        assert (copy, hash(copy), repr(copy)) == (finding, hash(finding), repr(finding))
+        assert all(f"{field.name}='" in repr(finding) for field in fields(finding)[:4])

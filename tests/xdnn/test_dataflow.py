@@ -93,3 +93,20 @@ def test_no_activation_outlives_the_operations_that_need_it():
         return z
 
     flow_of(forward)
+
+
+class GatedInPlace(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.linear, self.gate = nn.Linear(4, 4), nn.Hardsigmoid(inplace=True)
+
+    def forward(self, x):
+        return x * self.gate(self.linear(x))
+
+
+def test_what_a_layer_writes_over_its_input_is_its_own_result():
+    x = torch.randn(3, 4)
+    model = GatedInPlace()
+    flow = observe(model, (x,), lambda: model(x))
+    assert flow["gate"].is_gate
+    assert not flow["linear"].is_gate

@@ -348,3 +348,16 @@ def test_a_conversion_of_any_convolution_and_norm_is_certified_and_folds_what_it
 def test_a_layer_takes_in_the_norm_before_it_and_the_norm_after_it():
     model = trained(nn.Sequential(nn.BatchNorm2d(2), nn.Conv2d(2, 4, 3, bias=False), nn.BatchNorm2d(4), nn.ReLU()))
     assert_exactly_folded(model, normal(3, 2, 6, 6), ["0", "2"])
+
+
+class Logarithm(nn.Module):
+    def forward(self, x):
+        return torch.log(x)
+
+
+def test_nothing_is_folded_where_the_original_is_not_finite_and_nothing_can_be_compared():
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4), Logarithm(), nn.Linear(4, 2)).eval()
+    _, report = to_xdnn(model, torch.randn(6, 3), strict=False)
+    assert any("Batch norms were not folded: that would have changed the outputs by nan" in n for n in report.notes)
+    assert not any(change.stage == "batch norms" for change in report.changes)

@@ -50,3 +50,26 @@ def test_every_round_settles_what_no_other_round_did(name, monkeypatch):
     assert all(settled)
     everything = [each for result in settled for each in result]
     assert len(everything) == len(set(everything))
+
+
+class Shifted(nn.Module):
+    """Its shift shows itself only once what comes in grows with α, so that it is recorded after a conversion."""
+
+    def __init__(self):
+        super().__init__()
+        self.norm = nn.LayerNorm(4)
+
+    def forward(self, x):
+        return self.norm(x + 1)
+
+
+def test_sizes_stay_those_of_the_original_when_a_forward_is_recorded_after_a_conversion():
+    torch.manual_seed(0)
+    model, x, sizes = nn.Sequential(nn.Softsign(), Shifted(), nn.Linear(4, 2)).eval(), 30 * torch.randn(6, 4), []
+    model[1].norm.register_forward_pre_hook(lambda _, args: sizes.append(float(args[0].square().mean(1).sqrt().mean())))
+    model(x)
+    model[1].norm._forward_pre_hooks.clear()
+    xdnn, report = to_xdnn(model, x)
+    stages = list(dict.fromkeys(change.stage for change in report.changes))
+    assert stages.index("functional calls") < stages.index("activations")  # exact ones come first in a report
+    assert float(xdnn[1].norm.radius) == pytest.approx(sizes[0], rel=1e-6)

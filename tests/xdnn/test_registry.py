@@ -1,5 +1,6 @@
 """Conversions: one rule for a kind, the nearest base class counts, and the user's own are used."""
 
+import functools
 import sys
 
 import pytest
@@ -194,6 +195,11 @@ def test_a_stage_that_is_none_is_refused_by_naming_those_there_are():
         register_conversion(Swish, stage="last")
 
 
+def test_a_rule_for_nothing_is_refused():
+    with pytest.raises(ValueError, match="module classes or functions that the rule is for"):
+        register_conversion(stage="activations")
+
+
 def test_forgetting_what_is_not_registered_is_a_key_error():
     with pytest.raises(KeyError):
         forget_conversion(Swish)
@@ -252,3 +258,24 @@ def test_a_replacement_that_does_not_scale_is_not_certified(registered):
     with pytest.raises(ConversionError) as error:
         to_xdnn(network(Swish()), inputs())
     assert any(u.module.startswith("1") for u in error.value.report.unconverted)
+
+
+class Rule:
+    def __call__(self, module, place):
+        return 3
+
+
+def without_a_module(module, place):
+    return 3
+
+
+without_a_module.__module__ = None
+
+
+@pytest.mark.parametrize("rule", [Rule(), functools.partial(Rule()), without_a_module])
+def test_a_rule_may_be_any_callable_and_have_no_name(rule, registered):
+    registered(Swish)(rule)
+    with pytest.raises(ValueError, match=r"Swish has a conversion already \(.*(Rule|without_a_module)"):
+        register_conversion(Swish, stage="activations")(rule)
+    with pytest.raises(ConversionError, match=r"conversion .*(Rule|without_a_module).* returned int for 1"):
+        to_xdnn(network(Swish()), inputs())

@@ -67,3 +67,31 @@ def test_arguments_of_another_kind_are_refused_by_name():
         to_xdnn(to_xdnn(network(), x()), x())
     with pytest.raises(OptionTypeError, match="`strict`"):
         to_xdnn(network(), x(), strict="no")
+
+
+class Logarithms(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.norm, self.last = nn.LayerNorm(4), nn.Linear(4, 2)
+
+    def forward(self, x):
+        return self.last(self.norm(torch.log(x)))
+
+
+def test_a_size_that_is_not_finite_on_the_examples_is_not_one_that_a_norm_is_kept_at():
+    _, report = to_xdnn(Logarithms().eval(), torch.randn(3, 4), strict=False)
+    assert any("LayerNorm" in change.before for change in report.changes)
+    assert any("not finite on the examples" in note for note in report.notes)
+
+
+class Gated(nn.Module):
+    def forward(self, x):
+        return nn.functional.silu(torch.log(x))
+
+
+def test_a_forward_is_not_recorded_where_nothing_can_be_compared():
+    model = nn.Sequential(nn.Linear(4, 4), Gated(), nn.Linear(4, 2)).eval()
+    xdnn, report = to_xdnn(model, torch.randn(3, 4), strict=False)
+    assert type(xdnn[1]) is Gated
+    assert not any(change.stage == "functional calls" for change in report.changes)
+    assert any("torch.fx does something else" in left.reason for left in report.unconverted)

@@ -17,8 +17,29 @@ Verdict: TypeAlias = Literal["homogeneous", "disproved", "unknown"]
 
 
 @displayed
+@dataclass(frozen=True)
 class Violation(Finding):
-    """A finding of a certificate: one for each module, with everything that the module does."""
+    """A finding of a certificate: one for each module, with everything that the module does.
+
+    Attributes:
+        module: Its path in the model, ``""`` for the model's own forward and for plain functions.
+        op: The operation, ``"aten.add.Tensor"``, ``""`` if it is not one.
+        location: ``"file:line"`` that called it, ``""`` if that is not known.
+        reason: What it does.
+        remedy: What to do about it.
+        type: The class of the module, ``""`` outside of modules.
+        gradient: The values may scale, but autograd's gradient is not theirs.
+        further: What else the same module does, as (op, location, reason).
+    """
+
+    module: str
+    op: str
+    location: str
+    reason: str
+    remedy: str
+    type: str = ""
+    gradient: bool = False
+    further: tuple[tuple[str, str, str], ...] = ()
 
 
 @displayed

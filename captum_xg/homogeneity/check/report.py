@@ -12,10 +12,11 @@ from captum_xg.homogeneity.scaling.checks import EulerCheck, ScaleCheck, UnusedS
 
 
 @displayed
+@dataclass(frozen=True)
 class Culprit(Finding):
     """What breaks homogeneity: found op by op, or as a layer that does not scale on the activations that it receives.
 
-    Args:
+    Attributes:
         module: Path of the module in the model, "" for the model itself.
         kind: Its class name, "" for a function that is no module.
         reason: What it does.
@@ -23,13 +24,18 @@ class Culprit(Finding):
         location: ``"file:line"`` that does it, "" if that is not known.
     """
 
-    def __init__(self, module: str, kind: str, reason: str, remedy: str, location: str = "") -> None:
-        super().__init__(module, "", location, reason, remedy, kind)
+    module: str
+    kind: str
+    reason: str
+    remedy: str
+    location: str = ""
+    # No fields, as they are the same for all.
+    op, further = "", ()
 
     @property
-    def kind(self) -> str:
-        """The class name of the module, "" for a function that is no module."""
-        return self.type
+    def type(self) -> str:  # type: ignore[override]  # a field of the others
+        """The class name of the module, as all findings call it."""
+        return self.kind
 
     def _place(self, op: str, location: str) -> str:
         # A module's path says where to look; its own forward and plain functions need the line.

@@ -25,7 +25,7 @@ EXPLANATION = (
 )
 
 CHOICE = (
-    "λ is chosen by accuracy on validation images with random decoys (marked *). Whoever knows where the decoys are "
+    "λ is chosen by accuracy on validation images with random decoys (marked *). Anyone who knows where the decoys are "
     "can make such images by painting over them. Validation images with decoys as in training cannot choose it: what "
     "they would take is in the last column but one, and the last column is the test accuracy of both choices."
 )

@@ -146,7 +146,7 @@ def _report(experiment: Experiment, left: list[Outcome], right: list[Outcome], f
     if age is not None:
         print(f"\nAge alone, without any training: test ROC-AUC {estimate(age)}")
     if not data.is_the_papers:
-        print("\nThese are not the paper's data: its means (Unreg 0.71, EG (1) 0.75, XG 0.77) are no yardstick here.")
+        print("\nThese are not the paper's data: its means (Unreg 0.71, EG (1) 0.75, XG 0.77) are not comparable.")
     content = {
         "data": {"source": data.source, "columns": data.names, "dropped": data.dropped, "notes": data.notes},
         "repetitions": n,

@@ -35,7 +35,7 @@ class Store(ResultFolder[Result]):
         path, found = self._path(method, strength), {}
         for repetition, values in self.read(path).items():
             if not repetition.isdecimal():
-                raise unreadable(path, f"{repetition!r} holds no result (its name is no number)", REDO)
+                raise unreadable(path, f"{repetition!r} holds no result (its name is not a number)", REDO)
             found[int(repetition)] = self.record(values, path, repr(repetition))
         return found
 

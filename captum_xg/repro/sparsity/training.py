@@ -6,7 +6,7 @@ place of R products. What must hold is that a network trained in a stack is the 
 
 * no value of a network depends on another's, so that the gradient of the sum of all losses is that of each;
 * Adam works element by element, so that one optimiser of the stack is one for each;
-* random numbers are drawn by one generator per repetition, on the CPU, whoever else is in the stack;
+* random numbers are drawn by one generator per repetition, on the CPU, whatever else is in the stack;
 * the best epoch is kept network by network.
 
 A normalisation over R, or gradient clipping by the norm of all, would break this without any error.
