@@ -87,8 +87,8 @@ class MeanOfScores(Metric):
 
         Numbers below 256 are exact in every dtype that states may be set to, and apart for ``torch.allclose``.
         """
-        foreign = {*_states_of_torchmetrics(), *self._defaults, "_curve_behind", "_shared"}
-        own = {name: _described(value) for name, value in vars(self).items() if name not in foreign}
+        own = {name: _described(value) for name, value in settings_of(self).items()}
+        # By the class itself and not its name, which classes made in a function share.
         return hashlib.blake2b(repr((id(type(self)), sorted(own.items()))).encode(), digest_size=16).digest()
 
     def aggregate(self, scores: Tensor) -> Tensor:
@@ -267,8 +267,16 @@ def _held_by_copy(function: ForwardFunction, memo: dict[int, Any]) -> ForwardFun
     return cast(ForwardFunction, memo.get(id(function), function))
 
 
+def settings_of(metric: Metric) -> dict[str, object]:
+    """Return the attributes that tell a metric from others of its class: neither states nor what torchmetrics keeps."""
+    passing = {*_kept_by_torchmetrics(), *metric._defaults, "_curve_behind", "_shared"}
+    # A module, such as a perturbation that is one, is no attribute of its own but an entry of `_modules`.
+    held = {**vars(metric), **metric._parameters, **metric._buffers, **metric._modules}
+    return {name: value for name, value in held.items() if name not in passing}
+
+
 @functools.cache
-def _states_of_torchmetrics() -> frozenset[str]:
+def _kept_by_torchmetrics() -> frozenset[str]:
     """Return the names of what every metric of torchmetrics holds, in the version that is installed."""
 
     class Bare(Metric):

@@ -104,6 +104,35 @@ def test_two_of_the_same_settings_are_updated_once_and_a_setting_that_changes_pa
     assert parted.compute()["other"] == 1.0 != parted.compute()["one"]
 
 
+class Jitter(nn.Module):
+    """A perturbation that is a module, and so becomes a part of the metric."""
+
+    def __init__(self, scale):
+        super().__init__()
+        self.scale = scale
+
+    def forward(self, x):
+        return torch.full_like(x, self.scale), x - self.scale
+
+
+def test_metrics_that_differ_in_a_module_that_is_a_part_of_them_stay_two():
+    x = torch.ones(1, 3)
+    collection = MetricCollection({"small": Infidelity(_cubes, Jitter(0.5)), "large": Infidelity(_cubes, Jitter(-0.5))})
+    collection.update(0 * x, 0 * x)  # the error is the square of an odd function: equal for both
+    collection.update(x, 0 * x)
+    values = collection.compute()
+    assert values["small"] != values["large"]
+    for name, scale in (("small", 0.5), ("large", -0.5)):
+        alone = Infidelity(_cubes, Jitter(scale))
+        alone.update(0 * x, 0 * x)
+        alone.update(x, 0 * x)
+        assert values[name] == alone.compute()
+
+
+def _cubes(x):
+    return (x**3).sum(1)
+
+
 def test_metrics_from_another_process_are_not_taken_for_those_that_are_here():
     first, second = (nn.Linear(4, 3, bias=False).eval() for _ in range(2))
     arrived = pickle.loads(pickle.dumps(KeepPositiveMask(first)))

@@ -140,6 +140,10 @@ class MaskingMetric(CurveMetric):
         masker = self._maskers[0] if len(self._maskers) == 1 else self._maskers
         return f"{len(self.fractions)} fractions, masker={masker!r}, protocol={self.protocol!r}"
 
+    def __getstate__(self) -> dict[str, object]:
+        """Return the state without what is shared, which no copy may keep: it is for the batch of one call."""
+        return {name: value for name, value in super().__getstate__().items() if name != "_shared"}
+
     def _judged(self, outcomes: Outcomes, target: Target) -> Tensor:
         return target_curve(outcomes, self._where)
 
