@@ -122,7 +122,7 @@ def moved(value: Any, device: torch.device | None) -> Any:  # noqa: PLR0911  one
     return value
 
 
-def numbered(loader: Iterable[object], where: str) -> Iterator[tuple[int, Any]]:
+def numbered(loader: Iterable[object], where: str) -> Iterator[tuple[int, object]]:
     """Yield the batches of a loader with their indices, which an error of the loader itself tells."""
     index = 0
     with naming_batch(index, where):

@@ -94,7 +94,7 @@ def unwrapped(model: ForwardFunction) -> ForwardFunction:
     return model.module if isinstance(model, DistributedDataParallel) else model
 
 
-def sharded_modules(model: ForwardFunction) -> list[Any]:
+def sharded_modules(model: ForwardFunction) -> list[Any]:  # FSDPModule, which not every build of PyTorch has
     """Return the modules of a model whose parameters ``fully_shard`` (FSDP2) spreads over processes."""
     return _modules_of_kind(model, "FSDPModule")
 

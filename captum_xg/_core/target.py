@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, cast
+from typing import cast
 
 import torch
 from torch import Tensor
@@ -121,7 +121,7 @@ def _example_of_target(classes: tuple[int, ...]) -> str:
     )
 
 
-def check_target_length(target: Tensor | list[Any], n: int, where: str, unit: str = "example") -> None:
+def check_target_length(target: Tensor | list[object], n: int, where: str, unit: str = "example") -> None:
     """Check that a target per example (or other unit) has one entry for each of ``n``.
 
     Raises:

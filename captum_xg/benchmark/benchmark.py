@@ -184,7 +184,7 @@ class AttributionBenchmark:
             parts, self.methods, self.metrics, resamples=self.resamples, seed=self.seed, reference=self.reference.name
         )
 
-    def __getstate__(self) -> dict[str, Any]:
+    def __getstate__(self) -> dict[str, object]:
         """Return what it was made from, for what it made from that refers to itself and to local functions."""
         return {
             "forward_func": self.forward_func,

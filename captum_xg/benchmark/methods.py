@@ -11,7 +11,6 @@ import re
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import torch
 from captum.attr import Attribution, GradientShap, InputXGradient, IntegratedGradients, Saliency
@@ -128,7 +127,7 @@ def named_entries(given: object, option: str, name_of: Callable[[object], str]) 
     return named
 
 
-def method_of(name: str, given: Any, ingredients: Ingredients, hooked: bool = True) -> Method:
+def method_of(name: str, given: object, ingredients: Ingredients, hooked: bool = True) -> Method:
     """Return one method; see :func:`methods_of`."""
     if isinstance(given, str):
         if name in CONTROLS and given != name:

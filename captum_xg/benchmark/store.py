@@ -11,7 +11,6 @@ import json
 from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 from urllib.parse import quote
 
 import torch
@@ -88,12 +87,16 @@ class Store:
     """
 
     def __init__(
-        self, folder: str | Path, settings: Mapping[str, Any], methods: Mapping[str, Any], metrics: Mapping[str, Any]
+        self,
+        folder: str | Path,
+        settings: Mapping[str, object],
+        methods: Mapping[str, object],
+        metrics: Mapping[str, object],
     ) -> None:
         self.folder = Path(folder)
         make_folder(self.folder)
         groups = {"settings": settings, "method": methods, "metric": metrics}
-        own: dict[str, dict[str, Any]] = json.loads(json.dumps(groups))
+        own: dict[str, dict[str, object]] = json.loads(json.dumps(groups))
         path = self.folder / SETTINGS
         known = path.exists()
         if not known and next(self.folder.glob("batch*.pt"), None) is not None:
@@ -186,15 +189,15 @@ _FIELDS: dict[str, Check] = {
 }
 
 
-def _is_plain_tensor(value: Any) -> bool:
+def _is_plain_tensor(value: object) -> bool:
     return isinstance(value, Tensor) and value.layout == torch.strided and not value.is_meta
 
 
-def _as_list(content: Mapping[str, Any]) -> list[Any]:
+def _as_list(content: Mapping[str, object]) -> list[object]:
     return [[name, sorted(part.items()) if isinstance(part, dict) else part] for name, part in sorted(content.items())]
 
 
-def _read_settings(path: Path, groups: Collection[str]) -> dict[str, dict[str, Any]]:
+def _read_settings(path: Path, groups: Collection[str]) -> dict[str, dict[str, object]]:
     content = read_json(path, ANOTHER)
     if set(content) != set(groups) or not all(isinstance(entries, dict) for entries in content.values()):
         raise unreadable(path, "it holds something other than the settings of a benchmark", ANOTHER)

@@ -68,7 +68,7 @@ def dataframe(result: Findings) -> Any:
         ) from error
     rows = {}
     for method in result.methods.values():
-        row: dict[str, Any] = {}
+        row: dict[str, float] = {}
         for name in result.metrics:
             found = method.estimates.get(name, Estimate(math.nan, math.nan, math.nan))
             row |= {name: found.value, f"{name}_low": found.low, f"{name}_high": found.high}

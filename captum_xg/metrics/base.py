@@ -17,7 +17,7 @@ import functools
 import hashlib
 import math
 import types
-from typing import TYPE_CHECKING, Any, ClassVar, cast
+from typing import TYPE_CHECKING, ClassVar, cast
 
 import torch
 from torch import Tensor
@@ -30,11 +30,12 @@ from captum_xg._core.options import forward_function, positive_integer, single_n
 from captum_xg._core.types import ForwardFunction, Target
 from captum_xg.errors import ForwardOutputError, InputError, OptionTypeError
 from captum_xg.metrics.formatting import format_attributions, require_same_shapes
-from captum_xg.metrics.protocols import Tensors
+from captum_xg.metrics.protocols import MetricOptions, Tensors
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+    from typing_extensions import Unpack
 
 
 class MeanOfScores(Metric):
@@ -63,7 +64,7 @@ class MeanOfScores(Metric):
         if "aggregate" in vars(cls) and "of_mean" not in vars(cls):
             cls.of_mean = False
 
-    def __init__(self, n_points: int | None = None, **options: Any) -> None:
+    def __init__(self, n_points: int | None = None, **options: Unpack[MetricOptions]) -> None:
         super().__init__(**options)
         # First, for torchmetrics 1.4 compares the first state alone. Of no use across processes, where it differs.
         self.add_state("fingerprint", torch.zeros(16, dtype=torch.int64), dist_reduce_fx="max")
@@ -176,7 +177,7 @@ class ModelMetric(MeanOfScores):
         *,
         internal_batch_size: int | None = None,
         n_points: int | None = None,
-        **options: Any,
+        **options: Unpack[MetricOptions],
     ) -> None:
         super().__init__(n_points, **options)
         self._hold(forward_func)
@@ -193,7 +194,7 @@ class ModelMetric(MeanOfScores):
         """The function that is explained."""
         return self._held[0]
 
-    def __deepcopy__(self, memo: dict[int, Any]) -> ModelMetric:
+    def __deepcopy__(self, memo: dict[int, object]) -> ModelMetric:
         # A copied model would stay as it was while the model itself is trained on.
         result = type(self).__new__(type(self))
         memo[id(self)] = result
@@ -260,7 +261,7 @@ class ModelMetric(MeanOfScores):
         return values
 
 
-def _held_by_copy(function: ForwardFunction, memo: dict[int, Any]) -> ForwardFunction:
+def _held_by_copy(function: ForwardFunction, memo: dict[int, object]) -> ForwardFunction:
     """Return the function itself, or its copy if it has been copied along with what contains the metric."""
     if isinstance(function, types.MethodType) and id(function.__self__) in memo:
         return types.MethodType(function.__func__, memo[id(function.__self__)])

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
 
 from torch import nn
 from torchmetrics import MetricCollection
@@ -68,12 +67,12 @@ class AttributionMetricCollection(MetricCollection):
         ['KeepAbsoluteMask', 'RemoveAbsoluteMask']
     """
 
-    def update(self, *args: Any, **kwargs: Any) -> None:
+    def update(self, *args: object, **kwargs: object) -> None:
         """Update every member; arguments as for torchmetrics: by position for all, by name for those that take them."""
         with shared_evaluations(self):
             super().update(*args, **kwargs)
 
-    def forward(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
+    def forward(self, *args: object, **kwargs: object) -> dict[str, object]:
         """Update every member, and return the values of this batch by the names of the members."""
         with shared_evaluations(self):
             return dict(super().forward(*args, **kwargs))

@@ -259,12 +259,11 @@ def _taken_by(penalty: Callable[..., Tensor]) -> frozenset[str]:
     return frozenset(list(inspect.signature(penalty).parameters)[2:])
 
 
-def _flattened(terms: tuple[Any, ...]) -> Iterator[tuple[float, AttributionPrior]]:
+def _flattened(terms: tuple[object, ...]) -> Iterator[tuple[float, AttributionPrior]]:
     for term in terms:
-        pair = isinstance(term, tuple) and len(term) == 2
-        if not pair or not (isinstance(term[1], AttributionPrior) or _is_function(term[1])):
+        weight, prior = term if isinstance(term, tuple) and len(term) == 2 else (None, None)
+        if not (isinstance(prior, AttributionPrior) or _is_function(prior)):
             raise OptionError(f"WeightedSum: terms must be pairs (weight, prior), but one is {term!r}.")
-        weight, prior = term
         if isinstance(weight, Tensor) and weight.requires_grad:
             raise OptionTypeError(
                 "WeightedSum: a weight is a tensor that requires a gradient, and would get none: it must be a number. "

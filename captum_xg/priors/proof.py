@@ -11,7 +11,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -87,9 +86,9 @@ class CertifiedFunction(RestsOn):
         """The callables of the user's, whose state a proof rests on, too."""
         return self.forward.model, self.forward.output, self.score
 
-    def __call__(self, *arguments: Any) -> Tensor:
+    def __call__(self, *arguments: Tensor) -> Tensor:
         """Return the output or scores for (points of the layer, arguments of the model, target)."""
-        target: Any = None
+        target: object = None
         given = arguments
         if self.score is not None:
             *rest, target = arguments

@@ -7,7 +7,6 @@ import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any
 
 import torch
 from captum.attr import Attribution, GradientShap, InputXGradient, IntegratedGradients, Saliency
@@ -20,7 +19,7 @@ from captum_xg.metrics.axioms.cases import Query
 from captum_xg.metrics.axioms.functions import Subject, network
 from captum_xg.metrics.axioms.sources import Kind
 
-MethodFactory = Callable[[nn.Module], Any]
+MethodFactory = Callable[[nn.Module], object]
 """From a model to a Captum method, or to what attributes: a callable from inputs (and baselines) to attributions."""
 
 _SAMPLES = ("n_samples", "nt_samples")
@@ -60,7 +59,7 @@ class Method:
         Raises:
             RefusalError: Where the method raises, or returns no numbers of the input's shape.
         """
-        options: dict[str, Any] = {}
+        options: dict[str, object] = {}
         if self.takes_baselines:
             options["baselines"] = query.references.clone()
         if self.effort is not None and effort is not None:
@@ -98,18 +97,18 @@ def paper_methods() -> dict[str, MethodFactory]:
     }
 
 
-def named_methods(method: Any, where: str) -> dict[str, MethodFactory]:
+def named_methods(method: object, where: str) -> dict[str, MethodFactory]:
     """Return factories by name, for one factory or several.
 
     Raises:
         OptionError: For anything else, such as a method that is bound to a model already.
     """
-    if not isinstance(method, Mapping):
-        name = getattr(method, "__name__", "") or type(method).__name__
-        method = {"method" if name == "<lambda>" else name: method}
-    if not method:
+    own_name = getattr(method, "__name__", "") or type(method).__name__
+    named = method if isinstance(method, Mapping) else {"method" if own_name == "<lambda>" else own_name: method}
+    if not named:
         raise OptionError(f"{where}: `method` names no method. Pass a factory such as IntegratedGradients.")
-    for name, factory in method.items():
+    found: dict[str, MethodFactory] = {}
+    for name, factory in named.items():
         if isinstance(factory, Attribution):
             raise OptionError(
                 f"{where}: {name} is bound to one model already, but axioms speak of many. Pass its class, or a "
@@ -117,15 +116,16 @@ def named_methods(method: Any, where: str) -> dict[str, MethodFactory]:
             )
         if not callable(factory):
             raise OptionError(f"{where}: {name} must be a callable from a model to a method but is {factory!r}.")
-    return {str(name): factory for name, factory in method.items()}
+        found[str(name)] = factory
+    return found
 
 
-def attribute_of(made: Any) -> Callable[..., Any]:
+def attribute_of(made: object) -> Callable[..., object]:
     """Return what attributes: the ``attribute`` of a Captum method, or the callable itself."""
     made = getattr(made, "attribute", made)
     if not callable(made):
         raise TypeError(f"the factory returned {type(made).__name__}, which neither attributes nor can be called")
-    return made  # type: ignore[no-any-return]
+    return made
 
 
 def inspected(

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 import torch
@@ -25,7 +25,10 @@ from captum_xg.metrics.maskers import GaussianBlur, Zero
 from captum_xg.metrics.masking.evaluations import MaskedEvaluations, Masking, Outcomes, SharedEvaluations
 from captum_xg.metrics.masking.features import ChannelDim, Features, check_channel_dim
 from captum_xg.metrics.masking.order import Protocol, Sign, kept_ranges
-from captum_xg.metrics.protocols import Tensors
+from captum_xg.metrics.protocols import MetricOptions, Tensors
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
 
 
 class MaskingMetric(CurveMetric):
@@ -89,7 +92,7 @@ class MaskingMetric(CurveMetric):
         protocol: Protocol = "paper",
         channel_dim: ChannelDim = "auto",
         internal_batch_size: int | None = None,
-        **options: Any,
+        **options: Unpack[MetricOptions],
     ) -> None:
         points = _checked_fractions(fractions, type(self).__name__)
         super().__init__(forward_func, internal_batch_size=internal_batch_size, n_points=len(points), **options)

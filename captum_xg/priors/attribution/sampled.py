@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -26,7 +26,7 @@ from captum_xg.priors.attribution.base import Attribution, Batch, register_attri
 from captum_xg.priors.supported import WHERE
 from captum_xg.priors.target_selection import repeated_rows
 
-References = Tensor | Tensors | Dataset[Any] | Callable[[int], Any] | None
+References = Tensor | Tensors | Dataset[object] | Callable[[int], object] | None
 
 
 @register_attribution("expected_gradients")
@@ -205,14 +205,15 @@ def _no_statistics(batch: Batch) -> Iterator[None]:
             module.training = True
 
 
-def _fitting(rows: tuple[Any, ...], inputs: Tensors, count: int) -> Tensors:
+def _fitting(rows: tuple[object, ...], inputs: Tensors, count: int) -> Tensors:
     shapes = [tuple(r.shape) if isinstance(r, Tensor) else type(r).__name__ for r in rows]
     expected = [(count, *x.shape[1:]) for x in inputs]
     if shapes != expected:
         raise OptionError(
             f"{WHERE}: references have shapes {shapes}, but {count} of them for these inputs need {expected}."
         )
-    return tuple(r.detach().to(x.device, x.dtype) for r, x in zip(rows, inputs, strict=True))
+    tensors = cast(Tensors, rows)
+    return tuple(r.detach().to(x.device, x.dtype) for r, x in zip(tensors, inputs, strict=True))
 
 
 def _has_items(source: object) -> bool:
