@@ -48,6 +48,7 @@ class CostMeter:
     """
 
     def __init__(self, forward_func: Callable[..., object]) -> None:
+        # A part of a model may run several times in one pass: only what lies in no other module is counted.
         self._roots = _outermost(modules_of(forward_func))
         self.counts_everything = bool(self._roots)
         self.forward_func = forward_func if isinstance(forward_func, nn.Module) else _Counted(forward_func, self)
@@ -74,6 +75,7 @@ class CostMeter:
         usage = Usage()
         on_gpu = device.type == "cuda"
         if on_gpu:
+            # Kernels run on after the call that started them: without waiting they would count for what comes next.
             torch.cuda.synchronize(device)
             torch.cuda.reset_peak_memory_stats(device)
             before = torch.cuda.memory_allocated(device)
@@ -98,7 +100,7 @@ class CostMeter:
         tensors = [part for part in tree_leaves(output) if isinstance(part, Tensor)]
         if not tensors or tensors[0].dim() == 0:
             return
-        n = int(tensors[0].shape[0])
+        n = int(tensors[0].shape[0])  # rows and not calls: methods put many points of a path into one batch
         self._forwards[key] = self._forwards.get(key, 0) + n
         # A hook on a tensor, or a look at where it comes from, might change its gradient, for all that a certificate of
         # homogeneity can see. This one only counts: on the node, whose gradients are handed on as they are.

@@ -20,7 +20,7 @@ from captum_xg._core.digest import digest_of
 from captum_xg._core.modules import closed_over
 from captum_xg._core.reflection import own_attributes
 from captum_xg.benchmark.data import digest_of_tensors
-from captum_xg.metrics.base import settings_of
+from captum_xg.metrics.fingerprint import settings_of
 
 _DEPTH = 6
 _SIMPLE = (bool, int, float, complex, str, type(None), torch.dtype, torch.device)

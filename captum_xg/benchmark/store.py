@@ -96,6 +96,7 @@ class Store:
         self.folder = Path(folder)
         make_folder(self.folder)
         groups = {"settings": settings, "method": methods, "metric": metrics}
+        # Through JSON, so that tuples and lists, which a file does not tell apart, compare equal.
         own: dict[str, dict[str, object]] = json.loads(json.dumps(groups))
         path = self.folder / SETTINGS
         known = path.exists()
@@ -103,6 +104,7 @@ class Store:
             raise unreadable(path, "it is missing, and nothing else says what the results beside it are of", ANOTHER)
         found = _read_settings(path, own) if known else {group: {} for group in own}
 
+        # Methods and metrics may be new; of the settings only those that come with the first one that needs them.
         def required(name: str) -> bool:
             return known and name not in _ONCE_NEEDED
 
@@ -128,6 +130,7 @@ class Store:
             OptionError: If it is about another batch.
             FileError: If it cannot be read, or holds something other than was written.
         """
+        # By the index of the batch: the digest inside tells whether the loader still gives the same one there.
         path = self._path(index, method)
         if not path.exists():
             return None
@@ -139,6 +142,7 @@ class Store:
                 "same number of examples, the same batch size and a loader that does not shuffle, or give another "
                 "folder."
             )
+        # A refusal in a metric is that of the method only as long as the metric is asked for.
         if part.refusal is not None:
             return part if part.refused_in is None or part.refused_in in metrics else None
         return part if set(metrics) <= set(part.scores) else None
@@ -149,6 +153,7 @@ class Store:
         write_tensors(self._path(index, method), {**content, "checksum": digest_of_tensors(_as_list(content))})
 
     def _path(self, index: int, method: str) -> Path:
+        # Names of methods are the user's, and may hold slashes.
         return self.folder / f"batch{index:06d}-{quote(method, safe='')}.pt"
 
 
@@ -194,6 +199,7 @@ def _is_plain_tensor(value: object) -> bool:
 
 
 def _as_list(content: Mapping[str, object]) -> list[object]:
+    # Sorted, for a dict that was read may have another order.
     return [[name, sorted(part.items()) if isinstance(part, dict) else part] for name, part in sorted(content.items())]
 
 

@@ -4,17 +4,14 @@ The invariant: a metric is a sum of scores and a count, so that every example co
 batches and dealt out to processes. ``scores`` has the arithmetic and leaves no trace; ``update`` adds what it returns;
 ``compute`` is ``aggregate`` of the mean. A subclass gives ``scores`` and ``higher_is_better``, nothing else.
 
-What must never happen: that a ``MetricCollection`` takes two metrics for one. It compares the states of its members
-after the first update and from then on updates only one of those that agree; two accuracies may well agree on one batch
-and differ on the next. Hence the state ``fingerprint``, which says what the sums are sums of.
+Example: after scores (1, 2) of one batch and (6,) of the next the states are ``total`` 9 and ``count`` 3, and the value
+is 3, not the mean of the means 1.5 and 6. What must never happen: that a ``MetricCollection`` takes two metrics for
+one; hence the state ``fingerprint`` (:mod:`captum_xg.metrics.fingerprint`), which says what the sums are sums of.
 """
 
 from __future__ import annotations
 
 import copy
-import dataclasses
-import functools
-import hashlib
 import math
 import types
 from typing import TYPE_CHECKING, ClassVar, cast
@@ -29,6 +26,7 @@ from captum_xg._core.modules import require_evaluation_mode
 from captum_xg._core.options import forward_function, positive_integer, single_number
 from captum_xg._core.types import ForwardFunction, Target
 from captum_xg.errors import ForwardOutputError, InputError, OptionTypeError
+from captum_xg.metrics.fingerprint import fingerprint_of
 from captum_xg.metrics.formatting import format_attributions, require_same_shapes
 from captum_xg.metrics.protocols import MetricOptions, Tensors
 
@@ -79,18 +77,11 @@ class MeanOfScores(Metric):
 
     def _add(self, scores: Tensor) -> None:
         """Add scores of shape ``(N,)`` or ``(N, n_points)`` to the sums."""
+        # New tensors, never in place: torchmetrics keeps the old ones while `forward` and the synchronisation last.
         self.total = self.total + scores.to(self.total).sum(0)
         self.count = self.count + len(scores)
-        self.fingerprint = torch.tensor(list(self._digest())).to(self.fingerprint)
-
-    def _digest(self) -> bytes:
-        """Return 16 bytes that two metrics share if they are of one class, one model and the same settings.
-
-        Numbers below 256 are exact in every dtype that states may be set to, and apart for ``torch.allclose``.
-        """
-        own = {name: _described(value) for name, value in settings_of(self).items()}
-        # By the class itself and not its name, which classes made in a function share.
-        return hashlib.blake2b(repr((id(type(self)), sorted(own.items()))).encode(), digest_size=16).digest()
+        # At every update, as settings may have been changed, or the metric copied, since the last.
+        self.fingerprint = torch.tensor(list(fingerprint_of(self))).to(self.fingerprint)
 
     def aggregate(self, scores: Tensor) -> Tensor:
         """Return the number that :meth:`compute` gives for the examples with these scores, shape ``()``."""
@@ -102,6 +93,7 @@ class MeanOfScores(Metric):
         Raises:
             InputError: If there was no example at all.
         """
+        # One row stands for all: whatever the metric aggregates depends on the mean alone, or it overrides this.
         return self.aggregate(self._mean()[None])
 
     def _mean(self) -> Tensor:
@@ -125,7 +117,7 @@ class MeanOfScores(Metric):
             OptionTypeError: If a value is no number.
             InputError: If there was no example, and no value is given.
         """
-        from matplotlib.axes import Axes
+        from matplotlib.axes import Axes  # here, as it takes longer to import than all of the metrics
 
         if isinstance(val, Axes) and ax is None:
             val, ax = None, val
@@ -250,6 +242,7 @@ class ModelMetric(MeanOfScores):
         Raises:
             ForwardOutputError: If a value is NaN or infinite.
         """
+        # Copies, for a model may work in place, and inputs are used again by the next perturbation or metric.
         parts = function.parts(inputs, self.internal_batch_size or len(inputs[0]))
         values = torch.cat([own.values(tuple(x.clone() for x in part)) for part, own in parts])
         if not all_finite(values):
@@ -266,38 +259,3 @@ def _held_by_copy(function: ForwardFunction, memo: dict[int, object]) -> Forward
     if isinstance(function, types.MethodType) and id(function.__self__) in memo:
         return types.MethodType(function.__func__, memo[id(function.__self__)])
     return cast(ForwardFunction, memo.get(id(function), function))
-
-
-def settings_of(metric: Metric) -> dict[str, object]:
-    """Return the attributes that tell a metric from others of its class: neither states nor what torchmetrics keeps."""
-    passing = {*_kept_by_torchmetrics(), *metric._defaults, "_curve_behind", "_shared"}
-    # A module, such as a perturbation that is one, is no attribute of its own but an entry of `_modules`.
-    held = {**vars(metric), **metric._parameters, **metric._buffers, **metric._modules}
-    return {name: value for name, value in held.items() if name not in passing}
-
-
-@functools.cache
-def _kept_by_torchmetrics() -> frozenset[str]:
-    """Return the names of what every metric of torchmetrics holds, in the version that is installed."""
-
-    class Bare(Metric):
-        def update(self) -> None: ...
-
-        def compute(self) -> None: ...
-
-    return frozenset(vars(Bare()))
-
-
-def _described(value: object) -> object:
-    """Return a setting as something whose ``repr`` tells it from others: plain values as such, objects by identity.
-
-    Objects are alive as long as the metrics that hold them, so that no two of them have one id.
-    """
-    if isinstance(value, (list, tuple)):
-        return [_described(each) for each in value]
-    if isinstance(value, types.MethodType):  # made at every access, in contrast to what it is bound to
-        return id(value.__self__), id(value.__func__)
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):  # perturbations and maskers, which copies copy
-        fields = dataclasses.fields(value)
-        return id(type(value)), [_described(getattr(value, field.name)) for field in fields]
-    return value if isinstance(value, (bool, int, float, str, type(None))) else ("object", id(value))

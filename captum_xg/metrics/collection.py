@@ -37,12 +37,15 @@ def shared_evaluations(*metrics: nn.Module) -> Iterator[None]:
         ...         scores = keep.scores(x, attributions, 0), remove.scores(x, attributions, 0)
     """
     shared = SharedEvaluations()
+    # `modules()` also finds members of collections, and metrics within wrappers. Those that share belong to an outer
+    # block, which goes on when this one ends.
     alone = [m for metric in metrics for m in metric.modules() if isinstance(m, MaskingMetric) and m._shared is None]
     for metric in alone:
         metric._shared = shared
     try:
         yield
     finally:
+        # After an error, too: what was shared would otherwise answer for later batches.
         for metric in alone:
             metric._shared = None
 

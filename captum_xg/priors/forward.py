@@ -83,6 +83,7 @@ class Forward:
         """
         model = self.wrapped if in_step else self.model
         if self.layer is not None:
+            # Inputs need no handles: what is differentiated by is what the layer returns.
             with _captured(self.layer) as captured:
                 outputs = model(*map(Tensor.clone, inputs), *additional)
             points, single = _layer_points(captured)
@@ -112,6 +113,7 @@ class Forward:
     def with_points(self, points: Tensors, *arguments: object) -> Tensor:
         """Return the explained output, as the model gives it, with the layer's outputs replaced by the points."""
         assert self.layer is not None
+        # The layer works on copies of its own inputs, which it may overwrite; its result is not used.
         copies = (a.clone() if isinstance(a, Tensor) else a for a in arguments)
         with _replaced(self.layer, points):
             return self(*copies)
@@ -121,6 +123,7 @@ class Forward:
 
     def _wide(self, outputs: object, first: Tensor) -> Tensor:
         explained = self._explained(outputs, first)
+        # Softmax and sums over positions lose too much in 16 bits.
         return explained.to(torch.promote_types(explained.dtype, torch.float32))
 
 
@@ -138,6 +141,7 @@ def gradients(scores: Tensor, points: Tensors, *, create_graph: bool, scale: flo
     """
     if not scores.requires_grad:
         raise GradientError(_no_dependence("them"))
+    # Under autocast a backward pass that is recorded would cast once more what the forward pass has cast already.
     with torch.autocast(scores.device.type, enabled=False):
         try:
             found = torch.autograd.grad(
@@ -145,7 +149,7 @@ def gradients(scores: Tensor, points: Tensors, *, create_graph: bool, scale: flo
                 points,
                 torch.full_like(scores, scale),
                 create_graph=create_graph,
-                retain_graph=True,
+                retain_graph=True,  # for the other scores, and for the step's own backward pass
                 allow_unused=True,
             )
         except RuntimeError as error:

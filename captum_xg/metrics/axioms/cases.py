@@ -173,7 +173,7 @@ def difference(quantity: str, expected: Tensor, observed: Tensor) -> Comparison:
 
 def vector(values: Tensor) -> str:
     """Return (1, −2, 0.5)."""
-    return f"({', '.join(number(float(v)) for v in values.flatten())})"
+    return f"({', '.join(map(number, values.tolist()))})"
 
 
 def number(value: float) -> str:

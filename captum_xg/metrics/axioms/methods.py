@@ -1,4 +1,12 @@
-"""Attribution methods as axioms see them: A(F, x, x'), with their effort and their randomness in hand."""
+"""Attribution methods as axioms see them: A(F, x, x'), with their effort and their randomness in hand.
+
+The invariant: an attribution is a function of query, effort and seed alone. Every call makes the method for the query's
+model, seeds all global generators and puts them back. What a method takes is found out by trying it once
+(:func:`inspected`) and never guessed from its class: ``GradientShap`` takes a set of references and ``n_samples``,
+``IntegratedGradients`` one baseline and ``n_steps``, ``InputXGradient`` neither; X-Gradient has an argument ``n_steps``
+which changes nothing, and is none. What must never happen: that an error of the method, which may be right to refuse a
+model, ends the report or counts as a violation; it becomes a :class:`RefusalError`.
+"""
 
 from __future__ import annotations
 
@@ -61,7 +69,7 @@ class Method:
         """
         options: dict[str, object] = {}
         if self.takes_baselines:
-            options["baselines"] = query.references.clone()
+            options["baselines"] = query.references.clone()  # copies, for a method may write into what it is given
         if self.effort is not None and effort is not None:
             options[self.effort] = effort
         x = query.x.unsqueeze(0).clone()
@@ -71,6 +79,7 @@ class Method:
                 warnings.simplefilter("ignore")
                 result = attribute_of(self.factory(query.subject.module))(x, **options)
         except Exception as error:
+            # One line of it, for it goes into a table: a certificate of homogeneity has many.
             lines = str(error).strip().splitlines() or [""]
             first = lines[0].rstrip(".") if len(lines[0]) <= 160 else f"{lines[0][:160]}…"
             raise RefusalError(f"{type(error).__name__}: {first}") from error
@@ -147,12 +156,13 @@ def inspected(
         raise OptionError(f"{where}: {name} cannot be made for a model: {type(error).__name__}: {error}") from error
     try:
         open_arguments = set(inspect.signature(attribute).parameters)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError):  # of C, without a signature
         open_arguments = set()
     if isinstance(attribute, partial):
         open_arguments -= set(attribute.keywords)  # what the user has given
     takes_baselines = "baselines" in open_arguments
     effort = next((e for e in _EFFORTS if e in open_arguments), None)
+    # Three references that differ in every feature, none of them a multiple of another or of the input.
     waves = torch.arange(3 * x.numel()).cos().to(x).reshape(3, *x.shape)
     tries: dict[Kind, Tensor] = {"set": waves, "one": waves[:1], "zero": torch.zeros_like(waves[:1])}
     refusal, ours = "", False
@@ -162,6 +172,7 @@ def inspected(
         method = Method(name, factory, kind, takes_baselines, effort, effort in _SAMPLES)
         query = Query(subject, x, references)
         try:
+            # Where F is linear a draw is as good as its reference, one of three: two draws may agree by chance.
             draws = [method.attribute(query, 8, seed + k) for k in range(8 if kind == "set" else 2)]
             if kind == "set":  # methods that look at the first reference only take one
                 moved = Query(subject, x, torch.cat((references[:1], references[1:] + 100)))

@@ -1,4 +1,9 @@
-"""Attributions from one gradient of the forward pass that the task loss uses, too."""
+"""Attributions from one gradient of the forward pass that the task loss uses, too.
+
+The invariant: x·∇F/k is called X-Gradient, and so Integrated Gradients, only where F is proven to be homogeneous of
+degree k at these weights, modes and shapes. The proof is made before the task's forward pass, so that nothing is spent
+on a model that is refused; at a layer the points of that pass are looked at once more.
+"""
 
 from __future__ import annotations
 
@@ -130,6 +135,7 @@ class XGradientOfPass(InputXGradient):
     def _admitted(self, certificate: Certificate, forward: Forward) -> float:
         if not certificate.homogeneous:
             raise HomogeneityError(_refusal(certificate, forward), certificate=certificate)
+        # A degree that was given must be the proven one: the quotient by another would be no Integrated Gradients.
         degree = self._degree or certificate.degree or 1.0  # any degree fits a function that is zero
         if not certificate.covers(degree):
             raise DegreeError(

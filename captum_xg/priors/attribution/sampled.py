@@ -71,6 +71,7 @@ class ExpectedGradients(Attribution):
         if batch.forward.layer is None:
             starts = references
         else:
+            # At a layer the path leads between what it gives for reference and example, not between these.
             with _no_statistics(batch):
                 starts = batch.forward.points_of(references, repeated_rows(batch.additional, n, k))
         ends = tuple(p.repeat_interleave(k, 0) for p in batch.passed.points)
@@ -79,7 +80,7 @@ class ExpectedGradients(Attribution):
             start + alpha.to(step.dtype).reshape(-1, *[1] * (step.dim() - 1)) * step
             for start, step in zip(starts, steps, strict=True)
         )
-        weights = torch.full((k,), 1 / k, dtype=torch.float64)
+        weights = torch.full((k,), 1 / k, dtype=torch.float64)  # the estimate is the plain mean of its draws
         return _averaged(batch, points, steps, weights)
 
     def _random(self, n: int, like: Tensor) -> Tensor:
@@ -96,10 +97,12 @@ class ExpectedGradients(Attribution):
             index = self._indices(len(source[0]), count, source[0].device)  # inputs that belong together are drawn so
             rows = tuple(x[index.to(x.device)] for x in source)
         elif _has_items(source):
+            # Item by item, and drawn on the CPU: a dataset may be larger than memory.
             items = [source[int(i)] for i in self._indices(len(source), count, torch.device("cpu"))]
             rows = default_collate([inputs_of_example(item, len(batch.inputs), WHERE) for item in items])
         else:
             rows = source(count)
+        # What follows the inputs in a reference, such as labels, is left out.
         rows = (rows,) if isinstance(rows, Tensor) else tuple(rows)[: len(batch.inputs)]
         return _fitting(rows, batch.inputs, count)
 
@@ -191,6 +194,7 @@ def _averaged(batch: Batch, points: Tensors, steps: Tensors, weights: Tensor) ->
 @contextmanager
 def _no_statistics(batch: Batch) -> Iterator[None]:
     """Let batch norms work by their running statistics: points between references and examples are no data."""
+    # By the attribute and not the class, for batch norms of other libraries have it, too.
     norms = [
         module
         for _, module in named_modules_of(batch.forward.model).values()
