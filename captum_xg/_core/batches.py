@@ -169,7 +169,7 @@ def naming_batch(index: int, where: str) -> Iterator[None]:
 
 
 def require_batches(loader: object, where: str, name: str = "loader") -> None:
-    """Refuse what is no iterable of batches: a dataset, a batch in place of batches, a model.
+    """Refuse what is not an iterable of batches: a dataset, a batch in place of batches, a model.
 
     Raises:
         OptionTypeError: Saying what to pass.

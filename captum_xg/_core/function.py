@@ -1,7 +1,7 @@
 """The function that is explained: a model with its additional arguments and its target, one real number per example.
 
-The invariant: what belongs to an example stays with it. Whoever needs the model for a part of a batch, for chosen
-examples or for many versions of one, asks this function for that function and never slices arguments on their own; a
+The invariant: what belongs to an example stays with it. Code that needs the model for a part of a batch, for
+chosen examples or for many versions of one asks this function for that function, and never slices arguments itself; a
 tensor counts as belonging to the examples if its dimension 0 has their number. Example: for targets ``[2, 0, 1]``,
 ``function.take(tensor([1, 1]), 3)`` explains outputs 0 and 0. What must never happen: that an example is explained by
 the target or the arguments of another one, or by a target that wraps around: −1 means the last class where Captum
@@ -225,7 +225,7 @@ def checked_arguments(additional_forward_args: object, where: str) -> Arguments:
 
 
 def additional_arguments(additional_forward_args: object) -> Arguments:
-    """Return what follows the inputs in a call: nothing for None, one argument if it is no tuple."""
+    """Return what follows the inputs in a call: nothing for None, one argument if it is not a tuple."""
     if additional_forward_args is None:
         return ()
     several = additional_forward_args if isinstance(additional_forward_args, tuple) else (additional_forward_args,)

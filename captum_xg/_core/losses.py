@@ -127,7 +127,7 @@ def _binary(outputs: Tensor, target: Tensor, where: str, option: str, ignore_ind
             )
         raise TargetError(
             f"{where}: the outputs have one logit, so labels must be 0 or 1, but go from {int(labels.min())} to "
-            f"{int(labels.max())}. Pass {option} if this is no binary classification."
+            f"{int(labels.max())}. Pass {option} if this is not a binary classification."
         )
     if bool(counted.all()):
         return F.binary_cross_entropy_with_logits(outputs, target.reshape(outputs.shape).to(outputs.dtype))

@@ -15,7 +15,7 @@ PARTS_ADVICE = (
     " Where dimension 0 of the inputs counts the parts of one example, such as the nodes of a graph, put one in front "
     "for the example: pass lambda x: model(x[0]) as forward_func and x.unsqueeze(0) as inputs."
 )
-"""What to do where the examples are none: they see each other, or do not have a row of output each."""
+"""Advice where dimension 0 does not count examples: its entries see each other, or have no row of output each."""
 
 
 def check_output(output: object, n: int, where: str, *, several_rows: bool = False) -> Tensor:

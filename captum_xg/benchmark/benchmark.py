@@ -176,7 +176,7 @@ class AttributionBenchmark:
         """
         require_batches(loader, RUN)
         folder = None if resume is None else file_path(resume, "resume", RUN)
-        if resume == "":  # which is the working directory for pathlib, and nobody means it
+        if resume == "":  # for pathlib the working directory, which is never meant
             raise OptionError(f"{RUN}: `resume` is an empty path. Name a folder, or leave it out to keep nothing.")
         progress = switch(progress, "progress", RUN)
         require_evaluation_mode(self.forward_func, RUN)

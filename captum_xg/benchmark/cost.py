@@ -1,7 +1,7 @@
 """The cost of an attribution, counted while it runs: forward passes, gradient evaluations, seconds, memory.
 
 The invariant: a count is exact or None. Runs are counted by hooks on the outermost modules, and by a wrapper where the
-forward function is no module; :attr:`CostMeter.blind` says that a run has gone past the hooks.
+forward function is not a module; :attr:`CostMeter.blind` says that a run has gone past the hooks.
 """
 
 from __future__ import annotations
@@ -38,9 +38,9 @@ class Usage:
 
 
 class CostMeter:
-    """Counts every run of a model, whoever asks for it, by a hook on its outermost modules.
+    """Counts every run of a model, whichever part of the program asks for it, by a hook on its outermost modules.
 
-    A forward function that is no module is counted through :attr:`forward_func`, which must then be called in its
+    A forward function that is not a module is counted through :attr:`forward_func`, which must then be called in its
     place: it may run parts of a module, or ``module.forward``, which a hook on the module does not see.
 
     Args:

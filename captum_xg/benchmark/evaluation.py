@@ -81,7 +81,7 @@ class BatchEvaluation:
                 attributions = self._attributions(method)
             except REFUSALS as error:
                 refusal = f"{type(error).__name__}: {error}"
-        # Outside of the measurement: to look at the numbers waits for the accelerator, and is no cost of the method.
+        # Outside of the measurement: looking at the numbers waits for the accelerator, which is not the method's cost.
         refusal = refusal or _flaw(attributions, batch, method.name)
         if refusal is None:
             if method.name == self._reference.name:

@@ -113,6 +113,6 @@ def _legend(figure: Figure, panels: Sequence[Axes], result: Findings, title: str
             handles.setdefault(label, handle)
     missing = [method.name for method in result.methods.values() if method.name not in handles]
     drawn = [name for name in result.methods if name in handles]
-    note = f"; not shown, for want of numbers: {', '.join(missing)}" if missing else ""
+    note = f"; not shown, as there are no numbers: {', '.join(missing)}" if missing else ""
     labels = [f"{name} (control)" if result.methods[name].control else name for name in drawn]
     legend_below(figure, [handles[name] for name in drawn], labels, title + note)

@@ -94,7 +94,7 @@ def methods_of(given: object, ingredients: Ingredients, hooked: bool) -> list[Me
     """Return the methods asked for, and after them the controls that are not among them.
 
     Args:
-        given: Names, or a mapping from names of one's own to a known name, an instance of a Captum method, a pair of
+        given: Names, or a mapping from names of your own to a known name, an instance of a Captum method, a pair of
             that and options for its ``attribute``, or a callable from (inputs, target) to attributions.
         ingredients: What named methods are made from.
         hooked: Whether the meter sees every run of the model, also by callables.

@@ -30,7 +30,7 @@ def described(value: object, depth: int = 0) -> object:
     """Return numbers and text that differ where two values would give different results, and no addresses.
 
     Functions by name, code and what they hold; tensors and modules by their numbers; other objects by class and what
-    they say that a copy needs (``__reduce__``; remembered proofs are no part of it), else by their attributes; some
+    they say that a copy needs (``__reduce__``; remembered proofs are not part of it), else by their attributes; some
     levels deep.
     """
     if isinstance(value, _SIMPLE):

@@ -169,7 +169,7 @@ def _read_part(path: Path) -> Part:
         part = Part(**{name: value for name, value in content.items() if name != "checksum"})
         for name, scores in part.scores.items():
             if not isinstance(name, str) or not _is_plain_tensor(scores):
-                raise ValueError(f"its scores of {name!r} are no numbers")
+                raise ValueError(f"its scores of {name!r} are not a tensor of numbers")
             if scores.dim() == 0 or len(scores) != part.n:
                 raise ValueError(f"its scores of {name!r} have shape {tuple(scores.shape)} for {part.n} examples")
         # NaN and infinity may be what a metric gave, so what tells damage is that numbers are not those written.

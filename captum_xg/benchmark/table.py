@@ -82,7 +82,7 @@ def dataframe(result: Findings) -> Any:
 
 
 def notes(result: Findings) -> list[str]:
-    """Return what is to be said about the table, one note each."""
+    """Return the notes below the table."""
     found = [
         f"{result.n_examples} examples. In brackets: 95 % interval of {result.resamples} bootstrap resamples of the "
         "examples; it says nothing of other models or of other training runs."

@@ -114,7 +114,7 @@ class MeanOfScores(Metric):
             ax: Matplotlib's axes to draw on; new ones by default.
 
         Raises:
-            OptionTypeError: If a value is no number.
+            OptionTypeError: If a value is not a number.
             InputError: If there was no example, and no value is given.
         """
         from matplotlib.axes import Axes  # here, as it takes longer to import than all of the metrics

@@ -28,7 +28,7 @@ def fingerprint_of(metric: Metric) -> bytes:
 def settings_of(metric: Metric) -> dict[str, object]:
     """Return the attributes that tell a metric from others of its class: neither states nor what torchmetrics keeps."""
     passing = {*_kept_by_torchmetrics(), *metric._defaults, "_curve_behind", "_shared"}
-    # A module, such as a perturbation that is one, is no attribute of its own but an entry of `_modules`.
+    # A module, such as a perturbation that is one, is not an attribute but an entry of `_modules`.
     held = {**vars(metric), **metric._parameters, **metric._buffers, **metric._modules}
     return {name: value for name, value in held.items() if name not in passing}
 

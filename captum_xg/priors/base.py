@@ -71,41 +71,33 @@ class AttributionPrior(nn.Module):
         """Return this prior for the input with that index alone, where the model has several."""
         return _ForInput(self, index)
 
-    if TYPE_CHECKING:  # nn.Module says Any
-
-        def __call__(self, attributions: Tensor | tuple[Tensor, ...], **arguments: Any) -> Tensor:
-            """Return Ω(A)."""
+    if TYPE_CHECKING:
+        __call__ = forward  # nn.Module says Any
 
     def __add__(self, other: AttributionPrior | Function | float) -> AttributionPrior:
-        """Return the sum of two priors; 0 may be added, with which ``sum`` begins."""
         if not isinstance(other, AttributionPrior) and not _is_function(other):
-            return self if single_number(other) == 0 else NotImplemented
+            return self if single_number(other) == 0 else NotImplemented  # with 0 the built-in `sum` begins
         return WeightedSum((1.0, self), (1.0, other))
 
     def __radd__(self, other: Function | float) -> AttributionPrior:
-        """Return the sum of a function, or 0, and this prior."""
         if not _is_function(other):
             return self if single_number(other) == 0 else NotImplemented
         return WeightedSum((1.0, other), (1.0, self))
 
     def __sub__(self, other: AttributionPrior | Function) -> AttributionPrior:
-        """Return the difference of two priors."""
         if not isinstance(other, AttributionPrior) and not _is_function(other):
             return NotImplemented
         return WeightedSum((1.0, self), (-1.0, other))
 
     def __neg__(self) -> AttributionPrior:
-        """Return this prior with the other sign."""
         return WeightedSum((-1.0, self))
 
     def __mul__(self, weight: float) -> AttributionPrior:
-        """Return this prior times a number."""
         return NotImplemented if single_number(weight) is None else WeightedSum((weight, self))
 
     __rmul__ = __mul__
 
     def __truediv__(self, number: float) -> AttributionPrior:
-        """Return this prior divided by a number."""
         found = single_number(number)
         return NotImplemented if found is None else WeightedSum((1 / found, self))
 
@@ -137,7 +129,6 @@ class _Combined(AttributionPrior):
     """A prior made of others, which gets all inputs at once: its Ω of one tensor is that of a single input."""
 
     def penalty(self, attributions: Tensor, **arguments: Any) -> Tensor:
-        """Return Ω(A) for one tensor."""
         return self(attributions, **arguments)
 
 
@@ -201,7 +192,6 @@ class _ForInput(_Combined):
         self.index = integer(index, "index", f"{type(prior).__name__}.of", least=0)
 
     def forward(self, attributions: Tensor | tuple[Tensor, ...], **arguments: Any) -> Tensor:
-        """Return the prior of the attributions for that input."""
         several = attributions if isinstance(attributions, tuple) else (attributions,)
         if self.index >= len(several):
             raise PriorError(
@@ -212,7 +202,6 @@ class _ForInput(_Combined):
         return self.prior(several[self.index], **own)
 
     def argument_names(self) -> frozenset[str]:
-        """Return what the prior takes."""
         return self.prior.argument_names()
 
 
@@ -224,7 +213,6 @@ class _OfFunction(_Combined):
         self.function = function
 
     def forward(self, attributions: Tensor | tuple[Tensor, ...], **arguments: Any) -> Tensor:
-        """Return what the function returns, if it is one number."""
         name = getattr(self.function, "__name__", type(self.function).__name__)
         return checked_prior(self.function(attributions, **arguments), f"the function {name}", "WeightedSum")
 
@@ -236,7 +224,6 @@ class _OfFunction(_Combined):
         return "Function"
 
     def extra_repr(self) -> str:
-        """Return the function's name."""
         return getattr(self.function, "__qualname__", repr(self.function))
 
 

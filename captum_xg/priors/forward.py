@@ -69,7 +69,7 @@ class Forward:
 
     def __call__(self, *arguments: object) -> Tensor:
         """Return the part of the output that is explained, as the model gives it."""
-        # `self.model` is mentioned here for those who look for the modules of this callable by its code.
+        # Named here, because the modules behind a callable are found by the attributes that its code mentions.
         return self._explained(self.model(*arguments), cast(Tensor, arguments[0]))
 
     def recorded(self, inputs: Tensors, additional: Arguments, *, at_points: bool, in_step: bool) -> Pass:

@@ -122,11 +122,7 @@ class TrainingProofs(CertificateCache):
     """
 
     def certificate(
-        self,
-        forward_func: ForwardFunction,
-        inputs: Tensors,
-        additional: tuple[object, ...],
-        where: str = WHERE,
+        self, forward_func: ForwardFunction, inputs: Tensors, additional: tuple[object, ...], where: str = WHERE
     ) -> Certificate:
         """Return a certificate that holds now for these inputs' shapes, from memory if possible.
 

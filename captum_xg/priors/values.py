@@ -97,13 +97,7 @@ def weighted_sum(task: Tensor, prior: Tensor, weight: float) -> Tensor:
     return task if weight == 0 else task + weight * prior.to(torch.promote_types(task.dtype, prior.dtype))
 
 
-def raise_not_finite(
-    step: int,
-    prior: Tensor,
-    attributions: Tensors,
-    outputs: Tensor,
-    inputs: Tensors,
-) -> None:
+def raise_not_finite(step: int, prior: Tensor, attributions: Tensors, outputs: Tensor, inputs: Tensors) -> None:
     """Say at which step, and where first, something was not finite.
 
     Raises:

@@ -4,8 +4,8 @@ The invariant: an attribution is a function of query, effort and seed alone. Eve
 model, seeds all global generators and puts them back. What a method takes is found out by trying it once
 (:func:`inspected`) and never guessed from its class: ``GradientShap`` takes a set of references and ``n_samples``,
 ``IntegratedGradients`` one baseline and ``n_steps``, ``InputXGradient`` neither; X-Gradient has an argument ``n_steps``
-which changes nothing, and is none. What must never happen: that an error of the method, which may be right to refuse a
-model, ends the report or counts as a violation; it becomes a :class:`RefusalError`.
+which changes nothing and so does not count as one. What must never happen: that an error of the method, which may be
+right to refuse a model, ends the report or counts as a violation; it becomes a :class:`RefusalError`.
 """
 
 from __future__ import annotations
@@ -194,7 +194,7 @@ def inspected(
 
 
 def _effort_matters(method: Method, query: Query, seed: int) -> bool:
-    """Return whether an estimate with one node or sample more is another one: X-Gradient's ``n_steps`` are no effort.
+    """Return whether an estimate with one node or sample more differs: X-Gradient's ``n_steps`` are no effort.
 
     On a function with a kink, where nodes elsewhere see something else.
     """

@@ -68,7 +68,7 @@ class Trial:
 
 
 def prepare(axiom: Axiom, case: Case | None, *, guarded: bool) -> Prepared | None:
-    """Return the case with its queries, None if the axiom says nothing of it."""
+    """Return the case with its queries, None if the axiom does not apply to it."""
     if case is None:
         return None
     queries = axiom.queries(case)
@@ -164,7 +164,7 @@ class Search:
         if self.method.effort is None:
             return trial if trial.violated else None
         again = self.trial(prepared, _MORE * self.effort)
-        # The error of a quadrature goes like 1/n; an error that does not is none of the quadrature.
+        # The error of a quadrature goes like 1/n; one that does not is not the quadrature's.
         shrinks = not self.method.sampled and again.comparison.gap < trial.comparison.gap * 3 / _MORE
         return (trial if trial.violated else again) if again.violated and not shrinks else None
 

@@ -2,8 +2,8 @@
 
 The invariant: an outcome belongs to one example and one masked input. Masks come as ranges of ranks
 (:class:`~captum_xg.metrics.masking.order.KeptRanges`); two of them are one where they keep the same features, or differ
-only where the masker leaves the input as it is. Whoever asks the same object again, for other curves or for other
-attributions of the same batch, pays for what is new alone. Without a metric, from attributions ``a`` per feature::
+only where the masker leaves the input as it is. Asked again, for other curves or other attributions of
+the same batch, an object runs only what is new. Without a metric, from attributions ``a`` per feature::
 
     features = Features.of((x,), "auto", "example")
     evaluations = MaskedEvaluations(ScalarFunction(model, None, target, "example"), (x,), (Zero(),), features)
@@ -64,11 +64,7 @@ class MaskedEvaluations:
     """
 
     def __init__(
-        self,
-        function: ScalarFunction,
-        inputs: tuple[Tensor, ...],
-        maskers: tuple[Masking, ...],
-        features: Features,
+        self, function: ScalarFunction, inputs: tuple[Tensor, ...], maskers: tuple[Masking, ...], features: Features
     ) -> None:
         self.function = function
         self.inputs = inputs

@@ -66,8 +66,8 @@ class XGradientOfPass(InputXGradient):
 
     Args:
         validate: ``"certificate"`` proves F(αx) = αᵏF(x) op by op at the first batch of each shape, and again only once
-            the model has changed in a way that the proof rests on; the numbers in weights are none. ``"off"`` leaves
-            that to you.
+            the model has changed in a way that the proof rests on, which the values of weights are not. ``"off"``
+            leaves that to you.
         degree: k for ``validate="off"``; the proven one otherwise.
 
     Source: Hesse et al. 2021, Proposition 3.2 and Eq. 4.
@@ -89,12 +89,7 @@ class XGradientOfPass(InputXGradient):
         return self._proofs.n_proofs
 
     def prepare(
-        self,
-        forward: Forward,
-        selector: TargetSelector,
-        inputs: Tensors,
-        additional: Arguments,
-        target: object,
+        self, forward: Forward, selector: TargetSelector, inputs: Tensors, additional: Arguments, target: object
     ) -> None:
         """Prove that F is homogeneous, unless that stands already.
 
@@ -112,7 +107,7 @@ class XGradientOfPass(InputXGradient):
         if forward.layer is None:
             self._prove(self._certified, inputs, additional, target)
         elif not self.n_proofs:
-            # Later on the pass that is made anyway tells what the layer gives.
+            # From then on the forward pass of the step shows what the layer returns.
             with preserve_state(forward.model, inputs[0].device):
                 points = tuple(p.detach() for p in forward.points_of(inputs, additional))
             self._prove(self._certified, points, (*inputs, *additional), target)

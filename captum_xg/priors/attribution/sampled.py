@@ -2,7 +2,7 @@
 
 Each example has k points, in a row: rows i·k to (i+1)·k − 1 of the batch that the model sees belong to example i, as
 do the targets and additional arguments that are repeated for them. The average over the k is taken in at least float32.
-Points between a reference and an example are no data: batch norms must not learn from them, so those in training mode
+Points between a reference and an example are not data: batch norms must not learn from them, so those in training mode
 work by their running statistics while the points are run, and are put back afterwards.
 """
 
@@ -193,7 +193,7 @@ def _averaged(batch: Batch, points: Tensors, steps: Tensors, weights: Tensor) ->
 
 @contextmanager
 def _no_statistics(batch: Batch) -> Iterator[None]:
-    """Let batch norms work by their running statistics: points between references and examples are no data."""
+    """Let batch norms work by their running statistics: points between references and examples are not data."""
     # By the attribute and not the class, for batch norms of other libraries have it, too.
     norms = [
         module
