@@ -71,8 +71,10 @@ class AttributionPrior(nn.Module):
         """Return this prior for the input with that index alone, where the model has several."""
         return _ForInput(self, index)
 
-    if TYPE_CHECKING:
-        __call__ = forward  # nn.Module says Any
+    if TYPE_CHECKING:  # nn.Module says Any
+
+        def __call__(self, attributions: Tensor | tuple[Tensor, ...], **arguments: Any) -> Tensor:
+            """Return Ω(A)."""
 
     def __add__(self, other: AttributionPrior | Function | float) -> AttributionPrior:
         if not isinstance(other, AttributionPrior) and not _is_function(other):

@@ -178,8 +178,18 @@ class AttributionPriorLoss(nn.Module):
         self.step = now + 1  # not before, so that a batch that was refused does not count
         return result
 
-    if TYPE_CHECKING:
-        __call__ = forward  # nn.Module says Any
+    if TYPE_CHECKING:  # nn.Module says Any; written out, so that type checkers name an argument that is missing
+
+        def __call__(
+            self,
+            inputs: Tensor | tuple[Tensor, ...],
+            target: object,
+            additional_forward_args: object = None,
+            *,
+            step: int | None = None,
+            **prior_arguments: object,
+        ) -> PriorLoss:
+            """Return the loss of one batch."""
 
     def extra_repr(self) -> str:
         """Return the options."""
