@@ -122,7 +122,7 @@ def moved(value: Any, device: torch.device | None) -> Any:  # noqa: PLR0911  one
     return value
 
 
-def numbered(loader: Iterable[object], where: str) -> Iterator[tuple[int, Any]]:
+def numbered(loader: Iterable[object], where: str) -> Iterator[tuple[int, object]]:
     """Yield the batches of a loader with their indices, which an error of the loader itself tells."""
     index = 0
     with naming_batch(index, where):
@@ -169,7 +169,7 @@ def naming_batch(index: int, where: str) -> Iterator[None]:
 
 
 def require_batches(loader: object, where: str, name: str = "loader") -> None:
-    """Refuse what is no iterable of batches: a dataset, a batch in place of batches, a model.
+    """Refuse what is not an iterable of batches: a dataset, a batch in place of batches, a model.
 
     Raises:
         OptionTypeError: Saying what to pass.

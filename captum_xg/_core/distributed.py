@@ -1,7 +1,7 @@
-"""Several processes under torch.distributed: who works together, means over all of their examples, sharded models.
+"""Several processes under torch.distributed: ranks and groups, means over all of their examples, sharded models.
 
 The invariant: every process that calls one of the collective functions calls all of them, in the same order and as
-often, or all of them wait for ever. Without torch.distributed, or in one process, nothing is communicated.
+often, or all of them wait forever. Without torch.distributed, or in one process, nothing is communicated.
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ def largest_over_processes(value: Tensor, process_group: Group = None) -> Tensor
 
 
 def checked_group(group: object, where: str) -> Group:
-    """Return a process group, what stands for one in processes outside of it, or None for all processes.
+    """Return a process group, the placeholder that processes outside of it have, or None for all processes.
 
     Raises:
         OptionTypeError: If it is something else.
@@ -94,7 +94,7 @@ def unwrapped(model: ForwardFunction) -> ForwardFunction:
     return model.module if isinstance(model, DistributedDataParallel) else model
 
 
-def sharded_modules(model: ForwardFunction) -> list[Any]:
+def sharded_modules(model: ForwardFunction) -> list[Any]:  # FSDPModule, which not every build of PyTorch has
     """Return the modules of a model whose parameters ``fully_shard`` (FSDP2) spreads over processes."""
     return _modules_of_kind(model, "FSDPModule")
 

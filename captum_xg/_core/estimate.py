@@ -61,7 +61,6 @@ class MeanEstimate(Estimate):
         return self.value
 
     def __str__(self) -> str:
-        """Return mean, standard error and interval."""
         return f"{self.mean:.4f} ± {self.standard_error:.4f}  [{self.low:.4f}, {self.high:.4f}]"
 
     def signed(self) -> str:

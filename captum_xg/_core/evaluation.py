@@ -73,7 +73,7 @@ def evaluate(
 def _run_recorded(function: Callable[[Tensors], Tensor], handles: Tensors, inputs: Tensors, where: str) -> Tensor:
     """Return F(x) with its graph, and let no write of the forward function into its input go unseen."""
     # Copies are what a first layer that works in place may overwrite. They are made only where autograd would
-    # not object (a handle that is no leaf) or has objected, because they would be the tensors by which the peak of
+    # not object (a handle that is not a leaf) or has objected, because they would be the tensors by which the peak of
     # memory exceeds that of input×gradient.
     versions = [handle._version for handle in handles]
     try:

@@ -1,8 +1,11 @@
 """The function that is explained: a model with its additional arguments and its target, one real number per example.
 
-The invariant: what belongs to an example stays with it. Whoever needs the model for a part of a batch, for chosen
-examples or for many versions of one, asks this function for that function and never slices arguments on their own; a
-tensor counts as belonging to the examples if its dimension 0 has their number.
+The invariant: what belongs to an example stays with it. Code that needs the model for a part of a batch, for
+chosen examples or for many versions of one asks this function for that function, and never slices arguments itself; a
+tensor counts as belonging to the examples if its dimension 0 has their number. Example: for targets ``[2, 0, 1]``,
+``function.take(tensor([1, 1]), 3)`` explains outputs 0 and 0. What must never happen: that an example is explained by
+the target or the arguments of another one, or by a target that wraps around: −1 means the last class where Captum
+indexes, and nothing where it gathers, so that targets per example must not be negative.
 """
 
 from __future__ import annotations
@@ -88,6 +91,7 @@ class ScalarFunction:
         """Return F(x), shape ``(N,)``."""
         n = inputs[0].shape[0]
         values = self.select(self.output(inputs), n)
+        # Rows of a single example add up: the gradient of their sum is what Captum's Integrated Gradients takes.
         return values if len(values) == n else values.sum(0, keepdim=True)
 
     def output(self, inputs: Tensors) -> Tensor:
@@ -98,6 +102,7 @@ class ScalarFunction:
     def select(self, output: Tensor, n: int) -> Tensor:
         """Return what the target chooses in each row of the output for n examples."""
         target, rows = self.target, output.shape[0]
+        # A list of one target for one example stands for all of its rows.
         if rows != n and isinstance(target, list) and len(target) == n:
             target = target * rows
         if output.shape != self._checked:
@@ -132,6 +137,7 @@ class ScalarFunction:
         def copies(value: object) -> object:
             return value.expand(count, *value.shape[1:]) if has_rows(value, 1) else value
 
+        # A list needs an entry for each version; a tensor of one number serves any number of them.
         target = self.target * count if isinstance(self.target, list) else self.target
         additional = tuple(map(copies, self.additional))
         return ScalarFunction(self.forward_func, additional, target, self.where, first=self.first)
@@ -151,6 +157,7 @@ class ScalarFunction:
             TargetError: If the target does not choose one number for each of n examples in outputs of that shape.
         """
         self._target_per_example(n)
+        # Targets of examples that are not run now must be refused now, too, and not in the middle of the work.
         if self._checked is None or self._checked[1:] != output.shape[1:] or self._checked[0] != n:
             self.select(output[:1].expand(n, *output.shape[1:]), n)
 
@@ -161,9 +168,11 @@ class ScalarFunction:
                 target = _rows(target, rows)
             elif isinstance(target, list):
                 target = target[rows] if isinstance(rows, slice) else [target[i] for i in rows.tolist()]
+        # A tensor that happens to have n rows is taken for one per example: nothing tells it from one that is.
         additional = tuple(_rows(value, rows) if has_rows(value, n) else value for value in self.additional)
         taken = ScalarFunction(self.forward_func, additional, target, self.where, first=first)
         taken._target_counts = count  # chosen from targets that have been looked at
+        # What fits n examples fits some of them. On an accelerator another look would wait for it, for each part.
         if self._checked is not None and self._checked[0] == n:
             taken._checked = torch.Size((count, *self._checked[1:]))
         return taken
@@ -216,7 +225,7 @@ def checked_arguments(additional_forward_args: object, where: str) -> Arguments:
 
 
 def additional_arguments(additional_forward_args: object) -> Arguments:
-    """Return what follows the inputs in a call: nothing for None, one argument if it is no tuple."""
+    """Return what follows the inputs in a call: nothing for None, one argument if it is not a tuple."""
     if additional_forward_args is None:
         return ()
     several = additional_forward_args if isinstance(additional_forward_args, tuple) else (additional_forward_args,)

@@ -70,7 +70,7 @@ def advice_on_ids(layer: str | None) -> str:
     """Return what to do where ids of tokens, categories or nodes are inputs.
 
     Args:
-        layer: Path of the embedding; None where it is no layer.
+        layer: Path of the embedding; None where there is no such layer.
     """
     behind = "pass the part of the model behind the lookup as forward_func, and what was looked up as `inputs`."
     ways = (

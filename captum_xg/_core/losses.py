@@ -19,7 +19,7 @@ IGNORED = -100
 """PyTorch's label of positions, or examples, without a class."""
 
 
-def default_loss(outputs: Any, target: object, where: str, option: str, ignore_index: int = IGNORED) -> Tensor:
+def default_loss(outputs: object, target: object, where: str, option: str, ignore_index: int = IGNORED) -> Tensor:
     r"""Return the mean loss of class indices, class probabilities, or 0/1 labels of one logit.
 
     ========================================  =====================================  ==================================
@@ -47,8 +47,9 @@ def default_loss(outputs: Any, target: object, where: str, option: str, ignore_i
         TargetError: If labels do not fit the outputs, or none of them counts.
     """
     if not isinstance(outputs, Tensor) or outputs.dim() == 0 or not outputs.dtype.is_floating_point:
-        is_tensor = isinstance(outputs, Tensor)
-        found = f"{outputs.dtype} of shape {tuple(outputs.shape)}" if is_tensor else type(outputs).__name__
+        found = type(outputs).__name__
+        if isinstance(outputs, Tensor):
+            found = f"{outputs.dtype} of shape {tuple(outputs.shape)}"
         raise ForwardOutputError(
             f"{where}: the model returns {found}; without {option}=… it must return floating-point logits (N, …). Pass "
             f"output=… to choose a part of what it returns, or {option}, a function of outputs and target."
@@ -126,7 +127,7 @@ def _binary(outputs: Tensor, target: Tensor, where: str, option: str, ignore_ind
             )
         raise TargetError(
             f"{where}: the outputs have one logit, so labels must be 0 or 1, but go from {int(labels.min())} to "
-            f"{int(labels.max())}. Pass {option} if this is no binary classification."
+            f"{int(labels.max())}. Pass {option} if this is not a binary classification."
         )
     if bool(counted.all()):
         return F.binary_cross_entropy_with_logits(outputs, target.reshape(outputs.shape).to(outputs.dtype))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, cast
+from typing import cast
 
 import torch
 from torch import Tensor
@@ -15,7 +15,7 @@ PARTS_ADVICE = (
     " Where dimension 0 of the inputs counts the parts of one example, such as the nodes of a graph, put one in front "
     "for the example: pass lambda x: model(x[0]) as forward_func and x.unsqueeze(0) as inputs."
 )
-"""What to do where the examples are none: they see each other, or do not have a row of output each."""
+"""Advice where dimension 0 does not count examples: its entries see each other, or have no row of output each."""
 
 
 def check_output(output: object, n: int, where: str, *, several_rows: bool = False) -> Tensor:
@@ -121,7 +121,7 @@ def _example_of_target(classes: tuple[int, ...]) -> str:
     )
 
 
-def check_target_length(target: Tensor | list[Any], n: int, where: str, unit: str = "example") -> None:
+def check_target_length(target: Tensor | list[object], n: int, where: str, unit: str = "example") -> None:
     """Check that a target per example (or other unit) has one entry for each of ``n``.
 
     Raises:

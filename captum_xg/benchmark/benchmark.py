@@ -2,7 +2,9 @@
 
 The invariant: every method is asked on the same batches, and every metric draws the same numbers for each of them, so
 that differences are paired. Seeds belong to (benchmark, batch, purpose), so that neither other methods, nor an
-interruption, nor the number of processes changes a number.
+interruption, nor the number of processes changes a number. Example: two methods, one metric and three batches make six
+parts, each of which is evaluated, or read from the store, by itself. What must never happen: that a number comes to
+stand in the table which another model, method or batch gave (the store compares them), or a cost that was not counted.
 """
 
 from __future__ import annotations
@@ -124,15 +126,18 @@ class AttributionBenchmark:
         at_once = positive_integer(internal_batch_size, "internal_batch_size", WHERE)
         self.device = _device_of(forward_func) if device is None else usable_device(device, f"{WHERE}: `device`")
         self._references = checked_references(references)
+        # What methods run is counted; metrics run the caller's own function, which is no method's cost.
         self._meter = CostMeter(forward_func)
         ingredients = Ingredients(self._meter.forward_func, self._given_references, at_once)
         hooked = self._meter.counts_everything
         self.methods: list[Method] = methods_of(methods, ingredients, hooked)
         self.metrics: list[BenchmarkMetric] = metrics_of(metrics, forward_func)
+        # The reference need not be in the table: then it runs for the comparison alone, and costs no row.
         among = {method.name: method for method in self.methods}
         self.reference = (
             among[reference] if reference in among else method_of(reference, reference, ingredients, hooked)
         )
+        # As given, for pickling; copies, as the caller may go on to change the list.
         self._given = {
             "methods": _copied(methods),
             "metrics": _copied(metrics),
@@ -171,7 +176,7 @@ class AttributionBenchmark:
         """
         require_batches(loader, RUN)
         folder = None if resume is None else file_path(resume, "resume", RUN)
-        if resume == "":  # which is the working directory for pathlib, and nobody means it
+        if resume == "":  # for pathlib the working directory, which is never meant
             raise OptionError(f"{RUN}: `resume` is an empty path. Name a folder, or leave it out to keep nothing.")
         progress = switch(progress, "progress", RUN)
         require_evaluation_mode(self.forward_func, RUN)
@@ -184,7 +189,7 @@ class AttributionBenchmark:
             parts, self.methods, self.metrics, resamples=self.resamples, seed=self.seed, reference=self.reference.name
         )
 
-    def __getstate__(self) -> dict[str, Any]:
+    def __getstate__(self) -> dict[str, object]:
         """Return what it was made from, for what it made from that refers to itself and to local functions."""
         return {
             "forward_func": self.forward_func,
@@ -205,9 +210,11 @@ class AttributionBenchmark:
         length = len(loader) if isinstance(loader, Sized) else None
         total = None if length is None else len(range(rank, length, processes)) * len(self.methods)
         bar = tqdm(total=total, desc="benchmark", unit="method·batch", disable=not progress or rank > 0)
+        # All methods are judged at the same inputs, so that what is masked for one serves the others.
         masking = [each.metric for each in self.metrics if isinstance(each.metric, nn.Module)]
         with bar, self._meter.attached():
             for batch in batches(loader, self._meter.forward_func, self.target, self.device):
+                # A loader cannot be asked for its third batch alone: every process goes through all of them.
                 if batch.index % processes == rank:
                     with naming_batch(batch.index, RUN), shared_evaluations(*masking):
                         evaluation = BatchEvaluation(

@@ -1,7 +1,7 @@
 """The cost of an attribution, counted while it runs: forward passes, gradient evaluations, seconds, memory.
 
 The invariant: a count is exact or None. Runs are counted by hooks on the outermost modules, and by a wrapper where the
-forward function is no module; :attr:`CostMeter.blind` says that a run has gone past the hooks.
+forward function is not a module; :attr:`CostMeter.blind` says that a run has gone past the hooks.
 """
 
 from __future__ import annotations
@@ -38,9 +38,9 @@ class Usage:
 
 
 class CostMeter:
-    """Counts every run of a model, whoever asks for it, by a hook on its outermost modules.
+    """Counts every run of a model, whichever part of the program asks for it, by a hook on its outermost modules.
 
-    A forward function that is no module is counted through :attr:`forward_func`, which must then be called in its
+    A forward function that is not a module is counted through :attr:`forward_func`, which must then be called in its
     place: it may run parts of a module, or ``module.forward``, which a hook on the module does not see.
 
     Args:
@@ -48,6 +48,7 @@ class CostMeter:
     """
 
     def __init__(self, forward_func: Callable[..., object]) -> None:
+        # A part of a model may run several times in one pass: only what lies in no other module is counted.
         self._roots = _outermost(modules_of(forward_func))
         self.counts_everything = bool(self._roots)
         self.forward_func = forward_func if isinstance(forward_func, nn.Module) else _Counted(forward_func, self)
@@ -74,6 +75,7 @@ class CostMeter:
         usage = Usage()
         on_gpu = device.type == "cuda"
         if on_gpu:
+            # Kernels run on after the call that started them: without waiting they would count for what comes next.
             torch.cuda.synchronize(device)
             torch.cuda.reset_peak_memory_stats(device)
             before = torch.cuda.memory_allocated(device)
@@ -98,7 +100,7 @@ class CostMeter:
         tensors = [part for part in tree_leaves(output) if isinstance(part, Tensor)]
         if not tensors or tensors[0].dim() == 0:
             return
-        n = int(tensors[0].shape[0])
+        n = int(tensors[0].shape[0])  # rows and not calls: methods put many points of a path into one batch
         self._forwards[key] = self._forwards.get(key, 0) + n
         # A hook on a tensor, or a look at where it comes from, might change its gradient, for all that a certificate of
         # homogeneity can see. This one only counts: on the node, whose gradients are handed on as they are.

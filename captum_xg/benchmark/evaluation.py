@@ -1,4 +1,9 @@
-"""Evaluation of one batch: attributions of each method, with their cost, and the scores of each metric on them."""
+"""Evaluation of one batch: attributions of each method, with their cost, and the scores of each metric on them.
+
+The invariant: a method gives a number for every metric, or a refusal and none. A refusal is a finding about the method
+(an error in ``REFUSALS``, attributions that are not finite) and stands in the table; any other error is a mistake, and
+ends the run. Example: X-Gradient on a network with biases raises ``HomogeneityError``, and its row says "refused".
+"""
 
 from __future__ import annotations
 
@@ -76,10 +81,11 @@ class BatchEvaluation:
                 attributions = self._attributions(method)
             except REFUSALS as error:
                 refusal = f"{type(error).__name__}: {error}"
+        # Outside of the measurement: looking at the numbers waits for the accelerator, which is not the method's cost.
         refusal = refusal or _flaw(attributions, batch, method.name)
         if refusal is None:
             if method.name == self._reference.name:
-                self._compared_with = attributions
+                self._compared_with = attributions  # saves the reference a second run
             try:
                 for metric in self._metrics:
                     # The same draws for every method, so that differences between methods are paired.

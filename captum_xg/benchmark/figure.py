@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from captum_xg._core.figures import legend_below, method_style, new_figure, plain_log_ticks, wrapped
 from captum_xg.benchmark.findings import Findings
 from captum_xg.errors import OptionError
 
 if TYPE_CHECKING:
+    from matplotlib.artist import Artist
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
@@ -106,12 +107,12 @@ def _entitle(axes: Axes, result: Findings, name: str) -> None:
 
 
 def _legend(figure: Figure, panels: Sequence[Axes], result: Findings, title: str) -> None:
-    handles: dict[str, Any] = {}
+    handles: dict[str, Artist] = {}
     for axes in panels:
         for handle, label in zip(*axes.get_legend_handles_labels(), strict=True):
             handles.setdefault(label, handle)
     missing = [method.name for method in result.methods.values() if method.name not in handles]
     drawn = [name for name in result.methods if name in handles]
-    note = f"; not shown, for want of numbers: {', '.join(missing)}" if missing else ""
+    note = f"; not shown, as there are no numbers: {', '.join(missing)}" if missing else ""
     labels = [f"{name} (control)" if result.methods[name].control else name for name in drawn]
     legend_below(figure, [handles[name] for name in drawn], labels, title + note)

@@ -65,7 +65,7 @@ class MethodResult:
 
     Attributes:
         name: Of the method.
-        control: Whether it knows nothing of the model.
+        control: Whether it ignores the model.
         cost: Of its attributions; None if it refused.
         estimates: Metric → number with interval; empty if it refused.
         curves: Metric → curve, for metrics that have one.

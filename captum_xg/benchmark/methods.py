@@ -1,7 +1,9 @@
 """The attribution methods of a benchmark: those known by name, Captum's instances, callables, and the two controls.
 
 Every method becomes a function from a batch to attributions; whether the meter sees all its runs of the model is said
-beside it, for a number that is not a count must not stand in the table.
+beside it, for a number that is not a count must not stand in the table. Example: ``"integrated_gradients_16"`` is
+Captum's with 16 steps and counted exactly, as it is called on the function that the meter made; an instance brings a
+model of its own, and is counted by hooks if there is a module to put them on.
 """
 
 from __future__ import annotations
@@ -11,7 +13,6 @@ import re
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import torch
 from captum.attr import Attribution, GradientShap, InputXGradient, IntegratedGradients, Saliency
@@ -93,7 +94,7 @@ def methods_of(given: object, ingredients: Ingredients, hooked: bool) -> list[Me
     """Return the methods asked for, and after them the controls that are not among them.
 
     Args:
-        given: Names, or a mapping from names of one's own to a known name, an instance of a Captum method, a pair of
+        given: Names, or a mapping from names of your own to a known name, an instance of a Captum method, a pair of
             that and options for its ``attribute``, or a callable from (inputs, target) to attributions.
         ingredients: What named methods are made from.
         hooked: Whether the meter sees every run of the model, also by callables.
@@ -128,7 +129,7 @@ def named_entries(given: object, option: str, name_of: Callable[[object], str]) 
     return named
 
 
-def method_of(name: str, given: Any, ingredients: Ingredients, hooked: bool = True) -> Method:
+def method_of(name: str, given: object, ingredients: Ingredients, hooked: bool = True) -> Method:
     """Return one method; see :func:`methods_of`."""
     if isinstance(given, str):
         if name in CONTROLS and given != name:
@@ -171,6 +172,7 @@ def _known(name: str, given: str, ingredients: Ingredients) -> Method:
         "input_x_gradient": lambda batch: _quietly(InputXGradient(model), batch),
         "xgradient": lambda batch: xgradient.attribute(batch.inputs, **batch.options),
     }
+    # Methods are made when they are asked, but for X-Gradient: Captum's hold nothing worth keeping.
     if given in simple:
         xgradient = XGradient(model)  # one instance: it remembers what it has proven
         return Method(name, simple[given], given, control=given in CONTROLS)
@@ -178,13 +180,14 @@ def _known(name: str, given: str, ingredients: Ingredients) -> Method:
         steps = number or N_STEPS
 
         def integrated(batch: Batch) -> Attributions:
-            size = max(most, len(batch))
+            size = max(most, len(batch))  # of less Captum warns, and takes the batch's size itself
             options = {"n_steps": steps, "internal_batch_size": size}
             return _attributed(IntegratedGradients(model), batch, options)
 
         return Method(name, integrated, ["integrated_gradients", steps])
     if given == "expected_gradients" or (family == "expected_gradients" and number):
         n = number or N_REFERENCES
+        # The batch size decides how references are drawn: each call draws its own.
         settings = ["expected_gradients", n, most]
         return Method(name, lambda batch: _expected(batch, ingredients, n), settings, needs_references=True)
     close = difflib.get_close_matches(given, KNOWN, n=3, cutoff=0.4)
@@ -194,7 +197,6 @@ def _known(name: str, given: str, ingredients: Ingredients) -> Method:
 
 def _instance(name: str, method: Attribution, options: Mapping[str, object], *, hooked: bool) -> Method:
     settings = [described(method), described(dict(options))]
-
     return Method(name, lambda batch: _attributed(method, batch, options), settings, countable=hooked, by_hooks=True)
 
 
@@ -228,6 +230,7 @@ def _expected(batch: Batch, ingredients: Ingredients, n: int) -> Attributions:
     for done in range(0, n, at_once):
         some = min(at_once, n - done)
         part = method.attribute(batch.inputs, baselines=references, n_samples=some, stdevs=0.0, **batch.options)
+        # GradientShap gives the mean over its samples: parts count by their share.
         parts = [each.detach() * (some / n) for each in (part if isinstance(part, tuple) else (part,))]
         total = parts if not total else [a + b for a, b in zip(total, parts, strict=True)]
     return tuple(total) if isinstance(batch.inputs, tuple) else total[0]

@@ -108,7 +108,7 @@ def metrics_of(given: object, forward_func: Callable[..., object]) -> list[Bench
     """Return the metrics asked for.
 
     Args:
-        given: None for the four of the paper; names and instances in a list, or a mapping from names of one's own to
+        given: None for the four of the paper; names and instances in a list, or a mapping from names of your own to
             them.
         forward_func: For metrics given by name.
 

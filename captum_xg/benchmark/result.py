@@ -39,7 +39,7 @@ class BenchmarkResult(Findings):
         scores: (method, metric) → values per example, in the order of the loader.
     """
 
-    # Those of `Findings`, again, so that whoever looks at this class sees all of its fields.
+    # Those of `Findings`, again, so that documentation of this class lists all of its fields.
     methods: dict[str, MethodResult]
     metrics: dict[str, MetricInfo]
     n_examples: int
@@ -98,7 +98,7 @@ class BenchmarkResult(Findings):
         return table.parts(self)
 
     def to_markdown(self) -> str:
-        """Return the table in Markdown, and what is to be said about it."""
+        """Return the table in Markdown, with its notes."""
         return table.markdown(self)
 
     def to_latex(self) -> str:

@@ -20,6 +20,7 @@ from captum_xg._core.digest import digest_of
 from captum_xg._core.modules import closed_over
 from captum_xg._core.reflection import own_attributes
 from captum_xg.benchmark.data import digest_of_tensors
+from captum_xg.metrics.fingerprint import settings_of
 
 _DEPTH = 6
 _SIMPLE = (bool, int, float, complex, str, type(None), torch.dtype, torch.device)
@@ -29,7 +30,7 @@ def described(value: object, depth: int = 0) -> object:
     """Return numbers and text that differ where two values would give different results, and no addresses.
 
     Functions by name, code and what they hold; tensors and modules by their numbers; other objects by class and what
-    they say that a copy needs (``__reduce__``; remembered proofs are no part of it), else by their attributes; some
+    they say that a copy needs (``__reduce__``; remembered proofs are not part of it), else by their attributes; some
     levels deep.
     """
     if isinstance(value, _SIMPLE):
@@ -39,7 +40,9 @@ def described(value: object, depth: int = 0) -> object:
     if depth > _DEPTH:
         return f"a {_name(type(value))}"
     if isinstance(value, Metric):
-        return _metric(value, depth)
+        # Not what it has accumulated: a benchmark uses its scores alone.
+        parts = sorted(settings_of(value).items())
+        return [_name(type(value)), {name: described(part, depth + 1) for name, part in parts}]
     if isinstance(value, (Tensor, nn.Module)):
         digest = digest_of_tensors(value) if isinstance(value, Tensor) else digest_of(value)
         return f"{_name(type(value))} {digest[:16]}"
@@ -80,20 +83,6 @@ def of_model(forward_func: Callable[..., object]) -> str:
     """Return the fingerprint of a model's weights, buffers and settings, and of the code of a function around it."""
     code = described(forward_func) if isinstance(forward_func, (types.FunctionType, functools.partial)) else ""
     return hashlib.sha256(f"{digest_of(forward_func)}{code}".encode()).hexdigest()
-
-
-def _metric(metric: Metric, depth: int) -> object:
-    """Describe a metric without what it has accumulated and what torchmetrics keeps for itself."""
-    bookkeeping = {*vars(_Plain()), *metric._defaults, "_modules", "_parameters", "_buffers"}
-    own = {name: part for name, part in vars(metric).items() if name not in bookkeeping}
-    parts = {**own, **metric._modules, **metric._buffers}
-    return [_name(type(metric)), {name: described(part, depth + 1) for name, part in sorted(parts.items())}]
-
-
-class _Plain(Metric):
-    def update(self) -> None: ...
-
-    def compute(self) -> None: ...
 
 
 def _code(code: types.CodeType) -> str:

@@ -11,7 +11,6 @@ import json
 from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 from urllib.parse import quote
 
 import torch
@@ -88,18 +87,24 @@ class Store:
     """
 
     def __init__(
-        self, folder: str | Path, settings: Mapping[str, Any], methods: Mapping[str, Any], metrics: Mapping[str, Any]
+        self,
+        folder: str | Path,
+        settings: Mapping[str, object],
+        methods: Mapping[str, object],
+        metrics: Mapping[str, object],
     ) -> None:
         self.folder = Path(folder)
         make_folder(self.folder)
         groups = {"settings": settings, "method": methods, "metric": metrics}
-        own: dict[str, dict[str, Any]] = json.loads(json.dumps(groups))
+        # Through JSON, so that tuples and lists, which a file does not tell apart, compare equal.
+        own: dict[str, dict[str, object]] = json.loads(json.dumps(groups))
         path = self.folder / SETTINGS
         known = path.exists()
         if not known and next(self.folder.glob("batch*.pt"), None) is not None:
             raise unreadable(path, "it is missing, and nothing else says what the results beside it are of", ANOTHER)
         found = _read_settings(path, own) if known else {group: {} for group in own}
 
+        # Methods and metrics may be new; of the settings only those that come with the first one that needs them.
         def required(name: str) -> bool:
             return known and name not in _ONCE_NEEDED
 
@@ -125,6 +130,7 @@ class Store:
             OptionError: If it is about another batch.
             FileError: If it cannot be read, or holds something other than was written.
         """
+        # By the index of the batch: the digest inside tells whether the loader still gives the same one there.
         path = self._path(index, method)
         if not path.exists():
             return None
@@ -136,6 +142,7 @@ class Store:
                 "same number of examples, the same batch size and a loader that does not shuffle, or give another "
                 "folder."
             )
+        # A refusal in a metric is that of the method only as long as the metric is asked for.
         if part.refusal is not None:
             return part if part.refused_in is None or part.refused_in in metrics else None
         return part if set(metrics) <= set(part.scores) else None
@@ -146,6 +153,7 @@ class Store:
         write_tensors(self._path(index, method), {**content, "checksum": digest_of_tensors(_as_list(content))})
 
     def _path(self, index: int, method: str) -> Path:
+        # Names of methods are the user's, and may hold slashes.
         return self.folder / f"batch{index:06d}-{quote(method, safe='')}.pt"
 
 
@@ -161,7 +169,7 @@ def _read_part(path: Path) -> Part:
         part = Part(**{name: value for name, value in content.items() if name != "checksum"})
         for name, scores in part.scores.items():
             if not isinstance(name, str) or not _is_plain_tensor(scores):
-                raise ValueError(f"its scores of {name!r} are no numbers")
+                raise ValueError(f"its scores of {name!r} are not a tensor of numbers")
             if scores.dim() == 0 or len(scores) != part.n:
                 raise ValueError(f"its scores of {name!r} have shape {tuple(scores.shape)} for {part.n} examples")
         # NaN and infinity may be what a metric gave, so what tells damage is that numbers are not those written.
@@ -186,15 +194,16 @@ _FIELDS: dict[str, Check] = {
 }
 
 
-def _is_plain_tensor(value: Any) -> bool:
+def _is_plain_tensor(value: object) -> bool:
     return isinstance(value, Tensor) and value.layout == torch.strided and not value.is_meta
 
 
-def _as_list(content: Mapping[str, Any]) -> list[Any]:
+def _as_list(content: Mapping[str, object]) -> list[object]:
+    # Sorted, for a dict that was read may have another order.
     return [[name, sorted(part.items()) if isinstance(part, dict) else part] for name, part in sorted(content.items())]
 
 
-def _read_settings(path: Path, groups: Collection[str]) -> dict[str, dict[str, Any]]:
+def _read_settings(path: Path, groups: Collection[str]) -> dict[str, dict[str, object]]:
     content = read_json(path, ANOTHER)
     if set(content) != set(groups) or not all(isinstance(entries, dict) for entries in content.values()):
         raise unreadable(path, "it holds something other than the settings of a benchmark", ANOTHER)

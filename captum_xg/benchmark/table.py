@@ -68,7 +68,7 @@ def dataframe(result: Findings) -> Any:
         ) from error
     rows = {}
     for method in result.methods.values():
-        row: dict[str, Any] = {}
+        row: dict[str, float] = {}
         for name in result.metrics:
             found = method.estimates.get(name, Estimate(math.nan, math.nan, math.nan))
             row |= {name: found.value, f"{name}_low": found.low, f"{name}_high": found.high}
@@ -82,7 +82,7 @@ def dataframe(result: Findings) -> Any:
 
 
 def notes(result: Findings) -> list[str]:
-    """Return what is to be said about the table, one note each."""
+    """Return the notes below the table."""
     found = [
         f"{result.n_examples} examples. In brackets: 95 % interval of {result.resamples} bootstrap resamples of the "
         "examples; it says nothing of other models or of other training runs."

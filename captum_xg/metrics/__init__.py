@@ -11,12 +11,7 @@ from captum_xg.metrics.axioms.results import AxiomReport, AxiomResult
 from captum_xg.metrics.captum_metrics import Infidelity, MaxSensitivity
 from captum_xg.metrics.collection import AttributionMetricCollection
 from captum_xg.metrics.completeness import CompletenessGap
-from captum_xg.metrics.masking.metrics import (
-    KeepAbsoluteMask,
-    KeepNegativeMask,
-    KeepPositiveMask,
-    RemoveAbsoluteMask,
-)
+from captum_xg.metrics.masking.metrics import KeepAbsoluteMask, KeepNegativeMask, KeepPositiveMask, RemoveAbsoluteMask
 from captum_xg.metrics.perturbations import GaussianNoise, RandomRemoval, UniformNoise
 from captum_xg.metrics.sampling import UnpaddedDistributedSampler
 from captum_xg.metrics.sensitivity_n import SensitivityN

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 import torch
 from torch import Tensor
@@ -10,7 +10,10 @@ from torch import Tensor
 from captum_xg._core.options import one_of
 from captum_xg.metrics.base import MeanOfScores
 from captum_xg.metrics.formatting import format_attributions, require_as_many, require_same_shapes
-from captum_xg.metrics.protocols import Tensors
+from captum_xg.metrics.protocols import MetricOptions, Tensors
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
 
 RELEASED_EPSILON = 1e-7
 
@@ -99,7 +102,7 @@ class MeanAbsoluteRelativeDifference(AgreementMetric):
 
     infinite: Tensor
 
-    def __init__(self, protocol: Literal["paper", "released"] = "paper", **options: Any) -> None:
+    def __init__(self, protocol: Literal["paper", "released"] = "paper", **options: Unpack[MetricOptions]) -> None:
         super().__init__(**options)
         self.protocol = one_of(protocol, ("paper", "released"), "protocol", self._where)
         self.add_state("infinite", torch.zeros((), dtype=torch.int64), dist_reduce_fx="sum")

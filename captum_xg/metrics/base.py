@@ -4,20 +4,17 @@ The invariant: a metric is a sum of scores and a count, so that every example co
 batches and dealt out to processes. ``scores`` has the arithmetic and leaves no trace; ``update`` adds what it returns;
 ``compute`` is ``aggregate`` of the mean. A subclass gives ``scores`` and ``higher_is_better``, nothing else.
 
-What must never happen: that a ``MetricCollection`` takes two metrics for one. It compares the states of its members
-after the first update and from then on updates only one of those that agree; two accuracies may well agree on one batch
-and differ on the next. Hence the state ``fingerprint``, which says what the sums are sums of.
+Example: after scores (1, 2) of one batch and (6,) of the next the states are ``total`` 9 and ``count`` 3, and the value
+is 3, not the mean of the means 1.5 and 6. What must never happen: that a ``MetricCollection`` takes two metrics for
+one; hence the state ``fingerprint`` (:mod:`captum_xg.metrics.fingerprint`), which says what the sums are sums of.
 """
 
 from __future__ import annotations
 
 import copy
-import dataclasses
-import functools
-import hashlib
 import math
 import types
-from typing import TYPE_CHECKING, Any, ClassVar, cast
+from typing import TYPE_CHECKING, ClassVar, cast
 
 import torch
 from torch import Tensor
@@ -29,12 +26,14 @@ from captum_xg._core.modules import require_evaluation_mode
 from captum_xg._core.options import forward_function, positive_integer, single_number
 from captum_xg._core.types import ForwardFunction, Target
 from captum_xg.errors import ForwardOutputError, InputError, OptionTypeError
+from captum_xg.metrics.fingerprint import fingerprint_of
 from captum_xg.metrics.formatting import format_attributions, require_same_shapes
-from captum_xg.metrics.protocols import Tensors
+from captum_xg.metrics.protocols import MetricOptions, Tensors
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+    from typing_extensions import Unpack
 
 
 class MeanOfScores(Metric):
@@ -63,7 +62,7 @@ class MeanOfScores(Metric):
         if "aggregate" in vars(cls) and "of_mean" not in vars(cls):
             cls.of_mean = False
 
-    def __init__(self, n_points: int | None = None, **options: Any) -> None:
+    def __init__(self, n_points: int | None = None, **options: Unpack[MetricOptions]) -> None:
         super().__init__(**options)
         # First, for torchmetrics 1.4 compares the first state alone. Of no use across processes, where it differs.
         self.add_state("fingerprint", torch.zeros(16, dtype=torch.int64), dist_reduce_fx="max")
@@ -78,18 +77,11 @@ class MeanOfScores(Metric):
 
     def _add(self, scores: Tensor) -> None:
         """Add scores of shape ``(N,)`` or ``(N, n_points)`` to the sums."""
+        # New tensors, never in place: torchmetrics keeps the old ones while `forward` and the synchronisation last.
         self.total = self.total + scores.to(self.total).sum(0)
         self.count = self.count + len(scores)
-        self.fingerprint = torch.tensor(list(self._digest())).to(self.fingerprint)
-
-    def _digest(self) -> bytes:
-        """Return 16 bytes that two metrics share if they are of one class, one model and the same settings.
-
-        Numbers below 256 are exact in every dtype that states may be set to, and apart for ``torch.allclose``.
-        """
-        foreign = {*_states_of_torchmetrics(), *self._defaults, "_curve_behind", "_shared"}
-        own = {name: _described(value) for name, value in vars(self).items() if name not in foreign}
-        return hashlib.blake2b(repr((id(type(self)), sorted(own.items()))).encode(), digest_size=16).digest()
+        # At every update, as settings may have been changed, or the metric copied, since the last.
+        self.fingerprint = torch.tensor(list(fingerprint_of(self))).to(self.fingerprint)
 
     def aggregate(self, scores: Tensor) -> Tensor:
         """Return the number that :meth:`compute` gives for the examples with these scores, shape ``()``."""
@@ -101,6 +93,7 @@ class MeanOfScores(Metric):
         Raises:
             InputError: If there was no example at all.
         """
+        # One row stands for all: whatever the metric aggregates depends on the mean alone, or it overrides this.
         return self.aggregate(self._mean()[None])
 
     def _mean(self) -> Tensor:
@@ -121,10 +114,10 @@ class MeanOfScores(Metric):
             ax: Matplotlib's axes to draw on; new ones by default.
 
         Raises:
-            OptionTypeError: If a value is no number.
+            OptionTypeError: If a value is not a number.
             InputError: If there was no example, and no value is given.
         """
-        from matplotlib.axes import Axes
+        from matplotlib.axes import Axes  # here, as it takes longer to import than all of the metrics
 
         if isinstance(val, Axes) and ax is None:
             val, ax = None, val
@@ -176,7 +169,7 @@ class ModelMetric(MeanOfScores):
         *,
         internal_batch_size: int | None = None,
         n_points: int | None = None,
-        **options: Any,
+        **options: Unpack[MetricOptions],
     ) -> None:
         super().__init__(n_points, **options)
         self._hold(forward_func)
@@ -193,7 +186,7 @@ class ModelMetric(MeanOfScores):
         """The function that is explained."""
         return self._held[0]
 
-    def __deepcopy__(self, memo: dict[int, Any]) -> ModelMetric:
+    def __deepcopy__(self, memo: dict[int, object]) -> ModelMetric:
         # A copied model would stay as it was while the model itself is trained on.
         result = type(self).__new__(type(self))
         memo[id(self)] = result
@@ -249,6 +242,7 @@ class ModelMetric(MeanOfScores):
         Raises:
             ForwardOutputError: If a value is NaN or infinite.
         """
+        # Copies, for a model may work in place, and inputs are used again by the next perturbation or metric.
         parts = function.parts(inputs, self.internal_batch_size or len(inputs[0]))
         values = torch.cat([own.values(tuple(x.clone() for x in part)) for part, own in parts])
         if not all_finite(values):
@@ -260,35 +254,8 @@ class ModelMetric(MeanOfScores):
         return values
 
 
-def _held_by_copy(function: ForwardFunction, memo: dict[int, Any]) -> ForwardFunction:
+def _held_by_copy(function: ForwardFunction, memo: dict[int, object]) -> ForwardFunction:
     """Return the function itself, or its copy if it has been copied along with what contains the metric."""
     if isinstance(function, types.MethodType) and id(function.__self__) in memo:
         return types.MethodType(function.__func__, memo[id(function.__self__)])
     return cast(ForwardFunction, memo.get(id(function), function))
-
-
-@functools.cache
-def _states_of_torchmetrics() -> frozenset[str]:
-    """Return the names of what every metric of torchmetrics holds, in the version that is installed."""
-
-    class Bare(Metric):
-        def update(self) -> None: ...
-
-        def compute(self) -> None: ...
-
-    return frozenset(vars(Bare()))
-
-
-def _described(value: object) -> object:
-    """Return a setting as something whose ``repr`` tells it from others: plain values as such, objects by identity.
-
-    Objects are alive as long as the metrics that hold them, so that no two of them have one id.
-    """
-    if isinstance(value, (list, tuple)):
-        return [_described(each) for each in value]
-    if isinstance(value, types.MethodType):  # made at every access, in contrast to what it is bound to
-        return id(value.__self__), id(value.__func__)
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):  # perturbations and maskers, which copies copy
-        fields = dataclasses.fields(value)
-        return id(type(value)), [_described(getattr(value, field.name)) for field in fields]
-    return value if isinstance(value, (bool, int, float, str, type(None))) else ("object", id(value))

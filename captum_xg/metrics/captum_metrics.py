@@ -10,7 +10,7 @@ import copy
 import functools
 import math
 from collections.abc import Callable
-from typing import Any, cast
+from typing import TYPE_CHECKING, cast
 
 import torch
 from captum.attr import Attribution
@@ -26,9 +26,12 @@ from captum_xg._core.types import ForwardFunction, Target
 from captum_xg.errors import GradientError, OptionTypeError
 from captum_xg.metrics.base import ModelMetric
 from captum_xg.metrics.perturbations import RandomRemoval, UniformNoise
-from captum_xg.metrics.protocols import AttributionFunction, Tensors
+from captum_xg.metrics.protocols import AttributionFunction, MetricOptions, Tensors
 
-Perturbation = Callable[..., Any]
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+Perturbation = Callable[..., object]
 """As Captum takes it: from inputs to perturbed inputs, for infidelity to (perturbations, perturbed inputs)."""
 
 
@@ -49,12 +52,12 @@ class _Perturbing(ModelMetric):
 
     def __init__(
         self,
-        function: Callable[..., Any],
+        function: ForwardFunction,
         perturb_func: Perturbation,
         n_samples: int,
         seed: int,
         internal_batch_size: int | None,
-        **options: Any,
+        **options: Unpack[MetricOptions],
     ) -> None:
         super().__init__(function, internal_batch_size=internal_batch_size, **options)
         self.perturb_func: Perturbation = forward_function(perturb_func, "perturb_func", self._where)
@@ -74,7 +77,7 @@ class _Perturbing(ModelMetric):
         raise NotImplementedError
 
     @property
-    def _sampling(self) -> dict[str, Any]:
+    def _sampling(self) -> dict[str, int | None]:
         """How many perturbations Captum draws, and how many at once: it warns of more than there are."""
         at_once = None if self.internal_batch_size is None else min(self.internal_batch_size, self.n_samples)
         return {"n_perturb_samples": self.n_samples, "max_examples_per_batch": at_once}
@@ -117,7 +120,7 @@ class Infidelity(_Perturbing):
         normalize: bool = False,
         seed: int = 0,
         internal_batch_size: int | None = None,
-        **options: Any,
+        **options: Unpack[MetricOptions],
     ) -> None:
         perturb = RandomRemoval() if perturb_func is None else perturb_func
         super().__init__(forward_func, perturb, n_samples, seed, internal_batch_size, **options)
@@ -177,7 +180,7 @@ class MaxSensitivity(_Perturbing):
         norm_ord: float | str = "fro",
         seed: int = 0,
         internal_batch_size: int | None = None,
-        **options: Any,
+        **options: Unpack[MetricOptions],
     ) -> None:
         if isinstance(attribution_func, Attribution):
             raise OptionTypeError(
@@ -245,7 +248,7 @@ class MaxSensitivity(_Perturbing):
         return other
 
     def _explanation(self, x: tuple[Tensor, ...], known: tuple[Tensor, ...]) -> AttributionFunction:
-        def explain(inputs: Tensors, **options: Any) -> tuple[Tensor, ...]:
+        def explain(inputs: Tensors, **options: object) -> tuple[Tensor, ...]:
             # Captum asks for A(x) with the very tuple that it was given.
             if inputs is x and known:
                 return known
@@ -259,7 +262,7 @@ class MaxSensitivity(_Perturbing):
         return explain
 
 
-def _for_each(target: Target, rows: int) -> dict[str, Target]:
+def _for_each(target: object, rows: int) -> dict[str, object]:
     """Return one target as one for each row, as callables need it that choose by row; Captum leaves a single one."""
     if isinstance(target, Tensor) and target.dim() == 1 and len(target) == 1:
         return {"target": target.expand(rows)}
@@ -275,7 +278,7 @@ def _checked_norm(norm_ord: object, where: str) -> float | str:
     return order
 
 
-def _model_behind(attribution_func: AttributionFunction) -> Any:
+def _model_behind(attribution_func: AttributionFunction) -> ForwardFunction | None:
     """Return the forward function of the Captum method whose ``attribute`` this is, or None."""
     while isinstance(attribution_func, functools.partial):
         attribution_func = attribution_func.func

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
 
 from torch import nn
 from torchmetrics import MetricCollection
@@ -38,12 +37,15 @@ def shared_evaluations(*metrics: nn.Module) -> Iterator[None]:
         ...         scores = keep.scores(x, attributions, 0), remove.scores(x, attributions, 0)
     """
     shared = SharedEvaluations()
+    # `modules()` also finds members of collections, and metrics within wrappers. Those that share belong to an outer
+    # block, which goes on when this one ends.
     alone = [m for metric in metrics for m in metric.modules() if isinstance(m, MaskingMetric) and m._shared is None]
     for metric in alone:
         metric._shared = shared
     try:
         yield
     finally:
+        # After an error, too: what was shared would otherwise answer for later batches.
         for metric in alone:
             metric._shared = None
 
@@ -68,12 +70,12 @@ class AttributionMetricCollection(MetricCollection):
         ['KeepAbsoluteMask', 'RemoveAbsoluteMask']
     """
 
-    def update(self, *args: Any, **kwargs: Any) -> None:
+    def update(self, *args: object, **kwargs: object) -> None:
         """Update every member; arguments as for torchmetrics: by position for all, by name for those that take them."""
         with shared_evaluations(self):
             super().update(*args, **kwargs)
 
-    def forward(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
+    def forward(self, *args: object, **kwargs: object) -> dict[str, object]:
         """Update every member, and return the values of this batch by the names of the members."""
         with shared_evaluations(self):
             return dict(super().forward(*args, **kwargs))

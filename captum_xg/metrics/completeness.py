@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -12,6 +12,10 @@ from captum_xg._core.options import switch
 from captum_xg._core.types import ForwardFunction
 from captum_xg.metrics.base import ModelMetric
 from captum_xg.metrics.formatting import Baselines, checked_baselines, format_baselines, require_as_many
+from captum_xg.metrics.protocols import MetricOptions
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
 
 
 class CompletenessGap(ModelMetric):
@@ -55,7 +59,7 @@ class CompletenessGap(ModelMetric):
         relative: bool = False,
         *,
         internal_batch_size: int | None = None,
-        **options: Any,
+        **options: Unpack[MetricOptions],
     ) -> None:
         super().__init__(forward_func, internal_batch_size=internal_batch_size, **options)
         self.baselines = checked_baselines(baselines, self._where)

@@ -51,11 +51,9 @@ class CurveMetric(ModelMetric):
         Raises:
             InputError: If there was no example at all.
         """
-        within = self._is_synced  # by who calls, and is to stay so
+        within = self._is_synced  # by the caller, who expects to find it so afterwards
         self.sync(
-            dist_sync_fn=self.dist_sync_fn,
-            process_group=self.process_group,
-            should_sync=self._to_sync and not within,
+            dist_sync_fn=self.dist_sync_fn, process_group=self.process_group, should_sync=self._to_sync and not within
         )
         try:
             return self.points(), self._mean()

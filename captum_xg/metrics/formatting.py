@@ -13,7 +13,7 @@ from captum_xg._core.options import single_number
 from captum_xg.errors import BaselineError, InputError
 
 Baseline: TypeAlias = float | Tensor | Callable[[Tensor], object] | None
-"""What stands for an absent feature of one input: zeros, a number, a tensor, or a function from the input to one."""
+"""The value of absent features of one input: zeros, a number, a tensor, or a function from the input to one."""
 
 Baselines: TypeAlias = Baseline | tuple[Baseline, ...]
 """One for all inputs, or a tuple of one for each."""

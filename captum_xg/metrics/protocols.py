@@ -25,19 +25,34 @@ A new metric that compares two attributions, whole, ready for ``MetricCollection
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, ClassVar, Protocol, TypeAlias, TypeVar, runtime_checkable
+from typing import TYPE_CHECKING, ClassVar, Protocol, TypeAlias, TypedDict, TypeVar, runtime_checkable
 
 from torch import Tensor
+
+if TYPE_CHECKING:
+    from torch.distributed import ProcessGroup
 
 Tensors: TypeAlias = Tensor | tuple[Tensor, ...]
 """Inputs ``(N, …)``, or their attributions: one tensor, or several in a tuple."""
 
 Attributions: TypeAlias = Tensors
 
-AttributionFunction: TypeAlias = Callable[..., Any]
+AttributionFunction: TypeAlias = Callable[..., Tensors]
 """``attribute`` of an attribution method, or any callable from inputs to attributions."""
 
 Self_co = TypeVar("Self_co", covariant=True)
+
+
+class MetricOptions(TypedDict, total=False):
+    """Options that every metric takes, those of :class:`torchmetrics.Metric`."""
+
+    compute_on_cpu: bool
+    dist_sync_on_step: bool
+    process_group: ProcessGroup | None
+    dist_sync_fn: Callable[..., list[Tensor]] | None
+    distributed_available_fn: Callable[[], bool]
+    sync_on_compute: bool
+    compute_with_cache: bool
 
 
 @runtime_checkable

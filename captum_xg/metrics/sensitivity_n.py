@@ -10,7 +10,7 @@ the class, not the quotient of two noises.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -24,7 +24,10 @@ from captum_xg.errors import InputError, OptionError, OptionTypeError
 from captum_xg.metrics.curve_metric import CurveMetric
 from captum_xg.metrics.formatting import Baselines, checked_baselines, format_baselines
 from captum_xg.metrics.masking.features import Features
-from captum_xg.metrics.protocols import Tensors
+from captum_xg.metrics.protocols import MetricOptions, Tensors
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
 
 N_POINTS = 10
 LARGEST_FRACTION = 0.8
@@ -95,7 +98,7 @@ class SensitivityN(CurveMetric):
         joint_dim: int | None = None,
         seed: int = 0,
         internal_batch_size: int | None = 64,
-        **options: Any,
+        **options: Unpack[MetricOptions],
     ) -> None:
         points = None if fractions is None else _checked_fractions(fractions, type(self).__name__)
         n_points = N_POINTS if points is None else len(points)

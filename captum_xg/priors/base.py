@@ -77,35 +77,29 @@ class AttributionPrior(nn.Module):
             """Return Ω(A)."""
 
     def __add__(self, other: AttributionPrior | Function | float) -> AttributionPrior:
-        """Return the sum of two priors; 0 may be added, with which ``sum`` begins."""
         if not isinstance(other, AttributionPrior) and not _is_function(other):
-            return self if single_number(other) == 0 else NotImplemented
+            return self if single_number(other) == 0 else NotImplemented  # with 0 the built-in `sum` begins
         return WeightedSum((1.0, self), (1.0, other))
 
     def __radd__(self, other: Function | float) -> AttributionPrior:
-        """Return the sum of a function, or 0, and this prior."""
         if not _is_function(other):
             return self if single_number(other) == 0 else NotImplemented
         return WeightedSum((1.0, other), (1.0, self))
 
     def __sub__(self, other: AttributionPrior | Function) -> AttributionPrior:
-        """Return the difference of two priors."""
         if not isinstance(other, AttributionPrior) and not _is_function(other):
             return NotImplemented
         return WeightedSum((1.0, self), (-1.0, other))
 
     def __neg__(self) -> AttributionPrior:
-        """Return this prior with the other sign."""
         return WeightedSum((-1.0, self))
 
     def __mul__(self, weight: float) -> AttributionPrior:
-        """Return this prior times a number."""
         return NotImplemented if single_number(weight) is None else WeightedSum((weight, self))
 
     __rmul__ = __mul__
 
     def __truediv__(self, number: float) -> AttributionPrior:
-        """Return this prior divided by a number."""
         found = single_number(number)
         return NotImplemented if found is None else WeightedSum((1 / found, self))
 
@@ -137,7 +131,6 @@ class _Combined(AttributionPrior):
     """A prior made of others, which gets all inputs at once: its Ω of one tensor is that of a single input."""
 
     def penalty(self, attributions: Tensor, **arguments: Any) -> Tensor:
-        """Return Ω(A) for one tensor."""
         return self(attributions, **arguments)
 
 
@@ -201,7 +194,6 @@ class _ForInput(_Combined):
         self.index = integer(index, "index", f"{type(prior).__name__}.of", least=0)
 
     def forward(self, attributions: Tensor | tuple[Tensor, ...], **arguments: Any) -> Tensor:
-        """Return the prior of the attributions for that input."""
         several = attributions if isinstance(attributions, tuple) else (attributions,)
         if self.index >= len(several):
             raise PriorError(
@@ -212,7 +204,6 @@ class _ForInput(_Combined):
         return self.prior(several[self.index], **own)
 
     def argument_names(self) -> frozenset[str]:
-        """Return what the prior takes."""
         return self.prior.argument_names()
 
 
@@ -224,7 +215,6 @@ class _OfFunction(_Combined):
         self.function = function
 
     def forward(self, attributions: Tensor | tuple[Tensor, ...], **arguments: Any) -> Tensor:
-        """Return what the function returns, if it is one number."""
         name = getattr(self.function, "__name__", type(self.function).__name__)
         return checked_prior(self.function(attributions, **arguments), f"the function {name}", "WeightedSum")
 
@@ -236,7 +226,6 @@ class _OfFunction(_Combined):
         return "Function"
 
     def extra_repr(self) -> str:
-        """Return the function's name."""
         return getattr(self.function, "__qualname__", repr(self.function))
 
 
@@ -259,12 +248,11 @@ def _taken_by(penalty: Callable[..., Tensor]) -> frozenset[str]:
     return frozenset(list(inspect.signature(penalty).parameters)[2:])
 
 
-def _flattened(terms: tuple[Any, ...]) -> Iterator[tuple[float, AttributionPrior]]:
+def _flattened(terms: tuple[object, ...]) -> Iterator[tuple[float, AttributionPrior]]:
     for term in terms:
-        pair = isinstance(term, tuple) and len(term) == 2
-        if not pair or not (isinstance(term[1], AttributionPrior) or _is_function(term[1])):
+        weight, prior = term if isinstance(term, tuple) and len(term) == 2 else (None, None)
+        if not (isinstance(prior, AttributionPrior) or _is_function(prior)):
             raise OptionError(f"WeightedSum: terms must be pairs (weight, prior), but one is {term!r}.")
-        weight, prior = term
         if isinstance(weight, Tensor) and weight.requires_grad:
             raise OptionTypeError(
                 "WeightedSum: a weight is a tensor that requires a gradient, and would get none: it must be a number. "

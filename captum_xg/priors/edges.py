@@ -12,7 +12,7 @@ def edge_list(graph: object, weights: object, where: str) -> tuple[Tensor, Tenso
     """Return edges ``(2, E)``, each once, their weights, and the number of features if the graph fixes it.
 
     Raises:
-        OptionError: If this is no undirected graph with finite weights ≥ 0.
+        OptionError: If this is not an undirected graph with finite weights ≥ 0.
     """
     if not isinstance(graph, Tensor):
         raise OptionTypeError(

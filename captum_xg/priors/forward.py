@@ -7,10 +7,10 @@ nothing of the caller's is marked or written to, for the model gets clones of ha
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import TypeAlias, cast
 
 import torch
 from torch import Tensor, nn
@@ -22,6 +22,9 @@ from captum_xg.errors import GradientError, OptionError, OptionTypeError
 from captum_xg.homogeneity.certificate.certify import Output
 from captum_xg.homogeneity.certificate.outputs import checked_output, one_output
 from captum_xg.priors.supported import WHERE
+
+Returned: TypeAlias = tuple[tuple[object, ...], bool]
+"""What a layer returned, and whether that was one thing and no tuple."""
 
 
 @dataclass(frozen=True)
@@ -64,10 +67,10 @@ class Forward:
         self.output = checked_output(output, WHERE)
         self.layer = None if layer is None else _find(model, layer)
 
-    def __call__(self, *arguments: Any) -> Tensor:
+    def __call__(self, *arguments: object) -> Tensor:
         """Return the part of the output that is explained, as the model gives it."""
-        # `self.model` is mentioned here for those who look for the modules of this callable by its code.
-        return self._explained(self.model(*arguments), arguments[0])
+        # Named here, because the modules behind a callable are found by the attributes that its code mentions.
+        return self._explained(self.model(*arguments), cast(Tensor, arguments[0]))
 
     def recorded(self, inputs: Tensors, additional: Arguments, *, at_points: bool, in_step: bool) -> Pass:
         """Run the model with a graph to the parameters and, if asked for, to the points that are attributed to.
@@ -80,6 +83,7 @@ class Forward:
         """
         model = self.wrapped if in_step else self.model
         if self.layer is not None:
+            # Inputs need no handles: what is differentiated by is what the layer returns.
             with _captured(self.layer) as captured:
                 outputs = model(*map(Tensor.clone, inputs), *additional)
             points, single = _layer_points(captured)
@@ -109,6 +113,7 @@ class Forward:
     def with_points(self, points: Tensors, *arguments: object) -> Tensor:
         """Return the explained output, as the model gives it, with the layer's outputs replaced by the points."""
         assert self.layer is not None
+        # The layer works on copies of its own inputs, which it may overwrite; its result is not used.
         copies = (a.clone() if isinstance(a, Tensor) else a for a in arguments)
         with _replaced(self.layer, points):
             return self(*copies)
@@ -118,6 +123,7 @@ class Forward:
 
     def _wide(self, outputs: object, first: Tensor) -> Tensor:
         explained = self._explained(outputs, first)
+        # Softmax and sums over positions lose too much in 16 bits.
         return explained.to(torch.promote_types(explained.dtype, torch.float32))
 
 
@@ -135,6 +141,7 @@ def gradients(scores: Tensor, points: Tensors, *, create_graph: bool, scale: flo
     """
     if not scores.requires_grad:
         raise GradientError(_no_dependence("them"))
+    # Under autocast a backward pass that is recorded would cast once more what the forward pass has cast already.
     with torch.autocast(scores.device.type, enabled=False):
         try:
             found = torch.autograd.grad(
@@ -142,7 +149,7 @@ def gradients(scores: Tensor, points: Tensors, *, create_graph: bool, scale: flo
                 points,
                 torch.full_like(scores, scale),
                 create_graph=create_graph,
-                retain_graph=True,
+                retain_graph=True,  # for the other scores, and for the step's own backward pass
                 allow_unused=True,
             )
         except RuntimeError as error:
@@ -191,18 +198,14 @@ def _find(model: ForwardFunction, layer: str | nn.Module) -> nn.Module:
 
 
 @contextmanager
-def _captured(layer: nn.Module) -> Iterator[list[Any]]:
+def _captured(layer: nn.Module) -> Iterator[list[Returned]]:
     """Collect what a layer returns; what follows gets copies, as it may work in place."""
-    captured: list[Any] = []
+    captured: list[Returned] = []
 
-    def keep(module: nn.Module, arguments: object, result: Any) -> Any:
-        single = isinstance(result, Tensor)
-        points = (
-            [_point(r) for r in ([result] if single else result)] if single or isinstance(result, tuple) else result
-        )
-        captured.append(points[0] if single else points)
-        copies = [p.clone() if isinstance(p, Tensor) else p for p in points] if isinstance(points, list) else points
-        return copies[0] if single else _like(result, copies) if isinstance(result, tuple) else result
+    def keep(module: nn.Module, arguments: object, result: object) -> object:
+        points = tuple(map(_point, result if isinstance(result, (tuple, list)) else (result,)))
+        captured.append((points, not isinstance(result, (tuple, list))))
+        return _like(result, tuple(p.clone() if isinstance(p, Tensor) else p for p in points))
 
     # A hook and no wrapper around the layer: the model stays the same object, and hooks of the user's run as ever.
     handle = layer.register_forward_hook(keep)
@@ -216,9 +219,8 @@ def _captured(layer: nn.Module) -> Iterator[list[Any]]:
 def _replaced(layer: nn.Module, points: Tensors) -> Iterator[None]:
     """Let a layer return the points."""
 
-    def replace(module: nn.Module, arguments: object, result: object) -> Any:
-        copies = tuple(x.clone() for x in points)
-        return _like(result, copies) if isinstance(result, tuple) else copies[0]
+    def replace(module: nn.Module, arguments: object, result: object) -> object:
+        return _like(result, tuple(x.clone() for x in points))
 
     handle = layer.register_forward_hook(replace)
     try:
@@ -227,26 +229,33 @@ def _replaced(layer: nn.Module, points: Tensors) -> Iterator[None]:
         handle.remove()
 
 
-def _layer_points(captured: list[Any]) -> tuple[Tensors, bool]:
+def _layer_points(captured: list[Returned]) -> tuple[Tensors, bool]:
     if len(captured) != 1:
         raise OptionError(
             f"{WHERE}: the layer given as `layer` ran {len(captured)} times in one forward pass; attributions need "
             "one that runs exactly once."
         )
-    points = tuple(captured[0]) if isinstance(captured[0], list) else (captured[0],)
-    if not points or not all(isinstance(p, Tensor) and p.dtype.is_floating_point for p in points):
+    points, single = captured[0]
+    tensors = tuple(p for p in points if isinstance(p, Tensor) and p.dtype.is_floating_point)
+    if not tensors or len(tensors) < len(points):
         raise OptionError(
             f"{WHERE}: the layer given as `layer` must return a floating-point tensor, or a tuple of such, but "
             f"returns {[str(p.dtype) if isinstance(p, Tensor) else type(p).__name__ for p in points]}."
         )
-    return points, not isinstance(captured[0], list)
+    return tensors, single
 
 
-def _like(result: tuple[Any, ...], values: Sequence[Any]) -> tuple[Any, ...]:
-    return type(result)(*values) if hasattr(result, "_fields") else tuple(values)
+def _like(result: object, values: tuple[object, ...]) -> object:
+    """Return values in the container that a layer returned, or the only one where it returned none."""
+    if isinstance(result, (tuple, list)):
+        make: Callable[..., object] = type(result)
+        # Named tuples take their entries one by one; other subclasses may take anything.
+        return make(*values) if hasattr(result, "_fields") else list(values) if isinstance(result, list) else values
+    return values[0]
 
 
-def _point(value: Any) -> Any:
+def _point(value: object) -> object:
     """Return what a layer gives as something to differentiate by, also where everything before it is frozen."""
-    differentiable = isinstance(value, Tensor) and value.dtype.is_floating_point and torch.is_grad_enabled()
-    return value.detach().requires_grad_() if differentiable and not value.requires_grad else value
+    if isinstance(value, Tensor) and value.dtype.is_floating_point and torch.is_grad_enabled():
+        return value if value.requires_grad else value.detach().requires_grad_()
+    return value

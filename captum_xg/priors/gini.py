@@ -50,11 +50,7 @@ class GiniSparsity(AttributionPrior):
     """
 
     def __init__(
-        self,
-        over: Literal["batch", "example"] = "batch",
-        *,
-        across_processes: bool = True,
-        process_group: Group = None,
+        self, over: Literal["batch", "example"] = "batch", *, across_processes: bool = True, process_group: Group = None
     ) -> None:
         super().__init__()
         self.over = one_of(over, ("batch", "example"), "over", "GiniSparsity")

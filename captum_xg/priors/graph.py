@@ -39,7 +39,7 @@ class GraphSmoothness(AttributionPrior):
     Shapes: attributions ``(N, …)`` with n features.
 
     Raises:
-        OptionError: If an option has no such value, or the graph is none: not symmetric, weights that are
+        OptionError: If an option has no such value, or the graph is not valid: not symmetric, weights that are
             negative or not finite, an edge listed twice.
         PriorError: When called, if the attributions do not have these features.
 

@@ -1,4 +1,11 @@
-"""AttributionPriorLoss: task loss plus a prior on attributions, from one forward pass where possible."""
+"""AttributionPriorLoss: task loss plus a prior on attributions, from one forward pass where possible.
+
+The invariant: ``total.backward()`` gives every parameter the gradient of task + λ·Ω(A), the second term included, or
+the loss refuses. A step is: format, prepare the attribution (X-Gradient proves homogeneity), run the model once, select
+scores, attribute, look that paths lead from Ω(A) to parameters, add up. With one gradient of the same pass as
+attribution, as for ``"xgradient"``, nothing runs twice. What must never happen: a prior that silently trains nothing, a
+caller's tensor that is marked or written to, a model that is left in another mode.
+"""
 
 from __future__ import annotations
 
@@ -151,12 +158,14 @@ class AttributionPriorLoss(nn.Module):
         """
         formatted = self._formatted(inputs)
         additional = additional_arguments(additional_forward_args)
+        # Batches that were loaded in inference mode are copied: autograd could not save them for the backward pass.
         target, prior_arguments = tree_map(recordable, (target, prior_arguments))
         now = self.step if step is None else integer(step, "step", WHERE)
         weight = self.weight if isinstance(self.weight, float) else _checked_weight(self.weight(now), now)
         if self.training:
             require_gradient_mode()
             require_reduction_in_step(self.model)
+        # Attributions are gradients, so that evaluation needs them, too, whatever mode it is called in.
         with nullcontext() if self.training else torch.inference_mode(False), torch.enable_grad():
             batch = self._batch(formatted, additional, target, create_graph=self.training and weight != 0)
             attributions = self._attributions(batch)
@@ -166,10 +175,10 @@ class AttributionPriorLoss(nn.Module):
             result = PriorLoss(weighted_sum(task, prior, weight), task, prior, batch.passed.outputs, given)
             if not self.training:
                 return PriorLoss(*tree_map_only(Tensor, Tensor.detach, tuple(result)))
-        self.step = now + 1
+        self.step = now + 1  # not before, so that a batch that was refused does not count
         return result
 
-    if TYPE_CHECKING:  # nn.Module says Any
+    if TYPE_CHECKING:  # nn.Module says Any; written out, so that type checkers name an argument that is missing
 
         def __call__(
             self,
@@ -213,6 +222,7 @@ class AttributionPriorLoss(nn.Module):
             if not self._kernels_checked:  # once, for it is a walk through the whole graph
                 require_no_fused_kernels(passed.explained)
                 self._kernels_checked = True
+        # An attribution of all classes together needs no true class, and so no target that names one.
         selector = self._selector if attribution.explains else TargetSelector("all", self._selector.reduction)
         selection = selector.select(passed.explained, target)
         return Batch(forward, inputs, additional, passed, selector, selection, create_graph)
@@ -231,6 +241,7 @@ class AttributionPriorLoss(nn.Module):
             custom = isinstance(self._attribution, CustomAttribution)
             connected = [require_path_to_parameters(each, trained, custom=custom) for each in found]
         single = passed.single and len(found[0]) == 1
+        # A prior that is only measured may use what has no derivative.
         with nullcontext() if batch.create_graph else torch.no_grad():
             priors = [
                 prior_value(self.prior, each, single, arguments, trained_by)

@@ -37,7 +37,7 @@ def chosen(own: Tensor | None, given: object, name: str, where: str, *, largest:
     """Return the mask of the prior itself or the one given for this batch, in the latter case checked.
 
     Raises:
-        PriorError: If there are both, or the one given is no mask.
+        PriorError: If there are both, or the one given is not a mask.
     """
     if given is None:
         return own
@@ -62,7 +62,7 @@ def fitted_mask(mask: Tensor, attributions: Tensor, name: str, where: str, *, sh
         mask: The mask.
         attributions: What it is for.
         name: What the caller knows it as.
-        where: Who asks.
+        where: The public name that errors begin with.
         shared: Whether it is known not to be per example.
 
     Raises:
@@ -97,7 +97,7 @@ def boxes_as_region(boxes: object, attributions: Tensor, where: str) -> Tensor:
     A box (x1, y1, x2, y2) holds the pixels in column x and row y with x1 ≤ x < x2 and y1 ≤ y < y2.
 
     Raises:
-        PriorError: If these are no boxes ``(N, 4)`` or ``(N, K, 4)``, or the attributions are not of images.
+        PriorError: If these are not boxes ``(N, 4)`` or ``(N, K, 4)``, or the attributions are not of images.
     """
     if attributions.dim() != 4:
         raise PriorError(

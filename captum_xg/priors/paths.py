@@ -38,6 +38,7 @@ class Trained:
 
     def __init__(self, model: ForwardFunction, points: Tensors, explained: Tensor, given: tuple[object, ...]) -> None:
         roots = modules_of(model)
+        # By identity, never by name or value: two parameters may be equal, and tied ones are one.
         self.has_parameters = any(True for root in roots for _ in root.parameters())
         self._parameters = {id(p) for root in roots for p in root.parameters() if p.requires_grad}
         self._explained = explained
@@ -75,6 +76,7 @@ def require_path_to_parameters(attributions: Tensors, trained: Trained, *, custo
     Raises:
         DisconnectedAttributionError: If a prior on them would train nothing.
     """
+    # One input may be without a path, as where it enters linearly, as long as another one has one.
     connected = tuple(a for a in attributions if trained.reached_from(a))
     if connected:
         return connected
@@ -160,7 +162,7 @@ _NO_PATH = (
 def _place(tensor: Tensor) -> int:
     """Return where a tensor's numbers are, the same for a detached one, or what else tells it from others."""
     try:
-        return tensor.data_ptr()
+        return tensor.data_ptr()  # handles and clones of views share it, which `is` would not see
     except RuntimeError:  # sparse
         return id(tensor)
 

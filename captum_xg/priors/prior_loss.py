@@ -56,7 +56,7 @@ def _operator(name: str, meant: str) -> Any:
     def operate(result: PriorLoss, *others: object) -> Any:
         if own is not None and all(isinstance(other, tuple) for other in others):
             return own(result, *others)
-        raise OptionTypeError(f"PriorLoss.{name}: this is no number. {_HINT}write {meant}.")
+        raise OptionTypeError(f"PriorLoss.{name}: this is not a number. {_HINT}write {meant}.")
 
     operate.__name__ = name
     return operate

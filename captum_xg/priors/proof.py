@@ -11,7 +11,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -43,6 +42,7 @@ class FixedDropout:
 
     def begin(self, points: Tensor) -> None:
         """Take the factor from the points of a forward pass."""
+        # A step function does not scale with x and is not constant either: no rule may cancel it or multiply it out.
         self._factor = torch.where(points.sum() > 0, 2.0, 1.0)
 
     def end(self) -> None:
@@ -87,13 +87,14 @@ class CertifiedFunction(RestsOn):
         """The callables of the user's, whose state a proof rests on, too."""
         return self.forward.model, self.forward.output, self.score
 
-    def __call__(self, *arguments: Any) -> Tensor:
+    def __call__(self, *arguments: Tensor) -> Tensor:
         """Return the output or scores for (points of the layer, arguments of the model, target)."""
-        target: Any = None
+        target: object = None
         given = arguments
         if self.score is not None:
             *rest, target = arguments
             given = tuple(rest)
+        # The stand-in's factor must come from what is scaled: only then does it take part in the certificate at all.
         with self._with_dropout(arguments[0]):
             if self.forward.layer is None:
                 outputs = self.forward(*given)
@@ -121,11 +122,7 @@ class TrainingProofs(CertificateCache):
     """
 
     def certificate(
-        self,
-        forward_func: ForwardFunction,
-        inputs: Tensors,
-        additional: tuple[object, ...],
-        where: str = WHERE,
+        self, forward_func: ForwardFunction, inputs: Tensors, additional: tuple[object, ...], where: str = WHERE
     ) -> Certificate:
         """Return a certificate that holds now for these inputs' shapes, from memory if possible.
 
@@ -133,10 +130,12 @@ class TrainingProofs(CertificateCache):
             TrainingModeError: If layers other than dropout are in a training mode that matters.
         """
         assert isinstance(forward_func, CertifiedFunction)
+        # Around the look into the memory, too: what a proof rests on is compared with the stand-ins in place.
         with _fixed_dropout(forward_func):
             return super().certificate(forward_func, inputs, additional, where)
 
     def _require_modes(self, forward_func: ForwardFunction, where: str) -> None:
+        # What a stand-in computes is a fixed function, whatever mode its layer is in: the check is not to stop at it.
         stood_in_for = [m for _, m in named_modules_of(forward_func).values() if isinstance(m.forward, FixedDropout)]
         for module in stood_in_for:
             module.training = False
@@ -151,6 +150,7 @@ class TrainingProofs(CertificateCache):
 def _fixed_dropout(function: CertifiedFunction) -> Iterator[None]:
     """Let dropout layers multiply by the stand-in for their masks; they say of themselves what they did before."""
     dropping = [m for _, m in named_modules_of(function).values() if m.training and _drops(m)]
+    # An attribute of the instance, which `del` takes away: hooks run as ever and the class stays as it is.
     for module in dropping:
         module.forward = function.dropouts[bool(getattr(module, "inplace", False))]
     try:
@@ -162,4 +162,5 @@ def _fixed_dropout(function: CertifiedFunction) -> Iterator[None]:
 
 def _drops(module: nn.Module) -> bool:
     known = type(module) in _DROPPING or type(module).__module__ == "torchvision.ops.stochastic_depth"
+    # By exact type: a subclass may drop in another way. One whose forward was replaced already is somebody else's.
     return known and "forward" not in module.__dict__

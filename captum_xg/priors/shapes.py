@@ -65,7 +65,7 @@ def spatial_dims(attributions: Tensor, dims: int | None, where: str) -> tuple[in
     shape = tuple(attributions.shape)
     if dims is None and not 2 <= len(shape) <= 5:
         raise PriorError(
-            f"{where}: attributions of shape {shape} are no sequences (N, L) or (N, C, L), images (N, C, H, W) or "
+            f"{where}: attributions of shape {shape} are not sequences (N, L) or (N, C, L), images (N, C, H, W) or "
             "volumes (N, C, D, H, W). Say with `dims` how many of the last dimensions have neighbours."
         )
     count = max(1, len(shape) - 2) if dims is None else dims

@@ -1,4 +1,8 @@
-"""The value of a prior for a batch: computed with a look at every term of a sum, and refused where it is not finite."""
+"""The value of a prior for a batch: computed with a look at every term of a sum, and refused where it is not finite.
+
+The invariant: every term that is wanted trains something. In ``LpNorm() + rank``, where ``rank`` sorts and compares,
+the sum has a gradient and the second term has none; only a look at each term, while the sum is computed, finds that.
+"""
 
 from __future__ import annotations
 
@@ -69,6 +73,7 @@ def _each_term_of(prior: Callable[..., object], look: Callable[[Tensor, str], No
         if isinstance(value, Tensor):
             look(value, f"{module!r}, a term of the prior,")
 
+    # Each once: a prior that stands in a sum twice is one module.
     handles = [term.register_forward_hook(hook) for term in dict.fromkeys(_terms(prior))]
     try:
         yield
@@ -92,13 +97,7 @@ def weighted_sum(task: Tensor, prior: Tensor, weight: float) -> Tensor:
     return task if weight == 0 else task + weight * prior.to(torch.promote_types(task.dtype, prior.dtype))
 
 
-def raise_not_finite(
-    step: int,
-    prior: Tensor,
-    attributions: Tensors,
-    outputs: Tensor,
-    inputs: Tensors,
-) -> None:
+def raise_not_finite(step: int, prior: Tensor, attributions: Tensors, outputs: Tensor, inputs: Tensors) -> None:
     """Say at which step, and where first, something was not finite.
 
     Raises:
@@ -112,6 +111,7 @@ def raise_not_finite(
                 raise NonFinitePriorError(
                     f"{where}the {what} have NaN or infinity, first in example {bad}. {_ADVICE[what]}"
                 )
+    # All that went into the prior is finite, so that it is the prior itself.
     largest = max(float(a.detach().abs().max()) for a in attributions)
     raise NonFinitePriorError(
         f"{where}inputs, outputs and attributions are finite (largest attribution {largest:.3g}), so the prior itself "

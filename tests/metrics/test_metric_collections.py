@@ -20,6 +20,7 @@ from captum_xg.metrics import (
     SensitivityN,
 )
 from captum_xg.metrics.agreement import AgreementMetric
+from captum_xg.metrics.fingerprint import fingerprint_of
 from captum_xg.metrics.maskers import Constant, Zero
 from captum_xg.metrics.protocols import ComparesAttributions, NeedsAttributionFunction, ScoresExamples
 
@@ -79,8 +80,8 @@ MODEL = nn.Linear(4, 3, bias=False).eval()
 )
 def test_metrics_are_of_one_group_only_if_model_and_settings_are_one(make, other):
     one = make()
-    assert one._digest() == one.clone()._digest() == copy.copy(one)._digest()
-    assert one._digest() != other()._digest()
+    assert fingerprint_of(one) == fingerprint_of(one.clone()) == fingerprint_of(copy.copy(one))
+    assert fingerprint_of(one) != fingerprint_of(other())
 
 
 def test_two_of_the_same_settings_are_updated_once_and_a_setting_that_changes_parts_them():
@@ -104,14 +105,46 @@ def test_two_of_the_same_settings_are_updated_once_and_a_setting_that_changes_pa
     assert parted.compute()["other"] == 1.0 != parted.compute()["one"]
 
 
+class Jitter(nn.Module):
+    """A perturbation that is a module, and so becomes a part of the metric."""
+
+    def __init__(self, scale):
+        super().__init__()
+        self.scale = scale
+
+    def forward(self, x):
+        return torch.full_like(x, self.scale), x - self.scale
+
+
+def test_metrics_that_differ_in_a_module_that_is_a_part_of_them_stay_two():
+    x = torch.ones(1, 3)
+    collection = MetricCollection({"small": Infidelity(_cubes, Jitter(0.5)), "large": Infidelity(_cubes, Jitter(-0.5))})
+    collection.update(0 * x, 0 * x)  # the error is the square of an odd function: equal for both
+    collection.update(x, 0 * x)
+    values = collection.compute()
+    assert values["small"] != values["large"]
+    for name, scale in (("small", 0.5), ("large", -0.5)):
+        alone = Infidelity(_cubes, Jitter(scale))
+        alone.update(0 * x, 0 * x)
+        alone.update(x, 0 * x)
+        assert values[name] == alone.compute()
+
+
+def _cubes(x):
+    return (x**3).sum(1)
+
+
 def test_metrics_from_another_process_are_not_taken_for_those_that_are_here():
     first, second = (nn.Linear(4, 3, bias=False).eval() for _ in range(2))
     arrived = pickle.loads(pickle.dumps(KeepPositiveMask(first)))
-    assert arrived._digest() not in (KeepPositiveMask(first)._digest(), KeepPositiveMask(second)._digest())
-    arrived.fingerprint = torch.tensor(list(KeepPositiveMask(second)._digest()))  # as it could be by chance
+    assert fingerprint_of(arrived) not in (
+        fingerprint_of(KeepPositiveMask(first)),
+        fingerprint_of(KeepPositiveMask(second)),
+    )
+    arrived.fingerprint = torch.tensor(list(fingerprint_of(KeepPositiveMask(second))))  # as it could be by chance
     x = torch.rand(2, 4)
     arrived.update(x, x, 0)
-    assert arrived.fingerprint.tolist() == list(arrived._digest())
+    assert arrived.fingerprint.tolist() == list(fingerprint_of(arrived))
 
 
 def test_whoever_aggregates_in_another_way_has_to_say_that_the_mean_is_enough():

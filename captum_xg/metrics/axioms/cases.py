@@ -135,7 +135,7 @@ class Case:
 
 @dataclass(frozen=True)
 class Comparison:
-    """What an axiom says of a case and what a method gave.
+    """What an axiom asks for in a case, and what a method gave.
 
     Attributes:
         gaps: The differences between the two: one for each feature, or a single number about the features that the
@@ -173,7 +173,7 @@ def difference(quantity: str, expected: Tensor, observed: Tensor) -> Comparison:
 
 def vector(values: Tensor) -> str:
     """Return (1, −2, 0.5)."""
-    return f"({', '.join(number(float(v)) for v in values.flatten())})"
+    return f"({', '.join(map(number, values.tolist()))})"
 
 
 def number(value: float) -> str:
@@ -182,5 +182,5 @@ def number(value: float) -> str:
 
 
 def one_gap(value: float) -> Tensor:
-    """Return a single number as gaps, which are positive, and infinite where it is none."""
+    """Return a single number as gaps, which are positive, and infinite where it is NaN."""
     return torch.tensor([float("inf") if math.isnan(value) else abs(value)], dtype=torch.float64)

@@ -157,14 +157,7 @@ def x_dnns() -> list[Subject]:
         expression("min(x0, x1)", 2, 3, lambda x: x.amin(1), homogeneous=True, symmetric=pair),
         network(([[1, 0, 1], [0, 1, -1]], None), ([[1, -1], [1, 2]], None), ([[2, 1]], None)),
         expression("max(x0, x1) + min(x1, x2)", 3, 5, _max_and_min, homogeneous=True),
-        Subject(
-            "max(x0, x1) + max(x2, x3) (max pooling)",
-            pooling,
-            (4,),
-            6,
-            True,
-            (*pair, (2, 3)),
-        ),
+        Subject("max(x0, x1) + max(x2, x3) (max pooling)", pooling, (4,), 6, True, (*pair, (2, 3))),
         expression(
             "√(x0² + x1²)", 2, 4, lambda x: torch.linalg.vector_norm(x, dim=1), homogeneous=True, symmetric=pair
         ),

@@ -1,4 +1,12 @@
-"""Attribution methods as axioms see them: A(F, x, x'), with their effort and their randomness in hand."""
+"""Attribution methods as axioms see them: A(F, x, x'), with their effort and their randomness in hand.
+
+The invariant: an attribution is a function of query, effort and seed alone. Every call makes the method for the query's
+model, seeds all global generators and puts them back. What a method takes is found out by trying it once
+(:func:`inspected`) and never guessed from its class: ``GradientShap`` takes a set of references and ``n_samples``,
+``IntegratedGradients`` one baseline and ``n_steps``, ``InputXGradient`` neither; X-Gradient has an argument ``n_steps``
+which changes nothing and so does not count as one. What must never happen: that an error of the method, which may be
+right to refuse a model, ends the report or counts as a violation; it becomes a :class:`RefusalError`.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +15,6 @@ import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any
 
 import torch
 from captum.attr import Attribution, GradientShap, InputXGradient, IntegratedGradients, Saliency
@@ -20,7 +27,7 @@ from captum_xg.metrics.axioms.cases import Query
 from captum_xg.metrics.axioms.functions import Subject, network
 from captum_xg.metrics.axioms.sources import Kind
 
-MethodFactory = Callable[[nn.Module], Any]
+MethodFactory = Callable[[nn.Module], object]
 """From a model to a Captum method, or to what attributes: a callable from inputs (and baselines) to attributions."""
 
 _SAMPLES = ("n_samples", "nt_samples")
@@ -60,9 +67,9 @@ class Method:
         Raises:
             RefusalError: Where the method raises, or returns no numbers of the input's shape.
         """
-        options: dict[str, Any] = {}
+        options: dict[str, object] = {}
         if self.takes_baselines:
-            options["baselines"] = query.references.clone()
+            options["baselines"] = query.references.clone()  # copies, for a method may write into what it is given
         if self.effort is not None and effort is not None:
             options[self.effort] = effort
         x = query.x.unsqueeze(0).clone()
@@ -72,6 +79,7 @@ class Method:
                 warnings.simplefilter("ignore")
                 result = attribute_of(self.factory(query.subject.module))(x, **options)
         except Exception as error:
+            # One line of it, for it goes into a table: a certificate of homogeneity has many.
             lines = str(error).strip().splitlines() or [""]
             first = lines[0].rstrip(".") if len(lines[0]) <= 160 else f"{lines[0][:160]}…"
             raise RefusalError(f"{type(error).__name__}: {first}") from error
@@ -98,18 +106,18 @@ def paper_methods() -> dict[str, MethodFactory]:
     }
 
 
-def named_methods(method: Any, where: str) -> dict[str, MethodFactory]:
+def named_methods(method: object, where: str) -> dict[str, MethodFactory]:
     """Return factories by name, for one factory or several.
 
     Raises:
         OptionError: For anything else, such as a method that is bound to a model already.
     """
-    if not isinstance(method, Mapping):
-        name = getattr(method, "__name__", "") or type(method).__name__
-        method = {"method" if name == "<lambda>" else name: method}
-    if not method:
+    own_name = getattr(method, "__name__", "") or type(method).__name__
+    named = method if isinstance(method, Mapping) else {"method" if own_name == "<lambda>" else own_name: method}
+    if not named:
         raise OptionError(f"{where}: `method` names no method. Pass a factory such as IntegratedGradients.")
-    for name, factory in method.items():
+    found: dict[str, MethodFactory] = {}
+    for name, factory in named.items():
         if isinstance(factory, Attribution):
             raise OptionError(
                 f"{where}: {name} is bound to one model already, but axioms speak of many. Pass its class, or a "
@@ -117,15 +125,16 @@ def named_methods(method: Any, where: str) -> dict[str, MethodFactory]:
             )
         if not callable(factory):
             raise OptionError(f"{where}: {name} must be a callable from a model to a method but is {factory!r}.")
-    return {str(name): factory for name, factory in method.items()}
+        found[str(name)] = factory
+    return found
 
 
-def attribute_of(made: Any) -> Callable[..., Any]:
+def attribute_of(made: object) -> Callable[..., object]:
     """Return what attributes: the ``attribute`` of a Captum method, or the callable itself."""
     made = getattr(made, "attribute", made)
     if not callable(made):
         raise TypeError(f"the factory returned {type(made).__name__}, which neither attributes nor can be called")
-    return made  # type: ignore[no-any-return]
+    return made
 
 
 def inspected(
@@ -147,12 +156,13 @@ def inspected(
         raise OptionError(f"{where}: {name} cannot be made for a model: {type(error).__name__}: {error}") from error
     try:
         open_arguments = set(inspect.signature(attribute).parameters)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError):  # of C, without a signature
         open_arguments = set()
     if isinstance(attribute, partial):
         open_arguments -= set(attribute.keywords)  # what the user has given
     takes_baselines = "baselines" in open_arguments
     effort = next((e for e in _EFFORTS if e in open_arguments), None)
+    # Three references that differ in every feature, none of them a multiple of another or of the input.
     waves = torch.arange(3 * x.numel()).cos().to(x).reshape(3, *x.shape)
     tries: dict[Kind, Tensor] = {"set": waves, "one": waves[:1], "zero": torch.zeros_like(waves[:1])}
     refusal, ours = "", False
@@ -162,6 +172,7 @@ def inspected(
         method = Method(name, factory, kind, takes_baselines, effort, effort in _SAMPLES)
         query = Query(subject, x, references)
         try:
+            # Where F is linear a draw is as good as its reference, one of three: two draws may agree by chance.
             draws = [method.attribute(query, 8, seed + k) for k in range(8 if kind == "set" else 2)]
             if kind == "set":  # methods that look at the first reference only take one
                 moved = Query(subject, x, torch.cat((references[:1], references[1:] + 100)))
@@ -183,7 +194,7 @@ def inspected(
 
 
 def _effort_matters(method: Method, query: Query, seed: int) -> bool:
-    """Return whether an estimate with one node or sample more is another one: X-Gradient's ``n_steps`` are no effort.
+    """Return whether an estimate with one node or sample more differs: X-Gradient's ``n_steps`` are no effort.
 
     On a function with a kink, where nodes elsewhere see something else.
     """

@@ -19,14 +19,7 @@ from captum_xg.metrics.axioms.functions import ModelFactory, Subject, zoo
 from captum_xg.metrics.axioms.methods import Method, MethodFactory, inspected, named_methods
 from captum_xg.metrics.axioms.results import AxiomReport
 from captum_xg.metrics.axioms.search import Prepared, Search, cases_of
-from captum_xg.metrics.axioms.sources import (
-    Kind,
-    ModelSource,
-    Source,
-    ZooSource,
-    model_references,
-    model_subjects,
-)
+from captum_xg.metrics.axioms.sources import Kind, ModelSource, Source, ZooSource, model_references, model_subjects
 from captum_xg.metrics.axioms.statements import AXIOMS, Axiom
 
 Models: TypeAlias = "str | ModelFactory"

@@ -17,6 +17,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from random import Random
+from typing import NamedTuple
 
 import torch
 
@@ -36,9 +37,8 @@ _SHOWN = 16
 """Numbers of an input that are written out."""
 
 
-@dataclass(frozen=True)
-class Prepared:
-    """A case with its queries."""
+class Prepared(NamedTuple):
+    """A case with its queries, whose outputs and gradients are computed once for all methods."""
 
     case: Case
     queries: tuple[Query, ...]
@@ -68,7 +68,7 @@ class Trial:
 
 
 def prepare(axiom: Axiom, case: Case | None, *, guarded: bool) -> Prepared | None:
-    """Return the case with its queries, None if the axiom says nothing of it."""
+    """Return the case with its queries, None if the axiom does not apply to it."""
     if case is None:
         return None
     queries = axiom.queries(case)
@@ -143,7 +143,7 @@ class Search:
         Raises:
             RefusalError: Where the method refuses.
         """
-        case, queries = prepared.case, prepared.queries
+        case, queries = prepared
         # Draws belong to the case, so that it comes out the same whenever it is tried, and differ between its queries.
         seed = example_seed((case.x, case.references), self.seed) // 2 + effort
         attributions = tuple(self.method.attribute(q, effort, seed + k * 7919) for k, q in enumerate(queries))
@@ -160,11 +160,11 @@ class Search:
         return Trial(case, comparison, rounding, float((comparison.gaps / allowed).max()))
 
     def _confirmed(self, trial: Trial, prepared: Prepared) -> Trial | None:
-        """Return a violation that stays with more effort, where there is more to be had."""
+        """Return a violation that stays with more effort, where the method takes more."""
         if self.method.effort is None:
             return trial if trial.violated else None
         again = self.trial(prepared, _MORE * self.effort)
-        # The error of a quadrature goes like 1/n; an error that does not is none of the quadrature.
+        # The error of a quadrature goes like 1/n; one that does not is not the quadrature's.
         shrinks = not self.method.sampled and again.comparison.gap < trial.comparison.gap * 3 / _MORE
         return (trial if trial.violated else again) if again.violated and not shrinks else None
 

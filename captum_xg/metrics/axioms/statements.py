@@ -1,4 +1,12 @@
-"""The axioms: a statement over functions, inputs and baselines, and a check of one case, each."""
+"""The axioms: a statement over functions, inputs and baselines, and a check of one case, each.
+
+The invariant: an axiom is only ever tried on a case that fulfils its premise, so that a violation is the method's. Each
+*proposes* a case in which the premise holds by construction (a feature is added that is not used, two features are set
+equal), *admits* it if nothing numerical spoils that, names the attributions it asks for, and *compares* them. Linearity
+of F = ``relu(x0)``, G = ``2·x0`` with a = 1, b = −3 asks for A(F − 3G), A(F) and A(G), and compares feature by feature.
+What must never happen: that ``compare`` is more sensitive to an error in one attribution than the weight of its query
+says; the search allows for the error of an estimate by that weight.
+"""
 
 from __future__ import annotations
 
@@ -28,9 +36,10 @@ class Axiom(ABC):
     on_a_model: ClassVar[str]
     """What is tried where the user brings one model."""
 
-    @abstractmethod
     def propose(self, source: Source, draw: Random) -> Case | None:
         """Return a case made of what the source gives, None where it gives nothing fitting."""
+        subject, x, references = source.pick(draw)
+        return Case((subject,), x, references)
 
     def queries(self, case: Case) -> tuple[Query, ...]:
         """Return the attributions that are compared."""
@@ -61,13 +70,13 @@ class _SensitivityA(Axiom):
     on_a_model = "the baseline with one feature of an input put in"
 
     def propose(self, source: Source, draw: Random) -> Case | None:
-        """Start at the first baseline and change one feature."""
         subject, x, references = source.pick(draw)
         flat, others = x.flatten(), references.flatten(1)
         different = [i for i in range(len(flat)) if bool((flat[i] != others[:, i]).any())]
         if not different:
             return None
         i = draw.choice(different)
+        # From the baseline and not from x, which differs from it in many features: only one may.
         start = others[0].clone()
         changed = start.clone()
         changed[i] = flat[i]
@@ -76,14 +85,13 @@ class _SensitivityA(Axiom):
         return Case((subject,), changed.reshape(x.shape), moved.reshape(references.shape), (i,))
 
     def admits(self, case: Case, queries: tuple[Query, ...]) -> bool:
-        """F differs by more than rounding."""
+        # By more than rounding, for a change that is rounding may well be given zero.
         return abs(queries[0].change) > max(1e-6, 64 * torch.finfo(case.x.dtype).eps) * queries[0].level
 
     def compare(self, case: Case, queries: tuple[Query, ...], attributions: tuple[Tensor, ...]) -> Comparison:
-        """Look at the attribution of the feature that differs."""
         i = case.features[0]
         value = float(attributions[0][i])
-        zero = not abs(value) > 1e-12 * abs(queries[0].change)
+        zero = not abs(value) > 1e-12 * abs(queries[0].change)  # also true of NaN
         change = f"≠ 0, as F(x) − F(x') = {number(queries[0].change)}"
         return Comparison(one_gap(float("inf") if zero else 0.0), f"A{i}", change, number(value))
 
@@ -100,8 +108,8 @@ class _SensitivityB(Axiom):
     on_a_model = "the model with one more input, which it does not use or which cancels"
 
     def propose(self, source: Source, draw: Random) -> Case | None:
-        """Add a feature that is not used, or used without effect."""
         subject, x, references = source.pick(draw)
+        # A feature that is never read is one thing, one that is read and cancels another: gradients see the second.
         wide = with_unused(subject, cancels=draw.random() < 0.5)
         value, others = source.numbers(draw, len(references), like=x)
         flat = torch.cat((x.flatten(), value))
@@ -109,7 +117,6 @@ class _SensitivityB(Axiom):
         return Case((wide,), flat, moved, (len(flat) - 1,))
 
     def compare(self, case: Case, queries: tuple[Query, ...], attributions: tuple[Tensor, ...]) -> Comparison:
-        """Look at the attribution of the unused feature."""
         i = case.features[0]
         value = float(attributions[0][i])
         return Comparison(one_gap(value), f"A{i}", "0", number(value))
@@ -127,7 +134,6 @@ class _ImplementationInvariance(Axiom):
     on_a_model = "the model called again, and programs for the same function made by wrapping it"
 
     def propose(self, source: Source, draw: Random) -> Case | None:
-        """Take a function and another program for it."""
         subject, x, references = source.pick(draw)
         programs = equal_functions(subject)
         # Programs made by hand differ more than wrappers do.
@@ -135,16 +141,14 @@ class _ImplementationInvariance(Axiom):
         return Case((subject, draw.choice(by_hand if by_hand and draw.random() < 0.5 else programs)), x, references)
 
     def queries(self, case: Case) -> tuple[Query, ...]:
-        """Attribute both."""
         return tuple(Query(subject, case.x, case.references) for subject in case.subjects)
 
     def admits(self, case: Case, queries: tuple[Query, ...]) -> bool:
-        """Their values agree here."""
+        # Twins are equal on paper; in float32 wrappers of the user's model may differ by more than rounding.
         first, second = (torch.cat((q.output(q.x.unsqueeze(0)), q.output(q.references))) for q in queries)
         return torch.allclose(first, second, rtol=1e-5 if first.dtype != torch.float64 else 1e-12, atol=1e-12)
 
     def compare(self, case: Case, queries: tuple[Query, ...], attributions: tuple[Tensor, ...]) -> Comparison:
-        """Compare feature by feature."""
         return difference("A(G) = A(F)", attributions[0], attributions[1])
 
 
@@ -159,13 +163,7 @@ class _Completeness(Axiom):
     statement = "For all F, x, x': Σᵢ Aᵢ(F, x, x') = F(x) − F(x')."
     on_a_model = "the inputs as they are"
 
-    def propose(self, source: Source, draw: Random) -> Case | None:
-        """Take any function and input."""
-        subject, x, references = source.pick(draw)
-        return Case((subject,), x, references)
-
     def compare(self, case: Case, queries: tuple[Query, ...], attributions: tuple[Tensor, ...]) -> Comparison:
-        """Compare the sum."""
         total, change = float(attributions[0].sum()), queries[0].change
         return Comparison(one_gap(total - change), "Σ A", f"F(x) − F(x') = {number(change)}", number(total))
 
@@ -182,20 +180,18 @@ class _Linearity(Axiom):
     on_a_model = "a·F + b·G of the model F and G = F or a random linear G"
 
     def propose(self, source: Source, draw: Random) -> Case | None:
-        """Take two functions of the same features."""
         subject, x, references = source.pick(draw)
         other = source.companion(subject, x, draw)
         return Case((subject, other), x, references, numbers=(draw.choice((1.0, 2.0, -1.0)), draw.choice((1.0, -3.0))))
 
     def queries(self, case: Case) -> tuple[Query, ...]:
-        """Attribute the sum and both summands."""
         f, g = case.subjects
         a, b = case.numbers
+        # By linearity errors in A(F) and A(G) count a and b times.
         weights = ((weighted(f, g, a, b), 1.0), (f, abs(a)), (g, abs(b)))
         return tuple(Query(subject, case.x, case.references, weight) for subject, weight in weights)
 
     def compare(self, case: Case, queries: tuple[Query, ...], attributions: tuple[Tensor, ...]) -> Comparison:
-        """Compare feature by feature."""
         a, b = case.numbers
         expected = a * attributions[1] + b * attributions[2]
         return difference(
@@ -218,13 +214,13 @@ class _Symmetry(Axiom):
     on_a_model = "F(x) + F(x with two features exchanged), at inputs where the two are set equal"
 
     def propose(self, source: Source, draw: Random) -> Case | None:
-        """Set two features equal in x, and make the references symmetric."""
         subject, x, references = source.pick(draw)
         if x.numel() < 2:
             return None
         i, j = pair = draw.choice(subject.symmetric) if subject.symmetric else tuple(draw.sample(range(x.numel()), 2))
         flat = x.flatten().clone()
         flat[j] = flat[i]
+        # A set is made symmetric by adding its mirror image; a single baseline has to be symmetric itself.
         if len(references) > 1:
             references = torch.cat((references, exchanged(references, (i, j))))
         else:
@@ -233,7 +229,6 @@ class _Symmetry(Axiom):
         return Case((symmetrised(subject, (i, j)),), flat.reshape(x.shape), references.reshape(-1, *x.shape), pair)
 
     def compare(self, case: Case, queries: tuple[Query, ...], attributions: tuple[Tensor, ...]) -> Comparison:
-        """Compare the two."""
         i, j = case.features
         one, other = float(attributions[0][i]), float(attributions[0][j])
         return Comparison(one_gap(one - other), f"A{i} = A{j}", f"A{i} = {number(one)}", f"A{j} = {number(other)}")
@@ -251,22 +246,19 @@ class _NonnegativeHomogeneity(Axiom):
     on_a_model = "the inputs and baselines, scaled"
 
     def propose(self, source: Source, draw: Random) -> Case | None:
-        """Take any function and input, and a scale."""
         subject, x, references = source.pick(draw)
         return Case((subject,), x, references, numbers=(draw.choice((2.0, 2.0, 3.0, 0.5, 0.0)),))
 
     def queries(self, case: Case) -> tuple[Query, ...]:
-        """Attribute at x and at αx."""
         (alpha,) = case.numbers
         scaled = Query(case.subjects[0], alpha * case.x, alpha * case.references)
         return (Query(case.subjects[0], case.x, case.references, alpha), scaled)
 
     def differentiable(self, case: Case, queries: tuple[Query, ...]) -> bool:
-        """At α = 0 nothing differs, so that no derivative is supposed: every X-DNN has a kink there."""
+        # At α = 0 nothing differs and no derivative is supposed: every X-DNN has a kink there.
         return super().differentiable(case, queries if case.numbers[0] > 0 else queries[:1])
 
     def compare(self, case: Case, queries: tuple[Query, ...], attributions: tuple[Tensor, ...]) -> Comparison:
-        """Compare feature by feature."""
         (alpha,) = case.numbers
         return difference(f"A({alpha:g}·x) = {alpha:g}·A(x)", alpha * attributions[0], attributions[1])
 

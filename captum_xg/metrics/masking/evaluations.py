@@ -2,8 +2,8 @@
 
 The invariant: an outcome belongs to one example and one masked input. Masks come as ranges of ranks
 (:class:`~captum_xg.metrics.masking.order.KeptRanges`); two of them are one where they keep the same features, or differ
-only where the masker leaves the input as it is. Whoever asks the same object again, for other curves or for other
-attributions of the same batch, pays for what is new alone. Without a metric, from attributions ``a`` per feature::
+only where the masker leaves the input as it is. Asked again, for other curves or other attributions of
+the same batch, an object runs only what is new. Without a metric, from attributions ``a`` per feature::
 
     features = Features.of((x,), "auto", "example")
     evaluations = MaskedEvaluations(ScalarFunction(model, None, target, "example"), (x,), (Zero(),), features)
@@ -64,17 +64,14 @@ class MaskedEvaluations:
     """
 
     def __init__(
-        self,
-        function: ScalarFunction,
-        inputs: tuple[Tensor, ...],
-        maskers: tuple[Masking, ...],
-        features: Features,
+        self, function: ScalarFunction, inputs: tuple[Tensor, ...], maskers: tuple[Masking, ...], features: Features
     ) -> None:
         self.function = function
         self.inputs = inputs
         self.features = features
         self._maskers = maskers
-        # Values that do not depend on the mask are computed once.
+        # Values that do not depend on the mask are computed once. From copies, for a masker may write into its input;
+        # any callable is one, so that what it needs is asked for and not assumed.
         self._values = tuple(
             None if getattr(masker, "needs_mask", False) else checked_values(masker(x.clone()), x, function.where)
             for masker, x in zip(maskers, inputs, strict=True)
@@ -103,6 +100,7 @@ class MaskedEvaluations:
         new: list[dict[int, int]] = [{} for _ in keys]
         todo: list[tuple[int, int]] = []
         for i, (row, known, coming) in enumerate(zip(keys, self._places, new, strict=True)):
+            # Places count the outcomes in the order in which they are, or are about to be, run.
             for p, key in enumerate(row):
                 if key not in known and key not in coming:
                     coming[key] = self.n_run + len(todo)
@@ -113,6 +111,7 @@ class MaskedEvaluations:
             self.n_run += len(todo)
             for known, coming in zip(self._places, new, strict=True):
                 known.update(coming)
+        # One tensor from here on, so that what is known already is looked up by one indexing.
         targets, classes = (torch.cat(parts) for parts in zip(*self._outcomes, strict=True))
         self._outcomes = [Outcomes(targets, classes)]
         places = [[known[key] for key in row] for row, known in zip(keys, self._places, strict=True)]
@@ -123,6 +122,7 @@ class MaskedEvaluations:
         """Return the outcomes for pairs (example, point), in their order."""
         ranks = masks.ranks()
         found = []
+        # Chunks run across examples: many masks of one or few of many fill a forward pass alike.
         for examples, points in (chunk.unbind(1) for chunk in torch.split(todo, size)):
             own = ranks[examples]
             kept = (own >= masks.first[examples, points, None]) & (own < masks.last[examples, points, None])
@@ -135,6 +135,7 @@ class MaskedEvaluations:
         # Nothing sums over the rows of one example here, as where the model is differentiated.
         output = without_gradients(lambda x: check_output(function.output(x), len(examples), function.where), inputs)
         self.function.require_target(output, n)
+        # A NaN beside the target makes the comparison of classes void, and says that the model is not defined here.
         undefined = output.isnan().reshape(len(output), -1).any(1)
         targets = function.select(output, len(examples)).masked_fill(undefined, torch.nan)
         if output.dim() == 2 and output.shape[1] > 1:
@@ -151,6 +152,7 @@ class MaskedEvaluations:
         ):
             shown = x[examples]
             if values is None:
+                # Maskers are told of features, and values are put in for all of their channels.
                 now = checked_values(masker(shown.clone(), ~own), shown, self.function.where)
             else:
                 now = values[examples]
@@ -172,6 +174,8 @@ class SharedEvaluations:
                 equality compares settings (:class:`~captum_xg.metrics.maskers.Masker`, features, bound methods).
             begin: Makes new ones.
         """
+        # Tensors and models by identity: to compare numbers would cost what is to be saved. As they are held here, no
+        # other object can come to have the identity of one that is gone.
         for known, evaluations in self._begun:
             if len(known) == len(question) and all(map(_same, known, question)):
                 return evaluations

@@ -3,14 +3,19 @@
 The arithmetic is in two functions, :func:`target_curve` and :func:`accuracy_curve`, from outcomes to one curve per
 example; the metric around them checks arguments, orders features
 (:func:`~captum_xg.metrics.masking.order.kept_ranges`) and asks
-:class:`~captum_xg.metrics.masking.evaluations.MaskedEvaluations`.
+:class:`~captum_xg.metrics.masking.evaluations.MaskedEvaluations`. The invariant: a curve is a function of one example,
+its attributions, its target and the state of the model, whatever batch it comes in. Example: for F(x) = Σx,
+x = (4, −2), attributions x and the fractions 0, ½, 1, KeepPositiveMask keeps nothing, x0 and x0: the curve is
+(0, 4, 4), of area 3.
+What must never happen: that outcomes of an earlier call are used. They are shared within a block of
+:func:`~captum_xg.metrics.collection.shared_evaluations` alone, and no copy of a metric takes them along.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 import torch
@@ -25,7 +30,10 @@ from captum_xg.metrics.maskers import GaussianBlur, Zero
 from captum_xg.metrics.masking.evaluations import MaskedEvaluations, Masking, Outcomes, SharedEvaluations
 from captum_xg.metrics.masking.features import ChannelDim, Features, check_channel_dim
 from captum_xg.metrics.masking.order import Protocol, Sign, kept_ranges
-from captum_xg.metrics.protocols import Tensors
+from captum_xg.metrics.protocols import MetricOptions, Tensors
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
 
 
 class MaskingMetric(CurveMetric):
@@ -89,7 +97,7 @@ class MaskingMetric(CurveMetric):
         protocol: Protocol = "paper",
         channel_dim: ChannelDim = "auto",
         internal_batch_size: int | None = None,
-        **options: Any,
+        **options: Unpack[MetricOptions],
     ) -> None:
         points = _checked_fractions(fractions, type(self).__name__)
         super().__init__(forward_func, internal_batch_size=internal_batch_size, n_points=len(points), **options)
@@ -120,6 +128,8 @@ class MaskingMetric(CurveMetric):
         importance = features.attributions(attributions, formatted, self._where)
         maskers = self._maskers_for(formatted, features)
         given = inputs if isinstance(inputs, tuple) else (inputs,)
+        # Alone, it shares nothing: the evaluations go with this call. The question holds what the caller passed, for
+        # integers, say, are formatted into a new tensor each time.
         evaluations = (self._shared or SharedEvaluations()).of(
             (self.forward_func, *given, target, additional_forward_args, features, *maskers),
             lambda: MaskedEvaluations(function, formatted, maskers, features),
@@ -129,6 +139,7 @@ class MaskingMetric(CurveMetric):
 
     def aggregate(self, scores: Tensor) -> Tensor:
         """Return the area under the mean of these curves ``(N, n_points)``, shape ``()``, float64."""
+        # Of the mean curve, which is the mean of the areas; the bootstrap relies on that (`of_mean`).
         return torch.trapezoid(scores.double().mean(0), self.points().to(scores.device))
 
     def points(self) -> Tensor:
@@ -140,6 +151,10 @@ class MaskingMetric(CurveMetric):
         masker = self._maskers[0] if len(self._maskers) == 1 else self._maskers
         return f"{len(self.fractions)} fractions, masker={masker!r}, protocol={self.protocol!r}"
 
+    def __getstate__(self) -> dict[str, object]:
+        """Return the state without what is shared, which no copy may keep: it is for the batch of one call."""
+        return {name: value for name, value in super().__getstate__().items() if name != "_shared"}
+
     def _judged(self, outcomes: Outcomes, target: Target) -> Tensor:
         return target_curve(outcomes, self._where)
 
@@ -150,6 +165,7 @@ class MaskingMetric(CurveMetric):
 
     def _mean(self) -> Tensor:
         mean = super()._mean()
+        # As the released code divides; only where all batches are of one size is it the mean.
         return mean if self.protocol == "paper" else self.total / (self.batches * self.largest_batch)
 
     def _maskers_for(self, inputs: tuple[Tensor, ...], features: Features) -> tuple[Masking, ...]:
@@ -218,6 +234,7 @@ def accuracy_curve(outcomes: Outcomes, target: Target, where: str) -> Tensor:
     if bool(targets.isnan().any()):
         bad = int(targets.isnan().any(1).nonzero()[0])
         raise ForwardOutputError(f"{where}: forward_func gives NaN for example {bad} with some features masked.")
+    # Targets that the explained output needs are checked by then; here they must be classes, which a tuple is not.
     labels = torch.tensor(target) if isinstance(target, (int, list)) else target
     if not isinstance(labels, Tensor) or labels.numel() not in (1, len(classes)):
         raise TargetError(f"{where}: top-1 accuracy needs one class per example as `target`, but got {target!r}.")

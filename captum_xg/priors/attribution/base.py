@@ -93,12 +93,7 @@ class Attribution(ABC):
     explains: ClassVar[bool] = True
 
     def prepare(  # noqa: B027  most have nothing to refuse
-        self,
-        forward: Forward,
-        selector: TargetSelector,
-        inputs: Tensors,
-        additional: Arguments,
-        target: object,
+        self, forward: Forward, selector: TargetSelector, inputs: Tensors, additional: Arguments, target: object
     ) -> None:
         """Refuse what the attribution is not defined for, before the model runs for the task."""
 

@@ -1,4 +1,9 @@
-"""Attributions from one gradient of the forward pass that the task loss uses, too."""
+"""Attributions from one gradient of the forward pass that the task loss uses, too.
+
+The invariant: x·∇F/k is called X-Gradient, and so Integrated Gradients, only where F is proven to be homogeneous of
+degree k at these weights, modes and shapes. The proof is made before the task's forward pass, so that nothing is spent
+on a model that is refused; at a layer the points of that pass are looked at once more.
+"""
 
 from __future__ import annotations
 
@@ -61,8 +66,8 @@ class XGradientOfPass(InputXGradient):
 
     Args:
         validate: ``"certificate"`` proves F(αx) = αᵏF(x) op by op at the first batch of each shape, and again only once
-            the model has changed in a way that the proof rests on; the numbers in weights are none. ``"off"`` leaves
-            that to you.
+            the model has changed in a way that the proof rests on, which the values of weights are not. ``"off"``
+            leaves that to you.
         degree: k for ``validate="off"``; the proven one otherwise.
 
     Source: Hesse et al. 2021, Proposition 3.2 and Eq. 4.
@@ -84,12 +89,7 @@ class XGradientOfPass(InputXGradient):
         return self._proofs.n_proofs
 
     def prepare(
-        self,
-        forward: Forward,
-        selector: TargetSelector,
-        inputs: Tensors,
-        additional: Arguments,
-        target: object,
+        self, forward: Forward, selector: TargetSelector, inputs: Tensors, additional: Arguments, target: object
     ) -> None:
         """Prove that F is homogeneous, unless that stands already.
 
@@ -107,7 +107,7 @@ class XGradientOfPass(InputXGradient):
         if forward.layer is None:
             self._prove(self._certified, inputs, additional, target)
         elif not self.n_proofs:
-            # Later on the pass that is made anyway tells what the layer gives.
+            # From then on the forward pass of the step shows what the layer returns.
             with preserve_state(forward.model, inputs[0].device):
                 points = tuple(p.detach() for p in forward.points_of(inputs, additional))
             self._prove(self._certified, points, (*inputs, *additional), target)
@@ -130,6 +130,7 @@ class XGradientOfPass(InputXGradient):
     def _admitted(self, certificate: Certificate, forward: Forward) -> float:
         if not certificate.homogeneous:
             raise HomogeneityError(_refusal(certificate, forward), certificate=certificate)
+        # A degree that was given must be the proven one: the quotient by another would be no Integrated Gradients.
         degree = self._degree or certificate.degree or 1.0  # any degree fits a function that is zero
         if not certificate.covers(degree):
             raise DegreeError(

@@ -2,7 +2,7 @@
 
 Each example has k points, in a row: rows i·k to (i+1)·k − 1 of the batch that the model sees belong to example i, as
 do the targets and additional arguments that are repeated for them. The average over the k is taken in at least float32.
-Points between a reference and an example are no data: batch norms must not learn from them, so those in training mode
+Points between a reference and an example are not data: batch norms must not learn from them, so those in training mode
 work by their running statistics while the points are run, and are put back afterwards.
 """
 
@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -26,7 +26,7 @@ from captum_xg.priors.attribution.base import Attribution, Batch, register_attri
 from captum_xg.priors.supported import WHERE
 from captum_xg.priors.target_selection import repeated_rows
 
-References = Tensor | Tensors | Dataset[Any] | Callable[[int], Any] | None
+References = Tensor | Tensors | Dataset[object] | Callable[[int], object] | None
 
 
 @register_attribution("expected_gradients")
@@ -71,6 +71,7 @@ class ExpectedGradients(Attribution):
         if batch.forward.layer is None:
             starts = references
         else:
+            # At a layer the path leads between what it gives for reference and example, not between these.
             with _no_statistics(batch):
                 starts = batch.forward.points_of(references, repeated_rows(batch.additional, n, k))
         ends = tuple(p.repeat_interleave(k, 0) for p in batch.passed.points)
@@ -79,7 +80,7 @@ class ExpectedGradients(Attribution):
             start + alpha.to(step.dtype).reshape(-1, *[1] * (step.dim() - 1)) * step
             for start, step in zip(starts, steps, strict=True)
         )
-        weights = torch.full((k,), 1 / k, dtype=torch.float64)
+        weights = torch.full((k,), 1 / k, dtype=torch.float64)  # the estimate is the plain mean of its draws
         return _averaged(batch, points, steps, weights)
 
     def _random(self, n: int, like: Tensor) -> Tensor:
@@ -96,10 +97,12 @@ class ExpectedGradients(Attribution):
             index = self._indices(len(source[0]), count, source[0].device)  # inputs that belong together are drawn so
             rows = tuple(x[index.to(x.device)] for x in source)
         elif _has_items(source):
+            # Item by item, and drawn on the CPU: a dataset may be larger than memory.
             items = [source[int(i)] for i in self._indices(len(source), count, torch.device("cpu"))]
             rows = default_collate([inputs_of_example(item, len(batch.inputs), WHERE) for item in items])
         else:
             rows = source(count)
+        # What follows the inputs in a reference, such as labels, is left out.
         rows = (rows,) if isinstance(rows, Tensor) else tuple(rows)[: len(batch.inputs)]
         return _fitting(rows, batch.inputs, count)
 
@@ -190,7 +193,8 @@ def _averaged(batch: Batch, points: Tensors, steps: Tensors, weights: Tensor) ->
 
 @contextmanager
 def _no_statistics(batch: Batch) -> Iterator[None]:
-    """Let batch norms work by their running statistics: points between references and examples are no data."""
+    """Let batch norms work by their running statistics: points between references and examples are not data."""
+    # By the attribute and not the class, for batch norms of other libraries have it, too.
     norms = [
         module
         for _, module in named_modules_of(batch.forward.model).values()
@@ -205,14 +209,15 @@ def _no_statistics(batch: Batch) -> Iterator[None]:
             module.training = True
 
 
-def _fitting(rows: tuple[Any, ...], inputs: Tensors, count: int) -> Tensors:
+def _fitting(rows: tuple[object, ...], inputs: Tensors, count: int) -> Tensors:
     shapes = [tuple(r.shape) if isinstance(r, Tensor) else type(r).__name__ for r in rows]
     expected = [(count, *x.shape[1:]) for x in inputs]
     if shapes != expected:
         raise OptionError(
             f"{WHERE}: references have shapes {shapes}, but {count} of them for these inputs need {expected}."
         )
-    return tuple(r.detach().to(x.device, x.dtype) for r, x in zip(rows, inputs, strict=True))
+    tensors = cast(Tensors, rows)
+    return tuple(r.detach().to(x.device, x.dtype) for r, x in zip(tensors, inputs, strict=True))
 
 
 def _has_items(source: object) -> bool:

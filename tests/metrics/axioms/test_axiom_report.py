@@ -20,7 +20,7 @@ from captum_xg.metrics import axiom_report, paper_methods
 from captum_xg.metrics.axioms.cases import Query
 from captum_xg.metrics.axioms.functions import zoo
 from captum_xg.metrics.axioms.results import Verdict
-from captum_xg.metrics.axioms.search import cases_of
+from captum_xg.metrics.axioms.search import Search, cases_of
 from captum_xg.metrics.axioms.sources import ZooSource
 from captum_xg.metrics.axioms.statements import AXIOMS as STATEMENTS
 from captum_xg.metrics.axioms.wrappers import equal_functions, symmetrised, with_unused
@@ -51,7 +51,13 @@ TABLE_1 = {
 
 @pytest.fixture(scope="module")
 def paper():
-    return axiom_report(paper_methods(), models={"X-Gradient": "xdnn"}, n_cases=36, n_steps=32, n_samples=256)
+    return axiom_report(paper_methods(), models={"X-Gradient": "xdnn"}, n_cases=24, n_steps=32, n_samples=128)
+
+
+@pytest.fixture
+def first_found(monkeypatch):
+    """Counterexamples as they are found first, where verdicts alone matter: making them small is half of the time."""
+    monkeypatch.setattr(Search, "_smallest", lambda self, source: None)
 
 
 def failed(report, method=None):
@@ -89,7 +95,7 @@ def test_one_sample_is_exposed_by_calling_the_same_model_twice(paper):
 def test_a_sampled_method_holds_in_the_limit_only_and_says_so(paper):
     for axiom in (IMPLEMENTATION, COMPLETE, LINEAR):
         assert paper.result(axiom, "EG").verdict is Verdict.IN_THE_LIMIT
-    assert paper.result(COMPLETE, "EG").effort == "n_samples=256"
+    assert paper.result(COMPLETE, "EG").effort == "n_samples=128"
     assert "in expectation" in str(paper)
 
 
@@ -120,6 +126,7 @@ def test_integrated_gradients_satisfy_every_axiom_on_x_dnns_against_zero():
     assert failed(axiom_report(against_zero, models="xdnn", n_cases=20)) == set()
 
 
+@pytest.mark.usefixtures("first_found")
 def test_input_times_gradient_satisfies_every_axiom_on_x_dnns_and_the_gradient_does_not():
     table = axiom_report(
         {"IxG": InputXGradient, "Gradient": lambda m: partial(Saliency(m).attribute, abs=False)},
@@ -130,16 +137,19 @@ def test_input_times_gradient_satisfies_every_axiom_on_x_dnns_and_the_gradient_d
     assert {COMPLETE, HOMOGENEOUS} <= failed(table, "Gradient") <= {A, COMPLETE, HOMOGENEOUS}
 
 
+@pytest.mark.usefixtures("first_found")
 def test_deep_lift_fails_implementation_invariance_as_sundararajan_et_al_say():
     assert IMPLEMENTATION in failed(axiom_report(DeepLift, n_cases=80))
 
 
+@pytest.mark.usefixtures("first_found")
 def test_ablation_is_not_complete():
-    assert failed(axiom_report(FeatureAblation, n_cases=20)) == {COMPLETE, HOMOGENEOUS}
+    assert failed(axiom_report(FeatureAblation, n_cases=12)) == {COMPLETE, HOMOGENEOUS}
 
 
+@pytest.mark.usefixtures("first_found")
 def test_too_few_steps_are_found_out_where_the_user_fixes_them():
-    report = axiom_report(lambda m: partial(IntegratedGradients(m).attribute, n_steps=5), n_cases=20)
+    report = axiom_report(lambda m: partial(IntegratedGradients(m).attribute, n_steps=5), n_cases=12)
     assert failed(report) == {COMPLETE, HOMOGENEOUS}
 
 
@@ -164,6 +174,7 @@ def swapped(a, x, model):
     return a if a.shape[1] == 1 else a[:, [1, 0, *range(2, a.shape[1])]]
 
 
+@pytest.mark.usefixtures("first_found")
 @pytest.mark.parametrize(
     ("change", "at_least", "at_most"),
     [
@@ -187,6 +198,7 @@ def test_a_planted_error_is_found_out_with_the_right_axiom(change, at_least, at_
     assert at_least <= found <= at_most
 
 
+@pytest.mark.usefixtures("first_found")
 def test_an_estimate_that_is_off_by_a_factor_is_no_matter_of_convergence():
     def factory(model):
         def attribute(x, baselines=None, n_steps=50):
@@ -197,6 +209,7 @@ def test_an_estimate_that_is_off_by_a_factor_is_no_matter_of_convergence():
     assert COMPLETE in failed(axiom_report(factory, n_cases=10, n_steps=16))
 
 
+@pytest.mark.usefixtures("first_found")
 def test_an_estimate_of_zero_that_more_effort_leaves_at_zero_fails_sensitivity_a():
     def factory(model):
         def attribute(x, baselines, n_steps=50):
@@ -208,6 +221,7 @@ def test_an_estimate_of_zero_that_more_effort_leaves_at_zero_fails_sensitivity_a
     assert A in failed(axiom_report(factory, models="xdnn", n_cases=5, n_steps=8))
 
 
+@pytest.mark.usefixtures("first_found")
 def test_a_sampled_estimate_that_is_off_by_a_factor_is_no_matter_of_convergence():
     def factory(model):
         def attribute(x, baselines, n_samples=5):
@@ -261,7 +275,7 @@ def test_an_error_in_an_attribution_moves_a_gap_by_no_more_than_what_is_allowed_
 def test_what_holds_has_been_tried_and_has_no_counterexample(paper):
     for result in paper.results:
         assert (result.counterexample is None) == bool(result.holds)
-        assert result.cases == 36
+        assert result.cases == 24
     assert "evidence and no proof" in str(paper)
 
 
@@ -429,7 +443,10 @@ def test_what_cannot_be_tried_says_why():
 
 
 def test_the_same_seed_gives_the_same_report_and_nothing_global_is_touched():
-    method = {"EG(1)": paper_methods()["EG(1)"]}
+    def drawn(a, x, m):  # from all of the global generators
+        return a * (1 + torch.rand(()) + np.random.rand() + random.random())  # noqa: NPY002
+
+    method = {"drawn": planted(drawn)}
     torch.manual_seed(5)
     np.random.seed(5)  # noqa: NPY002
     random.seed(5)

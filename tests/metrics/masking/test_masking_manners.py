@@ -256,3 +256,18 @@ def test_accuracy_refuses_to_count_classes_from_the_end():
     for target in (-1, torch.tensor(-1)):
         with pytest.raises(TargetError, match="counted from 0"):
             KeepAbsoluteMask(lambda x: x).scores(x, x, target)
+
+
+@pytest.mark.parametrize("size", [1, 2, 100])
+def test_a_target_that_does_not_fit_is_named_by_its_place_in_the_batch_and_before_others_are_run(size):
+    x, a, _ = batch(4)
+    seen = []
+
+    def model(x):
+        seen.append(len(x))
+        return network()(x)
+
+    metric = KeepPositiveMask(model, internal_batch_size=size)
+    with pytest.raises(TargetError, match=r"`target\[3\]` = \(9,\)"):
+        metric.update(x, a, [(0,), (1,), (2,), (9,)])
+    assert len(seen) == 1

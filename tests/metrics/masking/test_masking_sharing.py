@@ -1,6 +1,8 @@
 """Masking metrics run the model once for equal masked inputs, and never for answers that are out of date."""
 
+import copy
 import gc
+import pickle
 import weakref
 
 import pytest
@@ -252,6 +254,24 @@ def test_blocks_end_with_their_last_line_whatever_happens_in_them():
     before = model.n
     metrics[1].scores(x, a.abs(), y)
     assert model.n > before
+
+
+@pytest.mark.parametrize("copied", [copy.copy, copy.deepcopy, lambda metric: pickle.loads(pickle.dumps(metric))])
+def test_a_copy_made_within_a_block_shares_nothing_and_outlives_it_without_old_answers(copied):
+    x, a, y = batch(3)
+    metric = KeepPositiveMask(_tripled)
+    with shared_evaluations(metric):
+        metric.update(x, a, y)
+        other = copied(metric)
+    assert other._shared is None
+    before = other.scores(x, a, y)
+    x.numpy()[:] *= 2
+    torch.testing.assert_close(other.scores(x, a, y), KeepPositiveMask(_tripled).scores(x.clone(), a, y))
+    assert not torch.equal(before, other.scores(x, a, y))
+
+
+def _tripled(x):
+    return 3 * x.flatten(1)[:, :4]
 
 
 def test_an_error_in_the_middle_leaves_nothing_wrong_behind():

@@ -55,7 +55,7 @@ def checked_std(value: object, name: str, where: str) -> float:
     """Return a standard deviation if it is a finite number ≥ 0.
 
     Raises:
-        OptionTypeError: If it is no number.
+        OptionTypeError: If it is not a number.
         OptionError: If it is negative, NaN or infinite.
     """
     return number_that(value, lambda std: std >= 0, "a finite number ≥ 0", name, where)

@@ -64,7 +64,7 @@ class NoisyLinear(Masker):
             masked: True where a pixel is masked, ``(N, H, W)``; every pixel if None.
 
         Raises:
-            InputError: If the inputs are no images, or the mask does not fit.
+            InputError: If the inputs are not images, or the mask does not fit.
         """
         if inputs.dim() != 4:
             raise InputError(
