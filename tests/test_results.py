@@ -22,6 +22,7 @@ from captum_xg import AttributionPriorLoss, bias_ledger, certify, check_homogene
 from captum_xg._core.finding import Finding
 from captum_xg._core.text import Table, displayed, short
 from captum_xg.homogeneity import Reason, Scaling, UnusedScale, Violation
+from captum_xg.homogeneity.certificate.certify import Proof
 from captum_xg.metrics import AttributionBenchmark, CompletenessGap, KeepPositiveMask, axiom_report
 from captum_xg.priors import GiniSparsity
 
@@ -84,10 +85,11 @@ def _results():
         if _is_record(value) and value.__module__.startswith("captum_xg") and {"__str__", "_parts"} & vars(value).keys()
     ]
     found = set()
-    # The algebra of degrees, which imports nothing of the package, has small records of its own.
+    # The algebra of degrees, which imports nothing of the package, has small records of its own, and a proof is what the
+    # cache keeps beside the certificate that is shown.
     while waiting:
         result = waiting.pop()
-        if result not in found and result not in (Table, Scaling, Reason):
+        if result not in found and result not in (Table, Scaling, Reason, Proof):
             found.add(result)
             waiting += [c for hint in _hints(result) for c in _classes_in(hint) if _is_record(c)] + _returned(result)
     return sorted(found, key=lambda c: (c.__module__, c.__name__))
