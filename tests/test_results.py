@@ -19,7 +19,6 @@ from torch.utils.data import DataLoader, TensorDataset
 
 import captum_xg
 from captum_xg import AttributionPriorLoss, bias_ledger, certify, check_homogeneity, to_xdnn
-from captum_xg._core.finding import Finding
 from captum_xg._core.text import Table, displayed, short
 from captum_xg.homogeneity import Reason, Scaling, UnusedScale, Violation
 from captum_xg.homogeneity.certificate.certify import Proof
@@ -85,7 +84,7 @@ def _results():
         if _is_record(value) and value.__module__.startswith("captum_xg") and {"__str__", "_parts"} & vars(value).keys()
     ]
     found = set()
-    # The algebra of degrees, which imports nothing of the package, has small records of its own, and a proof is what the
+    # The algebra of degrees, which imports nothing of the package, has small records of its own; a proof is what the
     # cache keeps beside the certificate that is shown.
     while waiting:
         result = waiting.pop()
@@ -170,7 +169,6 @@ def samples():
         captum_xg.datasets.nhanes.MortalityTable(np.zeros((3, 2)), np.zeros(3, dtype=int), ("a", "b"), "<b>x</b>"),
         captum_xg.repro.estimate.estimate([1.0, 2.0]),
         UnusedScale(2.0**16, 1, "F(αx) > 1e38"),
-        Finding("0", "", "", "is curved", "Put a ReLU there", "GELU"),
     ]
     return [part for result in results for part in _inside(result)]
 

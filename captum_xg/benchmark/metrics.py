@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import inspect
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -128,10 +129,27 @@ def metrics_of(given: object, forward_func: Callable[..., object]) -> list[Bench
                 "metrics in captum_xg.metrics, or their names; others need scores(…) → one row per example, "
                 "aggregate(scores) → a number, and higher_is_better, as captum_xg.metrics.protocols says."
             )
+        _require_fitting_scores(metric, type(metric).__name__)
         return metric
 
     named = named_entries(given, "metrics", lambda each: type(instance(each)).__name__)
     return [BenchmarkMetric(name, instance(each)) for name, each in named]
+
+
+def _require_fitting_scores(metric: ScoresExamples, name: str) -> None:
+    """Refuse a metric that cannot be called as it declares, before anything is attributed."""
+    compares = isinstance(metric, ComparesAttributions)
+    options = {} if compares else {"target": None}  # and additional arguments, where a batch has some
+    try:
+        inspect.signature(metric.scores).bind(None, None, **options)
+    except TypeError as error:
+        wanted = "attributions, reference" if compares else "inputs, attributions, target, additional_forward_args"
+        raise OptionTypeError(
+            f"{WHERE}: expected {name}.scores to take ({wanted}), got {error}. A metric that compares two attributions "
+            "declares compares_attributions = True, or derives from captum_xg.metrics.agreement.AgreementMetric."
+        ) from error
+    except ValueError:  # compiled code has no signature
+        pass
 
 
 def _by_name(name: str, forward_func: Callable[..., object]) -> ScoresExamples:

@@ -2,11 +2,13 @@
 
 import inspect
 
+import pytest
 import torch
 from benchmark_samples import Total, data, network
 
 import captum_xg.metrics
 from captum_xg.benchmark.metrics import KNOWN
+from captum_xg.errors import OptionTypeError
 from captum_xg.metrics import AttributionBenchmark
 from captum_xg.metrics.agreement import AgreementMetric
 
@@ -42,6 +44,15 @@ def test_what_a_metric_is_given_is_declared_and_not_read_from_the_names_of_its_p
 
     result = AttributionBenchmark(network(), {"x": lambda x, target: 3 * x}, [Named()]).run(data(), progress=False)
     torch.testing.assert_close(result.scores["x", "Named"], torch.cat([3 * x.flatten(1).sum(1) for x, _ in data()]))
+
+
+def test_a_metric_that_forgets_to_declare_what_it_takes_is_told_before_anything_runs():
+    class Forgetful(Total):
+        def scores(self, attributions, reference):
+            return reference.flatten(1).sum(1)
+
+    with pytest.raises(OptionTypeError, match=r"Forgetful\.scores to take .* compares_attributions = True"):
+        AttributionBenchmark(network(), ["gradient"], [Forgetful()])
 
 
 def test_every_metric_that_scores_examples_is_known_by_name():

@@ -130,7 +130,7 @@ def check(sample: Sample, table: Table, **options: Any) -> list[str]:
 
 def samples_of(op: Any, dtype: torch.dtype, most: int, largest: int = 1000) -> Iterator[Sample]:
     """Yield samples of one of PyTorch's operations, spread over all that there are, and one of its in-place form."""
-    # For each operation PyTorch looks through the stack for the name of the test, which takes longer than all else here.
+    # For each operation PyTorch looks through the stack for the name of the test, which takes longest of all.
     unnamed = mock.patch("torch.testing._internal.common_utils.extract_test_fn", return_value=None)
     with warnings.catch_warnings(), unnamed if hasattr(common_utils, "extract_test_fn") else nullcontext():
         warnings.simplefilter("ignore")
