@@ -77,7 +77,7 @@ def checked_output(output: Any, where: str) -> Output:
     key = all(isinstance(k, (int, str)) and not isinstance(k, bool) for k in keys)
     if output is not None and not key and (isinstance(output, type) or not callable(output)):
         raise OptionTypeError(
-            f"{where}: expected `output` to be a key, a path of keys, or a function of what the model returns, got "
+            f"{where}: `output` must be a key, a path of keys, or a function of what the model returns, but is "
             f"{output!r}."
         )
     return output  # type: ignore[no-any-return]
