@@ -33,8 +33,8 @@ SMALL = [
     ("shufflenet_v2_x0_5", {}),
     ("mobilenet_v3_small", {}),
     ("mnasnet0_5", {}),
-    ("regnet_y_400mf", {}),
-    ("googlenet", {"transform_input": True}),
+    pytest.param(("regnet_y_400mf", {}), marks=pytest.mark.thorough),
+    pytest.param(("googlenet", {"transform_input": True}), marks=pytest.mark.thorough),
 ]
 TWICE = ["resnet18", "mobilenet_v3_small"]
 """Their conversions are read by several tests."""
