@@ -8,8 +8,8 @@ from hypothesis import settings
 
 torch.set_num_threads(1)
 
-# Without a GPU every torch.manual_seed formats the whole stack three times, to say later where an error arose. Samples of
-# operations and random examples set some hundred thousand seeds, deep inside of pytest.
+# Without a GPU every torch.manual_seed formats the whole stack three times, to say later where an error arose. Samples
+# of operations and random examples set some hundred thousand seeds, deep inside of pytest.
 for _lazy in (torch.cuda, torch.xpu):
     if hasattr(_lazy, "traceback") and not _lazy.is_available():
         _lazy.traceback = types.SimpleNamespace(format_stack=list)
@@ -20,7 +20,7 @@ settings.load_profile("ci" if os.environ.get("CI") else "default")
 
 
 def pytest_collection_modifyitems(config, items):
-    """Leave thorough tests to CI, or to ``-m thorough``; begin with the tutorials, so that none runs alone at the end."""
+    """Leave thorough tests to CI or ``-m thorough``; begin with the tutorials, so that none runs alone at the end."""
     if not os.environ.get("CI") and "thorough" not in config.option.markexpr:
         config.hook.pytest_deselected(items=[item for item in items if item.get_closest_marker("thorough")])
         items[:] = [item for item in items if not item.get_closest_marker("thorough")]
