@@ -148,14 +148,13 @@ def load_checkpoint(
     Source: Hesse et al. 2021, Section 4.1 and Table 2 (the released weights).
     """
     where = "load_checkpoint"
-    # Before anything is downloaded.
     if not isinstance(model, nn.Module):
         forward_function(model, "model", where)  # the class of a model, or the pair of to_xdnn
         raise OptionTypeError(
             f"{where}: `model` must be a torch.nn.Module but is {type(model).__name__}, which has no weights."
         )
     strict, progress = switch(strict, "strict", where), switch(progress, "progress", where)
-    # Before a download is taken for a damaged one because of it.
+    # Checked first: else a download would be taken for a damaged file because of it.
     usable_device(map_location, f"{where}: map_location")
     source, path, released = _located(path_or_url, progress)
     # A file that was given by its path is never deleted, however damaged; a download is, to be fetched again.
