@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 
 import torch
 from torch import Tensor
@@ -77,31 +77,26 @@ def custom_functions(outputs: Iterable[Tensor], starts: Collection[Node | None])
     return [getattr(kind, "_forward_cls", kind) for kind in found]
 
 
-def ancestors(nodes: Iterable[Node | None]) -> Iterable[Node]:
+def ancestors(nodes: Iterable[Node | None]) -> Iterator[Node]:
     """Yield the nodes of the graphs that lead to these, and themselves, depth first and each once."""
-    seen: set[Node] = set()
-    stack = [node for node in nodes if node is not None]
-    while stack:
-        node = stack.pop()
-        if node in seen:
-            continue
-        seen.add(node)
-        yield node
-        stack += [parent for parent, _ in node.next_functions if parent is not None]
+    return _each_once(nodes, lambda node: (parent for parent, _ in node.next_functions))
 
 
 def gradient_ancestors(tensors: Iterable[Tensor], until: Collection[Node] = ()) -> Iterator[Node]:
     """Yield the nodes that a gradient of the tensors comes to, depth first and each once, not beyond some of them."""
+    return _each_once((t.grad_fn for t in tensors), lambda node: () if node in until else _sources(node))
+
+
+def _each_once(starts: Iterable[Node | None], onward: Callable[[Node], Iterable[Node | None]]) -> Iterator[Node]:
     seen: set[Node] = set()
-    stack = [t.grad_fn for t in tensors if t.grad_fn is not None]
+    stack = list(starts)
     while stack:
         node = stack.pop()
-        if node in seen:
+        if node is None or node in seen:
             continue
         seen.add(node)
         yield node
-        if node not in until:
-            stack += _sources(node)
+        stack += onward(node)
 
 
 def own_nodes(tensor: Tensor) -> list[Node]:

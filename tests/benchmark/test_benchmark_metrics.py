@@ -55,6 +55,23 @@ def test_a_metric_that_forgets_to_declare_what_it_takes_is_told_before_anything_
         AttributionBenchmark(network(), ["gradient"], [Forgetful()])
 
 
+def test_masked_inputs_are_run_once_for_all_metrics_and_methods():
+    model, rows = network(), []
+    model.register_forward_hook(lambda module, args, output: rows.append(len(output)))
+    masking = ["KeepPositiveMask", "KeepNegativeMask", "KeepAbsoluteMask", "RemoveAbsoluteMask"]
+    same = {name: lambda x, target: x.clone() for name in ("one", "other")}
+
+    def examples_run(methods, metrics):
+        rows.clear()
+        AttributionBenchmark(model, methods, metrics).run(data(), progress=False)
+        return sum(rows)
+
+    apart = sum(examples_run({"one": same["one"]}, [metric]) for metric in masking)
+    together = examples_run({"one": same["one"]}, masking)
+    assert together < apart
+    assert examples_run(same, masking) == together  # their attributions are equal
+
+
 def test_every_metric_that_scores_examples_is_known_by_name():
     public = (getattr(captum_xg.metrics, name) for name in captum_xg.metrics.__all__)
     assert set(KNOWN.values()) == {each for each in public if isinstance(each, type) and hasattr(each, "scores")} - {

@@ -169,6 +169,11 @@ class OpCall:
                     return ZERO
         return product_of(*parts)
 
+    @property
+    def reasons(self) -> frozenset[Reason]:
+        """What speaks against the arguments already."""
+        return frozenset().union(*(scaling.reasons for scaling in self._scalings.values()))
+
     def with_zeros_known(self) -> OpCall | None:
         """Return the call with constant tensors of zeros as zero instead of constant, or None if there are none."""
         # Zeros alone, without infinities: the rule may multiply by them, and 0·∞ is no number.

@@ -15,7 +15,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, TypeAlias
 
 from captum_xg._core.loading import import_files
-from captum_xg.homogeneity.degree import Scaling
+from captum_xg.homogeneity.degree import Reason, Scaling
 from captum_xg.homogeneity.rules.reasons import is_generated
 
 if TYPE_CHECKING:
@@ -52,14 +52,11 @@ class Entry:
         Raises:
             ValueError: If the rule returns another number of scalings.
         """
-        answer = self._answer(call, n_results)
-        if not any(reason.kind == "value" for scaling in answer for reason in scaling.reasons):
-            return answer
-        with_zeros = call.with_zeros_known()
-        if with_zeros is None:
+        answer, known = self._answer(call, n_results), call.reasons
+        if _fits(answer, known) or (with_zeros := call.with_zeros_known()) is None:
             return answer
         again = self._answer(with_zeros, n_results)
-        return again if all(scaling.proven for scaling in again) else answer
+        return again if _fits(again, known) else answer
 
     def _answer(self, call: OpCall, n_results: int) -> list[Scaling]:
         answer = self.rule(call)
@@ -70,6 +67,11 @@ class Entry:
                 f"operation has {n_results} results. Return one scaling for all results, or one for each."
             )
         return scalings
+
+
+def _fits(results: Sequence[Scaling], known: frozenset[Reason]) -> bool:
+    """Return whether an operation brings no degrees together that disagree, whatever went wrong before it."""
+    return not any(reason.kind == "value" for scaling in results for reason in scaling.reasons - known)
 
 
 _ENTRIES: dict[str, Entry] = {}

@@ -248,6 +248,19 @@ def test_a_rule_for_an_affine_operation_certifies_a_bias_of_zeros_and_no_other(a
     assert (scaled.homogeneous, scaled.degree) == (True, 1)  # the product is zero, so that the bias alone scales
 
 
+@pytest.mark.parametrize("rule", [as_the_formula_reads, with_a_bias])
+def test_a_bias_of_zeros_is_not_blamed_for_what_went_wrong_before_it(affine, rule):
+    asked = []
+    degree_rule("captum_xg_tests::affine")(lambda call: asked.append(call) or rule(call))
+    w, zeros, ones = torch.ones(3, 4), torch.zeros(3), torch.ones(3)
+    found = certify(lambda x: affine(x + 1, w, zeros), torch.randn(2, 4)).violations
+    assert [violation.op for violation in found] == ["aten.add.Tensor"]
+    assert not found[0].further
+    asked.clear()
+    certify(lambda x: affine((x + 1).sin(), w[:, :1] * w, ones), torch.randn(2, 4))
+    assert len(asked) <= 2  # once more at the most, where its own degrees disagree
+
+
 def test_a_proof_that_rests_on_a_bias_of_zeros_falls_with_it(affine):
     degree_rule("captum_xg_tests::affine")(as_the_formula_reads)
     bias = torch.zeros(3)
