@@ -118,11 +118,11 @@ class AttributionBenchmark:
         self.resamples, self.seed = integer(resamples, "resamples", WHERE), integer(seed, "seed", WHERE, least=0)
         if self.resamples < 100:
             raise OptionError(
-                f"{WHERE}: expected `resamples` to be at least 100, as fewer have no 2.5 % quantile to speak of, got "
+                f"{WHERE}: `resamples` must be at least 100, as fewer have no 2.5 % quantile to speak of, but is "
                 f"{resamples}."
             )
         if not isinstance(reference, str):
-            raise OptionTypeError(f"{WHERE}: expected `reference` to be the name of a method, got {reference!r}.")
+            raise OptionTypeError(f"{WHERE}: `reference` must be the name of a method, but is {reference!r}.")
         at_once = positive_integer(internal_batch_size, "internal_batch_size", WHERE)
         self.device = _device_of(forward_func) if device is None else usable_device(device, f"{WHERE}: `device`")
         self._references = checked_references(references)

@@ -129,7 +129,7 @@ def _flaw(attributions: object, batch: Batch, name: str) -> str | None:
         shape != tuple(x.shape) for shape, x in zip(shapes, batch.tensors, strict=True)
     ):
         raise InputError(
-            f"{RUN}: expected attributions of the shapes of the inputs, {[tuple(x.shape) for x in batch.tensors]}, but "
+            f"{RUN}: attributions must have the shapes of the inputs, {[tuple(x.shape) for x in batch.tensors]}, but "
             f"the method {name!r} returns {shapes}."
         )
     for a in several:

@@ -99,7 +99,7 @@ class BenchmarkMetric:
         if not isinstance(found, Tensor) or found.dim() == 0 or len(found) != len(batch):
             shape = tuple(found.shape) if isinstance(found, Tensor) else type(found).__name__
             raise OptionError(
-                f"{WHERE}: expected {self.name}.scores to give one value, or one row, per example, got {shape} for "
+                f"{WHERE}: {self.name}.scores must give one value, or one row, per example, but gives {shape} for "
                 f"{len(batch)} examples. There is no interval otherwise."
             )
         return found.detach().cpu()
@@ -118,7 +118,7 @@ def metrics_of(given: object, forward_func: Callable[..., object]) -> list[Bench
     """
     given = DEFAULT_METRICS if given is None else given
     if isinstance(given, (Mapping, Sequence)) and not isinstance(given, str) and not given:
-        raise OptionError(f"{WHERE}: expected `metrics` to hold at least one metric, got {given!r}.")
+        raise OptionError(f"{WHERE}: `metrics` must hold at least one metric, but is {given!r}.")
 
     def instance(each: object) -> ScoresExamples:
         metric = _by_name(each, forward_func) if isinstance(each, str) else each
@@ -145,7 +145,7 @@ def _require_fitting_scores(metric: ScoresExamples, name: str) -> None:
     except TypeError as error:
         wanted = "attributions, reference" if compares else "inputs, attributions, target, additional_forward_args"
         raise OptionTypeError(
-            f"{WHERE}: expected {name}.scores to take ({wanted}), got {error}. A metric that compares two attributions "
+            f"{WHERE}: {name}.scores must take ({wanted}), but: {error}. A metric that compares two attributions "
             "declares compares_attributions = True, or derives from captum_xg.metrics.agreement.AgreementMetric."
         ) from error
     except ValueError:  # compiled code has no signature

@@ -70,26 +70,26 @@ def add_decoys(images: Tensor, labels: Tensor, *, informative: bool, generator: 
     for name, value, kind in kinds:
         if not isinstance(value, kind):
             raise OptionTypeError(
-                f"add_decoys: expected `{name}` to be a torch.{kind.__name__}, got {type(value).__name__}."
+                f"add_decoys: `{name}` must be a torch.{kind.__name__}, but is {type(value).__name__}."
             )
     informative = switch(informative, "informative", "add_decoys")
     if images.dim() != 4 or images.shape[1] != 1 or min(images.shape[2:]) < 2 * PATCH:
         raise InputError(
-            f"add_decoys: expected `images` to be of shape (N, 1, H, W) with H and W of at least {2 * PATCH}, so that "
-            f"the corners do not overlap, got {tuple(images.shape)}."
+            f"add_decoys: `images` must have shape (N, 1, H, W) with H and W of at least {2 * PATCH}, so that "
+            f"the corners do not overlap, but has {tuple(images.shape)}."
         )
     if labels.shape != images.shape[:1] or labels.dtype.is_floating_point:
         raise InputError(
-            f"add_decoys: expected `labels` to be integers of shape ({len(images)},), got {labels.dtype} of shape "
+            f"add_decoys: `labels` must be integers of shape ({len(images)},), but is {labels.dtype} of shape "
             f"{tuple(labels.shape)}."
         )
     if len(labels) and not bool(((labels >= 0) & (labels < CLASSES)).all()):
         raise InputError(
-            f"add_decoys: expected `labels` to be from 0 to {CLASSES - 1}, as there are {CLASSES} shades, got "
+            f"add_decoys: `labels` must be from 0 to {CLASSES - 1}, as there are {CLASSES} shades, but are "
             f"{int(labels.min())} to {int(labels.max())}."
         )
     if generator.device.type != "cpu":
-        raise OptionError(f"add_decoys: expected `generator` to be on the CPU, got one on {generator.device}.")
+        raise OptionError(f"add_decoys: `generator` must be on the CPU, but is on {generator.device}.")
     n, device = len(images), images.device
     bottom, right = torch.randint(0, 2, (2, n), generator=generator).bool().to(device)
     random = torch.randint(0, CLASSES, (n,), generator=generator).to(device)

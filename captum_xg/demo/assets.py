@@ -64,7 +64,7 @@ def demo_images(n: int | None = None, *, folder: str | Path = ASSETS) -> tuple[T
     n = len(images) if n is None else n
     if not 1 <= n <= len(images):
         raise OptionError(
-            f"demo_images: expected `n` to be between 1 and {len(images)}, the images that are shipped, got {n}."
+            f"demo_images: `n` must be between 1 and {len(images)}, the images that are shipped, but is {n}."
         )
     return images[:n], labels[:n]
 

@@ -129,7 +129,9 @@ def register_conversion(*kinds: Kind, stage: Stage) -> Callable[[Rule], Rule]:
         raise ValueError(f"register_conversion: `stage` = {stage!r}; it must be one of {', '.join(map(repr, STAGES))}.")
 
     if not kinds:
-        raise ValueError("register_conversion: expected module classes or functions that the rule is for, got none.")
+        raise ValueError(
+            "register_conversion: there are no `kinds`. Name the module classes or functions that the rule is for."
+        )
 
     def register(rule: Rule) -> Rule:
         # Rules of the package are imported by that very call; all others must know what has a conversion already.

@@ -51,7 +51,7 @@ def test_a_metric_that_forgets_to_declare_what_it_takes_is_told_before_anything_
         def scores(self, attributions, reference):
             return reference.flatten(1).sum(1)
 
-    with pytest.raises(OptionTypeError, match=r"Forgetful\.scores to take .* compares_attributions = True"):
+    with pytest.raises(OptionTypeError, match=r"Forgetful\.scores must take .* compares_attributions = True"):
         AttributionBenchmark(network(), ["gradient"], [Forgetful()])
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any
@@ -13,6 +13,7 @@ from unittest import mock
 import torch
 from torch import Tensor
 from torch.testing._internal import common_utils
+from torch.testing._internal.opinfo import core as opinfo_core
 from torch.utils._pytree import tree_flatten, tree_unflatten
 
 from captum_xg.homogeneity.certificate.apply_rule import TransferFunction
@@ -131,8 +132,10 @@ def check(sample: Sample, table: Table, **options: Any) -> list[str]:
 def samples_of(op: Any, dtype: torch.dtype, most: int, largest: int = 1000) -> Iterator[Sample]:
     """Yield samples of one of PyTorch's operations, spread over all that there are, and one of its in-place form."""
     # For each operation PyTorch looks through the stack for the name of the test, which takes longest of all.
-    unnamed = mock.patch("torch.testing._internal.common_utils.extract_test_fn", return_value=None)
-    with warnings.catch_warnings(), unnamed if hasattr(common_utils, "extract_test_fn") else nullcontext():
+    with warnings.catch_warnings(), ExitStack() as unnamed:
+        for module in (common_utils, opinfo_core):
+            if hasattr(module, "extract_test_fn"):
+                unnamed.enter_context(mock.patch.object(module, "extract_test_fn", return_value=None))
         warnings.simplefilter("ignore")
         torch.manual_seed(0)
         every = list(islice(op.sample_inputs("cpu", dtype, requires_grad=False), 400))

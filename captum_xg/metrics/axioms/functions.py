@@ -61,7 +61,7 @@ def _one_number(x: Tensor, body: nn.Module) -> Tensor:
     if not isinstance(output, Tensor) or output.numel() != x.shape[0]:
         shape = tuple(output.shape) if isinstance(output, Tensor) else type(output).__name__
         raise ForwardOutputError(
-            f"axiom_report: expected a model to return one number per example, shape (N,) or (N, 1), got {shape} for "
+            f"axiom_report: a model must return one number per example, shape (N,) or (N, 1), but returns {shape} for "
             f"{x.shape[0]} example(s). Choose one output in the model."
         )
     return output.reshape(x.shape[0])
@@ -228,12 +228,12 @@ def _made(factory: ModelFactory, seed: int) -> Subject:
     made = factory(seed)
     if not (isinstance(made, tuple) and len(made) == 2 and isinstance(made[0], nn.Module) and isinstance(made[1], int)):
         raise OptionError(
-            "axiom_report: expected the callable `models` to return (module, number of features), got "
+            "axiom_report: the callable `models` must return (module, number of features), but returns "
             f"{type(made).__name__}. Return for example (nn.Sequential(nn.Linear(3, 1)), 3)."
         )
     module, features = made
     if features < 1:
-        raise OptionError(f"axiom_report: expected the callable `models` to name at least one feature, got {features}.")
+        raise OptionError(f"axiom_report: the callable `models` must name at least one feature, but names {features}.")
     size = sum(parameter.numel() for parameter in module.parameters()) + features
     formula = f"models(seed={seed}): {' '.join(repr(module).split())}"
     return Subject(formula, Formula(_one_number, module.double().eval()), (features,), size)

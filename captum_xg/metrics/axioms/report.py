@@ -118,7 +118,7 @@ def _own_model(
     if model is None:
         if inputs is not None:
             raise OptionError(
-                f"{_WHERE}: expected a `model` of your own with `inputs`, got none. Pass it, or leave both out."
+                f"{_WHERE}: `inputs` need a `model` of your own, but there is none. Pass it, or leave both out."
             )
         return None
     forward_function(model, "model", _WHERE)
@@ -128,7 +128,7 @@ def _own_model(
         raise OptionError(f"{_WHERE}: `model` needs `inputs` to be tried on. Pass a batch, shape (N, …).")
     if not isinstance(inputs, Tensor):
         raise InputError(
-            f"{_WHERE}: expected `inputs` to be one tensor of shape (N, …), got {type(inputs).__name__}. Where a model "
+            f"{_WHERE}: `inputs` must be one tensor of shape (N, …), but is {type(inputs).__name__}. Where a model "
             "takes several inputs, explain one at a time and pass the others as `additional_forward_args`."
         )
     (checked,) = format_inputs(inputs, _WHERE)

@@ -31,7 +31,7 @@ def roc_auc(scores: Tensor, labels: Tensor) -> Tensor:
     """
     if scores.shape != labels.shape or scores.dim() == 0:
         raise InputError(
-            f"roc_auc: expected `scores` and `labels` of one shape (…, N), got {tuple(scores.shape)} and "
+            f"roc_auc: `scores` and `labels` must have one shape (…, N), but have {tuple(scores.shape)} and "
             f"{tuple(labels.shape)}."
         )
     if bool(torch.isnan(scores).any()):

@@ -10,6 +10,7 @@ import pytest
 import torch
 import torchvision
 from cases import Residual, mlp, without_shift
+from effort import tries
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
@@ -279,11 +280,11 @@ def test_the_networks_are_certified_as_they_are(name: str) -> None:
 @pytest.mark.parametrize("violation", VIOLATIONS)
 @pytest.mark.parametrize("name", SMALL)
 def test_a_planted_violation_is_caught_and_alone_named(name: str, violation: str) -> None:
-    for seed in range(3):
+    for seed in range(tries(1, 3)):
         hold_caught(*plant_and_certify(name, seed, VIOLATIONS[violation]))
 
 
-@settings(max_examples=30)
+@settings(max_examples=tries(20, 50))
 @given(st.sampled_from(sorted(SMALL)), st.sampled_from(sorted(VIOLATIONS)), SEEDS)
 def test_a_planted_violation_is_caught_wherever_it_stands(name: str, violation: str, seed: int) -> None:
     hold_caught(*plant_and_certify(name, seed, VIOLATIONS[violation]))
@@ -292,14 +293,14 @@ def test_a_planted_violation_is_caught_wherever_it_stands(name: str, violation: 
 @pytest.mark.parametrize("violation", TO_ANOTHER_DEGREE)
 @pytest.mark.parametrize("name", CHAINS)
 def test_a_planted_normalisation_or_gate_is_caught_and_alone_named(name: str, violation: str) -> None:
-    for seed in range(3):
+    for seed in range(tries(1, 3)):
         hold_caught(*plant_and_certify(name, seed, TO_ANOTHER_DEGREE[violation]))
 
 
 @pytest.mark.parametrize("violation", TO_ANOTHER_DEGREE)
 @pytest.mark.parametrize("name", SMALL)
 def test_what_is_planted_is_named_first_where_it_breaks_more_behind_it(name: str, violation: str) -> None:
-    for seed in range(3):
+    for seed in range(tries(1, 3)):
         certificate, path = plant_and_certify(name, seed, TO_ANOTHER_DEGREE[violation])
         assert not certificate.homogeneous
         assert named(certificate)[0] == path, certificate
@@ -309,7 +310,7 @@ def test_what_is_planted_is_named_first_where_it_breaks_more_behind_it(name: str
 @pytest.mark.parametrize("violation", IN_PART)
 @pytest.mark.parametrize("name", sorted(SMALL))
 def test_a_constant_in_a_part_of_a_tensor_is_caught_and_one_place_named(name: str, violation: str) -> None:
-    for seed in range(3):
+    for seed in range(tries(1, 3)):
         certificate, _ = plant_and_certify(name, seed, IN_PART[violation])
         assert not certificate.homogeneous
         assert len(named(certificate)) == 1, certificate
@@ -318,17 +319,17 @@ def test_a_constant_in_a_part_of_a_tensor_is_caught_and_one_place_named(name: st
 @pytest.mark.parametrize("violation", IN_PART)
 @pytest.mark.parametrize("name", sorted(set(SMALL) - {"residual"}))
 def test_a_constant_in_a_part_of_a_tensor_is_caught_and_its_writer_alone_named(name: str, violation: str) -> None:
-    for seed in range(3):
+    for seed in range(tries(1, 3)):
         hold_caught(*plant_and_certify(name, seed, IN_PART[violation]))
 
 
 @pytest.mark.parametrize("violation", IN_PART)
 def test_before_a_sum_too_the_writer_alone_is_named(violation: str) -> None:
-    for seed in range(3):
+    for seed in range(tries(1, 3)):
         hold_caught(*plant_and_certify("residual", seed, IN_PART[violation]))
 
 
-@settings(max_examples=6)
+@settings(max_examples=tries(3, 6))
 @given(st.sampled_from(sorted(IN_PART)), SEEDS)
 @pytest.mark.parametrize("name", LARGE_NAMES)
 def test_a_constant_in_a_part_of_a_tensor_is_caught_in_models_of_torchvision(
@@ -338,14 +339,14 @@ def test_a_constant_in_a_part_of_a_tensor_is_caught_in_models_of_torchvision(
     assert not certificate.homogeneous
 
 
-@settings(max_examples=6)
+@settings(max_examples=tries(3, 6))
 @given(st.sampled_from(sorted(VIOLATIONS)), SEEDS)
 @pytest.mark.parametrize("name", LARGE_NAMES)
 def test_a_violation_in_a_model_of_torchvision_is_caught_and_alone_named(name: str, violation: str, seed: int) -> None:
     hold_caught(*plant_and_certify(name, seed, VIOLATIONS[violation]))
 
 
-@settings(max_examples=20)
+@settings(max_examples=tries(10, 20))
 @given(st.sampled_from(sorted(NETWORKS)), SEEDS, st.sampled_from([1e-6, -3.0, 1e-30]))
 def test_the_layer_whose_own_bias_is_not_zero_is_caught_and_alone_named(name: str, seed: int, size: float) -> None:
     model, x = network(name)
@@ -372,7 +373,7 @@ def adds_before(module: nn.Module, inputs: tuple[Tensor]) -> tuple[Tensor]:
     return (inputs[0] + 1e-3,)
 
 
-@settings(max_examples=20)
+@settings(max_examples=tries(10, 20))
 @given(st.sampled_from(sorted(NETWORKS)), SEEDS, st.booleans())
 def test_a_hook_that_adds_is_caught_at_the_layer_that_has_it(name: str, seed: int, before: bool) -> None:
     model, x = network(name)
@@ -385,7 +386,7 @@ def test_a_hook_that_adds_is_caught_at_the_layer_that_has_it(name: str, seed: in
     hold_caught(certified(model, x), path)
 
 
-@settings(max_examples=20)
+@settings(max_examples=tries(10, 20))
 @given(
     st.sampled_from(sorted(SMALL)),
     st.lists(st.sampled_from(sorted(set(VIOLATIONS) - CUTS - EDITS)), min_size=2, max_size=4),
@@ -403,13 +404,13 @@ def test_of_several_planted_violations_each_is_named_once(name: str, violations:
 @pytest.mark.parametrize("change", HARMLESS)
 @pytest.mark.parametrize("name", SMALL)
 def test_a_harmless_change_keeps_the_certificate(name: str, change: str) -> None:
-    for seed in range(2):
+    for seed in range(tries(1, 2)):
         certificate, _ = plant_and_certify(name, seed, HARMLESS[change])
         assert certificate.homogeneous, certificate
         assert certificate.degree == 1
 
 
-@settings(max_examples=4)
+@settings(max_examples=tries(2, 4))
 @given(st.sampled_from(sorted(HARMLESS)), SEEDS)
 @pytest.mark.parametrize("name", LARGE_NAMES)
 def test_a_harmless_change_keeps_the_certificate_of_a_model_of_torchvision(name: str, change: str, seed: int) -> None:

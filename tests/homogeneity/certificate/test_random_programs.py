@@ -7,7 +7,8 @@ from collections.abc import Callable
 import pytest
 import torch
 from cases import seeds
-from hypothesis import given, settings
+from effort import tries
+from hypothesis import given
 from programs import STEPS, Program, draw_program
 from torch import Tensor
 from torch.nn import functional as F
@@ -19,9 +20,9 @@ pytestmark = pytest.mark.filterwarnings("ignore")  # programs do what users are 
 
 @pytest.fixture(scope="module")
 def tally() -> Tally:
-    """300 programs and what is said of them."""
+    """Programs and what is said of them."""
     found = Tally()
-    for outcome in outcomes(range(300)):
+    for outcome in outcomes(range(tries(150, 300))):
         found.add(outcome)
     return found
 
@@ -55,12 +56,11 @@ def test_nothing_that_is_homogeneous_is_disproved(tally: Tally) -> None:
 
 def test_programs_are_of_both_kinds_and_of_all_steps(tally: Tally) -> None:
     assert 0.35 < tally.share_homogeneous < 0.9
-    assert tally.kinds["refused"] > 50
+    assert tally.kinds["refused"] > tally.total / 6
     assert tally.kinds["unclear"] < 0.08 * tally.total
     assert len(tally.ops) > 0.9 * sum(map(len, STEPS.values()))
 
 
-@settings(max_examples=25)
 @given(seeds)
 def test_no_seed_draws_a_program_that_is_falsely_certified_or_disproved(seed: int) -> None:
     outcome = judge(draw_program(seed), seed)

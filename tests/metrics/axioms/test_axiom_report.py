@@ -49,7 +49,7 @@ TABLE_1 = {
 }
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")  # work stealing goes to other files in between
 def paper():
     return axiom_report(paper_methods(), models={"X-Gradient": "xdnn"}, n_cases=24, n_steps=32, n_samples=128)
 
