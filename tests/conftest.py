@@ -8,8 +8,8 @@ from hypothesis import settings
 
 torch.set_num_threads(1)
 
-# Without a GPU every torch.manual_seed formats the whole stack for each kind of accelerator, to say later where an error
-# arose. Samples of operations and random examples set some hundred thousand seeds, deep inside of pytest.
+# Without a GPU every torch.manual_seed formats the whole stack for each kind of accelerator, to say later where an
+# error arose. Samples of operations and random examples set some hundred thousand seeds, deep inside of pytest.
 for _lazy in (torch.cuda, torch.xpu, getattr(torch, "mtia", None)):
     if hasattr(_lazy, "traceback") and not _lazy.is_available():
         _lazy.traceback = types.SimpleNamespace(format_stack=list)

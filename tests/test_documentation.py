@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from effort import thorough
 
 import captum_xg
 from captum_xg import XGradient, _version
@@ -245,7 +246,7 @@ def test_every_public_name_is_in_the_reference():
 @pytest.mark.parametrize(
     "notebook",
     # The guide's pages run what the others show.
-    [*NOTEBOOKS[:1], *(pytest.param(each, marks=pytest.mark.thorough) for each in NOTEBOOKS[1:])],
+    [NOTEBOOKS[0], *thorough(NOTEBOOKS[1:])],
     ids=name_of,
 )
 def test_a_tutorial_runs_from_a_clean_kernel_and_its_claims_hold(notebook, tmp_path, monkeypatch):

@@ -11,6 +11,7 @@ import pytest
 import torch
 import torchvision
 from captum.attr import IntegratedGradients
+from effort import thorough
 from references import input_x_gradient, integrated_gradients
 from tolerance import per_example
 from torch import nn
@@ -29,12 +30,9 @@ CONVOLUTIONAL = [(name, {}) for name in ALL if name not in ATTENTION] + [
 ]
 SMALL = [
     ("resnet18", {}),
-    ("squeezenet1_1", {}),
-    ("shufflenet_v2_x0_5", {}),
     ("mobilenet_v3_small", {}),
-    ("mnasnet0_5", {}),
-    pytest.param(("regnet_y_400mf", {}), marks=pytest.mark.thorough),
-    pytest.param(("googlenet", {"transform_input": True}), marks=pytest.mark.thorough),
+    *thorough((name, {}) for name in ("squeezenet1_1", "shufflenet_v2_x0_5", "mnasnet0_5", "regnet_y_400mf")),
+    *thorough([("googlenet", {"transform_input": True})]),
 ]
 TWICE = ["resnet18", "mobilenet_v3_small"]
 """Their conversions are read by several tests."""

@@ -10,7 +10,7 @@ import pytest
 import torch
 import torchvision
 from cases import Residual, mlp, without_shift
-from effort import tries
+from effort import thorough, tries
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
@@ -84,7 +84,7 @@ LARGE: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]] = {
     "densenet121": (lambda: torchvision.models.densenet121(num_classes=5), (2, 3, 32, 32)),
 }
 NETWORKS = SMALL | LARGE
-LARGE_NAMES = ["alexnet", "resnet18", pytest.param("densenet121", marks=pytest.mark.thorough)]
+LARGE_NAMES = ["resnet18", *thorough(["alexnet", "densenet121"])]
 
 
 def network(name: str) -> tuple[nn.Module, Tensor]:
