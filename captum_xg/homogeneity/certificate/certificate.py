@@ -12,6 +12,7 @@ from captum_xg._core.finding import Finding, listed
 from captum_xg._core.text import displayed
 from captum_xg._core.types import ForwardFunction
 from captum_xg.homogeneity.scaling.checks import Counterexample
+from captum_xg.homogeneity.scaling.confrontation import Confrontation
 
 Verdict: TypeAlias = Literal["homogeneous", "disproved", "unknown"]
 
@@ -62,6 +63,7 @@ class Certificate:
         n_ops: How many operations ran.
         shapes: Shapes of the inputs it holds for.
         dtypes: Their dtypes.
+        confrontation: The numbers that a proof was confronted with before it was handed out.
         digest: SHA-256 of architecture, parameters and buffers; :meth:`is_stale` compares with it.
     """
 
@@ -75,6 +77,7 @@ class Certificate:
     identically_zero: bool = False
     counterexample: Counterexample | None = None
     digest: str = ""
+    confrontation: Confrontation | None = None
     notes: tuple[str, ...] = ()
     name: str = field(default="F", repr=False)
 
@@ -127,6 +130,8 @@ class Certificate:
         lines = [f"{self.name}: {self._headline()}"]
         inputs = ", ".join(f"{dtype} {list(shape)}" for shape, dtype in zip(self.shapes, self.dtypes, strict=True))
         lines.append(f"  {self.n_ops} operations; inputs {inputs}; parameters {self.digest[:12] or 'not recorded'}")
+        if self.homogeneous and self.confrontation is not None:
+            lines.append(f"  {self.confrontation}")
         lines += self.finding_lines()
         lines += [f"  {note}" for note in self.notes]
         return "\n".join(lines)

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -30,13 +31,17 @@ from captum_xg._core.token_ids import ids_refused
 from captum_xg._core.types import ForwardFunction
 from captum_xg.homogeneity.certificate.assumptions import Assumptions
 from captum_xg.homogeneity.certificate.certificate import Certificate
+from captum_xg.homogeneity.certificate.confronted import confronted, in_float64, is_contradicted
 from captum_xg.homogeneity.certificate.interpretation import Interpretation
 from captum_xg.homogeneity.certificate.outputs import Output, chosen_outputs
 from captum_xg.homogeneity.certificate.unscaled import UnscaledArguments
 from captum_xg.homogeneity.certificate.untraceable import unfollowed, untraceable_parts
-from captum_xg.homogeneity.certificate.violations import CONTRADICTED, spoilt, violations_of
+from captum_xg.homogeneity.certificate.violations import spoilt, violations_of
 from captum_xg.homogeneity.degree import Scaling, sum_of
+from captum_xg.homogeneity.scaling.confrontation import confront
 from captum_xg.homogeneity.scaling.counterexample import find_counterexample
+from captum_xg.homogeneity.scaling.footprints import Run
+from captum_xg.homogeneity.scaling.subject import Subject, gradient_of
 
 __all__ = ["Output", "Proof", "certify", "chosen_outputs", "prove"]
 
@@ -54,7 +59,9 @@ def certify(
     (values that leave PyTorch, branches on values), makes the verdict unknown, never homogeneous. A path that depends
     on the input but is cut off from autograd is a violation even where the values scale: x·∇F is then wrong.
 
-    The proof is of exact arithmetic. As a safeguard the example is also run at two other scales.
+    The proof is of exact arithmetic. Before it is handed out it is confronted with the example in numbers, which do not
+    depend on what an observer sees: F at four scales, Euler's identity, and differences along two random directions.
+    What contradicts it makes the verdict unknown.
 
     Args:
         forward_func: A module or any callable.
@@ -138,9 +145,10 @@ def prove(
         torch.enable_grad(),
         preserve_state(forward_func, formatted[0].device),
     ):
-        certificate, values = _interpreted(run, formatted, interpretation, names, unproven)
+        wider = partial(in_float64, forward_func, additional, output, where)
+        certificate, values = _interpreted(run, formatted, interpretation, names, unproven, wider)
     # NaN scales as everything does, and differs from itself: that F gives it is the better explanation of both.
-    proven = certificate.homogeneous or certificate.unsupported == [CONTRADICTED]
+    proven = certificate.homogeneous or is_contradicted(certificate)
     if proven and any(not_finite(y)[0] for y in values) and (bad := spoilt_state(forward_func)):
         unsupported = [*certificate.unsupported, spoilt(bad)]
         certificate = replace(certificate, homogeneous=False, degree=None, unsupported=unsupported)
@@ -153,6 +161,7 @@ def _interpreted(
     interpretation: Interpretation,
     names: Names,
     unproven: Certificate,
+    wider: Callable[[], Run | None],
 ) -> tuple[Certificate, list[Tensor]]:
     """Return the verdict, and the outputs on the example.
 
@@ -162,9 +171,10 @@ def _interpreted(
         interpretation: Follows F.
         names: Module id → (path, module).
         unproven: The certificate to fill in.
+        wider: Returns F in float64, if it can be had.
     """
     trace = interpretation.trace
-    handles = _handles(inputs)
+    leaves, handles = _handles(inputs)
     for handle in handles:
         interpretation.add_input(handle)
     starts = [handle.grad_fn for handle in handles]  # the first layer may work in place and move the handles on
@@ -173,8 +183,8 @@ def _interpreted(
         with interpretation.following(unscaled, followed=unscaled.watched):
             outputs = run(handles)
     except Exception as error:
-        values = [y.detach() for y in run(_handles(inputs))]  # where F itself fails, that error is raised
-        counterexample = find_counterexample(run, inputs, values, None, proven=False)
+        values = [y.detach() for y in run(_handles(inputs)[1])]  # where F itself fails, that error is raised
+        counterexample = find_counterexample(run, inputs, values)
         return replace(unproven, unsupported=[unfollowed(error)], counterexample=counterexample), values
     scaling = _joined(outputs, interpretation)
     # What was not seen counts wherever it happened, as it may have reached the output in ways that were not seen.
@@ -183,21 +193,15 @@ def _interpreted(
     proven = not violations and not unsupported
     degree = scaling.degree if proven else None
     values = [y.detach() for y in outputs]
-    del outputs  # and the graph with them, before F runs again
-    # Also of what is proven: a wrong rule, or state that F keeps, shows here if anywhere.
-    counterexample = find_counterexample(run, inputs, values, degree, proven=proven)
-    contradicted = proven and counterexample is not None
-    certificate = replace(
-        unproven,
-        homogeneous=proven and not contradicted,
-        degree=None if contradicted else degree,
-        violations=violations,
-        unsupported=[CONTRADICTED] if contradicted else unsupported,
-        n_ops=interpretation.n_ops,
-        identically_zero=proven and scaling.zero,
-        counterexample=counterexample,
-    )
-    return certificate, values
+    certificate = replace(unproven, violations=violations, unsupported=unsupported, n_ops=interpretation.n_ops)
+    if not proven:
+        del outputs  # and the graph with them, before F runs again
+        return replace(certificate, counterexample=find_counterexample(run, inputs, values)), values
+    gradient = gradient_of(outputs, leaves)
+    del outputs
+    claim = replace(certificate, homogeneous=True, degree=degree, identically_zero=scaling.zero)
+    subject = Subject(run, inputs, values, degree, gradient, wider, frozenset(trace.dtypes), names)
+    return confronted(claim, confront(subject)), values
 
 
 def _joined(outputs: list[Tensor], interpretation: Interpretation) -> Scaling:
@@ -206,9 +210,10 @@ def _joined(outputs: list[Tensor], interpretation: Interpretation) -> Scaling:
     return sum_of(*scalings, reason=interpretation.trace.mismatch(*scalings, verb="returns", preposition="and"))
 
 
-def _handles(inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-    """Return clones of inputs, so that F may overwrite them and autograd has a node to find them by."""
-    return tuple(x.detach().clone().requires_grad_().clone() for x in inputs)
+def _handles(inputs: tuple[Tensor, ...]) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
+    """Return leaves to differentiate by, and clones of them, which F may overwrite and autograd has a node for."""
+    leaves = tuple(x.detach().clone().requires_grad_() for x in inputs)
+    return leaves, tuple(leaf.clone() for leaf in leaves)
 
 
 def _flat(example_inputs: tuple[object, ...]) -> tuple[object, ...]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from types import CodeType
 
+import torch
 from torch import Tensor
 
 from captum_xg._core.operations import tensors_in
@@ -31,6 +32,7 @@ class Trace(Observer):
         leaks: What makes every verdict unknown, wherever it happened: effects that were not seen.
         opaque: Why nothing but its results is seen of the running operation; None if it is followed.
         dependent: Whether the results of the running operation may depend on the input.
+        dtypes: The floating dtypes of all results, also where casts hide them from inputs and outputs.
     """
 
     def __init__(self, names: Names, outermost: CodeType, additional: Sequence[Tensor] = ()) -> None:
@@ -42,6 +44,7 @@ class Trace(Observer):
         self._names = names
         self._outermost = outermost
         self._additional = list(additional)
+        self.dtypes: set[torch.dtype] = set()
         self._event: OpEvent | None = None
         self._number = 0
 
@@ -51,6 +54,7 @@ class Trace(Observer):
 
     def after(self, event: OpEvent) -> None:
         """Let go of it, and of its tensors."""
+        self.dtypes.update(result.dtype for result in event.results if result.dtype.is_floating_point)
         self._event = None
 
     def note(self, reason: Reason, op: str | None = None) -> None:

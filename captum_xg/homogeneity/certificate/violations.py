@@ -21,14 +21,6 @@ from captum_xg.homogeneity.degree import Reason
 from captum_xg.homogeneity.rules.reasons import Located, custom_function, is_generated
 from captum_xg.homogeneity.rules.registry import rule_vouches_for
 
-CONTRADICTED = Violation(
-    "",
-    "",
-    "",
-    "scales at every operation that was seen, but F(αx) differs from it on the example: something was not seen",
-    "Look for state that the forward pass keeps, other threads, or code outside of PyTorch",
-)
-
 
 def spoilt(names: Sequence[str]) -> Violation:
     """Return the finding that F gives NaN, from the names of tensors with NaN or infinity in them."""

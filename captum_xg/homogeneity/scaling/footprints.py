@@ -1,0 +1,137 @@
+"""Footprints of forward passes: for each operation its name and the sizes of what it returns.
+
+Two footprints, at x and at αx, tell where the passes part: the first operation that is another one, or whose results
+are no multiple of what they were. They also tell a deviation from an accident of the dtype: an intermediate value that
+over- or underflows at αx and not at x says nothing about F.
+
+What must never happen: a deviation is excused because values are small. Only what leaves the range of its dtype is.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from captum_xg._core.provenance import Site
+from captum_xg._core.recorder import Names, Observer, OpEvent, Recorder
+
+Run = Callable[[tuple[Tensor, ...]], list[Tensor]]
+
+
+@dataclass(frozen=True)
+class Step:
+    """One operation of a pass.
+
+    Attributes:
+        name: The operation.
+        largest: The largest magnitude in its floating-point results, 0 if there are none; infinite or NaN if one is.
+        total: The sum of the magnitudes.
+        smallest: The smallest magnitude that is not zero, infinite if all are.
+        tiny: The smallest normal number of the dtype.
+    """
+
+    name: str
+    largest: float
+    total: float
+    smallest: float
+    tiny: float
+
+    def is_multiple_of(self, other: Step) -> bool:
+        """Return whether these results may be those of the other step times a number."""
+        if self.largest == 0 or other.largest == 0:
+            return self.largest == other.largest
+        ratios = self.largest / other.largest, self.total / other.total
+        return abs(ratios[0] - ratios[1]) <= 1e-2 * max(ratios)
+
+    def left_range(self, before: Step) -> bool:
+        """Return whether these results over- or underflowed where those of the same step at x did not."""
+        if not math.isfinite(self.largest):
+            return math.isfinite(before.largest)
+        if self.largest == 0:
+            return before.largest > 0
+        return self.smallest < 16 * self.tiny <= before.smallest
+
+
+class Footprint(Observer):
+    """The steps of a pass.
+
+    Attributes:
+        steps: One for each operation.
+        site: Where the operation with the number ``wanted`` was called, once it ran.
+    """
+
+    def __init__(self, wanted: int = -1) -> None:
+        self.steps: list[Step] = []
+        self.site: Site | None = None
+        self._wanted = wanted
+
+    def after(self, event: OpEvent) -> None:
+        """Note sizes."""
+        if len(self.steps) == self._wanted:
+            self.site = event.site()
+        sizes = [
+            result.detach().abs().reshape(-1).double()
+            for result in event.results
+            if (result.dtype.is_floating_point or result.dtype.is_complex) and _is_plain(result)
+        ]
+        flat = torch.cat(sizes) if sizes else torch.zeros(1)
+        nonzero = flat[flat != 0]
+        smallest = float(nonzero.min()) if nonzero.numel() else math.inf
+        tiny = max((torch.finfo(r.dtype).tiny for r in event.results if r.dtype.is_floating_point), default=0.0)
+        largest = float(flat.max()) if flat.numel() else 0.0
+        self.steps.append(Step(str(event.op), largest, float(flat.sum()), smallest, tiny))
+
+
+def footprint_of(run: Run, inputs: tuple[Tensor, ...], names: Names | None = None, wanted: int = -1) -> Footprint:
+    """Return the footprint of F at these inputs, as far as it runs."""
+    footprint = Footprint(wanted)
+    try:
+        with torch.no_grad(), Recorder(footprint, names=names):
+            run(tuple(x.detach().clone() for x in inputs))
+    except Exception:  # what it left until then is what there is
+        pass
+    return footprint
+
+
+def left_range(here: Footprint, there: Footprint) -> bool:
+    """Return whether an intermediate value left the range of its dtype on the way to αx, before the passes part."""
+    for before, after in zip(here.steps, there.steps):  # noqa: B905  one may have ended early
+        if before.name != after.name:
+            return False
+        if after.left_range(before):
+            return True
+    return False
+
+
+def first_difference(here: Footprint, there: Footprint) -> int | None:
+    """Return the number of the first operation that differs, None if none shows."""
+    for i, (before, after) in enumerate(zip(here.steps, there.steps)):  # noqa: B905
+        if before.name != after.name or not after.is_multiple_of(before):
+            return i
+    shorter = min(len(here.steps), len(there.steps))
+    return shorter if len(here.steps) != len(there.steps) else None
+
+
+class OperationNames(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Keeps which operations run, and nothing else: it is in force in every pass of every proof."""
+
+    supports_higher_order_operators = True
+
+    def __init__(self, names: list[object]) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self._names = names
+
+    def __torch_dispatch__(
+        self, func: Callable[..., object], types: object, args: tuple[object, ...] = (), kwargs: object = None
+    ) -> object:
+        self._names.append(func)
+        return func(*args, **(kwargs or {}))  # type: ignore[arg-type]
+
+
+def _is_plain(tensor: Tensor) -> bool:
+    return tensor.layout == torch.strided and not tensor.is_quantized and not tensor.is_meta

@@ -1,0 +1,220 @@
+"""A proof is confronted with numbers: what was not seen is found by them, and no right proof is doubted."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import nn
+from torch.nn import functional as F
+from torch.utils.checkpoint import checkpoint
+
+from captum_xg import certify
+from captum_xg.homogeneity.scaling.confrontation import confront
+from captum_xg.homogeneity.scaling.counterexample import find_counterexample
+from captum_xg.homogeneity.scaling.subject import Subject, gradient_of
+
+DTYPES = [torch.float64, torch.float32]
+W = torch.randn(4, 4, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+
+
+torch.manual_seed(0)
+LAYERS = {dtype: [nn.Linear(4, 4, bias=False).to(dtype) for _ in range(3)] for dtype in DTYPES}
+
+
+def batch(dtype=torch.float64, seed=0):
+    return torch.randn(3, 4, generator=torch.Generator().manual_seed(seed), dtype=torch.float64).to(dtype)
+
+
+def weighted(x):
+    return x @ W.to(x.dtype)
+
+
+# --- what no observer sees --------------------------------------------------------------------------------------------
+
+
+def memory_read_through_numpy(x):
+    buffer = torch.zeros(3, 4, dtype=x.dtype)
+    view = buffer.numpy()  # before anything of the input is in it
+    buffer.copy_(x.detach())
+    return weighted(x if abs(view).max() < 30 else 2 * x)
+
+
+def an_exception_that_carries_values(x):
+    try:
+        torch.linalg.cholesky(1e4 * torch.eye(3, dtype=x.dtype) - x.detach() @ x.detach().T)
+    except torch.linalg.LinAlgError:
+        return 2 * weighted(x)
+    return weighted(x)
+
+
+def another_exception(x):
+    try:
+        torch.multinomial(x.detach().abs() - 1e-3, 1)
+    except RuntimeError:
+        return 2 * weighted(x)
+    return weighted(x)
+
+
+def a_shape_that_nothing_tags(x):
+    return x * (1 + F.threshold(x.detach(), 30.0, 0.0).to_sparse()._values().shape[0])
+
+
+def another_layer_is_recomputed(x):
+    for layer in LAYERS[x.dtype]:
+        x = checkpoint(lambda z: layer(z).relu(), x, use_reentrant=False)  # noqa: B023  that is the mistake
+    return x
+
+
+def memory_of_a_sparse_tensor(x):
+    values = x.flatten() * 1
+    sparse = torch.sparse_coo_tensor(torch.arange(12)[None], values, (12,), check_invariants=False)
+    values.mul_(2)
+    return sparse.to_dense()
+
+
+def a_thread_without_gradient(x):
+    found = []
+
+    def run():
+        with torch.no_grad():
+            found.append((x / x.norm()).abs().sum())
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    thread.join()
+    return x * found[0]
+
+
+def a_thread_that_branches(x):
+    found = []
+    thread = threading.Thread(target=lambda: found.append(float(x.detach().abs().max() > 30)))
+    thread.start()
+    thread.join()
+    return weighted(x) * (1 + found[0])
+
+
+UNSEEN = [
+    memory_read_through_numpy,
+    an_exception_that_carries_values,
+    another_exception,
+    a_shape_that_nothing_tags,
+    another_layer_is_recomputed,
+    memory_of_a_sparse_tensor,
+    a_thread_without_gradient,
+    a_thread_that_branches,
+]
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@pytest.mark.parametrize("function", UNSEEN, ids=lambda function: function.__name__)
+def test_what_no_observer_sees_is_found_by_numbers_and_makes_the_verdict_unknown(function, dtype):
+    certificate = certify(function, batch(dtype))
+    assert certificate.verdict == "unknown", str(certificate)
+    assert certificate.degree is None
+    assert "Something was not seen" in str(certificate)
+    assert not certificate.confrontation.holds
+    assert certificate.to_dict()["confrontation"]["contradiction"] in str(certificate)
+
+
+def test_where_values_part_the_scale_the_numbers_and_the_first_operation_are_named():
+    text = certify(memory_read_through_numpy, batch()).unsupported[0].reason
+    assert "at α = 2^32" in text
+    assert "is claimed; the first operation that differs is aten." in text
+    assert "test_confrontation.py:" in text
+
+
+# --- claims that are wrong, without any certificate -------------------------------------------------------------------
+
+
+def subject(function, x, degree, gradient_by=None):
+    leaf = x.detach().clone().requires_grad_()
+    outputs = [(gradient_by or function)(leaf.clone())]
+    gradient = gradient_of(outputs, [leaf])
+    return Subject(lambda xs: [function(*xs)], (x,), [function(x).detach()], degree, gradient)
+
+
+HOMOGENEOUS = {
+    "ReLU": (lambda x: weighted(x).relu(), 1),
+    "a norm": (lambda x: weighted(x).norm(dim=1), 1),
+    "a direction": (lambda x: x / x.norm(), 0),
+    "a product": (lambda x: weighted(x) * x, 2),
+    "a reciprocal": (lambda x: 1 / weighted(x), -1),
+    "a root": (lambda x: weighted(x).abs().sqrt(), 0.5),
+    "the largest": (lambda x: weighted(x).amax(1), 1),
+    "sorted": (lambda x: weighted(x).sort(1).values.cumsum(1), 1),
+    "a normalised sum of fourth powers": (lambda x: (weighted(x) ** 4).sum(1) ** 0.25, 1),
+    "terms that nearly cancel": (lambda x: weighted(x).relu() - weighted(x).relu() * (1 - 1e-3), 1),
+}
+
+
+@pytest.mark.parametrize("dtype", [*DTYPES, torch.bfloat16], ids=str)
+@pytest.mark.parametrize("name", HOMOGENEOUS)
+@given(seed=st.integers(0, 10**6), exponent=st.integers(-6, 6))
+def test_a_right_claim_is_never_doubted(name, dtype, seed, exponent):
+    function, degree = HOMOGENEOUS[name]
+    found = confront(subject(function, 2.0**exponent * batch(dtype, seed), degree))
+    assert found.holds, found.contradiction
+    assert len(found.scales) == 4
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@pytest.mark.parametrize("name", HOMOGENEOUS)
+@pytest.mark.parametrize("error", [-1, -0.5, 0.5, 1])
+def test_a_wrong_degree_is_contradicted(name, dtype, error):
+    function, degree = HOMOGENEOUS[name]
+    assert not confront(subject(function, batch(dtype), degree + error)).holds
+
+
+GRADIENTS_OF_OTHERS = {
+    "twice": lambda x: 2 * x - x.detach(),
+    "none in a half": lambda x: torch.cat([x[:, :2].detach(), x[:, 2:]], 1),
+    "the other sign": lambda x: 2 * x.detach() - x,
+    "a direction that is cut": lambda x: x * (x.detach().abs().sum() / x.detach().norm()),
+    "another order": lambda x: x.detach() + (x.flip(1) - x.flip(1).detach()),
+}
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@pytest.mark.parametrize("name", GRADIENTS_OF_OTHERS)
+def test_a_gradient_that_is_not_that_of_the_values_is_contradicted(name, dtype):
+    found = confront(subject(lambda x: weighted(GRADIENTS_OF_OTHERS[name](x)), batch(dtype), 1))
+    assert not found.holds
+    assert "gradient says" in found.contradiction or "Euler" in found.contradiction
+
+
+def test_kinks_and_ties_at_the_example_contradict_nothing():
+    for function in (torch.relu, lambda x: F.max_pool1d(x, 2), lambda x: x.abs(), lambda x: x.sort(1).values):
+        for x in (torch.ones(3, 4), torch.zeros(3, 4), torch.eye(4)):
+            certificate = certify(function, x)
+            assert certificate.homogeneous, str(certificate)
+
+
+def test_a_branch_that_makes_no_difference_at_the_example_is_seen_by_the_operations_that_run():
+    def function(x):
+        return (x.mul(1) if float(abs(x.detach().numpy()).max()) > 30 else x) @ W
+
+    found = confront(subject(function, batch(), 1))
+    assert "is aten.mul.Tensor at α = 2^32 and aten.mm.default at α = 2^-32" in found.contradiction
+
+
+def test_an_intermediate_value_that_underflows_is_no_counterexample():
+    x = 0.1 * batch(torch.float32)
+
+    def function(xs):
+        return [(xs[0][xs[0] > 0] ** 4).sum() ** 0.25]
+
+    assert function((2.0**-48 * x,))[0] == 0  # where 2^-48·F(x) is meant
+    assert find_counterexample(function, (x,), function((x,))) is None
+    assert find_counterexample(lambda xs: [xs[0].exp()], (x,), [x.exp()]) is not None
+
+
+def test_a_certificate_says_what_it_was_confronted_with():
+    text = str(certify(nn.Linear(4, 2, bias=False), batch(torch.float32)))
+    assert "F(αx) at α = 2^-16, 2^-1, 2^1, 2^16, to 3e-04" in text
+    assert "∇F by Euler's identity and along two random directions" in text
+    half = nn.Linear(4, 2, bias=False).bfloat16()
+    assert "no gradient to confront" in str(certify(half, batch(torch.bfloat16)))
