@@ -31,14 +31,7 @@ from captum_xg._core.text import displayed
 from captum_xg.homogeneity.scaling.checks import format_scale
 from captum_xg.homogeneity.scaling.fit import power
 from captum_xg.homogeneity.scaling.footprints import OperationNames
-from captum_xg.homogeneity.scaling.passes import (
-    difference_tolerance,
-    directions_of,
-    rounding_of_slope,
-    step_of,
-    values_of,
-    vector_of,
-)
+from captum_xg.homogeneity.scaling.passes import Slopes, directions_of, step_of, values_of, vector_of
 from captum_xg.homogeneity.scaling.precision import Precision
 from captum_xg.homogeneity.scaling.second_look import contradiction
 from captum_xg.homogeneity.scaling.subject import Subject
@@ -52,8 +45,9 @@ class Confrontation:
     Attributes:
         scales: The α at which F ran on the example, and gave finite numbers.
         tolerance: The largest relative deviation of F(αx) from αᵏF(x) that counts as rounding.
-        differences: The same of differences along two random directions from ∇F, which Euler's identity is held to as
-            well; None where F gives no gradient to speak of, or the dtype is too coarse to take differences in.
+        differences: The largest error of ∇F along a random direction that would not be noticed, relative to the root of
+            Σ(x·∂F)², which such slopes are by chance; None where F gives no gradient to speak of, or the dtype is too
+            coarse to take differences in.
         contradiction: What speaks against the proof, ``""`` if nothing does.
     """
 
@@ -81,14 +75,15 @@ def confront(subject: Subject) -> Confrontation:
     eps = torch.finfo(precision.dtype).eps
     tolerance = precision.inexact_rtol
     # Half precision has no step between its rounding and the curvature of F.
-    differences = None if subject.gradient is None or eps > 1e-4 else difference_tolerance(precision.dtype)
-    result = Confrontation((), tolerance, differences)
+    differences = subject.gradient is not None and eps < 1e-4
+    result = Confrontation((), tolerance, None)
     here = vector_of(subject.outputs)
     if here.numel() == 0 or not bool(here.isfinite().all()):
         return result
-    screen = _Screen(subject, precision, here, differences)
+    screen = _Screen(subject, precision, here, differences=differences)
     suspected = screen.suspicion()
-    result = replace(result, scales=tuple(sorted(screen.scales)))
+    resolved = screen.resolved if differences else None
+    result = replace(result, scales=tuple(sorted(screen.scales)), differences=resolved)
     if not suspected:
         return result
     return replace(result, contradiction=contradiction(subject, screen.exponents, tolerance, off_ray=screen.step > 0))
@@ -100,18 +95,19 @@ class _Screen:
     Attributes:
         scales: Those that F could be run at.
         exponents: Logarithms of those that are tried, in pairs on both sides of 1.
-        step: h.
+        step: h; 0 to stay on the ray.
+        resolved: The largest error of a slope that would not be noticed, relative to what slopes are by chance.
     """
 
-    def __init__(self, subject: Subject, precision: Precision, here: Tensor, differences: float | None) -> None:
+    def __init__(self, subject: Subject, precision: Precision, here: Tensor, *, differences: bool) -> None:
         self.scales: list[float] = []
-        self.step = 0.0 if differences is None else step_of(precision.dtype)
+        self.resolved = 0.0
+        self.step = step_of(precision.dtype) if differences else 0.0
         far = precision.exponent_for(max(abs(subject.degree or 1.0), 1.0))
         self.exponents = (far, -far, 1, -1) if far > 1 else (1, -1)
         self._subject = subject
         self._here = here
         self._tolerance = precision.inexact_rtol
-        self._difference = differences or 0.0
         weights, gradients = subject.gradient or ([], [])
         self._weights = vector_of(weights)
         self._gradients = [g.detach().double() for g in gradients]
@@ -141,7 +137,11 @@ class _Screen:
                     suspected = True
                 elif h:
                     slopes.append(float(self._weights @ (there - self._here)) / h)
-            suspected |= self._slopes_off(slopes, directions)
+            if slopes:
+                compared = self._slopes(slopes, directions)
+                suspected |= compared.off
+                if self._spread:
+                    self.resolved = max(self.resolved, compared.allowed / self._spread)
         return suspected or len(operations) > 1
 
     def _off_ray(self, directions: Sequence[Tensor], h: float, exponent: int, names: list[object]) -> Tensor | None:
@@ -159,15 +159,6 @@ class _Screen:
         """Return whether some output is not what it was, by more than a step so small can change it."""
         return float((there - self._here).abs().max()) > (self._tolerance + 64 * abs(h)) * self._size
 
-    def _slopes_off(self, slopes: Sequence[float], directions: Sequence[Tensor]) -> bool:
-        """Return whether F changes otherwise than its gradient says: each by far, or both on average."""
-        if not slopes:
-            return False
+    def _slopes(self, seen: Sequence[float], directions: Sequence[Tensor]) -> Slopes:
         along = sum(float((v.double() * g).sum()) for v, g in zip(directions, self._gradients, strict=True))
-        rounding = rounding_of_slope(self._subject.precision.dtype, self._size)
-        # Kinks within reach of the step move one slope up and the other down.
-        allowed = self._difference * self._spread + rounding
-        if abs(sum(slopes) / len(slopes) - along) > allowed:
-            return True
-        # An error of the values is the same on both sides, and cancels in the mean.
-        return any(abs(slope - along) > 4 * allowed for slope in slopes)
+        return Slopes(seen, along, self._spread, self._size, self._subject.precision.dtype)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -34,19 +35,48 @@ def fresh_handles(inputs: Sequence[Tensor]) -> tuple[Tensor, ...]:
     return tuple(x.detach().clone().requires_grad_().clone() for x in inputs)
 
 
-def difference_tolerance(dtype: torch.dtype) -> float:
-    """Return how far differences may be from the gradient: what kinks within reach of the step, and rounding, take."""
-    return 1e-3 if dtype == torch.float64 else 5e-2
-
-
 def step_of(dtype: torch.dtype) -> float:
     """Return the step of differences, where rounding and curvature take about as much."""
     return 2.0**-20 if dtype == torch.float64 else 2.0**-9
 
 
-def rounding_of_slope(dtype: torch.dtype, size: float) -> float:
-    """Return what rounding takes from a difference quotient of a sum of terms of this size, in a deep network."""
-    return 32 * torch.finfo(dtype).eps * size / step_of(dtype)
+@dataclass(frozen=True)
+class Slopes:
+    """How F changes along a direction, from one-sided differences on both sides, beside what its gradient says.
+
+    Attributes:
+        seen: The slopes.
+        along: ∇F·v.
+        spread: The size of such a product, by chance: the root of the sum of squares of x·∂F.
+        size: Σ|x·∂F|.
+        dtype: What F is computed in.
+    """
+
+    seen: Sequence[float]
+    along: float
+    spread: float
+    size: float
+    dtype: torch.dtype
+
+    @property
+    def mean(self) -> float:
+        """The slope, by both sides."""
+        return sum(self.seen) / len(self.seen)
+
+    @property
+    def allowed(self) -> float:
+        """How far the mean may be off: rounding of a deep network, and kinks within reach of the step."""
+        rounding = 32 * torch.finfo(self.dtype).eps * self.size / step_of(self.dtype)
+        # Kinks move one side up and the other down: how far the two are apart says what they take.
+        kinks = max(self.seen) - min(self.seen) if len(self.seen) > 1 else 0.1 * self.spread
+        return min(kinks, 0.5 * self.spread) + 1e-3 * self.spread + rounding
+
+    @property
+    def off(self) -> bool:
+        """Whether F changes otherwise than its gradient says."""
+        # An error of the values is the same on both sides, and cancels in the mean.
+        far = 0.5 * self.spread + 4 * self.allowed
+        return abs(self.mean - self.along) > self.allowed or any(abs(slope - self.along) > far for slope in self.seen)
 
 
 def directions_of(inputs: Sequence[Tensor], number: int) -> list[Tensor]:

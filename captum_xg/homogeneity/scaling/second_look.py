@@ -17,10 +17,9 @@ from captum_xg.homogeneity.scaling.checks import format_scale
 from captum_xg.homogeneity.scaling.fit import power
 from captum_xg.homogeneity.scaling.footprints import OperationNames, first_difference, footprint_of, left_range
 from captum_xg.homogeneity.scaling.passes import (
-    difference_tolerance,
+    Slopes,
     directions_of,
     fresh_handles,
-    rounding_of_slope,
     step_of,
     values_of,
     vector_of,
@@ -119,7 +118,7 @@ def _where(subject: Subject, points: tuple[Tensor, ...], number: int | None) -> 
 def _gradient_off(subject: Subject, weights: Sequence[Tensor]) -> str:
     """Return how ∇F is not the gradient of F at a point near the example without its ties and zeros of activations."""
     dtype = subject.precision.dtype
-    tolerance, h = difference_tolerance(dtype), step_of(dtype)
+    h = step_of(dtype)
     moved = directions_of(subject.inputs, 7)
     inputs = tuple(x.detach() + 0.02 * v for x, v in zip(subject.inputs, moved, strict=True))
     leaves = tuple(x.detach().requires_grad_() for x in inputs)
@@ -144,20 +143,17 @@ def _gradient_off(subject: Subject, weights: Sequence[Tensor]) -> str:
     along_x, claimed = sum(float((x * g).sum()) for x, g in terms), (subject.degree or 0.0) * float(c @ here)
     if subject.degree is not None and abs(along_x - claimed) > 16 * torch.finfo(dtype).eps ** 0.5 * size:
         return f"Euler's identity fails: Σ x·∂F is {along_x:.6g} where kF = {claimed:.6g} is claimed"
-    off = []
+    found = []
     for number in (2, 3):
         directions = directions_of(inputs, number)
-        ends = [
-            values_of(subject.run, tuple(x + s * h * v for x, v in zip(inputs, directions, strict=True)))
-            for s in (1, -1)
-        ]
-        if any(y is None or y.shape != here.shape or not bool(y.isfinite().all()) for y in ends):
-            return ""
-        quotient = float(c @ (ends[0] - ends[1])) / (2 * h)  # type: ignore[operator]
+        seen = []
+        for step in (h, -h):
+            there = values_of(subject.run, tuple(x + step * v for x, v in zip(inputs, directions, strict=True)))
+            if there is None or there.shape != here.shape or not bool(there.isfinite().all()):
+                return ""
+            seen.append(float(c @ (there - here)) / step)
         along = sum(float((v.double() * g).sum()) for v, g in zip(directions, gradients, strict=True) if g is not None)
-        rounding = rounding_of_slope(dtype, size)
-        if abs(quotient - along) <= tolerance * max(spread, abs(quotient)) + rounding:
-            return ""
-        off.append((quotient, along))
-    quotient, along = off[0]
-    return f"along a random direction F changes by {quotient:.6g}, and its gradient says {along:.6g}"
+        found.append(Slopes(seen, along, spread, size, dtype))
+    if not all(slopes.off for slopes in found):
+        return ""
+    return f"along a random direction F changes by {found[0].mean:.6g}, and its gradient says {found[0].along:.6g}"
