@@ -41,6 +41,8 @@ class ModuleUse:
         sources: The modules whose result that input is, as it is; None for anything else. Empty if it did not run.
         followers: The modules in which an operation reads a result of this one.
         roles: How its results are used.
+        divides_by_input: Whether an operation of its own forward divides by what depends on the input.
+        takes_product: Whether its first input is the product of two things that both depend on the model's input.
     """
 
     sizes: list[float] = field(default_factory=list)
@@ -49,6 +51,8 @@ class ModuleUse:
     sources: set[str | None] = field(default_factory=set)
     followers: set[str] = field(default_factory=set)
     roles: Role = Role.NONE
+    divides_by_input: bool = False
+    takes_product: bool = False
 
     @property
     def dims(self) -> frozenset[int]:

@@ -1,6 +1,6 @@
 """The pipeline of a conversion: its steps, their order, and the report of what they did.
 
-First what is exact: functional calls become modules (:class:`LiftCalls`), as often as that shows more of them, and
+First what is exact: fused norms are taken apart, functional calls become modules (:class:`LiftCalls`), as often as that shows more of them, and
 batch norms are folded, once. Then the inexact steps run to a fixed point. The rule is: *the first step in this order
 that finds something to do does it; then the model is certified again, and the search starts again at the first step.*
 Starting again matters, since what one step changes may make a later one needless: ``1 - g`` has degree 0 once the gate
@@ -26,11 +26,13 @@ from captum_xg.errors import ConversionError
 from captum_xg.xdnn.agreement import Agreement, compare, dimension_of_classes, largest_difference
 from captum_xg.xdnn.dataflow import Role
 from captum_xg.xdnn.evidence import WHERE, Evidence, Examples, StepResult
+from captum_xg.xdnn.fused_norms import SplitFusedNorms
 from captum_xg.xdnn.registry import STAGES
 from captum_xg.xdnn.report import ConversionReport, Unconverted
 from captum_xg.xdnn.stages import Convert, FoldBatchNorms, LiftCalls, Step, put_back
 from captum_xg.xdnn.unconverted import damage, has_finite_gradient, unconverted, wrong_degree
 
+SPLIT = SplitFusedNorms()
 LIFT = LiftCalls()
 FOLD = FoldBatchNorms()
 INEXACT: tuple[Step, ...] = (LIFT, *map(Convert, STAGES))
@@ -56,6 +58,8 @@ def convert(model: nn.Module, original: nn.Module, examples: Examples) -> tuple[
     if evidence.certificate.homogeneous:
         return model, _report(evidence)
     comparison = _Comparison(evidence, reference)
+    split = SPLIT(evidence.model, evidence)  # first, as it shows what is inside of them
+    evidence = evidence if split is None else evidence.after(split)
     evidence = _to_fixed_point(evidence, (LIFT,))
     folded = FOLD(evidence.model, evidence)
     evidence = evidence if folded is None else evidence.after(folded)

@@ -11,6 +11,7 @@ something each time that it finds something to do, which is why the pipeline com
 from __future__ import annotations
 
 import math
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -25,6 +26,7 @@ from captum_xg.xdnn.evidence import WHERE, Evidence, Outcome, Progress, StepResu
 from captum_xg.xdnn.folding import fold_batch_norms, uses_of
 from captum_xg.xdnn.functional_calls import FunctionCall
 from captum_xg.xdnn.fx_recording import Recording, inline_calls, record
+from captum_xg.xdnn.own_norms import OWN_NORM
 from captum_xg.xdnn.registry import Conversion, Entry, ModuleContext, NotConvertible, Stage, find_conversion
 from captum_xg.xdnn.replacement import has_hooks, replace_module
 from captum_xg.xdnn.report import Change
@@ -55,7 +57,7 @@ class LiftCalls:
         paths = [
             path
             for path in dict.fromkeys(violation.module for violation in evidence.findings)
-            if path in modules and owner_of(path, modules) is None
+            if path in modules and owner_of(path, modules, evidence.own_norms) is None
             if not (path in progress.recordings or progress.finished(path))
         ]
         if not paths:
@@ -167,20 +169,21 @@ def plan(model: nn.Module, evidence: Evidence) -> list[Planned]:
     modules, progress = dict(model.named_modules()), evidence.progress
     planned: dict[str, Planned] = {}
     for path in dict.fromkeys(violation.module for violation in evidence.findings):
-        owner = owner_of(path, modules) or _adding(path, modules, model, evidence)
+        owner = owner_of(path, modules, evidence.own_norms) or _adding(path, modules, model, evidence)
         if owner is not None and owner.path not in progress.outcomes and not progress.finished(owner.path):
             planned.setdefault(owner.path, owner)
     return list(planned.values())
 
 
-def owner_of(path: str, modules: dict[str, nn.Module]) -> Planned | None:
+def owner_of(path: str, modules: dict[str, nn.Module], own_norms: Collection[str]) -> Planned | None:
     """Return the outermost module, from the model down to one of its modules, that there is a conversion for."""
     parts = path.split(".") if path else []
     for depth in range(len(parts) + 1):  # from above: a rule for a class takes over everything inside
         above = ".".join(parts[:depth])
         module = modules.get(above)
         if module is not None:
-            entry = find_conversion(module.function if isinstance(module, FunctionCall) else type(module))
+            kind = module.function if isinstance(module, FunctionCall) else type(module)
+            entry = OWN_NORM if above in own_norms else find_conversion(kind)
             if entry is not None:
                 return Planned(above, module, entry)
     return None
@@ -245,6 +248,7 @@ def context_of(path: str, evidence: Evidence) -> ModuleContext:
         overwritten=Role.OVERWRITTEN in use.roles,
         divides=Role.DENOMINATOR in use.roles,
         dims=use.dims,
+        takes_product=use.takes_product,
     )
 
 
