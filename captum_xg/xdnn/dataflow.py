@@ -42,6 +42,7 @@ class ModuleUse:
         followers: The modules in which an operation reads a result of this one.
         roles: How its results are used.
         divides_by_input: Whether an operation of its own forward divides by what depends on the input.
+        multiplies_inputs: Whether an operation of its own forward multiplies two things that depend on the input.
         takes_product: Whether its first input is the product of two things that both depend on the model's input.
     """
 
@@ -52,6 +53,7 @@ class ModuleUse:
     followers: set[str] = field(default_factory=set)
     roles: Role = Role.NONE
     divides_by_input: bool = False
+    multiplies_inputs: bool = False
     takes_product: bool = False
 
     @property

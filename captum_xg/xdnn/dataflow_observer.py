@@ -41,6 +41,14 @@ _VIEWS = (
     *("view", "_unsafe_view", "expand", "unsqueeze", "squeeze", "permute", "transpose", "t", "alias", "detach"),
     *("slice", "select", "split", "split_with_sizes", "unbind", "as_strided", "_reshape_alias", "native_dropout"),
 )
+_RESAMPLED = (
+    *("mean", "sum", "amax", "repeat", "index", "index_select", "gather", "roll", "flip", "constant_pad_nd"),
+    *("avg_pool2d", "_adaptive_avg_pool2d", "max_pool2d_with_indices", "reflection_pad2d", "replication_pad2d"),
+    *("upsample_nearest1d", "upsample_nearest2d", "upsample_nearest3d", "_upsample_nearest_exact2d"),
+    *("upsample_linear1d", "upsample_bilinear2d", "upsample_bicubic2d", "upsample_trilinear3d", "pixel_shuffle"),
+)
+"""Operations that bring gates to the places of what they multiply, or the other way round."""
+_CARRYING = (*_ON_NUMBERS, *_RESAMPLED)
 _GATES = (nn.Sigmoid, nn.Hardsigmoid, HardGate)
 
 
@@ -142,14 +150,14 @@ class _DataflowObserver(Observer):
         name = event.name.removeprefix("aten::").rstrip("_")
         # Now, as an operation in place is about to overwrite what it reads.
         self._note_readers(memories, event)
-        self._note_roles(name, tensors)
+        self._note_roles(name, tensors, event.module)
         self._note_denominator(name, event)
         dependent = [m for m in memories if m.depends]
         carried = name in _ON_NUMBERS and all(m.all_origins for m in dependent)
         self._made = _Memory(
             depends=bool(dependent),
             origins=frozenset[str]().union(*(m.all_origins for m in memories)) if carried else frozenset(),
-            single=dependent[0].single_call if name in _ON_NUMBERS and len(dependent) == 1 else None,
+            single=dependent[0].single_call if name in _CARRYING and len(dependent) == 1 else None,
             gates=frozenset[_Call]().union(*(m.gates for m in dependent)),
             product=_is_product(name, dependent),
             root_of=memories[0].source if name in _ROOTS and memories else None,
@@ -179,9 +187,10 @@ class _DataflowObserver(Observer):
         if in_place and memories:
             memories[0].written_in = event.module
 
-    def _note_roles(self, name: str, tensors: list[Tensor]) -> None:
+    def _note_roles(self, name: str, tensors: list[Tensor], module: str) -> None:
         dependent = [t for t in tensors if self._at(t).depends]
         if name in _PRODUCTS and len(dependent) > 1:
+            self.flow[module].multiplies_inputs |= name == "mul"
             for tensor in dependent:
                 if (call := self._at(tensor).single_call) is not None:
                     # What is multiplied by something that it has gone into itself is no gate of it.
@@ -189,7 +198,7 @@ class _DataflowObserver(Observer):
                     self.flow[call.path].roles |= Role.OTHER_USE if by_own else Role.FACTOR
         # Unknown operations count as another use. A gate that is missed by that is no silent error: as an activation it
         # gives degree 2, which the report says.
-        elif name not in _ON_NUMBERS and name not in _VIEWS:
+        elif name not in (*_CARRYING, *_VIEWS):
             for source in (self._at(t).source for t in tensors):
                 if source is not None:
                     self.flow[source].roles |= Role.OTHER_USE

@@ -256,10 +256,8 @@ class Evidence:
 
     @cached_property
     def own_norms(self) -> frozenset[str]:
-        """The modules that are norms of the user's own, when that was first asked: before any forward was recorded."""
-        return self.attempt(
-            "when norms are looked for", lambda model: own_norms(model, self.dataflow, self.examples.outputs)
-        )
+        """The norms of the user's own, when that was first asked: before any forward was recorded."""
+        return self.attempt("on itself", lambda model: own_norms(model, self.dataflow, self.examples.outputs))
 
     @property
     def findings(self) -> list[Violation]:

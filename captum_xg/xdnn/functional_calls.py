@@ -72,15 +72,22 @@ ONE_FUNCTION: dict[object, object] = {
     # In place or not: rules replace the call by what returns a new tensor.
     operator.iadd: operator.add,
     operator.isub: operator.sub,
+    operator.imul: operator.mul,
     **{
         getattr(torch.Tensor, name): getattr(torch, name.removesuffix("_"))
         for name in ("add", "add_", "sub", "sub_", "clamp", "clip", "sigmoid", "tanh", "softmax", *_FUSED_SUMS)
     },
     torch.subtract: torch.sub,
+    torch.multiply: torch.mul,
+    torch.Tensor.mul: torch.mul,
+    torch.Tensor.multiply: torch.mul,
     torch.special.expit: torch.sigmoid,
     torch.special.softmax: torch.softmax,
 }
 """Functions that are another one by another name, or in place."""
+
+
+PRODUCTS = (torch.mul, operator.mul)
 
 
 class FunctionCall(nn.Module):

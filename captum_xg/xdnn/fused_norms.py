@@ -80,8 +80,8 @@ def _plain(module: _BatchNorm) -> _BatchNorm | None:
         return None
     plain: _BatchNorm = kind(module.num_features, module.eps, module.momentum, affine=False)
     plain.affine = module.affine
-    for held, own in ((module._parameters, plain._parameters), (module._buffers, plain._buffers)):
-        own.update({name: held[name] for name in _OWN if name in held})
+    plain._parameters.update({name: module._parameters[name] for name in _OWN if name in module._parameters})
+    plain._buffers.update({name: module._buffers[name] for name in _OWN if name in module._buffers})
     return plain.eval()
 
 

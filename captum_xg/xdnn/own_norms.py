@@ -62,8 +62,11 @@ def _watch(path: str, found: set[str]) -> Callable[[nn.Module, tuple[object, ...
         x = arguments[0] if len(arguments) == 1 else None
         if not isinstance(x, Tensor) or x.dim() < 2:
             return
-        with torch.no_grad():
-            small, large = (module.forward(factor * x.clone()) for factor in (1.0, _FACTOR))
+        try:
+            with torch.no_grad():
+                small, large = (module.forward(factor * x.clone()) for factor in (1.0, _FACTOR))
+        except Exception:  # whatever a forward of the user's own does at another size
+            return
         if not isinstance(small, Tensor) or not isinstance(large, Tensor) or small.shape != x.shape:
             return
         sizes = float(small.double().norm()), float(large.double().norm())
