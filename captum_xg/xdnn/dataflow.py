@@ -42,7 +42,8 @@ class ModuleUse:
         followers: The modules in which an operation reads a result of this one.
         roles: How its results are used.
         divides_by_input: Whether an operation of its own forward divides by what depends on the input.
-        multiplies_inputs: Whether an operation of its own forward multiplies two things that depend on the input.
+        multiplies_inputs: Whether an operation of its own forward multiplies two things that depend on the input, or
+            takes a power of one.
         takes_product: Whether its first input is the product of two things that both depend on the model's input.
     """
 

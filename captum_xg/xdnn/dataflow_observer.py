@@ -189,6 +189,8 @@ class _DataflowObserver(Observer):
 
     def _note_roles(self, name: str, tensors: list[Tensor], module: str) -> None:
         dependent = [t for t in tensors if self._at(t).depends]
+        if name in ("pow", "square") and dependent:
+            self.flow[module].multiplies_inputs = True
         if name in _PRODUCTS and len(dependent) > 1:
             self.flow[module].multiplies_inputs |= name == "mul"
             for tensor in dependent:

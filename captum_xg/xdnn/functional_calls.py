@@ -81,6 +81,10 @@ ONE_FUNCTION: dict[object, object] = {
     torch.multiply: torch.mul,
     torch.Tensor.mul: torch.mul,
     torch.Tensor.multiply: torch.mul,
+    torch.Tensor.pow: torch.pow,
+    torch.Tensor.__pow__: torch.pow,
+    operator.pow: torch.pow,
+    torch.Tensor.square: torch.square,
     torch.special.expit: torch.sigmoid,
     torch.special.softmax: torch.softmax,
 }
@@ -88,6 +92,9 @@ ONE_FUNCTION: dict[object, object] = {
 
 
 PRODUCTS = (torch.mul, operator.mul)
+"""Functions of two factors."""
+POWERS = (torch.pow, torch.square)
+"""Functions of a base, whose exponent is not computed."""
 
 
 class FunctionCall(nn.Module):

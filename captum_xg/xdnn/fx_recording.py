@@ -22,7 +22,7 @@ import torch
 import torch.nn.functional as F
 from torch import fx, nn
 
-from captum_xg.xdnn.functional_calls import AS_LAYER, ONE_FUNCTION, PRODUCTS, FunctionCall
+from captum_xg.xdnn.functional_calls import AS_LAYER, ONE_FUNCTION, POWERS, PRODUCTS, FunctionCall
 from captum_xg.xdnn.layers import HardGate, MustBeNone
 from captum_xg.xdnn.registry import find_conversion
 from captum_xg.xdnn.replacement import has_hooks
@@ -191,7 +191,9 @@ def _as_module(node: fx.Node, dependent: set[fx.Node], products: bool) -> _Made 
             return None
     if not callable(written) or not callable(function):
         return None
-    product = products and function in PRODUCTS and len(dependent.intersection(node.all_input_nodes)) > 1
+    both = all(isinstance(argument, fx.Node) and argument in dependent for argument in node.args)
+    power = function in POWERS and node.args and not _nodes_in([*node.args[1:], *node.kwargs.values()])
+    product = products and ((function in PRODUCTS and both and len(node.args) == 2) or power)
     if not product and find_conversion(function) is None:
         return None
     pairs: list[tuple[int | str, object]] = [*enumerate(node.args), *node.kwargs.items()]

@@ -160,12 +160,18 @@ def _remarks(evidence: Evidence, comparison: _Comparison) -> tuple[str, ...]:
         notes.append("The original is not finite on the examples, so that nothing could be compared.")
     if not evidence.attempt("with gradients", partial(has_finite_gradient, evidence.examples)):
         notes.append("Its gradient is not finite on the examples, so that X-Gradient will refuse them.")
+    if any(map(_any, comparison.reference.values())) and not any(map(_any, evidence.outputs.values())):
+        notes.append("It is zero on the examples: what was changed carried all of the original's predictions.")
     if comparison.tells_of_other_predictions():
         notes.append(
             "Its predictions are no longer those of the original: fine-tune it before you use it (fine_tune), or "
             "extend the original instead (HomogeneousExtension(model, radius=typical norm of the inputs))."
         )
     return tuple(notes)
+
+
+def _any(y: Tensor) -> bool:
+    return bool(y.any())
 
 
 def _report(

@@ -1,8 +1,9 @@
-"""Products of two values that both scale with the input, of degree 2, brought to degree 1.
+"""Products of two values that both scale with the input, and powers of one, of degree 2 or more, brought to degree 1.
 
-Example: ``act(f(x)) * g(x)``, as in gated convolutions, spatial gating units and star operations. With both factors of
-degree 1 it has degree 2, and cannot be added to the x of a residual connection. So it is kept as it is where the two
-factors together have their typical size, and extended along the ray: a·b·r/m with m their joint root mean square.
+Example: ``act(f(x)) * g(x)``, as in gated convolutions, spatial gating units and star operations, or ``relu(x) ** 2``.
+With factors of degree 1 it has degree 2, and cannot be added to the x of a residual connection. So it is kept as it is
+where the factors together have their typical size, and extended along the ray: a·b·r/m with m their joint root mean
+square, r its typical value.
 
 How degrees are told: the module that multiplies is run on what comes in, and on twice that. Factors that do not grow
 are gates of degree 0, and stay. What comes before a product has been converted by then, and so grows by powers of 2.
@@ -14,20 +15,24 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from captum_xg._core.recorder import Observer, OpEvent, Recorder
+from captum_xg.xdnn.agreement import relative_difference
 from captum_xg.xdnn.evidence import Evidence, Outcome, StepResult
 from captum_xg.xdnn.extension import HomogeneousExtension
-from captum_xg.xdnn.functional_calls import PRODUCTS, FunctionCall
+from captum_xg.xdnn.functional_calls import POWERS, PRODUCTS, FunctionCall
 from captum_xg.xdnn.fx_recording import Recording, lift_products
 from captum_xg.xdnn.lifting import put, record_forwards
 from captum_xg.xdnn.report import Change
 
 _GROWS = 0.5
 """The degree above which a factor counts as one that grows."""
+_ROUNDING = 1e-5
+"""What twice the result may differ by, relative, from the result of twice the input."""
 
 
 class ScaleProducts:
@@ -69,9 +74,12 @@ def _extended(model: nn.Module, evidence: Evidence, growing: dict[str, float]) -
         call = modules.get(path)
         if not isinstance(call, FunctionCall) or path in evidence.progress.outcomes:
             continue
-        extension = HomogeneousExtension(call, degree=1, norm="rms", radius=radius, n_inputs=2).eval()
+        power = call.function in POWERS
+        n_inputs = 1 if power else 2
+        extension = HomogeneousExtension(call, degree=1, norm="rms", radius=radius, n_inputs=n_inputs).eval()
         model = put(model, call, extension, evidence.progress)
-        why = f"is a product of two values that scale; works where they have root mean square {radius:.3g} together"
+        what = "a power of what scales" if power else "a product of two values that scale"
+        why = f"is {what}; works at root mean square {radius:.3g}, and its result scales with the example"
         changes.append(Change(path, call.name, "HomogeneousExtension", why, False, "products"))
         outcomes[path] = "converted"
     return StepResult(changes=tuple(changes), outcomes=outcomes, model=model) if changes else None
@@ -80,7 +88,8 @@ def _extended(model: nn.Module, evidence: Evidence, growing: dict[str, float]) -
 def _calls(recording: Recording) -> list[str]:
     """Return the products among the modules of a recording."""
     modules = dict(recording.graph.named_modules())
-    return [n for n in recording.names if isinstance(c := modules.get(n), FunctionCall) and c.function in PRODUCTS]
+    calls = {name: modules.get(name) for name in recording.names}
+    return [n for n, c in calls.items() if isinstance(c, FunctionCall) and c.function in (*PRODUCTS, *POWERS)]
 
 
 def _forward_of(path: str, modules: dict[str, nn.Module]) -> str:
@@ -89,21 +98,35 @@ def _forward_of(path: str, modules: dict[str, nn.Module]) -> str:
 
 
 class _Factors(Observer):
-    """Notes the sizes of both factors of each product, and in which module it is."""
+    """Notes the sizes of the factors of each product, and of the base of each power, and in which module it is."""
 
     def __init__(self) -> None:
-        self.seen: list[tuple[str, float, float, float]] = []
+        self.seen: list[_Seen] = []
 
     def before(self, event: OpEvent) -> None:
         """Note them."""
-        name = event.name.removeprefix("aten::").rstrip("_")
-        if name != "mul" or len(event.args) != 2 or not all(isinstance(t, Tensor) and t.dim() > 1 for t in event.args):
+        name, args = event.name.removeprefix("aten::").rstrip("_"), event.args
+        power = name == "square" or (name == "pow" and isinstance(args[1], (int, float)) and args[1] > 1)
+        if not power and (name != "mul" or len(args) != 2):
             return
-        a, b = (t.detach().double().square() for t in event.args)
-        one, other = (t.flatten(1).sum(1) for t in (a, b))
-        n = a[0].numel() + b[0].numel()
-        joint = float((one + other).div(n).sqrt().mean()) if len(one) == len(other) else math.nan
-        self.seen.append((event.module, math.sqrt(float(one.sum())), math.sqrt(float(other.sum())), joint))
+        factors = args[:1] if power else args
+        if not all(isinstance(t, Tensor) and t.dim() > 1 for t in factors):
+            return
+        squares = [t.detach().double().square() for t in factors]
+        rows = [t.flatten(1).sum(1) for t in squares]
+        if len({len(row) for row in rows}) > 1:
+            return
+        elements = sum(t[0].numel() for t in squares)
+        joint = float(torch.stack(rows).sum(0).div(elements).sqrt().mean())
+        self.seen.append(_Seen(event.module, tuple(math.sqrt(float(row.sum())) for row in rows), joint))
+
+
+class _Seen(NamedTuple):
+    """One product: the module that it is in, the sizes of its factors, and the typical size of all together."""
+
+    module: str
+    sizes: tuple[float, ...]
+    joint: float
 
 
 def _growing(
@@ -124,14 +147,19 @@ def _growing(
 
         def look(module: nn.Module, arguments: tuple[object, ...]) -> None:
             try:
-                here, twice = _factors(module, arguments, 1.0), _factors(module, arguments, 2.0)
+                (here, result), (there, twice) = (_factors(module, arguments, factor) for factor in (1.0, 2.0))
             except Exception:  # forwards that need more than their positional arguments, or fail at other sizes
                 return
-            for (inside, a, b, size), (_, a2, b2, _) in zip(here, twice, strict=False):
+            # What brings its products back to degree 1 by itself, as norms do, stays.
+            if not (isinstance(result, Tensor) and isinstance(twice, Tensor)):
+                return
+            if relative_difference(2 * result, twice) <= _ROUNDING:
+                return
+            for one, other in zip(here, there, strict=False):
+                inside = one.module
                 own = not inside or (isinstance(module.get_submodule(inside), FunctionCall) and "." not in inside)
-                grows = min(a, b) > 0 and all(math.log2(q / p) > _GROWS for p, q in ((a, a2), (b, b2)) if q > 0)
-                if own and grows and 0 < size < math.inf:
-                    found.setdefault(f"{prefix}{inside}" if calls and inside else path, size)
+                if own and 0 < one.joint < math.inf and _grow(one.sizes, other.sizes):
+                    found.setdefault(f"{prefix}{inside}" if calls and inside else path, one.joint)
 
         return look
 
@@ -144,10 +172,16 @@ def _growing(
     return found
 
 
-def _factors(module: nn.Module, arguments: tuple[object, ...], factor: float) -> list[tuple[str, float, float, float]]:
-    """Return what a module multiplies when what comes in is multiplied by a number."""
+def _grow(sizes: tuple[float, ...], later: tuple[float, ...]) -> bool:
+    """Return whether all factors are larger by as much as what comes in, or by a power of that."""
+    pairs = list(zip(sizes, later, strict=True))
+    return all(min(pair) > 0 for pair in pairs) and all(math.log2(q / p) > _GROWS for p, q in pairs)
+
+
+def _factors(module: nn.Module, arguments: tuple[object, ...], factor: float) -> tuple[list[_Seen], object]:
+    """Return what a module multiplies, and its result, when what comes in is multiplied by a number."""
     scaled = [factor * x.clone() if isinstance(x, Tensor) and x.is_floating_point() else x for x in arguments]
     watch = _Factors()
     with torch.no_grad(), Recorder(watch, followed=dict(module.named_modules())):
-        module.forward(*scaled)
-    return watch.seen
+        result = module.forward(*scaled)
+    return watch.seen, result

@@ -115,9 +115,6 @@ def damage(evidence: Evidence, original: nn.Module) -> tuple[Unconverted, ...]:
                 found.append(
                     (what, "Look for divisions by, and logarithms of, what was kept from being zero by a constant")
                 )
-        if _is_zero(examples, model) and not _is_zero(examples, original):
-            what = "is zero on the examples, where the original is not: what was dropped carried all of it"
-            found.append((what, "Use HomogeneousExtension(model), or train the model without these constants"))
         if _mixes_examples(examples, model) and not _mixes_examples(examples, original):
             what = "lets examples of a batch influence each other: norms and gates take dimension 0 for the batch"
             found.append((what, "Put the batch first before norms and gates, or use HomogeneousExtension(model)"))
@@ -147,10 +144,6 @@ def _finite(examples: Examples, model: nn.Module, inputs: tuple[Tensor, ...]) ->
         return all(bool(torch.isfinite(y).all()) for y in examples.run(model, *(x.clone() for x in inputs)))
     except Exception:  # whatever a model raises at zero; what it raises on the examples was raised before
         return False
-
-
-def _is_zero(examples: Examples, model: nn.Module) -> bool:
-    return not any(bool(y.any()) for y in examples.run(model, *examples.copies()))
 
 
 def _mixes_examples(examples: Examples, model: nn.Module) -> bool:

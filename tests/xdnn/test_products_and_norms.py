@@ -128,6 +128,8 @@ PRODUCTS = {
     "function": torch.mul,
     "method": lambda a, b: a.mul(b),
     "twice": lambda a, b: a * b * b,
+    "square": lambda a, b: torch.square(a) + b,
+    "power": lambda a, b: a**3 - b.pow(2),
     "beside a gate": lambda a, b: a * b * torch.sigmoid(a),
 }
 
