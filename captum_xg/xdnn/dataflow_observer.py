@@ -255,7 +255,7 @@ def _is_product(name: str, dependent: Sequence[_Memory]) -> bool:
     """Return whether an operation gives a product of what depends on the input, from what it reads of that."""
     if name in _PRODUCTS and len(dependent) > 1:
         return True
-    return name in (*_ON_NUMBERS, *_VIEWS) and any(memory.product for memory in dependent)
+    return name in (*_ON_NUMBERS, *_VIEWS, "masked_fill", "where") and any(memory.product for memory in dependent)
 
 
 def _names_of_arguments(call: ModuleEvent) -> set[str]:

@@ -22,7 +22,8 @@ from captum_xg.xdnn.rules.normalization import norm
 
 OWN_NORM = Entry(nn.Module, "normalisation and gates", norm)
 """The conversion of such modules: that of PyTorch's norms."""
-_FACTOR = 4.0
+_FACTORS = 2.0**6, 2.0**8
+"""Far out, where a bias or eps, which training changes, does not count: what is decided is decided for all weights."""
 _OFF = 0.1
 """What the exponent by which a result grows may differ from 1 for a module that is no norm."""
 
@@ -64,14 +65,14 @@ def _watch(path: str, found: set[str]) -> Callable[[nn.Module, tuple[object, ...
             return
         try:
             with torch.no_grad():
-                small, large = (module.forward(factor * x.clone()) for factor in (1.0, _FACTOR))
+                small, large = (module.forward(factor * x) for factor in _FACTORS)
         except Exception:  # whatever a forward of the user's own does at another size
             return
         if not isinstance(small, Tensor) or not isinstance(large, Tensor) or small.shape != x.shape:
             return
         sizes = float(small.double().norm()), float(large.double().norm())
         if all(0 < size < math.inf for size in sizes):
-            exponent = math.log(sizes[1] / sizes[0]) / math.log(_FACTOR)
+            exponent = math.log(sizes[1] / sizes[0]) / math.log(_FACTORS[1] / _FACTORS[0])
             if abs(exponent - 1) > _OFF:
                 found.add(path)
 

@@ -170,6 +170,14 @@ def test_a_softmax_that_weighs_values_is_a_gate(softmax):
     assert any(change.before == "Softmax" and "sharper" in change.why for change in report.changes)
 
 
+SCORES = [
+    lambda s: s,
+    lambda s: s / 8**0.5 + 1,
+    lambda s: (s * 2)[:, :, :].clone(),
+    lambda s: s.masked_fill(torch.ones(36, 36).triu(1).bool(), -1e9),
+]
+
+
 class Attention(nn.Module):
     def __init__(self, scale):
         super().__init__()
@@ -182,7 +190,7 @@ class Attention(nn.Module):
         return (weights @ self.v(x)).transpose(1, 2).reshape(-1, 8, 6, 6)
 
 
-@pytest.mark.parametrize("scale", [lambda s: s, lambda s: s / 8**0.5 + 1, lambda s: (s * 2)[:, :, :].clone()])
+@pytest.mark.parametrize("scale", SCORES)
 def test_attention_is_refused(scale):
     with pytest.raises(ConversionError, match=r"as attention does(.|\n)*HomogeneousExtension"):
         to_xdnn(net(Attention(scale)), images())
