@@ -3,6 +3,7 @@
 import pytest
 import torch
 import torch.nn.functional as F
+from effort import thorough
 from references import integrated_gradients
 from torch import nn
 
@@ -56,7 +57,7 @@ class NormAct(nn.BatchNorm2d):
         return self.act(self.drop(self.scale * x))
 
 
-@pytest.mark.parametrize("act", [nn.ReLU(), nn.SiLU(inplace=True), nn.Identity(), nn.PReLU(8)], ids=lambda a: str(a))
+@pytest.mark.parametrize("act", [nn.SiLU(inplace=True), *thorough([nn.ReLU(), nn.Identity(), nn.PReLU(8)])], ids=str)
 def test_a_fused_norm_is_folded_and_its_activation_converted(act):
     model = net(NormAct(8, act))
     xdnn, report = assert_converted(model, images())
@@ -104,7 +105,7 @@ def evolved(x):
     return x * torch.sigmoid(x) / (x.var((2, 3), keepdim=True) + 1e-5).sqrt()
 
 
-@pytest.mark.parametrize("form", [rms, power, standardised, evolved], ids=lambda f: f.__name__)
+@pytest.mark.parametrize("form", [rms, *thorough([power, standardised, evolved])], ids=lambda f: f.__name__)
 def test_a_norm_of_ones_own_is_extended_as_a_whole(form):
     xdnn, report = assert_converted(net(ChannelNorm(form)), images())
     (change,) = [change for change in report.changes if change.module == "1"]
@@ -134,7 +135,7 @@ PRODUCTS = {
 }
 
 
-@pytest.mark.parametrize("name", PRODUCTS)
+@pytest.mark.parametrize("name", ["operator", "square", *thorough(sorted(PRODUCTS.keys() - {"operator", "square"}))])
 def test_a_product_of_two_values_that_scale_gets_degree_1(name):
     _, report = assert_converted(net(Star(PRODUCTS[name]), Star(PRODUCTS[name])), images())
     assert {change.module.split(".")[0] for change in report.changes if change.stage == "products"} == {"1", "2"}
@@ -162,8 +163,11 @@ class Weighted(nn.Module):
 
 @pytest.mark.parametrize(
     "softmax",
-    [nn.Softmax(2), lambda s: F.softmax(s, dim=2), lambda s: torch.softmax(s, 1), lambda s: s.softmax(dim=-1)],
-    ids=["module", "functional", "function", "method"],
+    [
+        lambda s: F.softmax(s, dim=2),
+        *thorough([nn.Softmax(2), lambda s: torch.softmax(s, 1), lambda s: s.softmax(dim=-1)]),
+    ],
+    ids=["functional", "module", "function", "method"],
 )
 def test_a_softmax_that_weighs_values_is_a_gate(softmax):
     _, report = assert_converted(net(Weighted(softmax)), images())
@@ -190,7 +194,7 @@ class Attention(nn.Module):
         return (weights @ self.v(x)).transpose(1, 2).reshape(-1, 8, 6, 6)
 
 
-@pytest.mark.parametrize("scale", SCORES)
+@pytest.mark.parametrize("scale", [SCORES[0], *thorough(SCORES[1:])])
 def test_attention_is_refused(scale):
     with pytest.raises(ConversionError, match=r"as attention does(.|\n)*HomogeneousExtension"):
         to_xdnn(net(Attention(scale)), images())
@@ -220,7 +224,7 @@ SUMS = {
 }
 
 
-@pytest.mark.parametrize("name", SUMS)
+@pytest.mark.parametrize("name", ["addcmul", "addmm", *thorough(sorted(SUMS.keys() - {"addcmul", "addmm"}))])
 def test_the_constant_goes_from_a_fused_sum(name):
     model = net(mixed(SUMS[name]))
     xdnn, report = assert_converted(model, images())
