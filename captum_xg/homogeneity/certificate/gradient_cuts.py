@@ -45,6 +45,7 @@ class GradientCuts(Observer):
         self._trace = trace
         self._starts: list[Node | None] = []
         self._cuts = WeakIdKeyDictionary()
+        self._edges = WeakIdKeyDictionary()  # of what was detached: where its gradient would have come from
         self._in_graph: WeakSet[torch.UntypedStorage] = WeakSet()
         # Conjugates and negatives written out on the way to an operation, below autograd, which knows about them.
         self._written_out = WeakIdKeyDictionary()
@@ -75,6 +76,8 @@ class GradientCuts(Observer):
             if event.name == "aten::clone" and (event.tensors[0].is_conj() or event.tensors[0].is_neg()):
                 self._written_out[tensor] = not self._is_cut(event.tensors[0])
         for view in event.views:
+            if event.name == "aten::detach" and (edge := self._edge(event.tensors[0])) is not None:
+                self._edges[view] = edge
             scaling = self._trace.shadows.scaling(view)
             if not scaling.depends_on_input or scaling.stepwise:
                 continue
@@ -128,7 +131,17 @@ class GradientCuts(Observer):
             return self._trace.shadows.interned.map(value, lambda scaling: scaling.because(*doubts))
         return value
 
+    def _edge(self, tensor: Tensor) -> tuple[int, str, int] | None:
+        """Return the place in autograd's graph that a tensor comes from, or that it came from when it was detached."""
+        if tensor.grad_fn is None:
+            known: tuple[int, str, int] | None = self._edges.get(tensor)  # type: ignore[no-untyped-call]
+            return known
+        # By number: the node itself would keep alive what it has saved.
+        return tensor.grad_fn._sequence_nr(), tensor.grad_fn.name(), tensor.output_nr
+
     def _is_cut(self, tensor: Tensor) -> bool:
+        if tensor.grad_fn is not None and self._edges.get(tensor) == self._edge(tensor):  # type: ignore[no-untyped-call]
+            return False  # autograd detaches what it saves, and puts it back in its place for a second derivative
         if tensor in self._cuts:
             return True
         written_out: bool = self._written_out.get(tensor, False)  # type: ignore[no-untyped-call]

@@ -44,14 +44,15 @@ class Interpretation:
         self._gradients = GradientCuts(self.trace)
         aliasing = Aliasing(self.trace, self._gradients)
         self._leaks = Leaks(self.trace, aliasing)
-        degrees = Degrees(self.trace, self._gradients, aliasing, self._leaks, finite)
-        self._observers: list[Observer] = [self.trace, self._leaks, self._gradients, aliasing, degrees]
+        self._degrees = Degrees(self.trace, self._gradients, aliasing, self._leaks, finite)
+        self._observers: list[Observer] = [self.trace, self._leaks, self._gradients, aliasing, self._degrees]
 
     def add_input(self, tensor: Tensor) -> None:
         """Declare a tensor an input: it has degree 1."""
         self.trace.shadows.create(tensor, Scaling(1.0))
         self.trace.assumptions.note_computed([tensor], [])
         self._gradients.add_input(tensor)
+        self._degrees.graph.add_input(tensor)
 
     @contextmanager
     def following(self, *others: Observer, followed: Mapping[str, nn.Module] | None = None) -> Iterator[None]:
