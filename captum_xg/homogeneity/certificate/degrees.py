@@ -24,10 +24,11 @@ from captum_xg.homogeneity.certificate.cases import CaseAnalysis, Cases
 from captum_xg.homogeneity.certificate.factors import ConstantFactors
 from captum_xg.homogeneity.certificate.gradient_cuts import GradientCuts
 from captum_xg.homogeneity.certificate.leaks import Leaks
+from captum_xg.homogeneity.certificate.refuted import Refuted
 from captum_xg.homogeneity.certificate.shadow_memory import Value
 from captum_xg.homogeneity.certificate.trace import Trace, may_depend
 from captum_xg.homogeneity.certificate.value_facts import nonnegative, note_facts
-from captum_xg.homogeneity.certificate.value_graph import UNKNOWN, Reading, ValueGraph, without_tensors
+from captum_xg.homogeneity.certificate.value_graph import Reading, ValueGraph, without_tensors
 from captum_xg.homogeneity.degree import CONSTANT, Reason, Scaling
 from captum_xg.homogeneity.rules.reasons import SPOILT, STATISTICS, custom_function, is_generated, no_rule
 from captum_xg.homogeneity.rules.registry import Entry, find_rule
@@ -58,6 +59,7 @@ class Degrees(Observer):
         finite = list(finite)
         self.graph = ValueGraph(trace.shadows, finite)
         self._analysis = CaseAnalysis(trace)
+        self._refuted = Refuted()
         self._factors = ConstantFactors(finite)
         self._results: list[Value] = []
         self._readings: dict[int, Reading | None] = {}
@@ -122,7 +124,8 @@ class Degrees(Observer):
         name = event.name if entry is None else entry.name
         arguments = {key: without_tensors(value, self._readings) for key, value in event.arguments.items()}
         for i, tensor in [*event.fresh, *((i, tensor) for i, tensor in enumerate(written))]:
-            node = self.graph.note_result(tensor, UNKNOWN if i else name.removeprefix("aten::"), arguments)
+            operation = name.removeprefix("aten::")
+            node = self.graph.note_result(tensor, f"{operation}:{i}" if i else operation, arguments)
             if node is None or i:
                 continue
             note_facts(node)
@@ -159,13 +162,15 @@ class Degrees(Observer):
             reasons = frozenset().union(*(self._trace.shadows.interned.join(v).reasons for v in values.values()))
             results = [Scaling(None, reasons=reasons | {self._trace.located(self._missing(event.name))})] * n
         # A rule for an operation that draws may forget to say so.
-        if draws(op, arguments) and not any(map(_is_random, results)):
+        if draws(op, arguments) and not self._refuted.seeded(event) and not any(map(_is_random, results)):
             results = [self._trace.doubted(result, RANDOM) for result in results]
         return results
 
     def _by_rule(self, entry: Entry, event: OpEvent, values: Mapping[int, Value], n: int) -> list[Value]:
         transfer = TransferFunction(entry, event.op, event.arguments, n, self._trace)
         results = transfer(values)
+        if all(isinstance(result, Scaling) for result in results):
+            results = [*self._refuted.corrected(event, results, self._readings)]
         whole = results[0]
         # What scales as a whole needs no cases, unless it is made of masks: another mask may meet it.
         if n == 1 and not (isinstance(whole, Scaling) and whole.proven and not whole.stepwise):

@@ -144,6 +144,7 @@ def note_facts(node: Node) -> None:
     whole = not (node.dtype.is_floating_point or node.dtype.is_complex)
     node.finite = whole or _is_finite(node.operation, node.arguments)
     node.nonzero = _is_nonzero(node.operation, node.arguments) and not whole
+    node.symmetric = not node.dtype.is_complex and _is_symmetric(node.operation, node.arguments)
 
 
 def _is_nonnegative(name: str, given: Mapping[str, object], dtype: torch.dtype) -> bool:
@@ -205,3 +206,34 @@ def _is_nonzero(name: str, given: Mapping[str, object]) -> bool:
     if name in _FILLED:
         return nonzero(given.get(_FILLED[name]))
     return name in ("_to_copy", "clone", "abs", "neg", "sqrt", "square") and nonzero(given.get("self"))
+
+
+def _is_symmetric(name: str, given: Mapping[str, object]) -> bool:
+    base, other = given.get("self"), given.get("other", given.get("mat2"))
+    if name in ("mm", "bmm"):
+        return _are_transposes(base, other)
+    if name == "add":
+        both = symmetric(base) and symmetric(other)
+        return given["alpha"] == 1 and (both or _are_transposes(base, other))
+    scaled = name in ("mul", "div") and isinstance(other, (int, float))
+    return (scaled or name in ("neg", *SAME_VALUES)) and symmetric(base)
+
+
+def symmetric(value: object) -> bool:
+    """Return whether an argument is matrices that are equal to their transposes, whatever the input is."""
+    if not isinstance(value, Reading) or not value.node.symmetric:
+        return False
+    whole, mine = value.node.layout, value.layout
+    kept = [[(n, step) for n, step in zip(each.size, each.stride, strict=True) if n > 1] for each in (whole, mine)]
+    return kept[0] == kept[1] and len(mine.size) >= 2 and mine.size[-1] == mine.size[-2]
+
+
+def _are_transposes(left: object, right: object) -> bool:
+    if not isinstance(left, Reading) or not isinstance(right, Reading) or left.node is not right.node:
+        return False
+    if len(left.layout.size) < 2 or left.node.dtype.is_complex:
+        return False
+    return left.layout.offset == right.layout.offset and all(
+        [*mine[:-2], mine[-1], mine[-2]] == list(other)
+        for mine, other in ((left.layout.size, right.layout.size), (left.layout.stride, right.layout.stride))
+    )

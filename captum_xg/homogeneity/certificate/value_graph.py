@@ -76,6 +76,7 @@ class Node:
         finite: Its numbers are finite wherever the inputs are.
         nonnegative: None of them is ever below zero.
         nonzero: None of them is ever zero.
+        symmetric: The matrices in the last two dimensions of the result are equal to their transposes.
         cases: How it scales by cases, if it was found to.
         mask: What it says, if it is a mask that was asked for.
     """
@@ -88,6 +89,7 @@ class Node:
     finite: bool = False
     nonnegative: bool = False
     nonzero: bool = False
+    symmetric: bool = False
     cases: Cases | None = field(default=None, repr=False)
     mask: Mask | None = field(default=None, repr=False)
 
