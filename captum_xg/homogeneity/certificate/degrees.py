@@ -26,6 +26,7 @@ from captum_xg.homogeneity.certificate.gradient_cuts import GradientCuts
 from captum_xg.homogeneity.certificate.leaks import Leaks
 from captum_xg.homogeneity.certificate.refuted import Refuted
 from captum_xg.homogeneity.certificate.shadow_memory import Value
+from captum_xg.homogeneity.certificate.shifts import Shifts
 from captum_xg.homogeneity.certificate.trace import Trace, may_depend
 from captum_xg.homogeneity.certificate.value_facts import nonnegative, note_facts
 from captum_xg.homogeneity.certificate.value_graph import Reading, ValueGraph, without_tensors
@@ -60,6 +61,7 @@ class Degrees(Observer):
         self.graph = ValueGraph(trace.shadows, finite)
         self._analysis = CaseAnalysis(trace)
         self._refuted = Refuted()
+        self._shifts = Shifts(trace, gradients)
         self._factors = ConstantFactors(finite)
         self._results: list[Value] = []
         self._readings: dict[int, Reading | None] = {}
@@ -105,6 +107,7 @@ class Degrees(Observer):
         if made := [*(t for _, t in event.fresh), *written]:
             self._trace.assumptions.note_computed(made, event.tensors)
         self._note_values(event, written)
+        self._shifts.after(event)
 
     def _writes_nothing(self, event: OpEvent) -> bool:
         """Return whether an operation in place leaves all numbers as they are: what is never negative, clamped at 0."""
@@ -169,8 +172,11 @@ class Degrees(Observer):
     def _by_rule(self, entry: Entry, event: OpEvent, values: Mapping[int, Value], n: int) -> list[Value]:
         transfer = TransferFunction(entry, event.op, event.arguments, n, self._trace)
         results = transfer(values)
-        if all(isinstance(result, Scaling) for result in results):
-            results = [*self._refuted.corrected(event, results, self._readings)]
+        uniform = [result for result in results if isinstance(result, Scaling)]
+        if len(uniform) == len(results):
+            results = [*self._refuted.corrected(event, uniform, self._readings)]
+        if isinstance(results[0], Scaling):
+            results[0] = self._shifts.before(event, results[0], values, self._readings)
         whole = results[0]
         # What scales as a whole needs no cases, unless it is made of masks: another mask may meet it.
         if n == 1 and not (isinstance(whole, Scaling) and whole.proven and not whole.stepwise):

@@ -145,6 +145,10 @@ class GradientCuts(Observer):
             return self._trace.shadows.interned.map(value, lambda scaling: scaling.because(*doubts))
         return value
 
+    def is_cut(self, tensor: Tensor) -> bool:
+        """Return whether autograd does not know where a tensor's numbers come from."""
+        return differentiable(tensor) and self._is_cut(tensor)
+
     def _edge(self, tensor: Tensor) -> tuple[int, str, int] | None:
         """Return the place in autograd's graph that a tensor comes from, or that it came from when it was detached."""
         if tensor.grad_fn is None:

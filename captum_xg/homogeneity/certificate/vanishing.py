@@ -90,10 +90,10 @@ class Vanishing:
         elif name in ("add", "sub", "maximum", "minimum"):
             ways = [torch.where(left == right, left, -1) for left in of("self") for right in of("other")]
         elif name in ("sum", "mean"):
-            ways = [_unanimous(each, given) for each in of("self")]
+            ways = [unanimous(each, given) for each in of("self")]
         elif name in ("mm", "bmm"):  # a row of zeros gives a row of zeros
-            ways = [_unanimous(each, {"dim": [-1], "keepdim": True}) for each in of("self")]
-            ways += [_unanimous(each, {"dim": [-2], "keepdim": True}) for each in of("mat2")]
+            ways = [unanimous(each, {"dim": [-1], "keepdim": True}) for each in of("self")]
+            ways += [unanimous(each, {"dim": [-2], "keepdim": True}) for each in of("mat2")]
         return ways
 
     def _implied_by(self, source: Node) -> dict[Node, Tensor]:
@@ -164,7 +164,7 @@ def _spread(values: Tensor, node: Node, argument: Reading) -> Tensor | None:
     return values if values.shape == shape else None
 
 
-def _unanimous(values: Tensor, given: Mapping[str, object]) -> Tensor:
+def unanimous(values: Tensor, given: Mapping[str, object]) -> Tensor:
     """Return what all elements along the reduced dimensions agree on, -1 if they do not."""
     if values.dim() == 0 or values.numel() == 0:
         return torch.tensor(-1)
