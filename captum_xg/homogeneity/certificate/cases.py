@@ -109,11 +109,17 @@ class CaseAnalysis:
 
     Args:
         trace: Answers questions about constants.
+
+    Attributes:
+        trace: As above.
+        vanishing: Says what is zero where a source is.
     """
 
     def __init__(self, trace: Trace) -> None:
-        self._trace = trace
-        self._vanishing = Vanishing()
+        self.trace = trace
+        self.vanishing = Vanishing()
+        self._cases: dict[Node, Cases] = {}
+        self._masks: dict[Node, Mask] = {}
 
     def of_result(
         self, transfer: TransferFunction, values: Mapping[int, Value], readings: Mapping[int, Reading | None]
@@ -128,10 +134,21 @@ class CaseAnalysis:
         name = transfer.entry.name.removeprefix("aten::")
         if not (transfer.entry.elementwise or name in _CHOICES) or len(transfer.op._schema.returns) != 1:
             return None
-        if not any(r is not None and (r.node.cases or r.node.dtype == torch.bool) for r in readings.values()):
+        if not any(r is not None and (r.node in self._cases or r.node.dtype == torch.bool) for r in readings.values()):
             return None
-        call = _Call(transfer, name, values, readings, self._trace, self._vanishing)
+        call = _Call(transfer, name, values, readings, self)
         return call.cases() if call.understood else None
+
+    def remember(self, node: Node, cases: Cases) -> None:
+        """Take cases, by element of a result, for those of the node that it is."""
+        if node not in self._cases:  # else the same numbers were computed before
+            self._cases[node] = cases.on(node)
+
+    def part(self, node: Node) -> Cases | Mask | None:
+        """Return the cases of a node, or what it says as a mask, or None."""
+        if node in self._cases:
+            return self._cases[node]
+        return mask_of(node, self._masks) if node.dtype == torch.bool else None
 
 
 class _Call:
@@ -143,11 +160,10 @@ class _Call:
         name: str,
         values: Mapping[int, Value],
         readings: Mapping[int, Reading | None],
-        trace: Trace,
-        vanishing: Vanishing,
+        analysis: CaseAnalysis,
     ) -> None:
         self._transfer, self._name, self._values = transfer, name, values
-        self._trace, self._vanishing = trace, vanishing
+        self._analysis, self._trace, self._vanishing = analysis, analysis.trace, analysis.vanishing
         self._arguments = dict(transfer.arguments)
         outs = {a.name for a in transfer.op._schema.arguments if a.is_out}
         self.understood = not any(self._arguments.get(out) is not None for out in outs) and self._unpack_mask()
@@ -198,9 +214,7 @@ class _Call:
 
     def _add_part(self, key: int, reading: Reading) -> bool:
         """Note what an argument depends on; False if an element of it has no witness."""
-        part: Cases | Mask | None = reading.node.cases
-        if part is None and reading.node.dtype == torch.bool:
-            part = mask_of(reading.node)
+        part = self._analysis.part(reading.node)
         if part is None:
             return True
         scaling = self._trace.shadows.interned.join(self._values[key])

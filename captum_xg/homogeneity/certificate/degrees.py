@@ -133,8 +133,8 @@ class Degrees(Observer):
                 continue
             note_facts(node)
             # Of comparisons and indices nothing is divided.
-            if self._cases is not None and node.cases is None and node.dtype.is_floating_point:
-                node.cases = self._cases.on(node)
+            if self._cases is not None and node.dtype.is_floating_point:
+                self._analysis.remember(node, self._cases)
                 node.nonzero = node.nonzero or self._cases.nonzero
 
     def _write(self, tensor: Tensor, value: Value, event: OpEvent) -> None:

@@ -68,18 +68,18 @@ def possible_signs(source: Node) -> list[Sign]:
     return signs if source.finite else [*signs, "nan"]
 
 
-def mask_of(node: Node) -> Mask:
-    """Return what the mask says that a node holds."""
-    if node.mask is None:
-        node.mask = _derived(node) or _of_its_own(node)
-    return node.mask
+def mask_of(node: Node, known: dict[Node, Mask]) -> Mask:
+    """Return what the mask says that a node holds, and note it among the known ones."""
+    if node not in known:
+        known[node] = _derived(node, known) or _of_its_own(node)
+    return known[node]
 
 
 def _of_its_own(node: Node) -> Mask:
     return Mask((node,), (torch.arange(node.elements),), {("positive",): True, ("zero",): False})
 
 
-def _derived(node: Node) -> Mask | None:
+def _derived(node: Node, known: dict[Node, Mask]) -> Mask | None:
     name, given = node.operation, node.arguments
     base, other = given.get("self"), given.get("other")
     if name in _COMPARISONS:
@@ -94,11 +94,11 @@ def _derived(node: Node) -> Mask | None:
         if base.node.dtype != torch.bool:
             signs = _COMPARISONS["ne" if name in _SAME else "eq"]
             return _compared(node, base, signs) if name != "bitwise_not" else None
-        mask = mask_of(base.node)
+        mask = mask_of(base.node, known)
         truth = {signs: says != (name in _NOT) for signs, says in mask.truth.items()}
         return Mask(mask.sources, _carried(node, base, mask), truth)
     if name in _BOTH and isinstance(base, Reading) and isinstance(other, Reading):
-        return _both(node, base, other, _BOTH[name])
+        return _both(node, (base, other), _BOTH[name], known)
     return None
 
 
@@ -108,10 +108,13 @@ def _compared(node: Node, tested: Reading, true_for: frozenset[Sign]) -> Mask:
     return Mask((tested.node,), (witnesses,), {(sign,): sign in true_for for sign in possible_signs(tested.node)})
 
 
-def _both(node: Node, left: Reading, right: Reading, combine: Callable[[bool, bool], bool]) -> Mask | None:
+def _both(
+    node: Node, pair: tuple[Reading, Reading], combine: Callable[[bool, bool], bool], known: dict[Node, Mask]
+) -> Mask | None:
+    left, right = pair
     if not left.node.dtype == right.node.dtype == torch.bool:
         return None
-    first, second = mask_of(left.node), mask_of(right.node)
+    first, second = mask_of(left.node, known), mask_of(right.node, known)
     sources, witnesses = list(first.sources), list(_carried(node, left, first))
     for source, mine in zip(second.sources, _carried(node, right, second), strict=True):
         if source not in sources:

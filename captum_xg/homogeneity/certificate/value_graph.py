@@ -14,8 +14,7 @@ has been written to as often as when it was noted, and memory that is read as nu
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Mapping
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
 from weakref import WeakKeyDictionary, WeakSet
 
 import torch
@@ -23,10 +22,6 @@ from torch import Tensor
 
 from captum_xg._core.storage import has_storage, is_dense
 from captum_xg.homogeneity.certificate.shadow_memory import ShadowMemory
-
-if TYPE_CHECKING:
-    from captum_xg.homogeneity.certificate.cases import Cases
-    from captum_xg.homogeneity.certificate.masks import Mask
 
 UNKNOWN = ""
 """The operation of a node of which nothing is known: a parameter, or memory that was written to in part."""
@@ -77,8 +72,6 @@ class Node:
         nonnegative: None of them is ever below zero.
         nonzero: None of them is ever zero.
         symmetric: The matrices in the last two dimensions of the result are equal to their transposes.
-        cases: How it scales by cases, if it was found to.
-        mask: What it says, if it is a mask that was asked for.
     """
 
     operation: str
@@ -90,8 +83,6 @@ class Node:
     nonnegative: bool = False
     nonzero: bool = False
     symmetric: bool = False
-    cases: Cases | None = field(default=None, repr=False)
-    mask: Mask | None = field(default=None, repr=False)
 
     def places(self) -> Tensor:
         """Return for each element of the result where it lies in the storage."""
@@ -135,7 +126,7 @@ class ValueGraph:
 
     def read(self, tensor: object) -> Reading | None:
         """Return a tensor as a view of what its memory holds now; None for what cannot be followed."""
-        if not isinstance(tensor, Tensor) or not has_storage(tensor) or tensor.is_conj() or tensor.is_neg():
+        if not isinstance(tensor, Tensor) or not _is_plain(tensor) or tensor.is_conj() or tensor.is_neg():
             return None
         storage = tensor.untyped_storage()
         known = self._nodes.get(storage)
@@ -156,7 +147,7 @@ class ValueGraph:
 
     def note_result(self, tensor: Tensor, operation: str, arguments: Mapping[str, object]) -> Node | None:
         """Note the result of an operation, unless it cannot be followed or is part of other memory."""
-        if not has_storage(tensor) or not _is_whole(tensor):
+        if not _is_plain(tensor) or not _is_whole(tensor):
             return None
         node = self.note(tensor, operation, arguments)
         key = _identity(node)
@@ -206,6 +197,11 @@ def without_tensors(value: object, readings: Mapping[int, Reading | None]) -> ob
     if isinstance(value, (list, tuple)):
         return [without_tensors(part, readings) for part in value]
     return value
+
+
+def _is_plain(tensor: Tensor) -> bool:
+    """Return whether a tensor is numbers in memory, and nothing with operations of its own."""
+    return has_storage(tensor) and type(tensor).__torch_dispatch__ is Tensor.__torch_dispatch__
 
 
 def _is_whole(tensor: Tensor) -> bool:

@@ -152,11 +152,16 @@ def bin_count(call: OpCall) -> Scaling:
 def histogram_with_edges(call: OpCall) -> Sequence[Scaling]:
     """Counts, or sums of weights, in bins between the extremes of the data or given edges; and the edges."""
     scaling, bins = call.scaling("self"), call["bins"]
-    edges = scaling if call.get("range") is None else CONSTANT
-    if isinstance(bins, Tensor):
-        edges = call.scaling("bins")
-    fixed = Reason("counts in bins between fixed limits, which αx leaves", "Leave them out")
-    counts = steps(comparison_of(scaling, edges, reason=fixed))
+    counts, edges = steps(scaling), scaling.because(_EDGES) if scaling.depends_on_input else scaling
+    if isinstance(bins, Tensor) or call.get("range") is not None:
+        edges = call.scaling("bins") if isinstance(bins, Tensor) else CONSTANT
+        fixed = Reason("counts in bins between fixed limits, which αx leaves", "Leave them out")
+        counts = steps(comparison_of(scaling, edges, reason=fixed))
     if call.get("weight") is not None:
         counts = product_of(counts, call.scaling("weight"))
     return quotient_of(counts, edges) if call["density"] else counts, edges
+
+
+_EDGES = Reason(
+    "puts edges a fixed distance apart where all numbers are equal", "Use the counts, or give the edges", kind="unknown"
+)
