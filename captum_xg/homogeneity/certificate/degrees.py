@@ -20,7 +20,8 @@ from torch import Tensor
 from captum_xg._core.recorder import Observer, OpEvent
 from captum_xg.homogeneity.certificate.aliasing import Aliasing
 from captum_xg.homogeneity.certificate.apply_rule import TransferFunction
-from captum_xg.homogeneity.certificate.cases import CaseAnalysis, Cases
+from captum_xg.homogeneity.certificate.case_analysis import CaseAnalysis
+from captum_xg.homogeneity.certificate.cases import Cases
 from captum_xg.homogeneity.certificate.factors import ConstantFactors
 from captum_xg.homogeneity.certificate.gradient_cuts import GradientCuts
 from captum_xg.homogeneity.certificate.leaks import Leaks

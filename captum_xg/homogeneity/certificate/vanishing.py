@@ -89,6 +89,8 @@ class Vanishing:
             ways = of("self")
         elif name in ("add", "sub", "maximum", "minimum"):
             ways = [torch.where(left == right, left, -1) for left in of("self") for right in of("other")]
+        elif name == "cumsum":
+            ways = [unanimous(each, {**given, "keepdim": True}).expand(each.shape) for each in of("self")]
         elif name in ("sum", "mean"):
             ways = [unanimous(each, given) for each in of("self")]
         elif name in ("mm", "bmm"):  # a row of zeros gives a row of zeros
