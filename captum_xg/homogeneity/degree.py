@@ -51,6 +51,12 @@ class Reason:
     kind: Literal["value", "gradient", "unknown"] = "value"
 
 
+def rounded_degree(degree: float, tolerance: float) -> float:
+    """Return the simple fraction that a degree is but for exponents that were rounded (p and 1/p), else the degree."""
+    fraction = float(Fraction(degree).limit_denominator(16))
+    return fraction if abs(fraction - degree) <= tolerance * max(1.0, abs(degree)) else degree
+
+
 @lru_cache(maxsize=4096)
 def _canonical(degree: float) -> float:
     """Return the fraction that a degree is a rounding of: 3 · (1/3) must be 1, though 1/3 has only 53 bits."""

@@ -372,6 +372,55 @@ def ratio(g: Generator) -> None:
     g.let(form.format(a=a, b=b), a, b, k=total(a.k, times(b.k, -1)))
 
 
+SIZES = [
+    "{a}.norm(dim=-1, keepdim=True)", "{a}.abs().sum(-1, keepdim=True)", "{a}.abs().amax(-1, keepdim=True)", "{a}.norm()",
+    "{a}.square().mean(0).sqrt()", "({a} * {a}).sum(-1, keepdim=True).sqrt()", "({a}.abs() + {a}.flip(0).abs()).amax()",
+]  # fmt: skip
+GUARDED = [
+    "torch.where({n} > 0, {a} / torch.where({n} > 0, {n}, 1), 0)",
+    "torch.where({n} == 0, {n}, {a} / {n}.masked_fill({n} == 0, 2.0)) * ({n} != 0)",
+    "({a} / ({n} + ({n} == 0))) * ({n} > 0)",
+    "torch.where({n} > 0, {a} * torch.where({n} > 0, {n}, 1).reciprocal(), 0)",
+]
+GUARDED_BY_ITS_SIZE = [
+    "{a} / torch.where({n} > 0, {n}, 1)", "{a} / ({n} + ({n} == 0))", "{a} / {n}.masked_fill({n} == 0, 1)",
+    "torch.where({n} == 0, {a}, {a} / {n})", "{a} * torch.where({n} > 0, {n}, 1).square().rsqrt()",
+]  # fmt: skip
+BADLY_GUARDED = [
+    "{a} / torch.where({n} > 0.3, {n}, 1)", "{a} / ({n} + ({n} > 0))", "{a} / torch.where({n} > 0, {n} + 1, {n})",
+    "{a} / torch.where({a}[..., :1].abs() > 0.2, {n}, 1)", "{a} / ({n} + 1e-3)",
+    "{a} / torch.where({a}.relu().sum(-1, keepdim=True) > 0, {n}, 1)",
+    "{a} / torch.where({a}.relu() > 0, {a}.relu(), 1)",
+]  # fmt: skip
+
+
+@step(weight=2)
+def guarded_ratio(g: Generator) -> None:
+    a = g.pick(lambda v: len(v.shape) >= 1)
+    n = g.name()
+    g.do(f"{n} = {g.random.choice(SIZES).format(a=a)}")
+    # What is computed may be NaN, and so its size: an input is not.
+    forms = GUARDED + GUARDED_BY_ITS_SIZE if a.name in g._inputs else GUARDED
+    g.let(g.random.choice(forms).format(a=a, n=n), a, k=times(a.k, 0))
+
+
+@step("breaking", weight=2)
+def badly_guarded_ratio(g: Generator) -> None:
+    a = g.pick(lambda v: len(v.shape) >= 1 and not v.free)
+    n = g.name()
+    g.do(f"{n} = {g.random.choice(SIZES).format(a=a)}")
+    g.let(g.random.choice(BADLY_GUARDED).format(a=a, n=n), a, k=None)
+
+
+@step(weight=2)
+def softmax_by_hand(g: Generator) -> None:
+    """With a maximum that is detached, as it cancels."""
+    a = g.pick(lambda v: len(v.shape) >= 1 and v.free)
+    e = g.name()
+    g.do(f"{e} = ({a} - {a}.{g.random.choice(['amax(-1, keepdim=True)', 'max()'])}.detach()).exp()")
+    g.let(f"{e} / {e}.sum(-1, keepdim=True)", a, k=0)
+
+
 @step(weight=3)
 def choice_by_a_third(g: Generator) -> None:
     a, b = g.pair()

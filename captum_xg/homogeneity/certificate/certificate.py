@@ -14,6 +14,7 @@ from captum_xg._core.types import ForwardFunction
 from captum_xg.homogeneity.scaling.checks import Counterexample
 from captum_xg.homogeneity.scaling.confrontation import Confrontation
 
+Detached: TypeAlias = Literal["violations", "constants"]
 Verdict: TypeAlias = Literal["homogeneous", "disproved", "unknown"]
 
 
@@ -65,6 +66,8 @@ class Certificate:
         dtypes: Their dtypes.
         confrontation: The numbers that a proof was confronted with before it was handed out.
         digest: SHA-256 of architecture, parameters and buffers; :meth:`is_stale` compares with it.
+        detached: ``"constants"`` if everything here is said of F with what it detaches held constant. Then the values
+            of F itself need not scale: proven is Σ x·∂F = kF, with autograd's gradient, at every input.
     """
 
     homogeneous: bool
@@ -80,6 +83,7 @@ class Certificate:
     confrontation: Confrontation | None = None
     notes: tuple[str, ...] = ()
     name: str = field(default="F", repr=False)
+    detached: Detached = "violations"
 
     @property
     def verdict(self) -> Verdict:
@@ -96,8 +100,8 @@ class Certificate:
 
     def covers(self, degree: float | None) -> bool:
         """Return whether x·∇F/k is proven to be Integrated Gradients against zero for k = ``degree`` ≥ 1."""
-        if not self.homogeneous:
-            return False
+        if not self.homogeneous or self.detached == "constants":
+            return False  # F itself need not scale, so its integrated gradients are others
         return self.identically_zero or (
             degree is not None and degree >= 1 and self.degree is not None and abs(degree - self.degree) < 1e-9
         )
@@ -150,6 +154,12 @@ class Certificate:
         return lines
 
     def _headline(self) -> str:
+        if self.homogeneous and self.detached == "constants":
+            degree = 0.0 if self.degree is None else self.degree
+            return (
+                f"Σ x·∂F = {degree:g}·F with detached values as constants (proven); this says nothing of F(αx), and "
+                "X-Gradient does not apply"
+            )
         if self.identically_zero and self.homogeneous:
             return "identically zero, so homogeneous of every degree (proven)"
         if self.homogeneous and self.degree is not None:

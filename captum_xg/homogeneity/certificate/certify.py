@@ -23,15 +23,16 @@ from captum_xg._core.function import autograd_refusals_explained, checked_argume
 from captum_xg._core.inputs import format_inputs
 from captum_xg._core.model_state import not_finite, require_usable_state, spoilt_state
 from captum_xg._core.modules import named_modules_of
-from captum_xg._core.options import forward_function
+from captum_xg._core.options import forward_function, one_of
 from captum_xg._core.recorder import Names
 from captum_xg._core.reflection import is_a, is_tensor
 from captum_xg._core.state import preserve_state
 from captum_xg._core.token_ids import ids_refused
 from captum_xg._core.types import ForwardFunction
 from captum_xg.homogeneity.certificate.assumptions import Assumptions
-from captum_xg.homogeneity.certificate.certificate import Certificate
-from captum_xg.homogeneity.certificate.confronted import confronted, in_float64, is_contradicted
+from captum_xg.homogeneity.certificate.certificate import Certificate, Detached
+from captum_xg.homogeneity.certificate.confronted import confronted, contradicted, in_float64, is_contradicted
+from captum_xg.homogeneity.certificate.conservation import is_conserved
 from captum_xg.homogeneity.certificate.interpretation import Interpretation
 from captum_xg.homogeneity.certificate.outputs import Output, chosen_outputs
 from captum_xg.homogeneity.certificate.unscaled import UnscaledArguments
@@ -51,6 +52,7 @@ def certify(
     *example_inputs: Tensor | tuple[Tensor, ...],
     additional_forward_args: object = None,
     output: Output = None,
+    detached: Detached = "violations",
 ) -> Certificate:
     r"""Prove that F is positively homogeneous, F(αx) = αᵏF(x) for all x and all α > 0, or name what breaks it.
 
@@ -70,6 +72,9 @@ def certify(
         additional_forward_args: What follows the inputs in a call; it stays as it is.
         output: Which part of a tuple or dict that F returns is meant: a key, a path of keys, or a function of the
             output. By default every floating-point tensor in it, which must all have one degree.
+        detached: ``"violations"``, or ``"constants"``: what F detaches counts as a constant, as it does for autograd.
+            Then Σ x·∂F = kF is proven, the conservation of gradient-based LRP and B-cos explanations, for an F that
+            itself need not scale. Such a certificate says nothing of Integrated Gradients.
 
     Returns:
         A :class:`~captum_xg.homogeneity.certificate.certificate.Certificate`; ``str()`` of it says what to do.
@@ -80,7 +85,7 @@ def certify(
         ForwardOutputError: An output without a tensor in it.
         ModelStateError: Parameters, buffers or captured tensors on the meta device, uninitialised, NaN or infinite.
         GradientError: A forward function that autograd refuses, such as one with weights from inference mode.
-        OptionError: If ``output`` is not in the output.
+        OptionError: If ``output`` is not in the output, or ``detached`` is something else.
 
     Source: Hesse et al. 2021, Definition 3.3 and Section 3.2 (which layers are homogeneous; the calculus is our own).
 
@@ -89,9 +94,18 @@ def certify(
         >>> certificate.homogeneous, certificate.degree
         (True, 1.0)
     """
+    one_of(detached, ("violations", "constants"), "detached", "certify")
     # Before the proof: NaN in a weight spoils every value, and is better named than proven about.
     finite = require_usable_state(forward_func, "certify")
-    proof = prove(forward_func, _flat(example_inputs), additional_forward_args, "certify", output=output, finite=finite)
+    proof = prove(
+        forward_func,
+        _flat(example_inputs),
+        additional_forward_args,
+        "certify",
+        output=output,
+        finite=finite,
+        detached=detached,
+    )
     return replace(proof.certificate, digest=digest_of(forward_func))
 
 
@@ -116,6 +130,7 @@ def prove(
     *,
     output: Output = None,
     finite: Iterable[Tensor] = (),
+    detached: Detached = "violations",
 ) -> Proof:
     """Return the verdict on F and what it rests on, without a digest; for arguments see :func:`certify`.
 
@@ -128,7 +143,7 @@ def prove(
     dtypes = tuple(str(x.dtype).removeprefix("torch.") for x in formatted)
     name = type(forward_func).__name__ if is_a(forward_func, nn.Module) else "F"
     names = named_modules_of(forward_func)
-    unproven = Certificate(False, None, [], [], 0, shapes, dtypes, name=name)
+    unproven = Certificate(False, None, [], [], 0, shapes, dtypes, name=name, detached=detached)
     if untraceable := untraceable_parts(forward_func, names):
         return Proof(replace(unproven, unsupported=untraceable), Assumptions())
 
@@ -137,7 +152,7 @@ def prove(
 
     # By the type alone: a mock among the arguments says that it is a tensor.
     constants = [leaf for leaf in tree_leaves(additional) if is_tensor(leaf)]
-    interpretation = Interpretation(names, run.__code__, constants, finite)
+    interpretation = Interpretation(names, run.__code__, constants, finite, frozen=detached == "constants")
     with (
         ids_refused(forward_func, inputs, additional_forward_args, where),
         autograd_refusals_explained(where),
@@ -194,12 +209,17 @@ def _interpreted(
     degree = scaling.degree if proven else None
     values = [y.detach() for y in outputs]
     certificate = replace(unproven, violations=violations, unsupported=unsupported, n_ops=interpretation.n_ops)
-    if not proven:
+    claim = replace(certificate, homogeneous=True, degree=degree, identically_zero=scaling.zero)
+    if unproven.detached == "constants":
         del outputs  # and the graph with them, before F runs again
+        if proven and not scaling.zero and not is_conserved(run, inputs, scaling.degree or 0.0):
+            return replace(certificate, unsupported=[contradicted("Σ x·∂F is not kF")]), values
+        return (claim if proven else certificate), values
+    if not proven:
+        del outputs
         return replace(certificate, counterexample=find_counterexample(run, inputs, values)), values
     gradient = gradient_of(outputs, leaves)
     del outputs
-    claim = replace(certificate, homogeneous=True, degree=degree, identically_zero=scaling.zero)
     subject = Subject(run, inputs, values, degree, gradient, wider, frozenset(trace.dtypes), names)
     return confronted(claim, confront(subject)), values
 

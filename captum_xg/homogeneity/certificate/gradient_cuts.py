@@ -30,6 +30,7 @@ from captum_xg.homogeneity.certificate.trace import Trace
 from captum_xg.homogeneity.degree import Reason, Scaling
 from captum_xg.homogeneity.rules.reasons import CUT, OUTSIDE, OVERWRITTEN, custom_function
 from captum_xg.homogeneity.rules.registry import rule_vouches_for
+from captum_xg.homogeneity.rules.schema import RANDOM
 
 
 class GradientCuts(Observer):
@@ -38,13 +39,19 @@ class GradientCuts(Observer):
     Attributes:
         recorded: Whether the gradient of the running operation is taken care of: by autograd, or by the author of a
             rule for the library operation that it is part of.
+
+    Args:
+        trace: Says what runs now.
+        frozen: Take what is cut off for constants, as autograd does, and not for a violation.
     """
 
-    def __init__(self, trace: Trace) -> None:
+    def __init__(self, trace: Trace, *, frozen: bool = False) -> None:
         self.recorded = True
         self._trace = trace
+        self._frozen = frozen
         self._starts: list[Node | None] = []
         self._cuts = WeakIdKeyDictionary()
+        self._edges = WeakIdKeyDictionary()  # of what was detached: where its gradient would have come from
         self._in_graph: WeakSet[torch.UntypedStorage] = WeakSet()
         # Conjugates and negatives written out on the way to an operation, below autograd, which knows about them.
         self._written_out = WeakIdKeyDictionary()
@@ -75,6 +82,8 @@ class GradientCuts(Observer):
             if event.name == "aten::clone" and (event.tensors[0].is_conj() or event.tensors[0].is_neg()):
                 self._written_out[tensor] = not self._is_cut(event.tensors[0])
         for view in event.views:
+            if event.name == "aten::detach" and (edge := self._edge(event.tensors[0])) is not None:
+                self._edges[view] = edge
             scaling = self._trace.shadows.scaling(view)
             if not scaling.depends_on_input or scaling.stepwise:
                 continue
@@ -100,13 +109,21 @@ class GradientCuts(Observer):
             return value
         if not differentiable(tensor) or not self._is_cut(tensor):
             return value
+        if self._freezes() and not isinstance(tensor.grad_fn, BackwardCFunction):
+            return shadows.interned.map(value, _frozen)
         return shadows.interned.map(value, lambda s: s.because(self._why_cut(tensor)) if _matters(s) else s)
 
     def of_result(self, value: Value) -> Value:
         """Return how a result of the running operation scales, with a reason against it if no gradient is recorded."""
         if self.recorded:
             return value
+        if self._freezes():
+            return self._trace.shadows.interned.map(value, _frozen)
         return self._trace.shadows.interned.map(value, lambda s: s.because(self._cut_here()) if _matters(s) else s)
+
+    def _freezes(self) -> bool:
+        """Return whether what is cut off counts as a constant; not in custom functions, which have gradients."""
+        return self._frozen and self._trace.custom_function() is None
 
     def of_written(self, tensor: Tensor, before: Value, value: Value) -> Value:
         """Return how a tensor scales that is written to, with a reason against it if autograd does not see the write.
@@ -128,7 +145,21 @@ class GradientCuts(Observer):
             return self._trace.shadows.interned.map(value, lambda scaling: scaling.because(*doubts))
         return value
 
+    def is_cut(self, tensor: Tensor) -> bool:
+        """Return whether autograd does not know where a tensor's numbers come from."""
+        return differentiable(tensor) and self._is_cut(tensor)
+
+    def _edge(self, tensor: Tensor) -> tuple[int, str, int] | None:
+        """Return the place in autograd's graph that a tensor comes from, or that it came from when it was detached."""
+        if tensor.grad_fn is None:
+            known: tuple[int, str, int] | None = self._edges.get(tensor)  # type: ignore[no-untyped-call]
+            return known
+        # By number: the node itself would keep alive what it has saved.
+        return tensor.grad_fn._sequence_nr(), tensor.grad_fn.name(), tensor.output_nr
+
     def _is_cut(self, tensor: Tensor) -> bool:
+        if tensor.grad_fn is not None and self._edges.get(tensor) == self._edge(tensor):  # type: ignore[no-untyped-call]
+            return False  # autograd detaches what it saves, and puts it back in its place for a second derivative
         if tensor in self._cuts:
             return True
         written_out: bool = self._written_out.get(tensor, False)  # type: ignore[no-untyped-call]
@@ -155,3 +186,10 @@ def _matters(scaling: Scaling) -> bool:
     """Return whether a missing gradient is wrong, and nothing has said so yet."""
     doubted = any(reason.kind != "value" for reason in scaling.reasons)
     return scaling.depends_on_input and not scaling.stepwise and not doubted
+
+
+def _frozen(scaling: Scaling) -> Scaling:
+    """Return how what is cut off scales where it counts as a constant: one whose numbers no rule may look at."""
+    if not scaling.depends_on_input:
+        return scaling
+    return Scaling(0.0, stepwise=True, reasons=frozenset(r for r in scaling.reasons if r.what == RANDOM.what))

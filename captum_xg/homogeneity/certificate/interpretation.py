@@ -30,6 +30,7 @@ class Interpretation:
         outermost: Code of the function that calls the model.
         additional: Tensors among the additional forward arguments, which are constants that their user can do without.
         finite: Tensors that were looked through for NaN and infinity, and have none.
+        frozen: Take what is cut off from autograd for constants, and not for a violation.
 
     Attributes:
         trace: What was found.
@@ -37,21 +38,28 @@ class Interpretation:
     """
 
     def __init__(
-        self, names: Names, outermost: CodeType, additional: Sequence[Tensor] = (), finite: Iterable[Tensor] = ()
+        self,
+        names: Names,
+        outermost: CodeType,
+        additional: Sequence[Tensor] = (),
+        finite: Iterable[Tensor] = (),
+        *,
+        frozen: bool = False,
     ) -> None:
         self.trace = Trace(names, outermost, additional)
         self.n_ops = 0
-        self._gradients = GradientCuts(self.trace)
+        self._gradients = GradientCuts(self.trace, frozen=frozen)
         aliasing = Aliasing(self.trace, self._gradients)
         self._leaks = Leaks(self.trace, aliasing)
-        degrees = Degrees(self.trace, self._gradients, aliasing, self._leaks, finite)
-        self._observers: list[Observer] = [self.trace, self._leaks, self._gradients, aliasing, degrees]
+        self._degrees = Degrees(self.trace, self._gradients, aliasing, self._leaks, finite)
+        self._observers: list[Observer] = [self.trace, self._leaks, self._gradients, aliasing, self._degrees]
 
     def add_input(self, tensor: Tensor) -> None:
         """Declare a tensor an input: it has degree 1."""
         self.trace.shadows.create(tensor, Scaling(1.0))
         self.trace.assumptions.note_computed([tensor], [])
         self._gradients.add_input(tensor)
+        self._degrees.graph.add_input(tensor)
 
     @contextmanager
     def following(self, *others: Observer, followed: Mapping[str, nn.Module] | None = None) -> Iterator[None]:

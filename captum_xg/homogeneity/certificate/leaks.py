@@ -55,6 +55,7 @@ class Leaks(TorchFunctionMode, Observer):
         self._aliasing = aliasing
         self._n_modes = sys.maxsize
         self._changes_saved = False
+        self._only_checked = False
 
     def __enter__(self) -> Leaks:
         super().__enter__()  # type: ignore[no-untyped-call]
@@ -94,6 +95,8 @@ class Leaks(TorchFunctionMode, Observer):
     def _read(self, why: Reason, tensors: Iterable[Tensor], values: Mapping[int, Value]) -> None:
         tensors = list(tensors)
         read = [self._trace.shadows.interned.join(values[id(tensor)]) for tensor in tensors]
+        if self._only_checked and all(scaling.proven for scaling in read):
+            return
         if any(scaling.depends_on_input or scaling.reasons for scaling in read):
             self._trace.note(why)
             return
@@ -122,7 +125,12 @@ class Leaks(TorchFunctionMode, Observer):
             name, leaving = "data", args[:2]
         for tensor in tensors_in(leaving):
             self._note_leaving(name, tensor)
-        result = func(*args, **kwargs)
+        # Looks at the indices to see that there are as many classes, and else raises.
+        self._only_checked = name == "one_hot" and _n_classes(args, kwargs) > 0
+        try:
+            result = func(*args, **kwargs)
+        finally:
+            self._only_checked = False
         if func == _GET_DATA:
             self._aliasing.note_unversioned(result)
         return result
@@ -141,3 +149,8 @@ class Leaks(TorchFunctionMode, Observer):
             )
             remedy = "Compute with tensors"
         self._trace.note(Reason(what, remedy, kind="unknown"), f"Tensor.{name}")
+
+
+def _n_classes(args: tuple[object, ...], kwargs: Mapping[str, object]) -> int:
+    number = kwargs.get("num_classes", args[1] if len(args) > 1 else -1)
+    return number if isinstance(number, int) else -1

@@ -22,6 +22,7 @@ from captum_xg.homogeneity.degree import (
     power_of,
     product_of,
     quotient_of,
+    rounded_degree,
     sum_of,
 )
 from captum_xg.homogeneity.rules.common import factor, joined, nonlinear_together, plus, whole_steps
@@ -110,7 +111,14 @@ def raised(call: OpCall, base: object, exponent: object) -> Scaling:
         return nonlinear_of(
             bottom, Reason("raises to powers of different size", "Use one exponent, and a real one"), otherwise=None
         )
-    return power_of(bottom, fixed)
+    result = power_of(bottom, fixed)
+    if result.degree is None or not any(isinstance(t, Tensor) and t.dtype in _COARSE for t in (base, exponent)):
+        return result
+    # In 32 bits, p and 1/p are rounded: x.pow(p).mean().pow(1 / p) has degree 1, and not 1.00000003.
+    return replace(result, degree=rounded_degree(result.degree, 2.0**-22))
+
+
+_COARSE = (torch.float32, torch.complex64, torch.float16, torch.bfloat16)
 
 
 def _common_value(call: OpCall, exponent: object) -> float | None:

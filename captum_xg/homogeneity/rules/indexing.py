@@ -74,7 +74,22 @@ def scatter(call: OpCall) -> Scaling:
     how = call.get("reduce")
     if how is not None:
         return _reduced(call, source, how, include_self=True)
+    if _overwrites_all(call):
+        return call.scaling_of(source)
     return _assigned(call, call["index"], source)
+
+
+def _overwrites_all(call: OpCall) -> bool:
+    """Return whether constants are written to each place of a vector once, whatever it held: a permutation inverted."""
+    target, index, source = call["self"], call["index"], call.get("src")
+    if target.dim() != 1 or index.numel() != target.numel() or not isinstance(source, Tensor) or source.dim() != 1:
+        return False
+    if any(not scaling.constant or not scaling.proven for scaling in call.scalings("index", "src")):
+        return False
+    if len(source) != len(index) or _repeats(index):
+        return False
+    call.depend_on(index)
+    return True
 
 
 @degree_rule("scatter_add")

@@ -23,7 +23,7 @@ _PACKED = Reason(
     "Use torch.linalg.solve, or a factorisation that returns its factors one by one",
     kind="unknown",
 )
-_ONE_TRIANGLE = Reason(
+ONE_TRIANGLE = Reason(
     "reads one triangle of a matrix, but has a gradient that is right only if the other one fits, which is not known",
     "Use torch.linalg.svd, qr or solve, which read the whole matrix",
     kind="unknown",
@@ -52,7 +52,7 @@ def pseudo_inverse(call: OpCall) -> Scaling:
         reason = Reason("takes singular values below a share that changes with α for zero", "Say a fixed rtol")
         result = product_of(result, nonlinear_of(call.scaling_of(relative), reason))
     if call.get("hermitian", False) and matrix.depends_on_input:
-        result = result.because(_ONE_TRIANGLE)
+        result = result.because(ONE_TRIANGLE)
     return result
 
 
@@ -158,7 +158,7 @@ def eig(call: OpCall) -> Sequence[Scaling]:
 
 
 def _of_one_triangle(result: Scaling, matrix: Scaling) -> Scaling:
-    return result.because(_ONE_TRIANGLE) if matrix.depends_on_input else result
+    return result.because(ONE_TRIANGLE) if matrix.depends_on_input else result
 
 
 @degree_rule("linalg_polar")

@@ -10,7 +10,7 @@ from captum_xg.homogeneity.rules.op_call import OpCall
 from captum_xg.homogeneity.rules.registry import degree_rule
 
 _WINDOWS = Reason("chooses its windows by values that change with α", "Choose them independently of the input")
-_COINCIDE = Reason(
+COINCIDE = Reason(
     "puts elements back at places that depend on the input; where two coincide, its gradient counts both",
     "Use zeros.scatter_add(-1, indices, values), whose gradient is right",
     kind="unknown",
@@ -60,11 +60,11 @@ def unpool(call: OpCall) -> Scaling:
     if values.stepwise:
         return result
     if indices.depends_on_input:
-        return result.because(_COINCIDE)
+        return result.because(COINCIDE)
     call.depend_on(call["indices"])
     plane = call["indices"].flatten(-2 if "2d" in call.name else -3).sort(dim=-1).values
     if bool((plane.diff(dim=-1) == 0).any()):
         return result.because(
-            Reason("puts several elements at one place, which its gradient does not know", _COINCIDE.remedy, "gradient")
+            Reason("puts several elements at one place, which its gradient does not know", COINCIDE.remedy, "gradient")
         )
     return result

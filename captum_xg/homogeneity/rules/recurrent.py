@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from captum_xg.homogeneity.degree import ZERO, Reason, Scaling, nonlinear_of, product_of, sum_of
-from captum_xg.homogeneity.rules.common import with_bias
+from collections.abc import Sequence
+
+from captum_xg.homogeneity.degree import ZERO, Reason, Scaling, nonlinear_of, product_of, selection_of, sum_of
+from captum_xg.homogeneity.rules.common import steps, with_bias
 from captum_xg.homogeneity.rules.op_call import OpCall
 from captum_xg.homogeneity.rules.registry import degree_rule
 
@@ -32,6 +34,22 @@ def fused_layers(call: OpCall) -> Scaling:
     if call["train"] and call["dropout"] > 0:
         state = state.because(Reason("draws random numbers, so F(x) is no fixed function of x", "Call model.eval()"))
     return state
+
+
+@degree_rule("_pack_padded_sequence")
+def packed(call: OpCall) -> Sequence[Scaling]:
+    """The steps of all sequences, one after the other, without those behind their ends; and how many run at a time."""
+    lengths = call.scaling("lengths")
+    return selection_of(lengths, call.scaling("input")), steps(lengths)
+
+
+@degree_rule("_pad_packed_sequence")
+def padded(call: OpCall) -> Sequence[Scaling]:
+    """The steps of each sequence, with one number behind its end; and the lengths."""
+    sizes, value = call.scaling("batch_sizes"), call["padding_value"]
+    reason = Reason(f"pads with the constant {value:g}", "Pad with zeros")
+    parts = call.neutralised(call["data"], value)
+    return selection_of(sizes, sum_of(*parts, reason=reason)), steps(sizes)
 
 
 def _function_of_all(call: OpCall) -> Scaling:

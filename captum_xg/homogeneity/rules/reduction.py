@@ -11,8 +11,11 @@ from captum_xg.homogeneity.degree import (
     CONSTANT,
     Reason,
     Scaling,
+    comparison_of,
     nonlinear_of,
     power_of,
+    product_of,
+    quotient_of,
     unknown,
 )
 from captum_xg.homogeneity.rules.common import cast, compared, steps
@@ -143,3 +146,22 @@ def bin_count(call: OpCall) -> Scaling:
     if call.scaling("self").depends_on_input:
         return unknown("returns a tensor whose shape depends on values", "Use a fixed number of bins")
     return call.scaling("weights") if call["weights"] is not None else CONSTANT
+
+
+@degree_rule("histogram")
+def histogram_with_edges(call: OpCall) -> Sequence[Scaling]:
+    """Counts, or sums of weights, in bins between the extremes of the data or given edges; and the edges."""
+    scaling, bins = call.scaling("self"), call["bins"]
+    counts, edges = steps(scaling), scaling.because(_EDGES) if scaling.depends_on_input else scaling
+    if isinstance(bins, Tensor) or call.get("range") is not None:
+        edges = call.scaling("bins") if isinstance(bins, Tensor) else CONSTANT
+        fixed = Reason("counts in bins between fixed limits, which αx leaves", "Leave them out")
+        counts = steps(comparison_of(scaling, edges, reason=fixed))
+    if call.get("weight") is not None:
+        counts = product_of(counts, call.scaling("weight"))
+    return quotient_of(counts, edges) if call["density"] else counts, edges
+
+
+_EDGES = Reason(
+    "puts edges a fixed distance apart where all numbers are equal", "Use the counts, or give the edges", kind="unknown"
+)

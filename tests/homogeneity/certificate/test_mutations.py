@@ -218,7 +218,7 @@ TO_ANOTHER_DEGREE: dict[str, Callable[[], nn.Module]] = {
 IN_PART: dict[str, Callable[[], nn.Module]] = {
     "fill_(0.1) on a slice": lambda: Does(lambda x: slice_of_copy(x, lambda part: part.fill_(0.1))),
     "constant channel": lambda: Does(lambda x: torch.cat([x, torch.full_like(x[:, :1], 0.1)], 1)[:, 1:]),
-    "mask of a slice": lambda: Does(lambda x: slice_of_copy(x, lambda part: part.masked_fill_(part < 0, 0.1))),
+    "mask of a slice": lambda: Does(lambda x: slice_of_copy(x, lambda part: part.masked_fill_(part <= 0, 0.1))),
     "index of a slice": lambda: Does(lambda x: x.index_fill(1, torch.tensor([0]), 0.1)),
 }  # What they return is homogeneous in each of its parts; the parts break it where they are brought together.
 HARMLESS: dict[str, Callable[[], nn.Module]] = {

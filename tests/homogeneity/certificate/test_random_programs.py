@@ -22,7 +22,7 @@ pytestmark = pytest.mark.filterwarnings("ignore")  # programs do what users are 
 def tally() -> Tally:
     """Programs and what is said of them."""
     found = Tally()
-    for outcome in outcomes(range(tries(100, 300))):
+    for outcome in outcomes(range(100, 100 + tries(100, 300))):
         found.add(outcome)
     return found
 
