@@ -23,7 +23,6 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from captum_xg._core.function import Evaluation, ScalarFunction
 from captum_xg._core.modules import named_modules_of
 from captum_xg._core.target import PARTS_ADVICE
-from captum_xg._core.types import Tensors
 from captum_xg.errors import CaptumXGError, CrossExampleError, NondeterministicForwardError
 from captum_xg.homogeneity.scaling.judgement import euler_terms
 from captum_xg.homogeneity.scaling.precision import Precision
