@@ -131,7 +131,7 @@ def verify_homogeneity(
     report = measured(precision)
     if report.violated:
         # Casts inside of F do not show at its borders. Looking for them costs a pass, so it waits until it matters.
-        inside = precision_of(evaluation, rtol, inner_dtypes(function, evaluation.inputs))
+        inside = precision_of(evaluation, rtol, inner_dtypes(function.values, evaluation.inputs))
         if inside != precision:
             precision, report = inside, measured(inside)
     if not report.violated:
