@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from functools import partial
-from typing import TypeAlias
+from typing import TypeAlias, TypeVar
 
 import torch
 from torch import Tensor
@@ -28,6 +28,7 @@ from captum_xg.homogeneity.scaling.judgement import euler_terms
 from captum_xg.homogeneity.scaling.precision import Precision
 from captum_xg.homogeneity.scaling.trials import scale_inputs, to_vector
 
+Result = TypeVar("Result")
 Differ: TypeAlias = Callable[[Tensor, Tensor], Tensor]
 """For two vectors of values: where they differ by more than rounding."""
 
@@ -80,7 +81,7 @@ def require_separate_from(function: ScalarFunction, evaluation: Evaluation, fail
 
 
 def require_separate(function: ScalarFunction, evaluation: Evaluation, precision: Precision) -> None:
-    """Replace half of the examples and see whether values and gradients of the others stay: one pass of each kind.
+    """Replace half of the examples and see whether values and gradients of the others stay, and values the other way.
 
     Raises:
         CrossExampleError: If one does not.
@@ -89,18 +90,17 @@ def require_separate(function: ScalarFunction, evaluation: Evaluation, precision
     n = len(evaluation.values)
     if n == 1:
         return
-    # Neither in blocks nor in turn: neighbours at any fixed distance, and the ends, are parted for some example.
+    # Neither in blocks nor in turn: neighbours at any fixed distance are parted for some example.
     moved = torch.tensor([i.bit_count() % 2 == 1 for i in range(n)])
-    there = next(_replaced(function, evaluation, moved), None)
+    differ = differ_for(evaluation, precision)
+    # The other half by values alone: a value may depend on a row that was not replaced, such as the first one.
+    other = next(_replaced(evaluation, ~moved, function.values), None)
+    if other is not None:
+        _require_same(function, evaluation, other, moved, differ)
+    there = next(_replaced(evaluation, moved, function.evaluate), None)
     if there is None:
         return
-    differ = differ_for(evaluation, precision)
-    before, after = to_vector(evaluation.values), to_vector(there.values)
-    different = differ(before, after) & ~moved
-    if different.any():
-        require_repeatable(function, evaluation, differ)
-        i = int(different.nonzero()[0])
-        raise _mixes(function, f"replacing others {_change('F(x)', function.first + i, before[i], after[i])}")
+    _require_same(function, evaluation, there.values, ~moved, differ)
     size, difference = torch.zeros(n, dtype=torch.float64), torch.zeros(n, dtype=torch.float64)
     for x, g, h in zip(evaluation.inputs, evaluation.gradients, there.gradients, strict=True):
         size += _weighted(x, g)
@@ -118,8 +118,20 @@ def require_separate(function: ScalarFunction, evaluation: Evaluation, precision
         )
 
 
-def _replaced(function: ScalarFunction, evaluation: Evaluation, moved: Tensor) -> Iterator[Evaluation]:
-    """Yield F and ∇F with the moved rows replaced, where F can be run at what they are replaced by."""
+def _require_same(
+    function: ScalarFunction, evaluation: Evaluation, values: Tensor, stays: Tensor, differ: Differ
+) -> None:
+    """Refuse values that have changed for rows that stayed, unless they change by repetition."""
+    before, after = to_vector(evaluation.values), to_vector(values)
+    different = differ(before, after) & stays
+    if different.any():
+        require_repeatable(function, evaluation, differ)
+        i = int(different.nonzero()[0])
+        raise _mixes(function, f"replacing others {_change('F(x)', function.first + i, before[i], after[i])}")
+
+
+def _replaced(evaluation: Evaluation, moved: Tensor, run: Callable[[tuple[Tensor, ...]], Result]) -> Iterator[Result]:
+    """Yield what F gives with the moved rows replaced, where it can be run at what they are replaced by."""
     # Their direction changes and not only their size, even if all rows are alike; and if F takes no negative numbers,
     # or not these, others of them.
     for factor, backwards in ((-0.75, True), (0.75, True), (0.75, False)):
@@ -131,7 +143,7 @@ def _replaced(function: ScalarFunction, evaluation: Evaluation, moved: Tensor) -
             chosen = moved.to(x.device).view(-1, *[1] * (x.dim() - 1))
             inputs.append(torch.where(chosen, factor * rows, x.detach()))
         try:
-            yield function.evaluate(tuple(inputs))
+            yield run(tuple(inputs))
         except (CaptumXGError, RuntimeError, ValueError, ArithmeticError, LookupError):
             continue
 
