@@ -81,11 +81,7 @@ HOLDERS = {
     "global behind a function": (imported, lambda h: h.value(), lambda h, v: setattr(h, "VALUE", v)),
     "class in a class": (imported, lambda h: h.Deep.Settings.value, lambda h, v: setattr(h.Deep.Settings, "value", v)),
     "metaclass": (lambda: OfKind, lambda h: h.value, lambda h, v: setattr(Kind, "value", v)),
-    "namespace of a class": (
-        lambda: OfKind,
-        lambda h: h.settings.value,
-        lambda h, v: setattr(h.settings, "value", v),
-    ),
+    "namespace of a class": (lambda: OfKind, lambda h: h.settings.value, lambda h, v: setattr(h.settings, "value", v)),
     "property": (Lazily, lambda h: h.value, lambda h, v: setattr(h, "_kept", v)),
     "thread": (threaded, lambda h: h.value, lambda h, v: setattr(h, "value", v)),
     "environment": (variable, lambda h: float(os.environ.get(h, "0")), lambda h, v: os.environ.__setitem__(h, str(v))),
@@ -94,11 +90,7 @@ HOLDERS = {
         lambda h: h[0][0][0][0][0][0][0][0][0][0],
         lambda h, v: h[0][0][0][0][0][0][0][0][0].__setitem__(0, v),
     ),
-    "memory": (
-        lambda: memoryview(bytearray(8)).cast("d"),
-        lambda h: h[0],
-        lambda h, v: h.__setitem__(0, v),
-    ),
+    "memory": (lambda: memoryview(bytearray(8)).cast("d"), lambda h: h[0], lambda h, v: h.__setitem__(0, v)),
     "attribute of a library": (
         lambda: sys,
         lambda h: getattr(h, "captum_xg_test_value", 0.0),
@@ -254,15 +246,15 @@ def test_functions_that_treat_examples_separately_are_not_taken_for_others(name,
 
 
 class Unprovable(nn.Module):
-    """Counts its calls, and asks for values, so that nothing can be proven of it."""
+    """Asks for values, so that nothing can be proven of it."""
 
-    def __init__(self, shift=0.0):
+    def __init__(self):
         super().__init__()
-        self.net, self.shift = network(), shift
+        self.net = network()
 
     def forward(self, x):
         y = self.net(x)
-        return y + self.shift if float(y.sum()) != 0.5 else y
+        return y if float(y.sum()) != 0.5 else y + 1
 
 
 def test_what_cannot_be_proven_is_tested_on_every_call_and_tried_to_be_proven_once():
