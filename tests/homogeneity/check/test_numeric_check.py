@@ -352,7 +352,8 @@ def test_a_zero_with_a_gradient_does_not_tell_a_degree_and_that_is_said() -> Non
     assert not report.homogeneous
     assert report.degree is None
     assert "they cannot tell the degree. Give `degree`." in str(report)
-    refusal(DegreeError, difference_of_squares, torch.ones(2, 2), options={"degree": "auto"}, says=["Give `degree`"])
+    options = {"degree": "auto", "validate": "numeric"}
+    refusal(DegreeError, difference_of_squares, torch.ones(2, 2), options=options, says=["Give `degree`"])
 
 
 def test_inputs_are_scaled_jointly_and_additional_arguments_are_not() -> None:
