@@ -16,14 +16,25 @@ from captum_xg._core.reflection import plainly, submodules, tensors_of
 
 
 @contextmanager
+def preserve_random_numbers(device: torch.device) -> Iterator[None]:
+    """Put random number generators back as they were, whatever the body does."""
+    cpu = torch.get_rng_state()
+    accelerator = torch.cuda.get_rng_state(device) if device.type == "cuda" else None
+    try:
+        yield
+    finally:
+        torch.set_rng_state(cpu)
+        if accelerator is not None:
+            torch.cuda.set_rng_state(accelerator, device)
+
+
+@contextmanager
 def preserve_state(forward_func: Callable[..., Any], device: torch.device) -> Iterator[None]:
     """Put random number generators and the model's buffers back as they were, whatever the body does.
 
     The check runs the model at inputs that are scaled by large factors; observers, running maxima and counters must not
     keep what they saw of them.
     """
-    cpu = torch.get_rng_state()
-    accelerator = torch.cuda.get_rng_state(device) if device.type == "cuda" else None
     with plainly():
         before = [
             (buffer, buffer._version, value)
@@ -31,11 +42,9 @@ def preserve_state(forward_func: Callable[..., Any], device: torch.device) -> It
             if (value := _copied(buffer)) is not None
         ]
     try:
-        yield
+        with preserve_random_numbers(device):
+            yield
     finally:
-        torch.set_rng_state(cpu)
-        if accelerator is not None:
-            torch.cuda.set_rng_state(accelerator, device)
         with torch.no_grad(), plainly():
             for buffer, version, value in before:
                 # Batch norm in training mode writes its statistics without a new version.

@@ -58,6 +58,31 @@ def uncertified_message(certificate: Certificate, degree: float | None, where: s
     )
 
 
+def changed_since(written_to: list[str]) -> str:
+    """Return what is said where a proof of an earlier call stood until its numbers failed.
+
+    Args:
+        written_to: The names of parameters and buffers that are not what they were.
+    """
+    said = "F was proven to be homogeneous at an earlier call, and has changed since"
+    if not written_to:
+        return (
+            f"{said} without the model showing it: a global, an attribute of a class or a function that was replaced, "
+            "a file, or something around this call alone, such as hooks on saved tensors."
+        )
+    more = f" and {len(written_to) - 3} more" if len(written_to) > 3 else ""
+    return f"{said}. Written to in the meantime: {', '.join(written_to[:3])}{more}; or something the model hides."
+
+
+def disagreement(degree: float | None) -> str:
+    """Return what is said where a proof and the numbers of the same call disagree."""
+    return (
+        f"The two disagree: op by op F is proven to be homogeneous of degree {degree or 1:g}, and these numbers say "
+        "that it is not. Something acts that the proof does not see (memory shared with NumPy, hooks, threads, state "
+        "that F keeps), or intermediate values leave the range or the digits of the dtype (then float64 helps)."
+    )
+
+
 def _formulas(k: float) -> tuple[str, str]:
     """Return the factor of F(x), and the attribution, as they are written for degree k."""
     return ("α", "x·∇F(x)") if k == 1 else (f"α^{k:g}·", f"x·∇F(x)/{k:g}")

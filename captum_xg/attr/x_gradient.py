@@ -23,13 +23,14 @@ from captum_xg._core.options import forward_function, one_of, positive_integer, 
 from captum_xg._core.token_ids import ids_refused
 from captum_xg._core.types import Baselines, Inputs, Target
 from captum_xg.attr.closed_form import closed_form, evaluate_by
-from captum_xg.attr.validation import VALIDATIONS, Trusted
+from captum_xg.attr.trusted import Trusted
+from captum_xg.attr.validation import VALIDATIONS
 from captum_xg.errors import DegreeError, OptionError
 from captum_xg.homogeneity.certificate.cache import CertificateCache
 from captum_xg.homogeneity.check.numeric import checked_rtol
 from captum_xg.homogeneity.check.report import HomogeneityWarning
 
-Validation = Literal["numeric", "certificate", "off"]
+Validation = Literal["auto", "numeric", "certificate", "off"]
 OnViolation = Literal["raise", "warn"]
 
 
@@ -49,12 +50,12 @@ class XGradient(GradientAttribution):  # type: ignore[misc]  # Captum has no typ
         multiply_by_inputs: Return x·∇F/k (global attributions), else the mean gradient along the path, ∇F/k (local
             ones).
         degree: k ≥ 1, or ``"auto"`` to find it on each call, one k for all examples.
-        validate: ``"numeric"`` tests F(αx) = αᵏF(x) on every example of every call at a power of two on each side of 1,
-            and Euler's identity Σ xᵢ·∂ᵢF = kF; this costs two forward passes without gradients. ``"off"`` tests
-            nothing: then the result is Integrated Gradients only if you know that F is homogeneous.
-            ``"certificate"`` proves it op by op (see :func:`captum_xg.certify`) at the first call for each shape of
-            input, and again only once the model has changed in a way that the proof rests on; the numbers in weights
-            are none. What cannot be proven is refused.
+        validate: ``"auto"`` tests F(αx) = αᵏF(x) on every example and proves it op by op (:func:`captum_xg.certify`) at
+            the first call for a model state and shape of inputs. While the proof stands, later calls test Euler's
+            identity Σ xᵢ·∂ᵢF = kF alone, which costs nothing; where there is none, every call tests F(αx).
+            ``"numeric"`` tests that on every call, by two forward passes without gradients, and proves nothing.
+            ``"certificate"`` refuses what cannot be proven. A proof is made again once the model changes in a way that
+            it rests on, which the numbers in weights are not. ``"off"`` tests nothing.
         on_violation: ``"raise"`` a :class:`~captum_xg.errors.HomogeneityError`, or ``"warn"`` once per call
             (:class:`~captum_xg.errors.HomogeneityWarning`) and return x·∇F/k all the same.
         rtol: Largest relative deviation that counts as rounding; by default 8 eps of the coarsest dtype involved
@@ -81,7 +82,7 @@ class XGradient(GradientAttribution):  # type: ignore[misc]  # Captum has no typ
         multiply_by_inputs: bool = True,
         *,
         degree: float | Literal["auto"] = 1,
-        validate: Validation = "numeric",
+        validate: Validation = "auto",
         on_violation: OnViolation = "raise",
         rtol: float | None = None,
     ) -> None:
@@ -93,8 +94,7 @@ class XGradient(GradientAttribution):  # type: ignore[misc]  # Captum has no typ
         self.rtol = checked_rtol(rtol, "XGradient")
         if validate == "off" and self.degree == "auto":
             raise DegreeError(
-                "XGradient: degree='auto' is found by the numeric check or by the certificate, and validate='off' "
-                "leaves out both."
+                "XGradient: degree='auto' is found by a numeric check or a proof; validate='off' leaves out both."
             )
         self._proofs = CertificateCache()
 
@@ -242,8 +242,8 @@ class XGradient(GradientAttribution):  # type: ignore[misc]  # Captum has no typ
 
         with torch.inference_mode(False), validation.around(function, inputs[0].device):
             for own_inputs, own in function.parts(inputs, size):
-                evaluation, k = validation.evaluated(own, own_inputs, evaluate)
-                parts.append(closed_form(evaluation, k, multiply_by_inputs=self._multiply_by_inputs))
+                found = validation.evaluated(own, own_inputs, evaluate)
+                parts.append(closed_form(*found, multiply_by_inputs=self._multiply_by_inputs))
                 if with_delta:
                     detached = tuple(a.detach() for a in parts[-1])
                     zeros, ends = tuple(map(torch.zeros_like, own_inputs)), tuple(x.detach() for x in own_inputs)

@@ -134,7 +134,8 @@ class TrainingProofs(CertificateCache):
         with _fixed_dropout(forward_func):
             return super().certificate(forward_func, inputs, additional, where)
 
-    def _require_modes(self, forward_func: ForwardFunction, where: str) -> None:
+    def require_modes(self, forward_func: ForwardFunction, where: str) -> None:
+        """Refuse modes in which F with its stand-ins is no fixed function of the points."""
         # What a stand-in computes is a fixed function, whatever mode its layer is in: the check is not to stop at it.
         stood_in_for = [m for _, m in named_modules_of(forward_func).values() if isinstance(m.forward, FixedDropout)]
         for module in stood_in_for:

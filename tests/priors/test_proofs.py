@@ -115,3 +115,16 @@ def test_tensors_in_a_target_that_are_not_per_example_are_not_repeated():
         task_loss=lambda outputs, target: nn.functional.cross_entropy(outputs, target["labels"]),
     )
     assert loss(X, target).attributions.shape == X.shape
+
+
+def test_a_step_in_which_the_gradient_is_not_that_of_what_was_proven_is_refused():
+    loss = AttributionPriorLoss(network(), LpNorm())
+    for _ in range(2):
+        loss(X, LABELS)
+    with (
+        torch.autograd.graph.saved_tensors_hooks(lambda t: 2 * t if t.dtype.is_floating_point else t, lambda t: t),
+        pytest.raises(HomogeneityError, match=r"Σ x·∂F = .* F has changed since"),
+    ):
+        loss(X, LABELS)
+    loss(X, LABELS)
+    assert loss._attribution.n_proofs == 1

@@ -14,14 +14,16 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Hashable
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
+import torch
 from torch import Tensor
 from torch.utils._pytree import tree_leaves
 
 from captum_xg._core.contents import same
 from captum_xg._core.model_state import require_usable_state
-from captum_xg._core.modules import require_evaluation_mode
+from captum_xg._core.modules import named_modules_of, require_evaluation_mode
+from captum_xg._core.reflection import plainly, tensors_of
 from captum_xg._core.storage import shares_memory
 from captum_xg._core.types import ForwardFunction
 from captum_xg.homogeneity.certificate.assumptions import Assumptions
@@ -30,36 +32,58 @@ from captum_xg.homogeneity.certificate.certify import Proof, prove
 from captum_xg.homogeneity.certificate.fingerprint import fingerprint_of
 
 _MOST = 16
-"""How many proofs are kept: one for each shape of input in use."""
+"""How many model states and shapes are remembered: one proof for each shape of input in use."""
 
 
-@dataclass(frozen=True)
-class _Kept:
-    """A proof that is kept.
+@dataclass
+class Known:
+    """What is known of one model state and shape of inputs.
 
     Attributes:
-        proof: The certificate, and what it assumes about constants.
+        proof: The certificate, and what it assumes about constants; None if no proof was asked for.
         arguments: Which tensors among the additional arguments it has looked at, and what they were.
         anchors: What its fingerprint names by address, kept alive so that nothing else can take that address.
+        versions: The tensors of the model as they were: name → (address, version).
+        stands: Whether it was made at an earlier call.
+        separate: Whether it was seen that F treats examples separately.
+        confirmed: Whether the numeric check has held.
+        inner: Dtypes that casts inside of F hide, where they were looked for.
     """
 
-    proof: Proof
-    arguments: list[tuple[int, Tensor]]
+    proof: Proof | None
     anchors: list[object]
+    arguments: list[tuple[int, Tensor]] = field(default_factory=list)
+    versions: dict[str, tuple[int, int]] = field(default_factory=dict)
+    stands: bool = False
+    separate: bool = False
+    confirmed: bool = False
+    inner: tuple[torch.dtype, ...] = ()
+
+    @property
+    def certificate(self) -> Certificate:
+        """The certificate, of what was asked to be proven."""
+        assert self.proof is not None
+        return self.proof.certificate
 
     def holds(self, additional: tuple[object, ...]) -> bool:
-        """Return whether what the proof assumes is so, for these additional arguments."""
+        """Return whether what is known is so, for these additional arguments."""
+        if self.proof is None or not self.certificate.homogeneous:
+            return True  # nothing is claimed
         # Additional arguments are new tensors in every call, so that assumptions, which know those of the first one,
         # cannot see that they have changed.
         leaves = tree_leaves(additional) if self.arguments else ()
         return self.proof.assumptions.hold() and all(same(leaves[i], value) for i, value in self.arguments)
+
+    def written_to(self, forward_func: ForwardFunction) -> list[str]:
+        """Return the names of parameters and buffers that were written to or replaced since."""
+        return [name for name, now in _versions(forward_func).items() if self.versions.get(name) != now]
 
 
 class CertificateCache:
     """Remembers proofs for one forward function."""
 
     def __init__(self) -> None:
-        self._kept: OrderedDict[Hashable, _Kept] = OrderedDict()
+        self._known: OrderedDict[Hashable, Known] = OrderedDict()
         self.n_proofs = 0
         """How many proofs were made."""
 
@@ -76,26 +100,110 @@ class CertificateCache:
             TrainingModeError: If layers are in training mode. A proof that is remembered was made without any.
             ModelStateError: If parameters or buffers hold nothing to compute with.
         """
+        return self.proven(forward_func, inputs, additional, where).certificate
+
+    def proven(
+        self,
+        forward_func: ForwardFunction,
+        inputs: tuple[Tensor, ...],
+        additional: tuple[object, ...],
+        where: str,
+        *,
+        once: bool = False,
+    ) -> Known:
+        """Return what is known by a proof that holds now, from memory if possible; see :meth:`certificate`.
+
+        Args:
+            forward_func: F.
+            inputs: Of the shape that is asked about.
+            additional: Arguments that follow them.
+            where: The public name that errors begin with.
+            once: What was neither proven nor disproved is not tried again while the model shows no change; nor is what
+                no proof can stand on, as it hides what it holds.
+        """
         fingerprint, anchors = fingerprint_of(forward_func, inputs, additional)
-        known = self._kept.get(fingerprint)
-        if known is not None and known.holds(additional):
-            self._kept.move_to_end(fingerprint)
-            return known.proof.certificate
+        shapes = tuple(x.shape for x in inputs)
+        known = self._standing(fingerprint, shapes, additional, once=once)
+        if known is not None:
+            return known
         # Only now, as it looks through all numbers: a proof that stands has seen them finite.
         finite = require_usable_state(forward_func, where)
-        self._require_modes(forward_func, where)
+        self.require_modes(forward_func, where)
         self.n_proofs += 1
         proof = prove(forward_func, inputs, additional, where, finite=finite)
-        if proof.certificate.homogeneous:
-            self._kept[fingerprint] = _Kept(proof, _looked_at(proof.assumptions, additional), anchors)
-            # The one that was used least recently goes: shapes that alternate must not push each other out.
-            while len(self._kept) > _MOST:
-                self._kept.popitem(last=False)
-        return proof.certificate
+        found = Known(proof, anchors, _looked_at(proof.assumptions, additional), _versions(forward_func))
+        if once and proof.certificate.verdict != "disproved":
+            again, _ = fingerprint_of(forward_func, inputs, additional)
+            self._keep_tried(fingerprint if fingerprint == again else None, shapes, found, additional)
+        elif proof.certificate.homogeneous:
+            self._keep(fingerprint, found)
+        return found
 
-    def _require_modes(self, forward_func: ForwardFunction, where: str) -> None:
+    def standing(
+        self, forward_func: ForwardFunction, inputs: tuple[Tensor, ...], additional: tuple[object, ...]
+    ) -> Known | None:
+        """Return the proof that holds now, or that there is none to be had; None if it has to be tried."""
+        fingerprint, _ = fingerprint_of(forward_func, inputs, additional)
+        return self._standing(fingerprint, tuple(x.shape for x in inputs), additional, once=True)
+
+    def _standing(
+        self, fingerprint: Hashable, shapes: Hashable, additional: tuple[object, ...], *, once: bool
+    ) -> Known | None:
+        key = shapes if once and fingerprint not in self._known else fingerprint
+        known = self._known.get(key)
+        if known is None or known.proof is None or not (known.certificate.homogeneous or once):
+            return None
+        if not known.holds(additional):
+            return None
+        known.stands = True
+        self._known.move_to_end(key)
+        return known
+
+    def _keep_tried(
+        self, fingerprint: Hashable | None, shapes: Hashable, found: Known, additional: tuple[object, ...]
+    ) -> None:
+        """Remember a proof if it can stand, and else that there is none, without the tensors it has looked at."""
+        if found.certificate.homogeneous and fingerprint is not None and found.holds(additional):
+            self._keep(fingerprint, found)
+            return
+        unknown = replace(found.certificate, homogeneous=False, identically_zero=False, degree=None)
+        tried = Known(Proof(unknown, Assumptions()), found.anchors)
+        self._keep(shapes if fingerprint is None else fingerprint, tried)
+
+    def unproven(
+        self, forward_func: ForwardFunction, inputs: tuple[Tensor, ...], additional: tuple[object, ...]
+    ) -> Known:
+        """Return what is known of this state and shape without a proof, which may be nothing yet."""
+        fingerprint, anchors = fingerprint_of(forward_func, inputs, additional)
+        if fingerprint not in self._known:
+            self._keep(fingerprint, Known(None, anchors))
+        return self._known[fingerprint]
+
+    def drop(self, known: Known) -> None:
+        """Forget what has turned out to be wrong."""
+        for fingerprint in [f for f, kept in self._known.items() if kept is known]:
+            del self._known[fingerprint]
+
+    def _keep(self, fingerprint: Hashable, known: Known) -> None:
+        self._known[fingerprint] = known
+        # The one that was used least recently goes: shapes that alternate must not push each other out.
+        while len(self._known) > _MOST:
+            self._known.popitem(last=False)
+
+    def require_modes(self, forward_func: ForwardFunction, where: str) -> None:
         """Refuse modes in which F is no fixed function of x."""
         require_evaluation_mode(forward_func, where)
+
+
+def _versions(forward_func: ForwardFunction) -> dict[str, tuple[int, int]]:
+    """Return the address and the version of each parameter and buffer, by name."""
+    with plainly():
+        return {
+            f"{path}.{name} ({kind})".lstrip("."): (id(tensor), tensor._version)
+            for path, module in named_modules_of(forward_func).values()
+            for kind, name, tensor in tensors_of(module)
+            if isinstance(tensor, Tensor) and not tensor.is_inference()  # whose versions are not counted
+        }
 
 
 def _looked_at(assumptions: Assumptions, additional: tuple[object, ...]) -> list[tuple[int, Tensor]]:

@@ -8,7 +8,7 @@ in inside; and only if that fails too, the search for who is to blame (:mod:`.di
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 import torch
@@ -24,6 +24,8 @@ from captum_xg._core.token_ids import ids_refused
 from captum_xg._core.types import ForwardFunction, Target
 from captum_xg.errors import DegreeError, OptionError, OptionTypeError
 from captum_xg.homogeneity.check.diagnosis import explain_violation
+from captum_xg.homogeneity.check.euler import precision_of
+from captum_xg.homogeneity.check.one_function import require_separate
 from captum_xg.homogeneity.check.report import HomogeneityReport
 from captum_xg.homogeneity.scaling.checks import ScaleCheck
 from captum_xg.homogeneity.scaling.dtypes import inner_dtypes
@@ -97,7 +99,10 @@ def check_homogeneity(
         preserve_state(forward_func, formatted[0].device),
     ):
         evaluation = function.evaluate(formatted)
-        return verify_homogeneity(function, evaluation, degree=k, rtol=tolerance, scales=wanted, thorough=True)
+        report = verify_homogeneity(function, evaluation, degree=k, rtol=tolerance, scales=wanted, thorough=True)
+        if not report.violated:
+            require_separate(function, evaluation, precision_of(evaluation, tolerance, report.dtypes))
+        return report
 
 
 def verify_homogeneity(
@@ -118,19 +123,15 @@ def verify_homogeneity(
         NondeterministicForwardError, CrossExampleError: If F is not one function per example.
     """
 
-    def precision_with(inner: Iterable[torch.dtype]) -> Precision:
-        precision = Precision.of(*evaluation.inputs, evaluation.values, inner=inner)
-        return precision if rtol is None else precision.with_rtol(rtol)
-
     def measured(precision: Precision) -> HomogeneityReport:
         chosen = precision.default_scales(degree, thorough=thorough) if scales is None else scales
         return measure_homogeneity(function, evaluation, precision, degree, chosen, may_shrink=scales is None)
 
-    precision = precision_with(inner=())
+    precision = precision_of(evaluation, rtol)
     report = measured(precision)
     if report.violated:
         # Casts inside of F do not show at its borders. Looking for them costs a pass, so it waits until it matters.
-        inside = precision_with(inner=inner_dtypes(function, evaluation.inputs))
+        inside = precision_of(evaluation, rtol, inner_dtypes(function.values, evaluation.inputs))
         if inside != precision:
             precision, report = inside, measured(inside)
     if not report.violated:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 
+import torch
+
 from captum_xg._core.finding import Finding, listed
 from captum_xg._core.text import Table, displayed
 from captum_xg.errors.base import CaptumXGError
@@ -100,6 +102,12 @@ class HomogeneityReport:
     def violated(self) -> bool:
         """Whether some deviation exceeds its tolerance (and not merely that something could not be tried)."""
         return any(check is not None and not check.holds for check in (*self.scales, self.euler, self.gradient))
+
+    @property
+    def dtypes(self) -> tuple[torch.dtype, ...]:
+        """The coarsest dtype of the computation, which may be one that casts inside of F hide."""
+        dtype = getattr(torch, self.dtype, None)
+        return (dtype,) if isinstance(dtype, torch.dtype) else ()
 
     def shifted(self, start: int) -> HomogeneityReport:
         """Return the same report with ``start`` added to every index of an example, for a part of a larger batch."""

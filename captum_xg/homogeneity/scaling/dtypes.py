@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
-from captum_xg._core.function import ScalarFunction
 from captum_xg._core.recorder import Observer, OpEvent, Recorder
 
 
@@ -19,12 +20,12 @@ class _Dtypes(Observer):
         self.seen |= {result.dtype for result in event.results if result.dtype.is_floating_point}
 
 
-def inner_dtypes(function: ScalarFunction, inputs: tuple[Tensor, ...]) -> set[torch.dtype]:
-    """Return the floating dtypes of all results of operations while F runs once."""
+def inner_dtypes(run: Callable[[tuple[Tensor, ...]], object], inputs: tuple[Tensor, ...]) -> set[torch.dtype]:
+    """Return the floating dtypes of all results of operations while F, ``run``, runs once."""
     dtypes = _Dtypes()
     try:
         with Recorder(dtypes):
-            function.values(tuple(x.detach().clone() for x in inputs))
+            run(tuple(x.detach().clone() for x in inputs))
     except Exception:  # F ran before, so it is the looking that it does not bear
         return set()
     return dtypes.seen

@@ -16,6 +16,7 @@ from captum_xg._core.types import Arguments, Tensors
 from captum_xg.errors import DegreeError, HomogeneityError
 from captum_xg.homogeneity.certificate.certificate import Certificate
 from captum_xg.priors.attribution.base import Attribution, Batch, register_attribution
+from captum_xg.priors.euler import require_euler
 from captum_xg.priors.forward import Forward
 from captum_xg.priors.proof import CertifiedFunction, TrainingProofs
 from captum_xg.priors.supported import WHERE, require_whole_parameters
@@ -66,8 +67,8 @@ class XGradientOfPass(InputXGradient):
 
     Args:
         validate: ``"certificate"`` proves F(αx) = αᵏF(x) op by op at the first batch of each shape, and again only once
-            the model has changed in a way that the proof rests on, which the values of weights are not. ``"off"``
-            leaves that to you.
+            the model has changed in a way that the proof rests on, which the values of weights are not; every step
+            confronts it with Euler's identity, Σ x·∂F = kF. ``"off"`` leaves all that to you.
         degree: k for ``validate="off"``; the proven one otherwise.
 
     Source: Hesse et al. 2021, Proposition 3.2 and Eq. 4.
@@ -118,6 +119,8 @@ class XGradientOfPass(InputXGradient):
             points = tuple(p.detach() for p in batch.passed.points)
             self._prove(self._certified, points, (*batch.inputs, *batch.additional), batch.selection.target)
         found = super().__call__(batch)
+        if self._certified is not None:
+            require_euler(batch, batch.selection.scores(batch.passed.explained), found, self._proven)
         # ∫₀¹ ∂F(αx)/∂x dα = ∂F(x)/∂x · ∫₀¹ αᵏ⁻¹ dα, which is 1/k of the gradient at x.
         return found if self._proven == 1 else [tuple(a / self._proven for a in each) for each in found]
 
