@@ -50,6 +50,8 @@ _LIBRARIES = frozenset(sys.stdlib_module_names) - {"__main__", "types"} | {
 _GETATTRIBUTE = object.__getattribute__
 _DEPTH = 6
 """How many objects deep is looked."""
+_MOST = 2000
+"""How many objects are looked into. A forward pass that mentions a logger or a trainer would lead through all of it."""
 
 
 class RestsOn(Protocol):
@@ -98,6 +100,7 @@ class _Reader:
         self.anchors: list[object] = []
         self._seen: set[int] = set()  # modules, and their classes
         self._inside: set[int] = set()
+        self._left = _MOST
 
     def add_module(self, module: nn.Module, parts: list[Hashable]) -> None:  # noqa: PLR0912  one for each kind
         """Add the description of a module, and of the modules in it, each once."""
@@ -147,7 +150,8 @@ class _Reader:
         self.anchors.append(value)
         if is_tensor(value):
             return _tensor_state(value)
-        if id(value) in self._inside or depth > _DEPTH:
+        self._left -= 1
+        if id(value) in self._inside or depth > _DEPTH or self._left < 0:
             return id(value)
         self._inside.add(id(value))
         try:
