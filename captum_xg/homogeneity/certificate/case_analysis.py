@@ -21,7 +21,7 @@ from torch import Tensor
 
 from captum_xg.homogeneity.certificate.apply_rule import TransferFunction
 from captum_xg.homogeneity.certificate.cases import Case, Cases, Signs
-from captum_xg.homogeneity.certificate.masks import Mask, mask_of, possible_signs
+from captum_xg.homogeneity.certificate.masks import Mask, Sign, mask_of, possible_signs
 from captum_xg.homogeneity.certificate.shadow_memory import Value
 from captum_xg.homogeneity.certificate.trace import Trace
 from captum_xg.homogeneity.certificate.value_facts import nonnegative, nonzero
@@ -84,7 +84,27 @@ class CaseAnalysis:
         """Return the cases of a node, or what it says as a mask, or None."""
         if node in self._cases:
             return self._cases[node]
-        return mask_of(node, self._masks) if node.dtype == torch.bool else None
+        return self._traced_back(mask_of(node, self._masks)) if node.dtype == torch.bool else None
+
+    def _traced_back(self, mask: Mask) -> Mask:
+        """Return a mask that asks for the sign of a choice as one that asks for what decided that choice.
+
+        ``s = torch.where(n > 0, n.sqrt(), 0)`` is zero where n is: ``s != 0`` asks nothing but ``n > 0`` did.
+        """
+        cases = self._cases.get(mask.sources[0]) if len(mask.sources) == 1 else None
+        if cases is None or cases.reasons:
+            return mask
+        truth = {}
+        for signs, case in cases.table.items():
+            apart = [sign for sign in possible_signs(mask.sources[0]) if sign != "zero" or not case.nonzero]
+            possible: list[Sign] = ["zero"] if case.zero else apart
+            says = {mask.truth[(sign,)] for sign in possible}
+            if len(says) != 1:
+                return mask
+            truth[signs] = says.pop()
+        places = mask.witnesses[0]
+        witnesses = tuple(torch.where(places < 0, -1, each[places.clamp(min=0)]) for each in cases.witnesses)
+        return Mask(cases.sources, witnesses, truth)
 
 
 class _Call:
