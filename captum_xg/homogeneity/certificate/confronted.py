@@ -39,7 +39,7 @@ def contradicted(what: str) -> Violation:
 
 def is_contradicted(certificate: Certificate) -> bool:
     """Return whether nothing but numbers speaks against a certificate."""
-    return len(certificate.unsupported) == 1 and certificate.unsupported[0].reason.startswith(_SEEN)
+    return certificate.confrontation is not None and not certificate.confrontation.holds
 
 
 def in_float64(

@@ -36,6 +36,9 @@ from captum_xg.homogeneity.scaling.precision import Precision
 from captum_xg.homogeneity.scaling.second_look import contradiction
 from captum_xg.homogeneity.scaling.subject import Subject
 
+_USELESS = 0.3
+"""A larger error of slopes that would not be noticed makes them no confrontation."""
+
 
 @displayed
 @dataclass(frozen=True)
@@ -45,6 +48,8 @@ class Confrontation:
     Attributes:
         scales: The α at which F ran on the example, and gave finite numbers.
         tolerance: The largest relative deviation of F(αx) from αᵏF(x) that counts as rounding.
+        euler: The largest deviation of Σ x·∂F from kF, relative to Σ|x·∂F|, that counts as rounding; None where F
+            gives no gradient to speak of.
         differences: The largest error of ∇F along a random direction that would not be noticed, relative to the root of
             Σ(x·∂F)², which such slopes are by chance; None where F gives no gradient to speak of, or the dtype is too
             coarse to take differences in.
@@ -53,7 +58,8 @@ class Confrontation:
 
     scales: tuple[float, ...]
     tolerance: float
-    differences: float | None
+    euler: float | None = None
+    differences: float | None = None
     contradiction: str = ""
 
     @property
@@ -64,9 +70,12 @@ class Confrontation:
     def __str__(self) -> str:
         at = ", ".join(map(format_scale, self.scales)) or "none"
         text = f"confronted with the example: F(αx) at α = {at}, to {self.tolerance:.0e}"
-        if self.differences is None:
+        if self.euler is None:
             return f"{text}; no gradient to confront"
-        return f"{text}; ∇F by Euler's identity and along two random directions, to {self.differences:.0e}"
+        text = f"{text}; ∇F by Euler's identity, to {self.euler:.0e}"
+        if self.differences is None or self.differences > _USELESS:
+            return f"{text} (slopes are not resolved in this precision and size)"
+        return f"{text}, and by slopes along two random directions, to {self.differences:.0e}"
 
 
 def confront(subject: Subject) -> Confrontation:
@@ -76,7 +85,7 @@ def confront(subject: Subject) -> Confrontation:
     tolerance = precision.inexact_rtol
     # Half precision has no step between its rounding and the curvature of F.
     differences = subject.gradient is not None and eps < 1e-4
-    result = Confrontation((), tolerance, None)
+    result = Confrontation((), tolerance, None if subject.gradient is None else precision.euler_rtol)
     here = vector_of(subject.outputs)
     if here.numel() == 0 or not bool(here.isfinite().all()):
         return result
@@ -84,9 +93,10 @@ def confront(subject: Subject) -> Confrontation:
     suspected = screen.suspicion()
     resolved = screen.resolved if differences else None
     result = replace(result, scales=tuple(sorted(screen.scales)), differences=resolved)
-    if not suspected:
+    # Half precision resolves no slopes; a copy in float64 does, if there can be one.
+    if not suspected and (differences or subject.gradient is None):
         return result
-    return replace(result, contradiction=contradiction(subject, screen.exponents, tolerance, off_ray=screen.step > 0))
+    return replace(result, contradiction=contradiction(subject, screen.exponents, tolerance))
 
 
 class _Screen:
@@ -107,7 +117,7 @@ class _Screen:
         self.exponents = (far, -far, 1, -1) if far > 1 else (1, -1)
         self._subject = subject
         self._here = here
-        self._tolerance = precision.inexact_rtol
+        self._tolerance, self._euler_tolerance = precision.inexact_rtol, precision.euler_rtol
         weights, gradients = subject.gradient or ([], [])
         self._weights = vector_of(weights)
         self._gradients = [g.detach().double() for g in gradients]
@@ -123,7 +133,7 @@ class _Screen:
         suspected, operations = False, set()
         if gradient is not None and degree is not None:
             claimed = degree * float(self._weights @ self._here)
-            suspected = abs(self._along_x - claimed) > self._tolerance * self._size
+            suspected = abs(self._along_x - claimed) > self._euler_tolerance * self._size
         for number, pair in enumerate(zip(self.exponents[::2], self.exponents[1::2], strict=True)):
             directions = directions_of(self._subject.inputs, number)
             slopes = []

@@ -6,6 +6,7 @@ import threading
 
 import pytest
 import torch
+from effort import tries
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
@@ -215,6 +216,52 @@ def test_an_intermediate_value_that_underflows_is_no_counterexample():
 def test_a_certificate_says_what_it_was_confronted_with():
     text = str(certify(nn.Linear(4, 2, bias=False), batch(torch.float32)))
     assert "F(αx) at α = 2^-16, 2^-1, 2^1, 2^16, to 3e-04" in text
-    assert "∇F by Euler's identity and along two random directions" in text
+    assert "∇F by Euler's identity, to 2e-05, and by slopes along two random directions" in text
     half = nn.Linear(4, 2, bias=False).bfloat16()
-    assert "no gradient to confront" in str(certify(half, batch(torch.bfloat16)))
+    assert "by Euler's identity, to 4e-02 (slopes are not resolved" in str(certify(half, batch(torch.bfloat16)))
+    assert "no gradient to confront" in str(certify(lambda x: torch.ones(3), batch()))
+
+
+class ReadsItself(nn.Module):
+    """A buffer that NumPy sees as well; a copy of the module shares no memory with that."""
+
+    def __init__(self):
+        super().__init__()
+        self.linear, self.held = nn.Linear(4, 3, bias=False), torch.zeros(3, 4)
+        self.view = self.held.numpy()
+
+    def forward(self, x):
+        self.held.copy_(x.detach())
+        return self.linear(x) * (1.0 if abs(self.view).max() < 30 else 2.0)
+
+
+def test_a_copy_in_float64_acquits_nothing_that_the_model_itself_does():
+    assert certify(ReadsItself(), batch(torch.float32)).verdict == "unknown"
+
+
+class Recomputes(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.layers = nn.ModuleList(nn.Linear(4, 4, bias=False) for _ in range(3))
+
+    def forward(self, x):
+        for layer in self.layers:
+            x = checkpoint(lambda z: layer(z).relu(), x, use_reentrant=False)  # noqa: B023  that is the mistake
+        return x
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float32], ids=str)
+def test_a_wrong_gradient_is_found_in_half_precision_too(dtype):
+    torch.manual_seed(0)
+    assert certify(Recomputes().to(dtype), batch(dtype)).verdict == "unknown"
+
+
+@pytest.mark.parametrize("depth", [5, tries(15, 40)])
+@given(seed=st.integers(0, 10**6))
+def test_deep_networks_in_functions_are_not_doubted(depth, seed):
+    torch.manual_seed(seed)
+    layers = [layer for _ in range(depth) for layer in (nn.Linear(16, 16, bias=False), nn.ReLU())]
+    model, x = nn.Sequential(*layers), torch.randn(2, 16)
+    for function in (model, lambda x: model(x), lambda x: F.linear(x, model[0].weight) - model[0](x * (1 + 1e-3))):
+        certificate = certify(function, x)
+        assert certificate.homogeneous, str(certificate)
