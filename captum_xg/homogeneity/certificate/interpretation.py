@@ -73,6 +73,7 @@ class Interpretation:
         try:
             with self._leaks, recorder:
                 yield
+            self.trace.finish()
         finally:
             self.n_ops = recorder.n_ops
 

@@ -46,6 +46,7 @@ class Shift:
         factor: c.
         witnesses: For each element which of the source's elements it goes with, by where that lies in memory.
         reasons: What is said against it because of the cut.
+        cut_only: It was made of nothing but what is cut off, so that it is no news that it is as well.
     """
 
     source: Node
@@ -53,6 +54,7 @@ class Shift:
     factor: float
     witnesses: Tensor
     reasons: frozenset[Reason]
+    cut_only: bool
 
 
 class Shifts:
@@ -79,6 +81,11 @@ class Shifts:
         known = {
             id(t): shift for t in event.tensors if (shift := self._of(t, values[id(t)], readings[id(t)])) is not None
         }
+        join = self._trace.shadows.interned.join
+        dependent = [t for t in event.tensors if join(values[id(t)]).depends_on_input]
+        cut_only = all(map(self._gradients.is_cut, dependent))
+        if not event.records_gradients and not cut_only:
+            return result  # another cut, of which nobody says more, as something is said already
         reasons = frozenset().union(*(shift.reasons for shift in known.values()))
         if len({shift.source for shift in known.values()}) != 1 or self._others_have(reasons, event, known, values):
             return result
@@ -89,7 +96,7 @@ class Shifts:
             unsettled = frozenset({self._trace.located(UNSETTLED)})
             result = replace(result, reasons=(result.reasons - reasons) | unsettled)
             reasons |= unsettled
-        self._pending = None if shift is None else replace(shift, reasons=reasons)
+        self._pending = None if shift is None else replace(shift, reasons=reasons, cut_only=cut_only)
         return result
 
     def _others_have(
@@ -120,8 +127,12 @@ class Shifts:
             return None
         writes, shift = self._shifts.get(tensor.untyped_storage(), (-1, None))
         if shift is not None and writes == self._trace.shadows.writes(tensor):
-            return replace(shift, witnesses=shift.witnesses[reading.places()], reasons=shift.reasons | cut)
-        return Shift(reading.node, False, 1.0, reading.places(), cut) if self._gradients.is_cut(tensor) else None
+            # A shift ends where what has it is cut off again: what cancels then is not what autograd differentiates.
+            fresh = self._gradients.is_cut(tensor) and not shift.cut_only
+            return None if fresh else replace(shift, witnesses=shift.witnesses[reading.places()])
+        if not self._gradients.is_cut(tensor):
+            return None
+        return Shift(reading.node, False, 1.0, reading.places(), cut, cut_only=True)
 
 
 class _Step:

@@ -15,7 +15,7 @@ from captum_xg.homogeneity.certificate.assumptions import Assumptions
 from captum_xg.homogeneity.certificate.shadow_memory import ShadowMemory, Value
 from captum_xg.homogeneity.degree import WITHOUT_THE_CONSTANT, Reason, Scaling, mismatch
 from captum_xg.homogeneity.rules.op_call import PLACES, WITHOUT_BIAS, WITHOUT_IT
-from captum_xg.homogeneity.rules.reasons import Located, of_argument
+from captum_xg.homogeneity.rules.reasons import RAISES, Located, of_argument
 
 
 class Trace(Observer):
@@ -50,11 +50,18 @@ class Trace(Observer):
 
     def before(self, event: OpEvent) -> None:
         """Take an operation for what runs now."""
+        self.finish()
         self._event, self._number, self.opaque, self.dependent = event, event.number, None, False
 
     def after(self, event: OpEvent) -> None:
         """Let go of it, and of its tensors."""
         self.dtypes.update(result.dtype for result in event.results if result.dtype.is_floating_point)
+        self._event = None
+
+    def finish(self) -> None:
+        """Notice an operation that began and did not end: the forward function has caught its error."""
+        if self._event is not None and self.dependent:
+            self.note(RAISES)
         self._event = None
 
     def note(self, reason: Reason, op: str | None = None) -> None:

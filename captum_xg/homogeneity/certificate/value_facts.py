@@ -148,9 +148,13 @@ def note_facts(node: Node) -> None:
 
 
 def _is_nonnegative(name: str, given: Mapping[str, object], dtype: torch.dtype) -> bool:
-    if name in _NEVER_NEGATIVE or dtype in (torch.bool, torch.uint8):
+    if dtype in (torch.bool, torch.uint8):
         return True
-    return name in _NONNEGATIVE and _NONNEGATIVE[name](given)
+    if not dtype.is_floating_point:
+        return False  # sums, products and casts of whole numbers wrap around
+    if name == "avg_pool2d" and given.get("divisor_override") is not None:
+        return False
+    return name in _NEVER_NEGATIVE or (name in _NONNEGATIVE and _NONNEGATIVE[name](given))
 
 
 _Question = Callable[[Mapping[str, object]], bool]

@@ -112,7 +112,9 @@ def raised(call: OpCall, base: object, exponent: object) -> Scaling:
             bottom, Reason("raises to powers of different size", "Use one exponent, and a real one"), otherwise=None
         )
     result = power_of(bottom, fixed)
-    if result.degree is None or not any(isinstance(t, Tensor) and t.dtype in _COARSE for t in (base, exponent)):
+    coarse = any(isinstance(t, Tensor) and t.dtype in _COARSE for t in (base, exponent))
+    # Of what has degree 1 the exponent itself is the degree, and exact: x.pow(1.0000002) has not degree 1.
+    if result.degree is None or not coarse or abs(bottom.degree or 1.0) == 1:
         return result
     # In 32 bits, p and 1/p are rounded: x.pow(p).mean().pow(1 / p) has degree 1, and not 1.00000003.
     return replace(result, degree=rounded_degree(result.degree, 2.0**-22))

@@ -36,6 +36,11 @@ DECIDES = Reason(
     kind="unknown",
 )
 BITS = Reason("reads the bits of numbers as other numbers", "Convert the dtype instead", kind="unknown")
+RAISES = Reason(
+    "raises an error that the forward function catches, so that values of the input decide what runs",
+    "Use torch.where, or masks, so that the same operations run for every input",
+    kind="unknown",
+)
 SHAPE = Reason(
     "returns a tensor whose shape depends on values of the input, which Python can read",
     "Use a mask and torch.where, so that shapes are the same for every input",

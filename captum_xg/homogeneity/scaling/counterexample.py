@@ -37,7 +37,8 @@ def find_counterexample(run: Run, inputs: tuple[Tensor, ...], outputs: Sequence[
 
 
 def _by_accident(run: Run, inputs: tuple[Tensor, ...], scale: float) -> bool:
-    return left_range(footprint_of(run, inputs), footprint_of(run, tuple(scale * x.detach() for x in inputs)))
+    there = footprint_of(run, tuple(scale * x.detach() for x in inputs))
+    return left_range(footprint_of(run, inputs), there, scale)
 
 
 def _beyond(tolerance: float, seen: Deviations) -> Counterexample | None:

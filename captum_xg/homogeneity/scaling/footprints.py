@@ -48,10 +48,10 @@ class Step:
         ratios = self.largest / other.largest, self.total / other.total
         return abs(ratios[0] - ratios[1]) <= 1e-2 * max(ratios)
 
-    def left_range(self, before: Step) -> bool:
-        """Return whether these results over- or underflowed where those of the same step at x did not."""
-        if not math.isfinite(self.largest):
-            return math.isfinite(before.largest)
+    def left_range(self, before: Step, scale: float) -> bool:
+        """Return whether these results at αx over- or underflowed where those of the same step at x did not."""
+        if scale > 1:  # what is zero here is so by what F computes
+            return not math.isfinite(self.largest) and math.isfinite(before.largest)
         if self.largest == 0:
             return before.largest > 0
         return self.smallest < 16 * self.tiny <= before.smallest
@@ -98,12 +98,12 @@ def footprint_of(run: Run, inputs: tuple[Tensor, ...], names: Names | None = Non
     return footprint
 
 
-def left_range(here: Footprint, there: Footprint) -> bool:
+def left_range(here: Footprint, there: Footprint, scale: float) -> bool:
     """Return whether an intermediate value left the range of its dtype on the way to αx, before the passes part."""
     for before, after in zip(here.steps, there.steps):  # noqa: B905  one may have ended early
         if before.name != after.name:
             return False
-        if after.left_range(before):
+        if after.left_range(before, scale):
             return True
     return False
 

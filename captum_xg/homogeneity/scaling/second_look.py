@@ -82,7 +82,7 @@ def _values_off(subject: Subject, exponents: Sequence[int], tolerance: float) ->
             continue
         footprint = footprint or footprint_of(subject.run, subject.inputs)
         other = footprint_of(subject.run, points)
-        if there.shape == here.shape and left_range(footprint, other):
+        if there.shape == here.shape and left_range(footprint, other, scale):
             continue
         i = None if there.shape != here.shape else int((there - expected).abs().argmax())
         seen = (

@@ -7,7 +7,9 @@ import torch
 from torch import Tensor
 from truth import truth_of
 
+from captum_xg.homogeneity.certificate import certify as certify_module
 from captum_xg.homogeneity.certificate.certify import certify
+from captum_xg.homogeneity.scaling.confrontation import Confrontation
 
 W = torch.randn(4, 5, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
 INDEX = torch.tensor([0, 1, 0, 2, 1, 0])
@@ -141,3 +143,31 @@ def test_groups_that_the_input_decides_are_not_proven() -> None:
         return e / torch.zeros(2, dtype=x.dtype).scatter_add(0, index, e)[index]
 
     assert not certify(f, drawn(1)).homogeneous
+
+
+CUT_AGAIN = {
+    "the sum": lambda e, s: e / s.detach(),
+    "the exponentials": lambda e, s: e.detach() / s,
+    "themselves": lambda e, s: e / e.detach(),
+    "by .data": lambda e, s: e.data / s,
+    "by no_grad": lambda e, s: _unrecorded(e) / s,
+    "doubled": lambda e, s: e.detach() * 2 / s,
+}
+
+
+def _unrecorded(e: Tensor) -> Tensor:
+    with torch.no_grad():
+        return e * 1
+
+
+@pytest.mark.parametrize("name", CUT_AGAIN)
+def test_a_shift_ends_at_another_cut_for_the_proof_alone(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(certify_module, "confront", lambda subject: Confrontation((), 1.0))
+
+    def f(x: Tensor) -> Tensor:
+        z = scores(x)
+        e = (z - top(z)).exp()
+        return CUT_AGAIN[name](e, e.sum(1, keepdim=True)) * x.abs().sum()
+
+    assert not certify(f, drawn(1)).homogeneous
+    assert truth_of(f, [(drawn(1),), (drawn(2),)]).gradient == "no"
