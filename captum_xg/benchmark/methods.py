@@ -174,7 +174,9 @@ def _known(name: str, given: str, ingredients: Ingredients) -> Method:
     }
     # Methods are made when they are asked, but for X-Gradient: Captum's hold nothing worth keeping.
     if given in simple:
-        xgradient = XGradient(model)  # one instance: it remembers what it has proven
+        # One instance: it remembers what it has seen of the model. And not validate="auto": what a batch costs would
+        # depend on whether the proof was made in this run or in one that was interrupted.
+        xgradient = XGradient(model, validate="numeric")
         return Method(name, simple[given], given, control=given in CONTROLS)
     if given == "integrated_gradients" or (family == "integrated_gradients" and number):
         steps = number or N_STEPS
