@@ -89,7 +89,8 @@ class Reports:
 class Measured(Trusted):
     """F(αx) = αᵏF(x) on every example, at one scale on each side of 1, and Euler's identity.
 
-    That examples do not see each other is confronted once for each state of the model, its numbers included, and shape of inputs.
+    That examples do not see each other is confronted once for each shape of inputs and state of the model, of which its
+    numbers are part.
     """
 
     @contextmanager

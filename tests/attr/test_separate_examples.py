@@ -1,4 +1,4 @@
-"""That examples are separate is seen for every pairing of rows, asked once for the numbers of a model, and again after."""
+"""That examples are separate is seen for every pairing of rows, and asked again after a model was written to."""
 
 from itertools import permutations
 
@@ -77,7 +77,7 @@ def test_rows_that_are_all_alike_change_their_direction(features):
         XGradient(lambda x: x.norm(dim=1) * (x / x.norm(dim=1, keepdim=True)).sum(1).flip(0)).attribute(x)
 
 
-class Picky(Exception):
+class PickyError(Exception):
     """An error that nobody else knows."""
 
 
@@ -89,7 +89,7 @@ def test_rows_that_are_not_taken_say_nothing():
         with torch.no_grad():
             unit = x / x.norm(dim=1, keepdim=True)
             if not torch.allclose(unit, own):
-                raise Picky
+                raise PickyError
         return x.sum(1)
 
     own = x / x.norm(dim=1, keepdim=True)
