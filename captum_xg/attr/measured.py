@@ -89,7 +89,8 @@ class Reports:
 class Measured(Trusted):
     """F(αx) = αᵏF(x) on every example, at one scale on each side of 1, and Euler's identity.
 
-    That examples do not see each other is confronted once for each state of the model and shape of inputs.
+    That examples do not see each other is confronted once for each shape of inputs and state of the model, of which its
+    numbers are part.
     """
 
     @contextmanager
@@ -107,8 +108,10 @@ class Measured(Trusted):
         """Return F and ∇F of one part, and the degree that was tested or found."""
         evaluation = evaluate(function, inputs)
         known = self.proofs.unproven(function.forward_func, inputs, function.additional)
-        report = self._reports.measured(function, evaluation, self.degree, separate=known.separate)
-        known.separate = known.separate or report.homogeneous
+        separate = known.seen.separate(function.forward_func)
+        report = self._reports.measured(function, evaluation, self.degree, separate=separate)
+        if report.homogeneous and not separate:
+            known.seen.separates(function.forward_func)
         return evaluation, self._reports.degree_of(report)
 
     def conclusion(self) -> str | None:

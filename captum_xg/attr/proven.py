@@ -26,6 +26,7 @@ from captum_xg.attr.trusted import Evaluate, Trusted
 from captum_xg.errors import DegreeError
 from captum_xg.homogeneity.certificate.cache import Known
 from captum_xg.homogeneity.certificate.certificate import Certificate
+from captum_xg.homogeneity.certificate.confronted import is_contradicted
 from captum_xg.homogeneity.check.euler import euler_check, precision_of
 from captum_xg.homogeneity.check.one_function import require_separate
 from captum_xg.homogeneity.check.report import HomogeneityError, HomogeneityReport
@@ -52,10 +53,10 @@ class Certified(Trusted):
         evaluation = evaluate(function, inputs)
         if not known.certificate.covers(k):
             return evaluation, k or 1.0
-        if not known.separate:
+        if not known.seen.separate(function.forward_func):
             with preserve_state(function.forward_func, inputs[0].device):
-                require_separate(function, evaluation, precision_of(evaluation, self.rtol, known.inner))
-            known.separate = True
+                require_separate(function, evaluation, precision_of(evaluation, self.rtol, known.seen.inner))
+            known.seen.separates(function.forward_func)
         if not self._euler_holds(evaluation, k, known):
             self._confront(function, inputs, evaluation, k, known)
         return evaluation, k or 1.0
@@ -87,7 +88,7 @@ class Certified(Trusted):
         self._doubt = self._doubt or message  # one warning for the call, of the first part
 
     def _euler_holds(self, evaluation: Evaluation, k: float | None, known: Known) -> bool:
-        return euler_check(evaluation, k or 1.0, precision_of(evaluation, self.rtol, known.inner)).holds
+        return euler_check(evaluation, k or 1.0, precision_of(evaluation, self.rtol, known.seen.inner)).holds
 
     def _confront(
         self,
@@ -106,7 +107,8 @@ class Certified(Trusted):
             # Casts inside of F to a coarser dtype explain it; what was looked for once is kept with the proof.
             again = self._known(function, inputs)
             self._admitted(again.certificate)
-            again.inner, again.separate, again.confirmed = report.dtypes, known.separate, known.confirmed
+            again.seen.inner, again.seen.versions = report.dtypes, known.seen.versions
+            again.seen.confirmed = known.seen.confirmed
             return
         note = changed_since(known.written_to(function.forward_func)) if known.stands else disagreement(k)
         self._contradicted(report, note)
@@ -138,12 +140,12 @@ class Auto(Certified):
     ) -> tuple[Evaluation, float]:
         """Return F and ∇F of one part, and the degree that is proven or was measured."""
         known = self.proofs.standing(function.forward_func, inputs, function.additional)
-        if known is not None and known.confirmed and known.certificate.homogeneous:
+        if known is not None and known.seen.confirmed and known.certificate.homogeneous:
             return super().evaluated(function, inputs, evaluate)
         require_evaluation_mode(function.forward_func, self.where)
         with preserve_state(function.forward_func, inputs[0].device):
             evaluation = evaluate(function, inputs)
-            separate = known is not None and known.separate
+            separate = known is not None and known.seen.separate(function.forward_func)
             report = self._reports.measured(function, evaluation, self.degree, separate=separate)
             if _speaks_against(report):
                 return evaluation, self._refused(report)
@@ -154,8 +156,12 @@ class Auto(Certified):
                 report = self._reports.measured(function, evaluation, k, separate=True)
                 if _speaks_against(report):
                     return evaluation, self._refused(report)
-        known.separate = known.confirmed = True
-        known.inner = report.dtypes
+        if not known.seen.separate(function.forward_func):
+            known.seen.separates(function.forward_func)
+        known.seen.confirmed, known.seen.inner = True, report.dtypes
+        if is_contradicted(known.certificate):
+            # The numeric check looks at fewer numbers than those that took the proof away.
+            return evaluation, self._admitted(known.certificate) or report.tested_degree or 1.0
         if known.certificate.verdict == "unknown":
             return evaluation, self._reports.degree_of(report)
         k = self._admitted(known.certificate)

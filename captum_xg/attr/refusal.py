@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from captum_xg.homogeneity.certificate.certificate import Certificate
+from captum_xg.homogeneity.certificate.confronted import is_contradicted
 from captum_xg.homogeneity.check.report import HomogeneityReport
 from captum_xg.homogeneity.scaling.checks import format_scale
 
@@ -47,7 +48,9 @@ def uncertified_message(certificate: Certificate, degree: float | None, where: s
         "disproved": f"F(αx) = {power}F(x) does not hold, so {result} is not Integrated Gradients of this function.",
         "unknown": f"F(αx) = {power}F(x) could not be proven, so {result} is not known to be Integrated Gradients.",
     }[certificate.verdict]
-    untold = "" if certificate.violations else "; or use validate='numeric', which tests F(αx) on every input"
+    # Numbers that took a proof away are more than those of the numeric check, which may have held.
+    settled = bool(certificate.violations) or is_contradicted(certificate)
+    untold = "" if settled else "; or use validate='numeric', which tests F(αx) on every input"
     return "\n".join(
         [
             f"{where}: {found}",

@@ -94,7 +94,7 @@ class XGradient(GradientAttribution):  # type: ignore[misc]  # Captum has no typ
         self.rtol = checked_rtol(rtol, "XGradient")
         if validate == "off" and self.degree == "auto":
             raise DegreeError(
-                "XGradient: degree='auto' is found by a numeric check or a proof; validate='off' leaves out both."
+                "XGradient: degree='auto' is found by a numeric check or a proof, and validate='off' leaves out both."
             )
         self._proofs = CertificateCache()
 

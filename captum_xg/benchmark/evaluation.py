@@ -7,6 +7,7 @@ ends the run. Example: X-Gradient on a network with biases raises ``HomogeneityE
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 from collections.abc import Iterator, Sequence
 
@@ -76,6 +77,9 @@ class BatchEvaluation:
         batch, device = self._batch, self._batch.tensors[0].device
         refusal, refused_in, scores = None, None, {}
         countable = method.countable and not (method.by_hooks and self._meter.blind)
+        if method.once is not None:
+            with contextlib.suppress(*REFUSALS), seeded(self._seed_for(method.name), device):
+                method.once(batch)  # a refusal comes again
         with self._meter.measure(device, countable=countable) as usage:
             try:
                 attributions = self._attributions(method)

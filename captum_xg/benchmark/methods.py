@@ -69,6 +69,7 @@ class Method:
         by_hooks: Whether it sees them by hooks on modules only.
         needs_references: Whether it uses :attr:`Ingredients.references`.
         control: Whether it is one of the two that know nothing of the model.
+        once: What it does once for a model and shape of inputs, before its cost is measured; None if nothing.
     """
 
     name: str
@@ -78,6 +79,7 @@ class Method:
     by_hooks: bool = False
     needs_references: bool = False
     control: bool = False
+    once: Callable[[Batch], None] | None = field(default=None, compare=False)
 
     def as_function(self) -> Callable[..., Attributions]:
         """Return it as metrics that attribute themselves take it: a function of inputs, target and arguments."""
@@ -174,8 +176,11 @@ def _known(name: str, given: str, ingredients: Ingredients) -> Method:
     }
     # Methods are made when they are asked, but for X-Gradient: Captum's hold nothing worth keeping.
     if given in simple:
-        xgradient = XGradient(model)  # one instance: it remembers what it has proven
-        return Method(name, simple[given], given, control=given in CONTROLS)
+        # Not validate="auto": what a batch costs must not depend on whether the proof was made in this run or in one
+        # that was interrupted. Nor on where it was seen that examples are separate: so that is done beforehand.
+        xgradient = XGradient(model, validate="numeric")
+        once = _once(simple[given]) if given == "xgradient" else None
+        return Method(name, simple[given], given, control=given in CONTROLS, once=once)
     if given == "integrated_gradients" or (family == "integrated_gradients" and number):
         steps = number or N_STEPS
 
@@ -193,6 +198,19 @@ def _known(name: str, given: str, ingredients: Ingredients) -> Method:
     close = difflib.get_close_matches(given, KNOWN, n=3, cutoff=0.4)
     meant = f"Did you mean {', '.join(close)}?" if close else f"Known are {', '.join(KNOWN)}."
     raise OptionError(f"{WHERE}: there is no method {given!r}. {meant} Other methods: pass a dict of instances.")
+
+
+def _once(attribute: Callable[[Batch], Attributions]) -> Callable[[Batch], None]:
+    """Return what attributes the first batch of every shape."""
+    done = set()
+
+    def attribute_once(batch: Batch) -> None:
+        shapes = tuple(x.shape for x in batch.tensors)
+        if shapes not in done:
+            done.add(shapes)
+            attribute(batch)
+
+    return attribute_once
 
 
 def _instance(name: str, method: Attribution, options: Mapping[str, object], *, hooked: bool) -> Method:

@@ -62,7 +62,7 @@ def compare(
 ) -> Comparison:
     """Explain the logit of the label of every image with both methods, batch by batch in turn.
 
-    ``validated`` is whether X-Gradient checks homogeneity, as it does by default: on a model that is not homogeneous it
+    ``validated`` is whether X-Gradient tests homogeneity, here at every call: on a model that is not homogeneous it
     must be False to get a number at all. The progress bar appears when this takes more than two seconds.
     """
     ig, xg = IntegratedGradients(model), XGradient(model, validate="numeric" if validated else "off")

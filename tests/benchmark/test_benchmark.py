@@ -97,11 +97,14 @@ def test_passes_of_ones_own_methods_are_counted_if_the_model_is_a_module():
             gradient = torch.autograd.grad(model(leaf).gather(1, target[:, None]).sum(), leaf)[0]
         return gradient
 
-    methods = {"off": XGradient(model, validate="off"), "numeric": XGradient(model), "ig": IntegratedGradients(model)}
+    numeric = XGradient(model, validate="numeric")
+    methods = {"off": XGradient(model, validate="off"), "numeric": numeric, "ig": IntegratedGradients(model)}
     result = _run({**methods, "ig 9": (IntegratedGradients(model), {"n_steps": 9}), "twice": twice}, model=model)
     counted = {m.name: (m.cost.gradient_evaluations, m.cost.forward_passes) for m in result.methods.values()}
     assert counted["off"] == (1, 1)
-    assert counted["numeric"] == (1, 3)
+    # All that it does: of 4, 4 and 2 examples it sees for the first and the last that they are separate, by a gradient
+    # and two values, or one.
+    assert counted["numeric"] == (1.6, 4.6)
     assert counted["ig"] == (50, 50)
     assert counted["ig 9"] == (9, 9)
     assert counted["twice"] == (2, 2)

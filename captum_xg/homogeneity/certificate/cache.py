@@ -36,6 +36,30 @@ _MOST = 16
 
 
 @dataclass
+class Seen:
+    """What numbers have shown of one model state and shape of inputs, proven or not.
+
+    Attributes:
+        versions: The tensors of the model when F was seen to treat examples separately; None if it was not.
+        confirmed: Whether the numeric check has held.
+        inner: Dtypes that casts inside of F hide, where they were looked for.
+    """
+
+    versions: dict[str, tuple[int, int]] | None = None
+    confirmed: bool = False
+    inner: tuple[torch.dtype, ...] = ()
+
+    def separate(self, forward_func: ForwardFunction) -> bool:
+        """Return whether F was seen to treat examples separately with the parameters and buffers it has now."""
+        # A term that mixes examples may have had a factor of zero then.
+        return self.versions is not None and self.versions == _versions(forward_func)
+
+    def separates(self, forward_func: ForwardFunction) -> None:
+        """Remember that F, as it is now, treats examples separately."""
+        self.versions = _versions(forward_func)
+
+
+@dataclass
 class Known:
     """What is known of one model state and shape of inputs.
 
@@ -45,9 +69,7 @@ class Known:
         anchors: What its fingerprint names by address, kept alive so that nothing else can take that address.
         versions: The tensors of the model as they were: name → (address, version).
         stands: Whether it was made at an earlier call.
-        separate: Whether it was seen that F treats examples separately.
-        confirmed: Whether the numeric check has held.
-        inner: Dtypes that casts inside of F hide, where they were looked for.
+        seen: What numbers have shown beside it.
     """
 
     proof: Proof | None
@@ -55,9 +77,7 @@ class Known:
     arguments: list[tuple[int, Tensor]] = field(default_factory=list)
     versions: dict[str, tuple[int, int]] = field(default_factory=dict)
     stands: bool = False
-    separate: bool = False
-    confirmed: bool = False
-    inner: tuple[torch.dtype, ...] = ()
+    seen: Seen = field(default_factory=Seen)
 
     @property
     def certificate(self) -> Certificate:
@@ -167,7 +187,7 @@ class CertificateCache:
             self._keep(fingerprint, found)
             return
         unknown = replace(found.certificate, homogeneous=False, identically_zero=False, degree=None)
-        tried = Known(Proof(unknown, Assumptions()), found.anchors)
+        tried = Known(Proof(unknown, Assumptions()), found.anchors, seen=found.seen)
         self._keep(shapes if fingerprint is None else fingerprint, tried)
 
     def unproven(

@@ -23,7 +23,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from captum_xg._core.function import Evaluation, ScalarFunction
 from captum_xg._core.modules import named_modules_of
 from captum_xg._core.target import PARTS_ADVICE
-from captum_xg.errors import CaptumXGError, CrossExampleError, NondeterministicForwardError
+from captum_xg.errors import CrossExampleError, NondeterministicForwardError
 from captum_xg.homogeneity.scaling.judgement import euler_terms
 from captum_xg.homogeneity.scaling.precision import Precision
 from captum_xg.homogeneity.scaling.trials import scale_inputs, to_vector
@@ -97,6 +97,12 @@ def require_separate(function: ScalarFunction, evaluation: Evaluation, precision
     other = next(_replaced(evaluation, ~moved, function.values), None)
     if other is not None:
         _require_same(function, evaluation, other, moved, differ)
+    # With these no two rows are always replaced together, so that no pairing of rows goes unseen.
+    for bit in range((n - 1).bit_length() - 1):
+        some = torch.tensor([bool(i >> bit & 1) for i in range(n)])
+        there_too = next(_replaced(evaluation, some, function.values), None)
+        if there_too is not None:
+            _require_same(function, evaluation, there_too, ~some, differ)
     there = next(_replaced(evaluation, moved, function.evaluate), None)
     if there is None:
         return
@@ -132,20 +138,32 @@ def _require_same(
 
 def _replaced(evaluation: Evaluation, moved: Tensor, run: Callable[[tuple[Tensor, ...]], Result]) -> Iterator[Result]:
     """Yield what F gives with the moved rows replaced, where it can be run at what they are replaced by."""
-    # Their direction changes and not only their size, even if all rows are alike; and if F takes no negative numbers,
-    # or not these, others of them.
-    for factor, backwards in ((-0.75, True), (0.75, True), (0.75, False)):
+    # Numbers like those of the example come first, as F may take no negative ones; but their direction changes and not
+    # only their size, even if all rows are alike.
+    for factor, backwards in ((0.75, True), (-0.75, True), (0.75, False)):
         inputs = []
+        turned = False
         for x in evaluation.inputs:
             rows = x.detach().roll(1, 0)
             if backwards:
                 rows = rows.reshape(len(x), -1).flip(1).reshape(x.shape)
+            turned = turned or factor < 0 or not backwards or _turns(x.detach(), rows)
             chosen = moved.to(x.device).view(-1, *[1] * (x.dim() - 1))
             inputs.append(torch.where(chosen, factor * rows, x.detach()))
-        try:
-            yield run(tuple(inputs))
-        except (CaptumXGError, RuntimeError, ValueError, ArithmeticError, LookupError):
+        if not turned:
             continue
+        try:
+            result = run(tuple(inputs))
+        except Exception:  # whatever F raises at rows that are not its user's
+            continue
+        yield result
+
+
+def _turns(x: Tensor, rows: Tensor) -> bool:
+    """Return whether some rows point elsewhere than those that they replace."""
+    one, other = (each.reshape(len(x), -1) for each in (x, rows))
+    scaled = [each / each.abs().amax(1, keepdim=True).clamp(min=torch.finfo(x.dtype).tiny) for each in (one, other)]
+    return bool(((scaled[0] - scaled[1]).abs() > 0.01).any())
 
 
 def _mixes(function: ScalarFunction, what: str) -> CrossExampleError:
