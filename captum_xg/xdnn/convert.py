@@ -45,13 +45,15 @@ def to_xdnn(
 ) -> tuple[nn.Module, ConversionReport]:
     r"""Convert a copy of an ordinary model to an X-DNN, F(αx) = αF(x) for all α > 0, and report what that changed.
 
-    First what is exact: batch norms are folded into neighbouring linear layers, and functional calls, and modules that
-    a forward makes, become registered modules where they need replacing. Then, where the certificate says that a module
-    breaks homogeneity, and nowhere else: activations become ReLU or LeakyReLU; norms by statistics of the example, and
-    gates (squeeze-and-excitation), are kept as they are at the typical size of their input on the examples and extended
-    along the ray; biases and shifts are dropped. Parameters that are added in a forward which torch.fx cannot record
-    become zeros. All other weights stay, tied parameters stay tied, dropout stays. The conversions are in a registry
-    (:func:`~captum_xg.register_conversion`).
+    First what is exact: batch norms that hold their activation are taken apart, batch norms are folded into
+    neighbouring linear layers, and functional calls, and modules that a forward makes, become registered modules where
+    they need replacing. Then, where the certificate says that a module breaks homogeneity, and nowhere else:
+    activations become ReLU or LeakyReLU; norms by statistics of the example, also those that people write themselves,
+    and gates (squeeze-and-excitation, softmaxes that weigh values) are kept as they are at the typical size of their
+    input on the examples and extended along the ray; biases and shifts are dropped; last, products of two values that
+    scale, and powers of one, are extended in the same way. Parameters that are added in a forward which torch.fx cannot
+    record become zeros. All other weights stay, tied parameters stay tied, dropout stays. The conversions are in a
+    registry (:func:`~captum_xg.register_conversion`).
 
     The result is a starting point: fine-tune it (:func:`~captum_xg.fine_tune`) to win back what the inexact steps cost.
 

@@ -41,6 +41,10 @@ class ModuleUse:
         sources: The modules whose result that input is, as it is; None for anything else. Empty if it did not run.
         followers: The modules in which an operation reads a result of this one.
         roles: How its results are used.
+        divides_by_input: Whether an operation of its own forward divides by what depends on the input.
+        multiplies_inputs: Whether an operation of its own forward multiplies two things that depend on the input, or
+            takes a power of one.
+        takes_product: Whether its first input is the product of two things that both depend on the model's input.
     """
 
     sizes: list[float] = field(default_factory=list)
@@ -49,6 +53,9 @@ class ModuleUse:
     sources: set[str | None] = field(default_factory=set)
     followers: set[str] = field(default_factory=set)
     roles: Role = Role.NONE
+    divides_by_input: bool = False
+    multiplies_inputs: bool = False
+    takes_product: bool = False
 
     @property
     def dims(self) -> frozenset[int]:

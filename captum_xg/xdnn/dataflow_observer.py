@@ -41,6 +41,14 @@ _VIEWS = (
     *("view", "_unsafe_view", "expand", "unsqueeze", "squeeze", "permute", "transpose", "t", "alias", "detach"),
     *("slice", "select", "split", "split_with_sizes", "unbind", "as_strided", "_reshape_alias", "native_dropout"),
 )
+_RESAMPLED = (
+    *("mean", "sum", "amax", "repeat", "index", "index_select", "gather", "roll", "flip", "constant_pad_nd"),
+    *("avg_pool2d", "_adaptive_avg_pool2d", "max_pool2d_with_indices", "reflection_pad2d", "replication_pad2d"),
+    *("upsample_nearest1d", "upsample_nearest2d", "upsample_nearest3d", "_upsample_nearest_exact2d"),
+    *("upsample_linear1d", "upsample_bilinear2d", "upsample_bicubic2d", "upsample_trilinear3d", "pixel_shuffle"),
+)
+"""Operations that bring gates to the places of what they multiply, or the other way round."""
+_CARRYING = (*_ON_NUMBERS, *_RESAMPLED)
 _GATES = (nn.Sigmoid, nn.Hardsigmoid, HardGate)
 
 
@@ -76,6 +84,7 @@ class _Memory:
         origins: The modules whose result they are up to operations on single numbers, of several results together too.
         single: The one call whose result they are up to operations with constants: ``1 - g`` is the gate g here.
         gates: The calls of gates that have gone into them, by whatever operation.
+        product: Whether they are a product of two things that depend on the input, up to operations with constants.
         root_of: The module of whose result they are a root, or a copy.
         written_in: The module in which an operation last wrote into them.
         owners: The modules whose parameter or buffer this is.
@@ -86,6 +95,7 @@ class _Memory:
     origins: frozenset[str] = frozenset()
     single: _Call | None = None
     gates: frozenset[_Call] = frozenset()
+    product: bool = False
     root_of: str | None = None
     written_in: str | None = None
     owners: set[str] = field(default_factory=set)
@@ -140,15 +150,16 @@ class _DataflowObserver(Observer):
         name = event.name.removeprefix("aten::").rstrip("_")
         # Now, as an operation in place is about to overwrite what it reads.
         self._note_readers(memories, event)
-        self._note_roles(name, tensors)
+        self._note_roles(name, tensors, event.module)
         self._note_denominator(name, event)
         dependent = [m for m in memories if m.depends]
         carried = name in _ON_NUMBERS and all(m.all_origins for m in dependent)
         self._made = _Memory(
             depends=bool(dependent),
             origins=frozenset[str]().union(*(m.all_origins for m in memories)) if carried else frozenset(),
-            single=dependent[0].single_call if name in _ON_NUMBERS and len(dependent) == 1 else None,
+            single=dependent[0].single_call if name in _CARRYING and len(dependent) == 1 else None,
             gates=frozenset[_Call]().union(*(m.gates for m in dependent)),
+            product=_is_product(name, dependent),
             root_of=memories[0].source if name in _ROOTS and memories else None,
         )
 
@@ -159,6 +170,7 @@ class _DataflowObserver(Observer):
             # Added to what is known, for the memory may be that of an argument: of a view, or written into in place.
             known.depends |= made.depends
             known.gates |= made.gates
+            known.product = made.product
             known.single = made.single or known.single
             known.root_of = made.root_of or known.root_of
             if known.result is None:
@@ -175,9 +187,12 @@ class _DataflowObserver(Observer):
         if in_place and memories:
             memories[0].written_in = event.module
 
-    def _note_roles(self, name: str, tensors: list[Tensor]) -> None:
+    def _note_roles(self, name: str, tensors: list[Tensor], module: str) -> None:
         dependent = [t for t in tensors if self._at(t).depends]
+        if name in ("pow", "square") and dependent:
+            self.flow[module].multiplies_inputs = True
         if name in _PRODUCTS and len(dependent) > 1:
+            self.flow[module].multiplies_inputs |= name == "mul"
             for tensor in dependent:
                 if (call := self._at(tensor).single_call) is not None:
                     # What is multiplied by something that it has gone into itself is no gate of it.
@@ -185,15 +200,18 @@ class _DataflowObserver(Observer):
                     self.flow[call.path].roles |= Role.OTHER_USE if by_own else Role.FACTOR
         # Unknown operations count as another use. A gate that is missed by that is no silent error: as an activation it
         # gives degree 2, which the report says.
-        elif name not in _ON_NUMBERS and name not in _VIEWS:
+        elif name not in (*_CARRYING, *_VIEWS):
             for source in (self._at(t).source for t in tensors):
                 if source is not None:
                     self.flow[source].roles |= Role.OTHER_USE
 
     def _note_denominator(self, name: str, event: OpEvent) -> None:
-        below = event.args[1] if name in _QUOTIENTS else event.args[0] if name in ("reciprocal", "rsqrt") else None
+        negative = name == "pow" and isinstance(event.args[1], (int, float)) and event.args[1] < 0
+        inverse = negative or name in ("reciprocal", "rsqrt")
+        below = event.args[1] if name in _QUOTIENTS else event.args[0] if inverse else None
         if isinstance(below, Tensor) and has_storage(below):
             memory = self._at(below)
+            self.flow[event.module].divides_by_input |= memory.depends
             for path in memory.all_origins | ({memory.root_of} if memory.root_of is not None else set()):
                 self.flow[path].roles |= Role.DENOMINATOR
 
@@ -205,6 +223,7 @@ class _DataflowObserver(Observer):
         known = self._at(first) if first is not None and has_storage(first) else _Memory()
         # Parts of a result lie in its storage, too; what took the part is a follower of its own then.
         use.sources.add(known.source)
+        use.takes_product |= known.product
         if first is not None:
             use.shapes.append(first.shape)
             if first.dtype.is_floating_point and first.dim() > 1 and first.numel():
@@ -230,6 +249,13 @@ class _DataflowObserver(Observer):
             known.result = call
         if isinstance(module, _GATES):
             known.gates |= {call}
+
+
+def _is_product(name: str, dependent: Sequence[_Memory]) -> bool:
+    """Return whether an operation gives a product of what depends on the input, from what it reads of that."""
+    if name in _PRODUCTS and len(dependent) > 1:
+        return True
+    return name in (*_ON_NUMBERS, *_VIEWS, "masked_fill", "where") and any(memory.product for memory in dependent)
 
 
 def _names_of_arguments(call: ModuleEvent) -> set[str]:

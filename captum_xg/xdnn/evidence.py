@@ -31,6 +31,7 @@ from captum_xg.xdnn.added_parameters import added_parameters
 from captum_xg.xdnn.dataflow import Dataflow
 from captum_xg.xdnn.dataflow_observer import observe
 from captum_xg.xdnn.fx_recording import Recording
+from captum_xg.xdnn.own_norms import own_norms
 from captum_xg.xdnn.registry import NotConvertible
 from captum_xg.xdnn.report import Change
 
@@ -252,6 +253,11 @@ class Evidence:
     def added_parameters(self) -> dict[str, list[str]]:
         """Which parameters each module's forward adds, when that was first asked: before any was dropped."""
         return self.attempt("when what it adds is looked for", self.examples.added_parameters)
+
+    @cached_property
+    def own_norms(self) -> frozenset[str]:
+        """The norms of the user's own, when that was first asked: before any forward was recorded."""
+        return self.attempt("on itself", lambda model: own_norms(model, self.dataflow, self.examples.outputs))
 
     @property
     def findings(self) -> list[Violation]:

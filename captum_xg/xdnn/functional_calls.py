@@ -32,6 +32,16 @@ def _dropping(layer: Callable[..., nn.Module]) -> Callable[..., nn.Module]:
     return make
 
 
+def _softmax(dim: int | None = None, _stacklevel: int = 3, dtype: torch.dtype | None = None) -> nn.Module:
+    if dim is None or dtype is not None:
+        raise TypeError("the layer knows neither a dimension by the shape nor another dtype")
+    return nn.Softmax(dim)
+
+
+def _softmax_of_torch(dim: int, dtype: torch.dtype | None = None) -> nn.Module:
+    return _softmax(dim, dtype=dtype)
+
+
 # Their functions have the same name in lower case, and their arguments the same order. F.relu needs no conversion.
 _LAYERS: tuple[type[nn.Module], ...] = (
     *(nn.ReLU6, nn.Hardtanh, nn.GELU, nn.SiLU, nn.Hardswish, nn.Mish, nn.Softplus, nn.Threshold, nn.ELU, nn.CELU),
@@ -45,24 +55,46 @@ AS_LAYER: dict[object, Callable[..., nn.Module]] = {
     F.dropout1d: _dropping(nn.Dropout1d),
     F.dropout2d: _dropping(nn.Dropout2d),
     F.dropout3d: _dropping(nn.Dropout3d),
+    F.softmax: _softmax,
+    torch.softmax: _softmax_of_torch,
     torch.clamp: Clamp,
     torch.clip: Clamp,
 }
 """Functions whose further arguments are those of a layer, in the same order; none that overwrites its argument, as a
 layer returns a new tensor, and what reads the old one afterwards would see old numbers."""
 
+_FUSED_SUMS = tuple(
+    f"{name}{in_place}"
+    for name in ("addcmul", "addcdiv", "addmm", "addbmm", "baddbmm", "addmv", "addr")
+    for in_place in ("", "_")
+)
 ONE_FUNCTION: dict[object, object] = {
     # In place or not: rules replace the call by what returns a new tensor.
     operator.iadd: operator.add,
     operator.isub: operator.sub,
+    operator.imul: operator.mul,
     **{
         getattr(torch.Tensor, name): getattr(torch, name.removesuffix("_"))
-        for name in ("add", "add_", "sub", "sub_", "clamp", "clip", "sigmoid", "tanh")
+        for name in ("add", "add_", "sub", "sub_", "clamp", "clip", "sigmoid", "tanh", "softmax", *_FUSED_SUMS)
     },
     torch.subtract: torch.sub,
+    torch.multiply: torch.mul,
+    torch.Tensor.mul: torch.mul,
+    torch.Tensor.multiply: torch.mul,
+    torch.Tensor.pow: torch.pow,
+    torch.Tensor.__pow__: torch.pow,
+    operator.pow: torch.pow,
+    torch.Tensor.square: torch.square,
     torch.special.expit: torch.sigmoid,
+    torch.special.softmax: torch.softmax,
 }
 """Functions that are another one by another name, or in place."""
+
+
+PRODUCTS = (torch.mul, operator.mul)
+"""Functions of two factors."""
+POWERS = (torch.pow, torch.square)
+"""Functions of a base, whose exponent is not computed."""
 
 
 class FunctionCall(nn.Module):

@@ -22,7 +22,7 @@ import torch
 import torch.nn.functional as F
 from torch import fx, nn
 
-from captum_xg.xdnn.functional_calls import AS_LAYER, ONE_FUNCTION, FunctionCall
+from captum_xg.xdnn.functional_calls import AS_LAYER, ONE_FUNCTION, POWERS, PRODUCTS, FunctionCall
 from captum_xg.xdnn.layers import HardGate, MustBeNone
 from captum_xg.xdnn.registry import find_conversion
 from captum_xg.xdnn.replacement import has_hooks
@@ -46,12 +46,13 @@ class Recording:
     names: list[str]
 
 
-def record(module: nn.Module, passed: Collection[str]) -> Recording | str:
+def record(module: nn.Module, passed: Collection[str], *, products: bool = False) -> Recording | str:
     """Return a recording of a module with its convertible calls as modules; otherwise the obstacle, ``""`` for none.
 
     Args:
         module: The module.
         passed: The arguments that it is called with.
+        products: Whether products are made modules, too.
     """
     # Recordings were recorded once, scripted code has no Python, and PyTorch's own layers have rules or are leaves.
     opaque = isinstance(module, (fx.GraphModule, torch.jit.ScriptModule))
@@ -60,13 +61,20 @@ def record(module: nn.Module, passed: Collection[str]) -> Recording | str:
     if has_hooks(module):
         return "it has hooks, which a recording of its forward would lose"
     try:
-        return _lifted(module, passed) or ""
+        return _lifted(module, passed, products) or ""
     except Exception as error:  # torch.fx raises whatever the forward does on symbols
         why = ": ".join([type(error).__name__, *str(error).splitlines()[:1]])
         return (
             f"what its forward calls cannot be replaced there, as torch.fx cannot record it ({why}); put that into "
             "a module of its own"
         )
+
+
+def lift_products(recording: Recording) -> None:
+    """Make modules of the products in a recording, too."""
+    recording.names.extend(_lift_calls(recording.graph, (), products=True))
+    recording.graph.graph.lint()
+    recording.graph.recompile()
 
 
 def inline_calls(root: fx.GraphModule, names: list[str]) -> None:
@@ -106,7 +114,7 @@ class _OneLevel(fx.Tracer):
             return name
 
 
-def _lifted(module: nn.Module, passed: Collection[str]) -> Recording | None:
+def _lifted(module: nn.Module, passed: Collection[str], products: bool) -> Recording | None:
     """Return a recording in which calls of convertible functions, and modules that the forward makes, are modules.
 
     Returns:
@@ -127,7 +135,7 @@ def _lifted(module: nn.Module, passed: Collection[str]) -> Recording | None:
     for name, value in vars(module).items():  # which code outside of it may read: sizes, names, scales
         if not name.startswith("_"):
             vars(root).setdefault(name, value)
-    lifted = list(tracer.unregistered) + _lift_calls(root, kept)
+    lifted = list(tracer.unregistered) + _lift_calls(root, kept, products)
     if not lifted:
         return None
     for node in reversed(root.graph.nodes):  # additions that went into hard gates
@@ -139,7 +147,7 @@ def _lifted(module: nn.Module, passed: Collection[str]) -> Recording | None:
     return Recording(module, root, lifted)
 
 
-def _lift_calls(root: fx.GraphModule, kept: Collection[str]) -> list[str]:
+def _lift_calls(root: fx.GraphModule, kept: Collection[str], products: bool) -> list[str]:
     """Make modules of the calls that depend on an argument that is passed; return their names."""
     dependent: set[fx.Node] = set()
     lifted = []
@@ -153,7 +161,7 @@ def _lift_calls(root: fx.GraphModule, kept: Collection[str]) -> list[str]:
             continue
         made = _hard_gate(node, root)  # first, as relu6 and clamp alone are activations
         if made is None and node.op in ("call_function", "call_method"):
-            made = _as_module(node, dependent)
+            made = _as_module(node, dependent, products)
         if made is not None:
             call, arguments, named = made
             name = _free_name(root, call)
@@ -168,7 +176,7 @@ def _function_of(node: fx.Node) -> object:
     return getattr(torch.Tensor, node.target, None) if isinstance(node.target, str) else node.target
 
 
-def _as_module(node: fx.Node, dependent: set[fx.Node]) -> _Made | None:
+def _as_module(node: fx.Node, dependent: set[fx.Node], products: bool) -> _Made | None:
     """Return a module that does what a node does, and what it is called with; None if no conversion could want it."""
     written = _function_of(node)
     function = ONE_FUNCTION.get(written, written)
@@ -181,7 +189,12 @@ def _as_module(node: fx.Node, dependent: set[fx.Node]) -> _Made | None:
             return AS_LAYER[function](*further, **options), (x,), {}
         except TypeError:  # arguments that the layer does not take
             return None
-    if not callable(written) or not callable(function) or find_conversion(function) is None:
+    if not callable(written) or not callable(function):
+        return None
+    both = all(isinstance(argument, fx.Node) and argument in dependent for argument in node.args)
+    power = function in POWERS and node.args and not _nodes_in([*node.args[1:], *node.kwargs.values()])
+    product = products and ((function in PRODUCTS and both and len(node.args) == 2) or power)
+    if not product and find_conversion(function) is None:
         return None
     pairs: list[tuple[int | str, object]] = [*enumerate(node.args), *node.kwargs.items()]
     constants = frozenset(key for key, value in pairs if not any(n in dependent for n in _nodes_in(value)))

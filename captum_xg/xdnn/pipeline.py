@@ -1,10 +1,11 @@
 """The pipeline of a conversion: its steps, their order, and the report of what they did.
 
-First what is exact: functional calls become modules (:class:`LiftCalls`), as often as that shows more of them, and
-batch norms are folded, once. Then the inexact steps run to a fixed point. The rule is: *the first step in this order
-that finds something to do does it; then the model is certified again, and the search starts again at the first step.*
-Starting again matters, since what one step changes may make a later one needless: ``1 - g`` has degree 0 once the gate
-g has, so the constant 1 may stay. It ends when no step finds anything to do.
+First what is exact: fused norms are taken apart, once, functional calls become modules (:class:`LiftCalls`), as often
+as that shows more of them, and batch norms are folded, once. Then the inexact steps run to a fixed point. The rule is:
+*the first step in this order that finds something to do does it; then the model is certified again, and the search
+starts again at the first step.* Starting again matters, since what one step changes may make a later one needless:
+``1 - g`` has degree 0 once the gate g has, so the constant 1 may stay. Products come last, as only then it is seen
+which of their factors scale. It ends when no step finds anything to do.
 
 Bound: each time round settles at least one module or forward (converted, refused, recorded or not recordable) and none
 is settled twice, so there are at most as many rounds as the model has modules and functional calls; in practice one or
@@ -26,14 +27,18 @@ from captum_xg.errors import ConversionError
 from captum_xg.xdnn.agreement import Agreement, compare, dimension_of_classes, largest_difference
 from captum_xg.xdnn.dataflow import Role
 from captum_xg.xdnn.evidence import WHERE, Evidence, Examples, StepResult
+from captum_xg.xdnn.fused_norms import SplitFusedNorms
+from captum_xg.xdnn.lifting import put_back
+from captum_xg.xdnn.products import ScaleProducts
 from captum_xg.xdnn.registry import STAGES
 from captum_xg.xdnn.report import ConversionReport, Unconverted
-from captum_xg.xdnn.stages import Convert, FoldBatchNorms, LiftCalls, Step, put_back
+from captum_xg.xdnn.stages import Convert, FoldBatchNorms, LiftCalls, Step
 from captum_xg.xdnn.unconverted import damage, has_finite_gradient, unconverted, wrong_degree
 
+SPLIT = SplitFusedNorms()
 LIFT = LiftCalls()
 FOLD = FoldBatchNorms()
-INEXACT: tuple[Step, ...] = (LIFT, *map(Convert, STAGES))
+INEXACT: tuple[Step, ...] = (LIFT, *map(Convert, STAGES), ScaleProducts())
 
 _ALIKE = 0.9
 """Below this share of the same predictions, or correlation, a result is said to be a starting point only."""
@@ -56,6 +61,8 @@ def convert(model: nn.Module, original: nn.Module, examples: Examples) -> tuple[
     if evidence.certificate.homogeneous:
         return model, _report(evidence)
     comparison = _Comparison(evidence, reference)
+    split = SPLIT(evidence.model, evidence)  # first, as it shows what is inside of them
+    evidence = evidence if split is None else evidence.after(split)
     evidence = _to_fixed_point(evidence, (LIFT,))
     folded = FOLD(evidence.model, evidence)
     evidence = evidence if folded is None else evidence.after(folded)
@@ -153,12 +160,18 @@ def _remarks(evidence: Evidence, comparison: _Comparison) -> tuple[str, ...]:
         notes.append("The original is not finite on the examples, so that nothing could be compared.")
     if not evidence.attempt("with gradients", partial(has_finite_gradient, evidence.examples)):
         notes.append("Its gradient is not finite on the examples, so that X-Gradient will refuse them.")
+    if any(map(_any, comparison.reference.values())) and not any(map(_any, evidence.outputs.values())):
+        notes.append("It is zero on the examples: what was changed carried all of the original's predictions.")
     if comparison.tells_of_other_predictions():
         notes.append(
             "Its predictions are no longer those of the original: fine-tune it before you use it (fine_tune), or "
             "extend the original instead (HomogeneousExtension(model, radius=typical norm of the inputs))."
         )
     return tuple(notes)
+
+
+def _any(y: Tensor) -> bool:
+    return bool(y.any())
 
 
 def _report(

@@ -33,6 +33,8 @@ class ModuleContext:
         overwritten: Its result is written to in place.
         divides: Something is divided by its result, or by the root of it.
         dims: Numbers of dimensions that its first input had.
+        takes_product: Its first input is a product of two things that depend on the model's input, as of queries and
+            keys.
     """
 
     module: str
@@ -43,6 +45,7 @@ class ModuleContext:
     overwritten: bool
     divides: bool
     dims: frozenset[int]
+    takes_product: bool = False
 
 
 @dataclass(frozen=True)

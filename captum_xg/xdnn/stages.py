@@ -10,7 +10,7 @@ something each time that it finds something to do, which is why the pipeline com
 
 from __future__ import annotations
 
-import math
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -21,16 +21,15 @@ from captum_xg.errors import ConversionError
 from captum_xg.xdnn.added_parameters import drop_parameters
 from captum_xg.xdnn.agreement import largest_difference
 from captum_xg.xdnn.dataflow import Role
-from captum_xg.xdnn.evidence import WHERE, Evidence, Outcome, Progress, StepResult
+from captum_xg.xdnn.evidence import WHERE, Evidence, Outcome, StepResult
 from captum_xg.xdnn.folding import fold_batch_norms, uses_of
 from captum_xg.xdnn.functional_calls import FunctionCall
-from captum_xg.xdnn.fx_recording import Recording, inline_calls, record
+from captum_xg.xdnn.lifting import put, record_forwards
+from captum_xg.xdnn.own_norms import OWN_NORM
 from captum_xg.xdnn.registry import Conversion, Entry, ModuleContext, NotConvertible, Stage, find_conversion
-from captum_xg.xdnn.replacement import has_hooks, replace_module
+from captum_xg.xdnn.replacement import has_hooks
 from captum_xg.xdnn.report import Change
 
-_SAME = 1e-6
-"""What a recorded forward may differ by, relative: it runs the same operations."""
 _ROUNDING = 1e-3
 """What folding may change by rounding, relative; half precision and ill-conditioned norms are the worst."""
 
@@ -55,26 +54,10 @@ class LiftCalls:
         paths = [
             path
             for path in dict.fromkeys(violation.module for violation in evidence.findings)
-            if path in modules and owner_of(path, modules) is None
+            if path in modules and owner_of(path, modules, evidence.own_norms) is None
             if not (path in progress.recordings or progress.finished(path))
         ]
-        if not paths:
-            return None
-        # Compared with the outputs just before, which after conversions are no longer those of the original.
-        before, tried = evidence.outputs, dict[str, Recording | str]()
-        for path in paths:
-            made = record(modules[path], evidence.dataflow[path].passed)
-            if isinstance(made, Recording):
-                model = put(model, made.original, made.graph, progress, tried)
-                try:
-                    change = largest_difference(before, evidence.examples.outputs(model))
-                except Exception:  # whatever the recording does where the forward did something else
-                    change = math.inf
-                if not change <= _SAME:  # NaN, too
-                    model = put(model, made.graph, made.original, progress, tried)
-                    made = "a recording of its forward by torch.fx does something else"
-            tried[path] = made
-        return StepResult(recordings=tried, model=model)
+        return record_forwards(model, evidence, paths) if paths else None
 
 
 class FoldBatchNorms:
@@ -148,39 +131,26 @@ class Convert:
         return StepResult(changes=tuple(changes), outcomes=outcomes, constants_share=share, model=model)
 
 
-def put(
-    model: nn.Module,
-    old: nn.Module,
-    new: nn.Module,
-    progress: Progress,
-    recordings: dict[str, Recording | str] | None = None,
-) -> nn.Module:
-    """Replace a module, also in the originals of recorded forwards, which may be put back; return the model."""
-    for recording in (*progress.recordings.values(), *(recordings or {}).values()):
-        if isinstance(recording, Recording):
-            replace_module(recording.original, old, new)
-    return replace_module(model, old, new)
-
-
 def plan(model: nn.Module, evidence: Evidence) -> list[Planned]:
     """Return the modules to be converted: owners of what breaks homogeneity that have no outcome yet."""
     modules, progress = dict(model.named_modules()), evidence.progress
     planned: dict[str, Planned] = {}
     for path in dict.fromkeys(violation.module for violation in evidence.findings):
-        owner = owner_of(path, modules) or _adding(path, modules, model, evidence)
+        owner = owner_of(path, modules, evidence.own_norms) or _adding(path, modules, model, evidence)
         if owner is not None and owner.path not in progress.outcomes and not progress.finished(owner.path):
             planned.setdefault(owner.path, owner)
     return list(planned.values())
 
 
-def owner_of(path: str, modules: dict[str, nn.Module]) -> Planned | None:
+def owner_of(path: str, modules: dict[str, nn.Module], own_norms: Collection[str]) -> Planned | None:
     """Return the outermost module, from the model down to one of its modules, that there is a conversion for."""
     parts = path.split(".") if path else []
     for depth in range(len(parts) + 1):  # from above: a rule for a class takes over everything inside
         above = ".".join(parts[:depth])
         module = modules.get(above)
         if module is not None:
-            entry = find_conversion(module.function if isinstance(module, FunctionCall) else type(module))
+            kind = module.function if isinstance(module, FunctionCall) else type(module)
+            entry = OWN_NORM if above in own_norms else find_conversion(kind)
             if entry is not None:
                 return Planned(above, module, entry)
     return None
@@ -245,37 +215,5 @@ def context_of(path: str, evidence: Evidence) -> ModuleContext:
         overwritten=Role.OVERWRITTEN in use.roles,
         divides=Role.DENOMINATOR in use.roles,
         dims=use.dims,
+        takes_product=use.takes_product,
     )
-
-
-def put_back(model: nn.Module, progress: Progress) -> StepResult:
-    """Put back recorded calls that nothing took the place of, and forwards in which nothing did.
-
-    Returns:
-        The forwards that stay recorded, as changes, and notes on what that means.
-    """
-    changes, notes = list[Change](), list[str]()
-    for path, recording in progress.recorded().items():
-        original, graph = recording.original, recording.graph
-        prefix = f"{path}." if path else ""
-        converted = [
-            name
-            for name in recording.names
-            if any(f"{each}.".startswith(f"{prefix}{name}.") for each in progress.converted())  # it, or a part of it
-        ]
-        if not converted:
-            model = put(model, graph, original, progress)
-            continue
-        inline_calls(graph, recording.names)
-        listed = ", ".join(converted[:6]) + ", …" * (len(converted) > 6)
-        what = f"functional calls that became modules: {listed}"
-        changes.append(Change(path, type(original).__name__, "recorded graph", what, True, "functional calls"))
-        # torch.fx copies only what the graph uses; what it left behind will be missing from the state dict.
-        there = {name for name, _ in (*graph.named_parameters(), *graph.named_buffers())}
-        lost = [n for n, _ in (*original.named_parameters(), *original.named_buffers()) if n not in there]
-        lost = list(dict.fromkeys(name.split(".")[0] for name in lost if not hasattr(graph, name.split(".")[0])))
-        notes.append(
-            f"{path or 'The model'} is now a recording of its forward in evaluation mode, with these arguments: "
-            "other branches and methods are gone" + (f", and so are {', '.join(lost)}." if lost else ".")
-        )
-    return StepResult(changes=tuple(changes), notes=tuple(notes), model=model)

@@ -38,7 +38,7 @@ def unconverted(evidence: Evidence) -> tuple[Unconverted, ...]:
     found: dict[object, Unconverted] = {}
     consequences = []  # what was converted breaks nothing but for what comes in
     for violation in findings:
-        owner = owner_of(violation.module, modules)
+        owner = owner_of(violation.module, modules, evidence.own_norms)
         path = violation.module if owner is None else owner.path
         refusal = progress.outcomes.get(path)
         if isinstance(refusal, NotConvertible) and path in modules:

@@ -118,9 +118,11 @@ def test_hand_written_gates_become_gates_of_degree_zero(name):
 
 
 def test_gates_that_are_not_recognised_are_refused_and_not_certified_with_another_degree():
-    gated = Net(
-        lambda s, x: s.o((1 + torch.tanh(s.g(x))) * s.l(x)), g=nn.Linear(12, 8), l=nn.Linear(12, 8), o=nn.Linear(8, 3)
-    )
+    def forward(s, x):
+        gates = (1 + torch.tanh(s.g(x))).reshape(-1, 1, 4)
+        return torch.bmm(gates, s.l(x).reshape(-1, 4, 3)).flatten(1)
+
+    gated = Net(forward, g=nn.Linear(12, 4), l=nn.Linear(12, 12))
     refusal(gated, vectors(), "degree 2", "register_conversion")
 
 

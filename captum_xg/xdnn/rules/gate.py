@@ -1,4 +1,4 @@
-"""Sigmoids and what is built on them: gates of degree 0, so that what they multiply keeps its degree."""
+"""Sigmoids, softmaxes and what is built on them: gates of degree 0, so that what they multiply keeps its degree."""
 
 from __future__ import annotations
 
@@ -37,3 +37,22 @@ def gate(module: nn.Module, context: ModuleContext) -> Conversion | NotConvertib
         return NotConvertible("turns the output into probabilities", "Leave it out and explain the logit before it")
     relu = rectifier(overwritten=context.overwritten)
     return Conversion(relu, "becomes max(x, 0), as it vanishes far to the left", after="ReLU")
+
+
+@register_conversion(nn.Softmax, nn.Softmax2d, stage="normalisation and gates")
+def softmax(module: nn.Module, context: ModuleContext) -> Conversion | NotConvertible:
+    """Weights that sum to 1 see values scaled to their typical size, unless they are those of attention."""
+    if context.takes_product:
+        return NotConvertible(
+            "takes a softmax over products of its input, as attention does, which is sharper for larger α",
+            "Use HomogeneousExtension(model), or another architecture",
+        )
+    if context.multiplies and 1 not in context.dims:
+        why = f"sees values scaled to root mean square {context.rms:.3g}, so that α does not make it sharper"
+        return Conversion(HomogeneousExtension(module, degree=0, norm="rms", radius=context.rms), why)
+    if context.returned:
+        return NotConvertible("turns the output into probabilities", "Leave it out and explain the logits before it")
+    return NotConvertible(
+        "normalises exponentials (softmax), which are sharper for larger α, and does more than to weigh values",
+        "Use HomogeneousExtension(model)",
+    )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import operator
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -34,6 +35,47 @@ def addition(call: FunctionCall, context: ModuleContext) -> Conversion | NotConv
         return Conversion(Denominator(kept[0]), "drops a constant from a denominator; a quotient by zero is zero")
     subtracted = {torch.sub: 1, operator.sub: 1, torch.rsub: 0}.get(call.function)  # the position of what is negated
     return Conversion(Kept(kept[0], kept[0] == subtracted), "drops a constant", after="the other operand")
+
+
+_FACTORS = (
+    ("input",),
+    ("tensor1", "mat1", "batch1", "mat", "vec1"),
+    ("tensor2", "mat2", "batch2", "vec", "vec2"),
+)
+"""What the arguments of sums with a product are called: what it is added to, and the factors."""
+
+
+@register_conversion(
+    *(torch.addcmul, torch.addcdiv, torch.addmm, torch.addbmm, torch.baddbmm, torch.addmv, torch.addr),
+    stage="constants",
+)
+def fused_sum(call: FunctionCall, context: ModuleContext) -> Conversion | NotConvertible:
+    """A constant that a product is added to, or a constant product that is added, is dropped."""
+    constant = [bool({position, *names} & call.constants) for position, names in enumerate(_FACTORS)]
+    product_is_constant = constant[1] and constant[2]
+    if constant[0] == product_is_constant:
+        return NotConvertible("adds two values that scale differently", "Bring the parts to one degree")
+    zero = 1 if product_is_constant else 0
+    return Conversion(WithZeros(call.function, zero), "drops a constant", after=f"{call.name} without it")
+
+
+class WithZeros(nn.Module):
+    """Call a function that adds a product with zeros in the place of one argument, so that the shapes stay."""
+
+    def __init__(self, function: Callable[..., Tensor], position: int) -> None:
+        super().__init__()
+        self.function = function
+        self.position = position
+
+    def forward(self, *arguments: Any, **named: Any) -> Tensor:
+        """Return what the function returns with zeros."""
+        passed = [torch.zeros_like(value) if i == self.position else value for i, value in enumerate(arguments)]
+        names = _FACTORS[self.position]
+        return self.function(*passed, **{k: torch.zeros_like(v) if k in names else v for k, v in named.items()})
+
+    def extra_repr(self) -> str:
+        """Return the function and the position."""
+        return f"{getattr(self.function, '__name__', self.function)}, {self.position}"
 
 
 class Kept(nn.Module):
