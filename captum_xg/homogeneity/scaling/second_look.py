@@ -19,13 +19,13 @@ from captum_xg.homogeneity.scaling.footprints import OperationNames, first_diffe
 from captum_xg.homogeneity.scaling.passes import (
     Slopes,
     directions_of,
-    fresh_handles,
+    handles_of,
     step_of,
     values_of,
     vector_of,
 )
 from captum_xg.homogeneity.scaling.precision import Precision
-from captum_xg.homogeneity.scaling.subject import Subject
+from captum_xg.homogeneity.scaling.subject import Subject, weighted_gradient
 
 
 def contradiction(subject: Subject, exponents: Sequence[int], tolerance: float) -> str:
@@ -56,7 +56,7 @@ def _wider(subject: Subject) -> Subject | None:
     inputs = tuple(x.detach().double() for x in subject.inputs)
     try:
         with torch.enable_grad():
-            outputs = [y.detach() for y in run(fresh_handles(inputs))]
+            outputs = [y.detach() for y in run(handles_of(inputs)[1])]
     except Exception:  # constants of another dtype, or what cannot be computed in this one
         return None
     here, there = vector_of(subject.outputs), vector_of(outputs)
@@ -127,19 +127,15 @@ def _gradient_off(subject: Subject, weights: Sequence[Tensor], *, slopes: bool) 
     """
     moved = directions_of(subject.inputs, 7)
     inputs = tuple(x.detach() + 0.02 * v for x, v in zip(subject.inputs, moved, strict=True))
-    leaves = tuple(x.detach().requires_grad_() for x in inputs)
+    leaves, handles = handles_of(inputs)
     try:
         with torch.enable_grad():
-            outputs = subject.run(tuple(leaf.clone() for leaf in leaves))
+            outputs = subject.run(handles)
             chosen = [c.to(y) for c, y in zip(weights, outputs, strict=True)]
-            taking_part = [(y, c) for y, c in zip(outputs, chosen, strict=True) if y.requires_grad]
-            found = torch.autograd.grad(
-                [y for y, _ in taking_part], leaves, [c for _, c in taking_part], allow_unused=True
-            )
+            gradients = weighted_gradient(outputs, leaves, chosen)
     except Exception:  # it ran before, at the example
         return ""
     c, here = vector_of(chosen), vector_of([y.detach() for y in outputs])
-    gradients = [torch.zeros_like(x) if g is None else g for g, x in zip(found, inputs, strict=True)]
     terms = [x.double() * g.detach().double() for x, g in zip(inputs, gradients, strict=True)]
     if not bool(here.isfinite().all()) or not all(bool(each.isfinite().all()) for each in terms):
         return ""
