@@ -187,6 +187,13 @@ def test_a_gradient_that_is_not_that_of_the_values_is_contradicted(name, dtype):
     assert "gradient says" in found.contradiction or "Euler" in found.contradiction
 
 
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16], ids=str)
+@pytest.mark.parametrize("name", ["twice", "none in a half", "the other sign"])
+def test_where_slopes_are_not_resolved_eulers_identity_alone_contradicts(name, dtype):
+    found = confront(subject(lambda x: weighted(GRADIENTS_OF_OTHERS[name](x)), batch(dtype), 1))
+    assert "Euler" in found.contradiction
+
+
 def test_kinks_and_ties_at_the_example_contradict_nothing():
     for function in (torch.relu, lambda x: F.max_pool1d(x, 2), lambda x: x.abs(), lambda x: x.sort(1).values):
         for x in (torch.ones(3, 4), torch.zeros(3, 4), torch.eye(4)):
