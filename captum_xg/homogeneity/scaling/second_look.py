@@ -142,7 +142,8 @@ def _gradient_off(subject: Subject, weights: Sequence[Tensor], *, slopes: bool) 
     size = max(sum(float(each.abs().sum()) for each in terms), float(here.abs().max()))
     along_x, degree = sum(float(each.sum()) for each in terms), subject.degree
     claimed = (degree or 0.0) * float(c @ here)
-    if degree is not None and abs(along_x - claimed) > _euler_tolerance(subject.precision) * size:
+    euler = degree is not None and not _underflows(gradients, subject.precision.dtype)
+    if euler and abs(along_x - claimed) > _euler_tolerance(subject.precision) * size:
         return f"Euler's identity fails: Σ x·∂F is {along_x:.6g} where kF = {claimed:.6g} is claimed"
     spread = math.sqrt(sum(float(each.square().sum()) for each in terms))
     return _slopes_off(subject, _Point(inputs, gradients, c, here, size, spread)) if slopes else ""
@@ -152,6 +153,12 @@ def _euler_tolerance(precision: Precision) -> float:
     """Return how far Σ x·∂F may be from kF: float32 loses digits where terms cancel inside of F."""
     exact = 2 * precision.euler_rtol
     return max(exact, 16 * torch.finfo(torch.float32).eps ** 0.5) if precision.dtype == torch.float32 else exact
+
+
+def _underflows(gradients: Sequence[Tensor], dtype: torch.dtype) -> bool:
+    """Return whether gradients are so small that those on the way to them may have underflowed, as float16's do."""
+    limits = torch.finfo(dtype)
+    return max(float(g.abs().max()) if g.numel() else 0.0 for g in gradients) * limits.eps < limits.tiny
 
 
 @dataclass(frozen=True)
