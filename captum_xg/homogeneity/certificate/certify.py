@@ -42,6 +42,7 @@ from captum_xg.homogeneity.degree import Scaling, sum_of
 from captum_xg.homogeneity.scaling.confrontation import confront
 from captum_xg.homogeneity.scaling.counterexample import find_counterexample
 from captum_xg.homogeneity.scaling.footprints import Run
+from captum_xg.homogeneity.scaling.passes import handles_of
 from captum_xg.homogeneity.scaling.subject import Subject, gradient_of
 
 __all__ = ["Output", "Proof", "certify", "chosen_outputs", "prove"]
@@ -189,7 +190,7 @@ def _interpreted(
         wider: Returns F in float64, if it can be had.
     """
     trace = interpretation.trace
-    leaves, handles = _handles(inputs)
+    leaves, handles = handles_of(inputs)
     for handle in handles:
         interpretation.add_input(handle)
     starts = [handle.grad_fn for handle in handles]  # the first layer may work in place and move the handles on
@@ -198,7 +199,7 @@ def _interpreted(
         with interpretation.following(unscaled, followed=unscaled.watched):
             outputs = run(handles)
     except Exception as error:
-        values = [y.detach() for y in run(_handles(inputs)[1])]  # where F itself fails, that error is raised
+        values = [y.detach() for y in run(handles_of(inputs)[1])]  # where F itself fails, that error is raised
         counterexample = find_counterexample(run, inputs, values)
         return replace(unproven, unsupported=[unfollowed(error)], counterexample=counterexample), values
     scaling = _joined(outputs, interpretation)
@@ -228,12 +229,6 @@ def _joined(outputs: list[Tensor], interpretation: Interpretation) -> Scaling:
     """Return how all outputs scale, as one."""
     scalings = [interpretation.scaling(y) for y in outputs]
     return sum_of(*scalings, reason=interpretation.trace.mismatch(*scalings, verb="returns", preposition="and"))
-
-
-def _handles(inputs: tuple[Tensor, ...]) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
-    """Return leaves to differentiate by, and clones of them, which F may overwrite and autograd has a node for."""
-    leaves = tuple(x.detach().clone().requires_grad_() for x in inputs)
-    return leaves, tuple(leaf.clone() for leaf in leaves)
 
 
 def _flat(example_inputs: tuple[object, ...]) -> tuple[object, ...]:

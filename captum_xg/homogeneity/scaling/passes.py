@@ -19,7 +19,7 @@ def values_of(run: Run, inputs: tuple[Tensor, ...]) -> Tensor | None:
     except Exception:  # F may need gradients inside (hooks, derivatives), or may refuse such inputs
         try:
             with torch.enable_grad():
-                return vector_of(run(fresh_handles(inputs)))
+                return vector_of(run(handles_of(inputs)[1]))
         except Exception:
             return None
 
@@ -30,9 +30,10 @@ def vector_of(outputs: Sequence[Tensor]) -> Tensor:
     return torch.cat([y.detach().reshape(-1).double().cpu() for y in parts]) if parts else torch.empty(0)
 
 
-def fresh_handles(inputs: Sequence[Tensor]) -> tuple[Tensor, ...]:
-    """Return clones of leaves, which F may overwrite and autograd has a node for."""
-    return tuple(x.detach().clone().requires_grad_().clone() for x in inputs)
+def handles_of(inputs: Sequence[Tensor]) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
+    """Return leaves to differentiate by, and clones of them, which F may overwrite and autograd has a node for."""
+    leaves = tuple(x.detach().clone().requires_grad_() for x in inputs)
+    return leaves, tuple(leaf.clone() for leaf in leaves)
 
 
 def step_of(dtype: torch.dtype) -> float:

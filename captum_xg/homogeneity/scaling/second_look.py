@@ -19,13 +19,13 @@ from captum_xg.homogeneity.scaling.footprints import OperationNames, first_diffe
 from captum_xg.homogeneity.scaling.passes import (
     Slopes,
     directions_of,
-    fresh_handles,
+    handles_of,
     step_of,
     values_of,
     vector_of,
 )
 from captum_xg.homogeneity.scaling.precision import Precision
-from captum_xg.homogeneity.scaling.subject import Subject
+from captum_xg.homogeneity.scaling.subject import Subject, weighted_gradient
 
 
 def contradiction(subject: Subject, exponents: Sequence[int], tolerance: float) -> str:
@@ -56,7 +56,7 @@ def _wider(subject: Subject) -> Subject | None:
     inputs = tuple(x.detach().double() for x in subject.inputs)
     try:
         with torch.enable_grad():
-            outputs = [y.detach() for y in run(fresh_handles(inputs))]
+            outputs = [y.detach() for y in run(handles_of(inputs)[1])]
     except Exception:  # constants of another dtype, or what cannot be computed in this one
         return None
     here, there = vector_of(subject.outputs), vector_of(outputs)
@@ -127,37 +127,38 @@ def _gradient_off(subject: Subject, weights: Sequence[Tensor], *, slopes: bool) 
     """
     moved = directions_of(subject.inputs, 7)
     inputs = tuple(x.detach() + 0.02 * v for x, v in zip(subject.inputs, moved, strict=True))
-    leaves = tuple(x.detach().requires_grad_() for x in inputs)
+    leaves, handles = handles_of(inputs)
     try:
         with torch.enable_grad():
-            outputs = subject.run(tuple(leaf.clone() for leaf in leaves))
+            outputs = subject.run(handles)
             chosen = [c.to(y) for c, y in zip(weights, outputs, strict=True)]
-            taking_part = [(y, c) for y, c in zip(outputs, chosen, strict=True) if y.requires_grad]
-            found = torch.autograd.grad(
-                [y for y, _ in taking_part], leaves, [c for _, c in taking_part], allow_unused=True
-            )
+            gradients = weighted_gradient(outputs, leaves, chosen)
     except Exception:  # it ran before, at the example
         return ""
     c, here = vector_of(chosen), vector_of([y.detach() for y in outputs])
-    gradients = [torch.zeros_like(x) if g is None else g for g, x in zip(found, inputs, strict=True)]
     terms = [x.double() * g.detach().double() for x, g in zip(inputs, gradients, strict=True)]
     if not bool(here.isfinite().all()) or not all(bool(each.isfinite().all()) for each in terms):
         return ""
     size = max(sum(float(each.abs().sum()) for each in terms), float(here.abs().max()))
     along_x, degree = sum(float(each.sum()) for each in terms), subject.degree
     claimed = (degree or 0.0) * float(c @ here)
-    if degree is not None and abs(along_x - claimed) > _euler_tolerance(subject.precision) * size:
+    euler = degree is not None and not _underflows(gradients, subject.precision.dtype)
+    if euler and abs(along_x - claimed) > _euler_tolerance(subject.precision) * size:
         return f"Euler's identity fails: Σ x·∂F is {along_x:.6g} where kF = {claimed:.6g} is claimed"
     spread = math.sqrt(sum(float(each.square().sum()) for each in terms))
     return _slopes_off(subject, _Point(inputs, gradients, c, here, size, spread)) if slopes else ""
 
 
 def _euler_tolerance(precision: Precision) -> float:
-    """Return how far Σ x·∂F may be from kF: coarse dtypes lose digits where terms cancel inside of F."""
-    eps = torch.finfo(precision.dtype).eps
-    return (
-        2 * precision.euler_rtol if precision.dtype == torch.float64 else max(2 * precision.euler_rtol, 16 * eps**0.5)
-    )
+    """Return how far Σ x·∂F may be from kF: float32 loses digits where terms cancel inside of F."""
+    exact = 2 * precision.euler_rtol
+    return max(exact, 16 * torch.finfo(torch.float32).eps ** 0.5) if precision.dtype == torch.float32 else exact
+
+
+def _underflows(gradients: Sequence[Tensor], dtype: torch.dtype) -> bool:
+    """Return whether gradients are so small that those on the way to them may have underflowed, as float16's do."""
+    limits = torch.finfo(dtype)
+    return max(float(g.abs().max()) if g.numel() else 0.0 for g in gradients) * limits.eps < limits.tiny
 
 
 @dataclass(frozen=True)

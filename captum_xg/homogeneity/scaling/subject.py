@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -37,7 +38,7 @@ class Subject:
     inner: frozenset[torch.dtype] = frozenset()
     names: Names | None = None
 
-    @property
+    @cached_property
     def precision(self) -> Precision:
         """What can be resolved of F."""
         floating = [y for y in self.outputs if y.dtype.is_floating_point]
@@ -53,10 +54,15 @@ def gradient_of(outputs: Sequence[Tensor], leaves: Sequence[Tensor]) -> tuple[li
         return None
     generator = torch.Generator().manual_seed(len(outputs))
     weights = [(torch.rand(y.shape, generator=generator) + 0.5).to(y).copysign(y.detach()) for y in outputs]
-    taking_part = [(y, c) for y, c in zip(outputs, weights, strict=True) if y.requires_grad]
     try:
-        found = torch.autograd.grad([y for y, _ in taking_part], leaves, [c for _, c in taking_part], allow_unused=True)
+        gradients = weighted_gradient(outputs, leaves, weights)
     except RuntimeError:  # F writes over what its gradient needs: nobody is given a wrong one, as there is none
         return None
-    gradients = [torch.zeros_like(x) if g is None else g for g, x in zip(found, leaves, strict=True)]
     return (weights, gradients) if all(bool(g.isfinite().all()) for g in gradients) else None
+
+
+def weighted_gradient(outputs: Sequence[Tensor], leaves: Sequence[Tensor], weights: Sequence[Tensor]) -> list[Tensor]:
+    """Return ∇(c·F) by each leaf, zeros where F does not depend on it."""
+    taking_part = [(y, c) for y, c in zip(outputs, weights, strict=True) if y.requires_grad]
+    found = torch.autograd.grad([y for y, _ in taking_part], leaves, [c for _, c in taking_part], allow_unused=True)
+    return [torch.zeros_like(x) if g is None else g for g, x in zip(found, leaves, strict=True)]

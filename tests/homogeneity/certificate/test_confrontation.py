@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from dataclasses import replace
 
 import pytest
 import torch
@@ -185,6 +186,22 @@ def test_a_gradient_that_is_not_that_of_the_values_is_contradicted(name, dtype):
     found = confront(subject(lambda x: weighted(GRADIENTS_OF_OTHERS[name](x)), batch(dtype), 1))
     assert not found.holds
     assert "gradient says" in found.contradiction or "Euler" in found.contradiction
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16], ids=str)
+@pytest.mark.parametrize("name", ["twice", "none in a half", "the other sign"])
+def test_where_slopes_are_not_resolved_eulers_identity_alone_contradicts(name, dtype):
+    found = confront(subject(lambda x: weighted(GRADIENTS_OF_OTHERS[name](x)), batch(dtype), 1))
+    assert "Euler" in found.contradiction
+
+
+def test_gradients_that_underflow_contradict_nothing():
+    first, last = (0.01 * W).half(), torch.full((4, 1), 1e-4, dtype=torch.float16)
+    function = lambda x: ((x.half() @ first).relu() @ last).float() * 1e-3
+    x = batch(torch.float32)
+    assert not float(abs(torch.autograd.functional.jacobian(lambda x: function(x).sum(), x)).max()) > 1e-6
+    found = confront(replace(subject(function, x, 1), inner=frozenset([torch.float16])))
+    assert found.holds, found.contradiction
 
 
 def test_kinks_and_ties_at_the_example_contradict_nothing():

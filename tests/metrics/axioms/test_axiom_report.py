@@ -9,6 +9,7 @@ import hypothesis
 import numpy as np
 import pytest
 import torch
+from axiom_names import AXIOMS, COMPLETE, EVERY, HOMOGENEOUS, IMPLEMENTATION, LINEAR, SYMMETRIC, A, B
 from captum.attr import DeepLift, FeatureAblation, GradientShap, InputXGradient, IntegratedGradients, Saliency
 from torch import nn
 
@@ -22,18 +23,6 @@ from captum_xg.metrics.axioms.search import Search, cases_of
 from captum_xg.metrics.axioms.sources import ZooSource
 from captum_xg.metrics.axioms.statements import AXIOMS as STATEMENTS
 from captum_xg.metrics.axioms.wrappers import equal_functions, symmetrised, with_unused
-
-A, B, IMPLEMENTATION, COMPLETE, LINEAR, SYMMETRIC, HOMOGENEOUS = AXIOMS = (
-    "sensitivity_a",
-    "sensitivity_b",
-    "implementation_invariance",
-    "completeness",
-    "linearity",
-    "symmetry",
-    "nonnegative_homogeneity",
-)
-
-EVERY = {A, B, IMPLEMENTATION, COMPLETE, LINEAR, SYMMETRIC}
 
 
 @pytest.fixture

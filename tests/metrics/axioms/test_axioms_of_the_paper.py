@@ -4,24 +4,14 @@ import json
 from dataclasses import FrozenInstanceError
 
 import pytest
+from axiom_names import AXIOMS, COMPLETE, EVERY, HOMOGENEOUS, IMPLEMENTATION, LINEAR, SYMMETRIC, A, B
 
 from captum_xg.metrics import axiom_report, paper_methods
 from captum_xg.metrics.axioms.results import Verdict
 
-A, B, IMPLEMENTATION, COMPLETE, LINEAR, SYMMETRIC, HOMOGENEOUS = AXIOMS = (
-    "sensitivity_a",
-    "sensitivity_b",
-    "implementation_invariance",
-    "completeness",
-    "linearity",
-    "symmetry",
-    "nonnegative_homogeneity",
-)
-
 # Hesse et al. 2021, Table 1, from its text and the proofs of Appendix A: Expected Gradients "assuming convergence"
 # satisfies what Integrated Gradients does, with one sample Sensitivity (b) only; (Input×)Gradient, one column, violates
 # Sensitivity (a), hence Completeness, which implies it; X-Gradient satisfies all, for X-DNNs.
-EVERY = {A, B, IMPLEMENTATION, COMPLETE, LINEAR, SYMMETRIC}
 TABLE_1 = {
     "IG": EVERY,
     "EG": EVERY,
