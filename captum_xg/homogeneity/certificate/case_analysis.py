@@ -262,7 +262,7 @@ class _Call:
         relations = self._pairs[key]
         if any(relation and sign == "zero" for relation, sign in zip(relations, signs, strict=True)):
             return Case(plain, False, True)
-        apart = any(relation == "same" and sign != "nan" for relation, sign in zip(relations, signs, strict=True))
+        apart = "same" in relations  # NaN is not zero either
         return Case(plain, apart or nonzero(self._readings[key]), plain.zero and plain.proven)
 
     def _is_nonzero(self, given: Mapping[str, Case]) -> bool:

@@ -37,7 +37,7 @@ class Case:
 
     Attributes:
         scaling: How they scale.
-        nonzero: None of them is zero there.
+        nonzero: None of them is zero there; NaN is not.
         zero: All of them are zero there, whatever their scaling is in other cases.
     """
 
