@@ -44,6 +44,11 @@ class Subject:
         floating = [y for y in self.outputs if y.dtype.is_floating_point]
         return Precision.of(*self.inputs, *floating, inner=self.inner)
 
+    @property
+    def resolves_slopes(self) -> bool:
+        """Whether there is a step between the rounding of F and its curvature."""
+        return torch.finfo(self.precision.dtype).eps < 1e-4
+
 
 def gradient_of(outputs: Sequence[Tensor], leaves: Sequence[Tensor]) -> tuple[list[Tensor], list[Tensor]] | None:
     """Return weights c, one for each output number, and ∇(c·F) by each leaf; None if there is no such gradient.
