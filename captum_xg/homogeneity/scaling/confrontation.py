@@ -65,6 +65,8 @@ class Confrontation:
         return not self.contradiction
 
     def __str__(self) -> str:
+        if not self.scales and not self.unused and self.euler is not None:
+            return f"confronted with numbers near the example: ∇F by Euler's identity, to {self.euler:.0e}"
         text = f"confronted with the example: F(αx) at α = {_listed(self.scales)}"
         if self.elsewhere:
             text = f"{text}, F(αz) on another ray at α = {_listed(self.elsewhere)}"
@@ -86,6 +88,8 @@ def confront(subject: Subject) -> Confrontation:
     here = vector_of(subject.outputs)
     if here.numel() == 0 or not bool(here.isfinite().all()):
         return result
+    if subject.conserved:
+        return replace(result, contradiction=SecondLook(subject).at_gradient())
     screen = Screen(subject, here)
     suspected = screen.suspicion()
     # Half precision has no step between its rounding and the curvature of F, unless they are told apart by several.

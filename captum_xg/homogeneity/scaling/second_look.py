@@ -63,7 +63,8 @@ class SecondLook:
         exact = _wider(self._subject) or self._subject
         if exact is not self._subject and (found := gradient_off(self._subject, weights, slopes=False)[0]):
             return found
-        found, self.resolved = gradient_off(exact, weights, slopes=True)
+        # Where factors count as constants, F changes otherwise than its gradient says.
+        found, self.resolved = gradient_off(exact, weights, slopes=not self._subject.conserved)
         return found
 
     def _values_off(self, ray: Ray, first: float, others: Sequence[float]) -> str:

@@ -27,6 +27,7 @@ class Subject:
         wider: Returns F in float64, if it can be had.
         inner: Floating dtypes that F computes in on the way.
         names: Module id → (path, module), to say where passes part.
+        conserved: What is claimed is Σ x·∂F = kF at every input, and nothing of F(αx).
     """
 
     run: Run
@@ -37,6 +38,7 @@ class Subject:
     wider: Callable[[], Run | None] = lambda: None
     inner: frozenset[torch.dtype] = frozenset()
     names: Names | None = None
+    conserved: bool = False
 
     @cached_property
     def precision(self) -> Precision:
