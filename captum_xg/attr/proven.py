@@ -1,9 +1,9 @@
 """The degree as a proof gives it, which every call confronts with Euler's identity.
 
 A proof sees what a forward pass does when it is made. What Python holds may change behind it, unseen: then Euler's
-identity fails in all cases but those that leave the attributions as they are or do not reach this example. So it is
-asked of every call, at the price of one sum; and where it fails, the proof is dropped, and the numeric check and a new
-proof decide.
+identity fails in all cases but those that leave the attributions as they are, or act on the path to 0 alone. So it is
+asked of every call, at the price of one sum, and now and then an example is looked at on that path
+(:mod:`.scaled_row`). Where one fails, the proof is dropped, and the numeric check and a new proof decide.
 
 Example: ``settings.shift = 0.5`` in a module that a layer imports. What must never happen: a proof outweighs numbers.
 """
@@ -22,6 +22,7 @@ from captum_xg._core.modules import require_evaluation_mode
 from captum_xg._core.state import preserve_random_numbers, preserve_state
 from captum_xg.attr.measured import Reports
 from captum_xg.attr.refusal import changed_since, disagreement, refusal_message, uncertified_message
+from captum_xg.attr.scaled_row import scale_that_differs
 from captum_xg.attr.trusted import Evaluate, Trusted
 from captum_xg.errors import DegreeError
 from captum_xg.homogeneity.certificate.cache import Known
@@ -57,8 +58,13 @@ class Certified(Trusted):
             with preserve_state(function.forward_func, inputs[0].device):
                 require_separate(function, evaluation, precision_of(evaluation, self.rtol, known.seen.inner))
             known.seen.separates(function.forward_func)
-        if not self._euler_holds(evaluation, k, known):
+        precision = precision_of(evaluation, self.rtol, known.seen.inner)
+        if not euler_check(evaluation, k or 1.0, precision).holds:
             self._confront(function, inputs, evaluation, k, known)
+        elif known.stands:
+            scale = scale_that_differs(function, evaluation, k or 1.0, precision, known.seen)
+            if scale is not None:
+                self._confront(function, inputs, evaluation, k, known, scale)
         return evaluation, k or 1.0
 
     def conclusion(self) -> str | None:
@@ -87,9 +93,6 @@ class Certified(Trusted):
     def _note(self, message: str) -> None:
         self._doubt = self._doubt or message  # one warning for the call, of the first part
 
-    def _euler_holds(self, evaluation: Evaluation, k: float | None, known: Known) -> bool:
-        return euler_check(evaluation, k or 1.0, precision_of(evaluation, self.rtol, known.seen.inner)).holds
-
     def _confront(
         self,
         function: ScalarFunction,
@@ -97,18 +100,25 @@ class Certified(Trusted):
         evaluation: Evaluation,
         k: float | None,
         known: Known,
+        scale: float | None = None,
     ) -> None:
-        """Drop a proof that Euler's identity contradicts, and let the numeric check and a new proof decide."""
+        """Drop a proof that numbers contradict, and let the numeric check and a new proof decide.
+
+        With a scale at which an example was seen to deviate, all of them are looked at there as well.
+        """
         self.proofs.drop(known)
         reports = Reports(replace(self, degree=k))
         with preserve_state(function.forward_func, inputs[0].device):
             report = reports.measured(function, evaluation, k, separate=True)
+            if scale is not None and not report.violated:
+                report = reports.measured(function, evaluation, k, separate=True, scales=(scale,))
         if not report.violated:
             # Casts inside of F to a coarser dtype explain it; what was looked for once is kept with the proof.
             again = self._known(function, inputs)
             self._admitted(again.certificate)
             again.seen.inner, again.seen.versions = report.dtypes, known.seen.versions
             again.seen.confirmed = known.seen.confirmed
+            again.seen.in_batches = scale is not None  # one row alone says what the batch does not
             return
         note = changed_since(known.written_to(function.forward_func)) if known.stands else disagreement(k)
         self._contradicted(report, note)

@@ -10,9 +10,13 @@ import torch
 from torch import Tensor
 
 from captum_xg._core.euler import summed_terms
+from captum_xg.homogeneity.scaling.fit import power
 from captum_xg.homogeneity.scaling.passes import Slopes, directions_of, handles_of, steps_of, values_of, vector_of
 from captum_xg.homogeneity.scaling.precision import Precision
 from captum_xg.homogeneity.scaling.subject import Subject, weighted_gradient
+
+_NOISELESS = 2.0**-14
+"""The largest rounding, relative to Σ|x·∂F|, of what is half precision in a part that the output does not depend on."""
 
 
 def gradient_off(subject: Subject, weights: Sequence[Tensor], *, slopes: bool) -> tuple[str, float | None]:
@@ -80,6 +84,10 @@ class _Point:
 def _slopes_off(subject: Subject, point: _Point) -> tuple[str, float | None]:
     """Return how c·F changes otherwise than its gradient says, along each of two directions, and what is resolved."""
     dtype, said, resolved = subject.precision.dtype, "", None
+    noise = None if subject.resolves_slopes else _noise(subject, point)
+    # Rounded to half precision on the way: what two steps have in common may be that nothing moves.
+    if noise is not None and noise > _NOISELESS * point.size:
+        return "", None
     for number in (2, 3):
         directions, compared = directions_of(point.inputs, number), list[Slopes]()
         along = sum(float((v.double() * g.double()).sum()) for v, g in zip(directions, point.gradients, strict=True))
@@ -91,22 +99,45 @@ def _slopes_off(subject: Subject, point: _Point) -> tuple[str, float | None]:
             compared.append(slopes)
             if resolved is None:
                 resolved = slopes.allowed / point.spread if point.spread else 0.0
-            if not slopes.off or _rounds(compared, coarse=not subject.resolves_slopes):
+            off = slopes.off and not _rounds(compared) if noise is None else _agree(compared, noise)
+            if not off:
                 return "", resolved
         slopes = compared[0]
         said = f"along a random direction F changes by {slopes.mean:.6g}, and its gradient says {along:.6g}"
     return said, resolved
 
 
-def _rounds(compared: Sequence[Slopes], *, coarse: bool) -> bool:
+def _rounds(compared: Sequence[Slopes]) -> bool:
     """Return whether slopes at several steps differ from the gradient by something else each time.
 
     Rounding, as of terms that cancel inside of F, is another number at another step; a wrong gradient is the same.
     """
     first, last = compared[0], compared[-1]
-    if coarse and last.one_sided:
-        return True
     return abs(first.mean - last.mean) >= 0.5 * abs(last.mean - last.along)
+
+
+def _agree(compared: Sequence[Slopes], noise: float) -> bool:
+    """Return whether slopes at several steps agree with each other, and not with the gradient.
+
+    How far they are apart says what rounding and curvature take.
+    """
+    means = [slopes.mean for slopes in compared]
+    apart, last = max(means) - min(means), compared[-1]
+    allowed = 0.05 * last.spread + 4 * apart + 4 * noise / last.step
+    off = min(abs(mean - last.along) for mean in means) > allowed
+    return off and not (len(compared) > 1 and last.one_sided)
+
+
+def _noise(subject: Subject, point: _Point) -> float:
+    """Return by how much c·F, made comparable, changes along the ray: its rounding, if it is homogeneous there."""
+    changes = []
+    for scale in (1.09375, 1.3125, 0.859375):
+        there = values_of(subject.run, tuple(x * scale for x in point.inputs))
+        if there is None or there.shape != point.here.shape:
+            return math.inf
+        normed = there / power(scale, 1.0 if subject.degree is None else subject.degree)
+        changes.append(abs(float(point.weights @ (normed - point.here))))
+    return math.inf if any(map(math.isnan, changes)) else max(changes)
 
 
 def _slope(subject: Subject, point: _Point, directions: Sequence[Tensor], step: float) -> float | None:

@@ -59,12 +59,11 @@ class Screen:
         self.unused: list[float] = []
         self.resolved = 0.0
         precision, degree = subject.precision, max(abs(subject.degree or 1.0), 1.0)
-        self._far = precision.exponent_for(degree)
+        # What overflows shows by itself, and gives way to a nearer scale; what underflows has only lost digits.
+        self._far = {1: max(precision.exponent, 10), -1: precision.exponent_for(degree)}
         self._step = steps_of(precision.dtype)[0] if subject.gradient and subject.resolves_slopes else 0.0
         self._subject = subject
         self._here = here
-        # On the ray powers of two round nothing.
-        self._tolerance = precision.inexact_rtol + 64 * self._step if self._step else 4 * precision.rtol
         weights, gradients = subject.gradient or ([], [])
         self._weights = vector_of(weights)
         self._gradients = [g.detach().double() for g in gradients]
@@ -73,6 +72,9 @@ class Screen:
         # The sum of the terms that c·F is a sum of is the yardstick for rounding where they nearly cancel.
         self._size = max(float(here.abs().max()), size)
         self._spread = math.sqrt(sum(float(each.square().sum()) for each in terms))
+        self._tolerance = (precision.inexact_rtol + 64 * self._step) * self._size
+        if not self._step:  # on the ray powers of two round nothing
+            self._tolerance = 4 * precision.rtol * float(here.abs().max())
 
     def suspicion(self) -> bool:
         """Return whether anything looks wrong: values, Euler's identity, slopes, or which operations run."""
@@ -93,7 +95,7 @@ class Screen:
         ray, suspected, slopes = self.rays[0], False, []
         directions = directions_of(ray.inputs, 0)
         for h, sign in ((self._step, 1), (-self._step, -1)):
-            exponent, there = self._far, None
+            exponent, there = self._far[sign], None
             moved = [x + h * v for x, v in zip(ray.inputs, directions, strict=True)] if h else ray.inputs
             while exponent and (there := self._at(ray, moved, 2.0 ** (sign * exponent))) is None:
                 exponent //= 2
@@ -115,11 +117,12 @@ class Screen:
         generator = torch.Generator().manual_seed(_seed_of(self.rays[0].inputs))
         signs = [torch.randint(0, 2, x.shape, generator=generator) * 2 - 1 for x in self._subject.inputs]
         z = tuple(x * s.to(x.device, x.dtype) for x, s in zip(self.rays[0].inputs, signs, strict=True))
-        most = max(self._far / 2, 1.0)
-        drawn = (
-            1 + (most - 1) * torch.rand(2, generator=generator) + 0.25 * torch.rand(2, generator=generator)
-        ).tolist()
-        scales = 2.0 ** drawn[0], 2.0 ** -drawn[1]
+        most = max(self._far[-1] / 2, 1.0)
+        up, down, apart = torch.rand(3, generator=generator).tolist()
+        up, down = 1 + (most - 1) * up, 1 + (most - 1) * down
+        # About half an octave apart, so that what tests mantissas is likely to see two of them.
+        down = math.ceil(down + up) - up + 0.35 + 0.3 * apart
+        scales = 2.0**up, 2.0**-down
         # F may take no negative numbers.
         for point in (z, self.rays[0].inputs):
             ray = Ray(point)
@@ -133,8 +136,7 @@ class Screen:
         return False
 
     def _differs(self, there: Tensor) -> bool:
-        shape, tolerance = self._here.shape, self._tolerance * self._size
-        return there.shape != shape or float((there - self._here).abs().max()) > tolerance
+        return there.shape != self._here.shape or float((there - self._here).abs().max()) > self._tolerance
 
     def _at(self, ray: Ray, points: Sequence[Tensor], scale: float) -> Tensor | None:
         """Return α⁻ᵏF(αx) near a point of a ray, None if that is not finite."""

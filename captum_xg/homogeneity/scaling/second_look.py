@@ -25,7 +25,7 @@ from captum_xg.homogeneity.scaling.passes import handles_of, values_of, vector_o
 from captum_xg.homogeneity.scaling.screen import Ray
 from captum_xg.homogeneity.scaling.subject import Subject
 
-_NEARBY = 3
+_NEARBY = 5
 """How many scales beside one tell its rounding."""
 
 
@@ -100,11 +100,13 @@ class SecondLook:
         deviation = float((there - reference).abs().max())
         precision = self._subject.precision
         exact = on_example and is_power_of_two(scale)
-        if deviation <= 4 * precision.rtol * size:
+        least, surely = (tolerance * size for tolerance in (precision.rtol * 4, precision.inexact_rtol))
+        allowed = least if exact else surely
+        if deviation <= allowed:
             return ""
-        if not (exact and deviation > precision.inexact_rtol * size):
-            rounding = self._rounding(ray, first, reference) + self._rounding(ray, scale, there)
-            if deviation <= 4 * precision.rtol * size + 2 * rounding:
+        if not exact or deviation <= surely:
+            allowed += 3 * (self._rounding(ray, first, reference) + self._rounding(ray, scale, there))
+            if deviation <= allowed:
                 return ""
         i = int((there - reference).abs().argmax())
         growth = power(scale, self._degree)
