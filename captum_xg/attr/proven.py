@@ -50,7 +50,7 @@ class Certified(Trusted):
         """Return F and ∇F of one part, and the degree that is proven, asked for the proof before F is evaluated."""
         # Before F is evaluated: what cannot be proven costs no backward pass.
         known = self._known(function, inputs)
-        k = self._admitted(known.certificate)
+        k = self._admitted(known.certificate, function)
         evaluation = evaluate(function, inputs)
         if not known.certificate.covers(k):
             return evaluation, k or 1.0
@@ -74,7 +74,7 @@ class Certified(Trusted):
     def _known(self, function: ScalarFunction, inputs: tuple[Tensor, ...]) -> Known:
         return self.proofs.proven(function.forward_func, inputs, function.additional, self.where)
 
-    def _admitted(self, certificate: Certificate) -> float | None:
+    def _admitted(self, certificate: Certificate, function: ScalarFunction) -> float | None:
         """Return the degree to divide by; refuse what is not proven to have it, or take a note of that."""
         k = certificate.degree if self.degree is None else self.degree
         if not certificate.covers(k):
@@ -84,7 +84,9 @@ class Certified(Trusted):
                     f"{self.where}: degree='auto' found degree {k:g}, but X-Gradient needs k ≥ 1: below it ∇F grows "
                     "without bound towards the zero baseline, and at 0 there is nothing to distribute."
                 )
-            message = uncertified_message(certificate, k, self.where)
+            earlier = None if certificate.homogeneous else self.proofs.earlier(certificate)
+            changed = changed_since(earlier.written_to(function.forward_func)) if earlier is not None else ""
+            message = uncertified_message(certificate, k, self.where, changed)
             if self.raises:
                 raise HomogeneityError(message, certificate=certificate)
             self._note(message)
@@ -115,7 +117,7 @@ class Certified(Trusted):
         if not report.violated:
             # Casts inside of F to a coarser dtype explain it; what was looked for once is kept with the proof.
             again = self._known(function, inputs)
-            self._admitted(again.certificate)
+            self._admitted(again.certificate, function)
             again.seen.inner, again.seen.versions = report.dtypes, known.seen.versions
             again.seen.confirmed = known.seen.confirmed
             again.seen.in_batches = scale is not None  # one row alone says what the batch does not
@@ -162,7 +164,7 @@ class Auto(Certified):
             # Only of what has passed: numbers say best what is wrong, and name who is to blame.
             known = self._known(function, inputs)
             if report.tested_degree is None and known.certificate.homogeneous:  # zero on these rays, whatever k is
-                k = self._admitted(known.certificate)
+                k = self._admitted(known.certificate, function)
                 report = self._reports.measured(function, evaluation, k, separate=True)
                 if _speaks_against(report):
                     return evaluation, self._refused(report)
@@ -171,10 +173,10 @@ class Auto(Certified):
         known.seen.confirmed, known.seen.inner = True, report.dtypes
         if is_contradicted(known.certificate):
             # The numeric check looks at fewer numbers than those that took the proof away.
-            return evaluation, self._admitted(known.certificate) or report.tested_degree or 1.0
+            return evaluation, self._admitted(known.certificate, function) or report.tested_degree or 1.0
         if known.certificate.verdict == "unknown":
             return evaluation, self._reports.degree_of(report)
-        k = self._admitted(known.certificate)
+        k = self._admitted(known.certificate, function)
         return evaluation, k or report.tested_degree or 1.0
 
     def _refused(self, report: HomogeneityReport) -> float:

@@ -62,10 +62,10 @@ def compare(
 ) -> Comparison:
     """Explain the logit of the label of every image with both methods, batch by batch in turn.
 
-    ``validated`` is whether X-Gradient tests homogeneity, here at every call: on a model that is not homogeneous it
-    must be False to get a number at all. The progress bar appears when this takes more than two seconds.
+    ``validated`` is whether X-Gradient proves and tests homogeneity, as by default: on a model that is not homogeneous
+    it must be False to get a number at all. The progress bar appears when this takes more than two seconds.
     """
-    ig, xg = IntegratedGradients(model), XGradient(model, validate="numeric" if validated else "off")
+    ig, xg = IntegratedGradients(model), XGradient(model, validate="auto" if validated else "off")
     methods: tuple[Callable[[Tensor, Tensor], Tensor], ...] = (
         lambda x, y: ig.attribute(x, target=y, n_steps=n_steps, internal_batch_size=16 * len(x)).detach(),
         lambda x, y: xg.attribute(x, target=y),

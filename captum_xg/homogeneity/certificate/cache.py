@@ -206,6 +206,13 @@ class CertificateCache:
             self._keep(fingerprint, Known(None, anchors))
         return self._known[fingerprint]
 
+    def earlier(self, certificate: Certificate) -> Known | None:
+        """Return the last proof for inputs of the same shapes, which does not hold any more."""
+        proofs = (known for known in reversed(self._known.values()) if known.proof is not None)
+        return next(
+            (k for k in proofs if k.certificate.homogeneous and k.certificate.shapes == certificate.shapes), None
+        )
+
     def drop(self, known: Known) -> None:
         """Forget what has turned out to be wrong."""
         for fingerprint in [f for f, kept in self._known.items() if kept is known]:

@@ -58,7 +58,8 @@ class Step:
             return not math.isfinite(self.largest) and math.isfinite(before.largest)
         if self.largest == 0:
             return before.largest > 0
-        return self.smallest < 16 * self.tiny <= before.smallest
+        # Where all values are that small, digits are lost at x already, and others at αx.
+        return self.largest < 16 * self.tiny or self.smallest < 16 * self.tiny <= before.smallest
 
 
 class Footprint(Observer):

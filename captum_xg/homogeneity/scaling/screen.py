@@ -29,6 +29,9 @@ from captum_xg.homogeneity.scaling.footprints import OperationNames
 from captum_xg.homogeneity.scaling.passes import Slopes, directions_of, steps_of, values_of, vector_of
 from captum_xg.homogeneity.scaling.subject import Subject
 
+_NEAR = 8.0
+"""The largest |log₂ α| on another ray: what is far is seen on that of the example."""
+
 
 @dataclass
 class Ray:
@@ -117,7 +120,7 @@ class Screen:
         generator = torch.Generator().manual_seed(_seed_of(self.rays[0].inputs))
         signs = [torch.randint(0, 2, x.shape, generator=generator) * 2 - 1 for x in self._subject.inputs]
         z = tuple(x * s.to(x.device, x.dtype) for x, s in zip(self.rays[0].inputs, signs, strict=True))
-        most = max(self._far[-1] / 2, 1.0)
+        most = min(max(self._far[-1] / 2, 1.0), _NEAR)
         up, down, apart = torch.rand(3, generator=generator).tolist()
         up, down = 1 + (most - 1) * up, 1 + (most - 1) * down
         # About half an octave apart, so that what tests mantissas is likely to see two of them.
