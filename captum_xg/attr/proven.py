@@ -50,7 +50,7 @@ class Certified(Trusted):
         """Return F and ∇F of one part, and the degree that is proven, asked for the proof before F is evaluated."""
         # Before F is evaluated: what cannot be proven costs no backward pass.
         known = self._known(function, inputs)
-        k = self._admitted(known.certificate, function)
+        k = self._admitted(known.certificate, function, inputs)
         evaluation = evaluate(function, inputs)
         if not known.certificate.covers(k):
             return evaluation, k or 1.0
@@ -74,7 +74,7 @@ class Certified(Trusted):
     def _known(self, function: ScalarFunction, inputs: tuple[Tensor, ...]) -> Known:
         return self.proofs.proven(function.forward_func, inputs, function.additional, self.where)
 
-    def _admitted(self, certificate: Certificate, function: ScalarFunction) -> float | None:
+    def _admitted(self, certificate: Certificate, function: ScalarFunction, inputs: tuple[Tensor, ...]) -> float | None:
         """Return the degree to divide by; refuse what is not proven to have it, or take a note of that."""
         k = certificate.degree if self.degree is None else self.degree
         if not certificate.covers(k):
@@ -84,13 +84,17 @@ class Certified(Trusted):
                     f"{self.where}: degree='auto' found degree {k:g}, but X-Gradient needs k ≥ 1: below it ∇F grows "
                     "without bound towards the zero baseline, and at 0 there is nothing to distribute."
                 )
-            earlier = None if certificate.homogeneous else self.proofs.earlier(certificate)
-            changed = changed_since(earlier.written_to(function.forward_func)) if earlier is not None else ""
+            changed = "" if certificate.homogeneous else self._changed(function, inputs)
             message = uncertified_message(certificate, k, self.where, changed)
             if self.raises:
                 raise HomogeneityError(message, certificate=certificate)
             self._note(message)
         return k
+
+    def _changed(self, function: ScalarFunction, inputs: tuple[Tensor, ...]) -> str:
+        """Return what has changed since there was a proof, ``""`` if there was none."""
+        earlier = self.proofs.earlier(inputs)
+        return "" if earlier is None else changed_since(earlier.written_to(function.forward_func))
 
     def _note(self, message: str) -> None:
         self._doubt = self._doubt or message  # one warning for the call, of the first part
@@ -117,7 +121,7 @@ class Certified(Trusted):
         if not report.violated:
             # Casts inside of F to a coarser dtype explain it; what was looked for once is kept with the proof.
             again = self._known(function, inputs)
-            self._admitted(again.certificate, function)
+            self._admitted(again.certificate, function, inputs)
             again.seen.inner, again.seen.versions = report.dtypes, known.seen.versions
             again.seen.confirmed = known.seen.confirmed
             again.seen.in_batches = scale is not None  # one row alone says what the batch does not
@@ -160,27 +164,29 @@ class Auto(Certified):
             separate = known is not None and known.seen.separate(function.forward_func)
             report = self._reports.measured(function, evaluation, self.degree, separate=separate)
             if _speaks_against(report):
-                return evaluation, self._refused(report)
+                return evaluation, self._refused(report, function, inputs)
             # Only of what has passed: numbers say best what is wrong, and name who is to blame.
             known = self._known(function, inputs)
             if report.tested_degree is None and known.certificate.homogeneous:  # zero on these rays, whatever k is
-                k = self._admitted(known.certificate, function)
+                k = self._admitted(known.certificate, function, inputs)
                 report = self._reports.measured(function, evaluation, k, separate=True)
                 if _speaks_against(report):
-                    return evaluation, self._refused(report)
+                    return evaluation, self._refused(report, function, inputs)
         if not known.seen.separate(function.forward_func):
             known.seen.separates(function.forward_func)
         known.seen.confirmed, known.seen.inner = True, report.dtypes
         if is_contradicted(known.certificate):
             # The numeric check looks at fewer numbers than those that took the proof away.
-            return evaluation, self._admitted(known.certificate, function) or report.tested_degree or 1.0
+            return evaluation, self._admitted(known.certificate, function, inputs) or report.tested_degree or 1.0
         if known.certificate.verdict == "unknown":
             return evaluation, self._reports.degree_of(report)
-        k = self._admitted(known.certificate, function)
+        k = self._admitted(known.certificate, function, inputs)
         return evaluation, k or report.tested_degree or 1.0
 
-    def _refused(self, report: HomogeneityReport) -> float:
-        """Return the degree for what is refused, or noted, by its numbers; say so if it is proven nevertheless."""
+    def _refused(self, report: HomogeneityReport, function: ScalarFunction, inputs: tuple[Tensor, ...]) -> float:
+        """Return the degree for what is refused, or noted, by its numbers; say so if it is, or was, proven."""
+        if changed := self._changed(function, inputs):
+            report = replace(report, notes=(*report.notes, changed))
         if report.certificate is not None and report.certificate.covers(report.tested_degree):
             self._contradicted(report, disagreement(report.certificate.degree))
         return self._reports.degree_of(report)

@@ -206,12 +206,11 @@ class CertificateCache:
             self._keep(fingerprint, Known(None, anchors))
         return self._known[fingerprint]
 
-    def earlier(self, certificate: Certificate) -> Known | None:
-        """Return the last proof for inputs of the same shapes, which does not hold any more."""
+    def earlier(self, inputs: tuple[Tensor, ...]) -> Known | None:
+        """Return the last proof for inputs of the same shapes, which may not hold any more."""
+        shapes = tuple(tuple(x.shape) for x in inputs)
         proofs = (known for known in reversed(self._known.values()) if known.proof is not None)
-        return next(
-            (k for k in proofs if k.certificate.homogeneous and k.certificate.shapes == certificate.shapes), None
-        )
+        return next((k for k in proofs if k.certificate.homogeneous and k.certificate.shapes == shapes), None)
 
     def drop(self, known: Known) -> None:
         """Forget what has turned out to be wrong."""
