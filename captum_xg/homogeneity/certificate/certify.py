@@ -62,7 +62,7 @@ def certify(
     on the input but is cut off from autograd is a violation even where the values scale: x·∇F is then wrong.
 
     The proof is of exact arithmetic. Before it is handed out it is confronted with the example in numbers, which do not
-    depend on what an observer sees: F at four scales, Euler's identity, and differences along two random directions.
+    depend on what an observer sees: F at four scales on two rays, Euler's identity, and slopes along random directions.
     What contradicts it makes the verdict unknown.
 
     Args:
