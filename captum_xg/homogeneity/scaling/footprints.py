@@ -55,7 +55,8 @@ class Step:
     def left_range(self, before: Step, scale: float) -> bool:
         """Return whether these results at αx over- or underflowed where those of the same step at x did not."""
         if scale > 1:  # what is zero here is so by what F computes
-            return not math.isfinite(self.largest) and math.isfinite(before.largest)
+            overflows = not math.isfinite(self.largest) and math.isfinite(before.largest)
+            return overflows or 0 < before.largest < 16 * before.tiny
         if self.largest == 0:
             return before.largest > 0
         # Where all values are that small, digits are lost at x already, and others at αx.
