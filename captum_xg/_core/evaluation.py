@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from captum_xg._core.euler import euler_sums
 from captum_xg._core.inputs import advice_on_ids, all_finite, first_not_finite
 from captum_xg._core.types import Tensors
 from captum_xg.errors import ForwardOutputError, GradientError, InputError
@@ -80,15 +81,10 @@ def evaluate(
 @torch.no_grad()
 def _sums(inputs: Tensors, values: Tensor, gradients: Tensors) -> Tensor:
     """Return F, Σ x·∂F and Σ|x·∂F| per example from one transfer to the CPU."""
-    device, n = values.device, len(values)
-    wide = torch.promote_types(values.dtype, torch.float32)
-    total, size = torch.zeros(n, dtype=wide, device=device), torch.zeros(n, dtype=wide, device=device)
-    for x, gradient in zip(inputs, gradients, strict=True):
-        # Freed before the attributions, which are as large, are made: so the peak of memory is that of input×gradient.
-        terms = (x.to(torch.promote_types(x.dtype, torch.float32)) * gradient).reshape(n, -1)
-        total = total + terms.sum(1).to(device)
-        size = size + terms.abs_().sum(1).to(device)
-    return torch.stack([values.to(total.dtype), total, size]).to("cpu").to(torch.float64)
+    wide = values.to(torch.promote_types(values.dtype, torch.float32))
+    # Freed before the attributions, which are as large, are made: so the peak of memory is that of input×gradient.
+    terms = (x.to(torch.promote_types(x.dtype, torch.float32)) * g for x, g in zip(inputs, gradients, strict=True))
+    return torch.stack([wide, *euler_sums(terms, len(values), wide)]).to("cpu").to(torch.float64)
 
 
 def _run_recorded(function: Callable[[Tensors], Tensor], handles: Tensors, inputs: Tensors, where: str) -> Tensor:

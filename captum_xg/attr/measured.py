@@ -34,7 +34,13 @@ class Reports:
     reports: list[HomogeneityReport] = field(default_factory=list)
 
     def measured(
-        self, function: ScalarFunction, evaluation: Evaluation, degree: float | None, *, separate: bool
+        self,
+        function: ScalarFunction,
+        evaluation: Evaluation,
+        degree: float | None,
+        *,
+        separate: bool,
+        scales: tuple[float, ...] | None = None,
     ) -> HomogeneityReport:
         """Return the numeric check's report on one part, with examples counted in the whole batch.
 
@@ -43,8 +49,9 @@ class Reports:
             evaluation: F(x) and ∇F(x).
             degree: k; None to find it.
             separate: Whether it is known that F treats examples separately; else that is seen to.
+            scales: α to test at; None for those of the dtype.
         """
-        own = verify_homogeneity(function, evaluation, degree=degree, rtol=self.validation.rtol)
+        own = verify_homogeneity(function, evaluation, degree=degree, rtol=self.validation.rtol, scales=scales)
         if not separate and not own.violated:
             require_separate(function, evaluation, precision_of(evaluation, self.validation.rtol, own.dtypes))
         return own.shifted(function.first)

@@ -1,9 +1,9 @@
 """The degree as a proof gives it, which every call confronts with Euler's identity.
 
 A proof sees what a forward pass does when it is made. What Python holds may change behind it, unseen: then Euler's
-identity fails in all cases but those that leave the attributions as they are or do not reach this example. So it is
-asked of every call, at the price of one sum; and where it fails, the proof is dropped, and the numeric check and a new
-proof decide.
+identity fails in all cases but those that leave the attributions as they are, or act on the path to 0 alone. So it is
+asked of every call, at the price of one sum, and now and then an example is looked at on that path
+(:mod:`.scaled_row`). Where one fails, the proof is dropped, and the numeric check and a new proof decide.
 
 Example: ``settings.shift = 0.5`` in a module that a layer imports. What must never happen: a proof outweighs numbers.
 """
@@ -22,6 +22,7 @@ from captum_xg._core.modules import require_evaluation_mode
 from captum_xg._core.state import preserve_random_numbers, preserve_state
 from captum_xg.attr.measured import Reports
 from captum_xg.attr.refusal import changed_since, disagreement, refusal_message, uncertified_message
+from captum_xg.attr.scaled_row import scale_that_differs
 from captum_xg.attr.trusted import Evaluate, Trusted
 from captum_xg.errors import DegreeError
 from captum_xg.homogeneity.certificate.cache import Known
@@ -49,7 +50,7 @@ class Certified(Trusted):
         """Return F and ∇F of one part, and the degree that is proven, asked for the proof before F is evaluated."""
         # Before F is evaluated: what cannot be proven costs no backward pass.
         known = self._known(function, inputs)
-        k = self._admitted(known.certificate)
+        k = self._admitted(known.certificate, function, inputs)
         evaluation = evaluate(function, inputs)
         if not known.certificate.covers(k):
             return evaluation, k or 1.0
@@ -57,8 +58,13 @@ class Certified(Trusted):
             with preserve_state(function.forward_func, inputs[0].device):
                 require_separate(function, evaluation, precision_of(evaluation, self.rtol, known.seen.inner))
             known.seen.separates(function.forward_func)
-        if not self._euler_holds(evaluation, k, known):
+        precision = precision_of(evaluation, self.rtol, known.seen.inner)
+        if not euler_check(evaluation, k or 1.0, precision).holds:
             self._confront(function, inputs, evaluation, k, known)
+        elif known.stands:
+            scale = scale_that_differs(function, evaluation, k or 1.0, precision, known.seen)
+            if scale is not None:
+                self._confront(function, inputs, evaluation, k, known, scale)
         return evaluation, k or 1.0
 
     def conclusion(self) -> str | None:
@@ -68,7 +74,7 @@ class Certified(Trusted):
     def _known(self, function: ScalarFunction, inputs: tuple[Tensor, ...]) -> Known:
         return self.proofs.proven(function.forward_func, inputs, function.additional, self.where)
 
-    def _admitted(self, certificate: Certificate) -> float | None:
+    def _admitted(self, certificate: Certificate, function: ScalarFunction, inputs: tuple[Tensor, ...]) -> float | None:
         """Return the degree to divide by; refuse what is not proven to have it, or take a note of that."""
         k = certificate.degree if self.degree is None else self.degree
         if not certificate.covers(k):
@@ -78,17 +84,20 @@ class Certified(Trusted):
                     f"{self.where}: degree='auto' found degree {k:g}, but X-Gradient needs k ≥ 1: below it ∇F grows "
                     "without bound towards the zero baseline, and at 0 there is nothing to distribute."
                 )
-            message = uncertified_message(certificate, k, self.where)
+            changed = "" if certificate.homogeneous else self._changed(function, inputs)
+            message = uncertified_message(certificate, k, self.where, changed)
             if self.raises:
                 raise HomogeneityError(message, certificate=certificate)
             self._note(message)
         return k
 
+    def _changed(self, function: ScalarFunction, inputs: tuple[Tensor, ...]) -> str:
+        """Return what has changed since there was a proof, ``""`` if there was none."""
+        earlier = self.proofs.earlier(inputs)
+        return "" if earlier is None else changed_since(earlier.written_to(function.forward_func))
+
     def _note(self, message: str) -> None:
         self._doubt = self._doubt or message  # one warning for the call, of the first part
-
-    def _euler_holds(self, evaluation: Evaluation, k: float | None, known: Known) -> bool:
-        return euler_check(evaluation, k or 1.0, precision_of(evaluation, self.rtol, known.seen.inner)).holds
 
     def _confront(
         self,
@@ -97,18 +106,25 @@ class Certified(Trusted):
         evaluation: Evaluation,
         k: float | None,
         known: Known,
+        scale: float | None = None,
     ) -> None:
-        """Drop a proof that Euler's identity contradicts, and let the numeric check and a new proof decide."""
+        """Drop a proof that numbers contradict, and let the numeric check and a new proof decide.
+
+        With a scale at which an example was seen to deviate, all of them are looked at there as well.
+        """
         self.proofs.drop(known)
         reports = Reports(replace(self, degree=k))
         with preserve_state(function.forward_func, inputs[0].device):
             report = reports.measured(function, evaluation, k, separate=True)
+            if scale is not None and not report.violated:
+                report = reports.measured(function, evaluation, k, separate=True, scales=(scale,))
         if not report.violated:
             # Casts inside of F to a coarser dtype explain it; what was looked for once is kept with the proof.
             again = self._known(function, inputs)
-            self._admitted(again.certificate)
+            self._admitted(again.certificate, function, inputs)
             again.seen.inner, again.seen.versions = report.dtypes, known.seen.versions
             again.seen.confirmed = known.seen.confirmed
+            again.seen.in_batches = scale is not None  # one row alone says what the batch does not
             return
         note = changed_since(known.written_to(function.forward_func)) if known.stands else disagreement(k)
         self._contradicted(report, note)
@@ -148,27 +164,29 @@ class Auto(Certified):
             separate = known is not None and known.seen.separate(function.forward_func)
             report = self._reports.measured(function, evaluation, self.degree, separate=separate)
             if _speaks_against(report):
-                return evaluation, self._refused(report)
+                return evaluation, self._refused(report, function, inputs)
             # Only of what has passed: numbers say best what is wrong, and name who is to blame.
             known = self._known(function, inputs)
             if report.tested_degree is None and known.certificate.homogeneous:  # zero on these rays, whatever k is
-                k = self._admitted(known.certificate)
+                k = self._admitted(known.certificate, function, inputs)
                 report = self._reports.measured(function, evaluation, k, separate=True)
                 if _speaks_against(report):
-                    return evaluation, self._refused(report)
+                    return evaluation, self._refused(report, function, inputs)
         if not known.seen.separate(function.forward_func):
             known.seen.separates(function.forward_func)
         known.seen.confirmed, known.seen.inner = True, report.dtypes
         if is_contradicted(known.certificate):
             # The numeric check looks at fewer numbers than those that took the proof away.
-            return evaluation, self._admitted(known.certificate) or report.tested_degree or 1.0
+            return evaluation, self._admitted(known.certificate, function, inputs) or report.tested_degree or 1.0
         if known.certificate.verdict == "unknown":
             return evaluation, self._reports.degree_of(report)
-        k = self._admitted(known.certificate)
+        k = self._admitted(known.certificate, function, inputs)
         return evaluation, k or report.tested_degree or 1.0
 
-    def _refused(self, report: HomogeneityReport) -> float:
-        """Return the degree for what is refused, or noted, by its numbers; say so if it is proven nevertheless."""
+    def _refused(self, report: HomogeneityReport, function: ScalarFunction, inputs: tuple[Tensor, ...]) -> float:
+        """Return the degree for what is refused, or noted, by its numbers; say so if it is, or was, proven."""
+        if changed := self._changed(function, inputs):
+            report = replace(report, notes=(*report.notes, changed))
         if report.certificate is not None and report.certificate.covers(report.tested_degree):
             self._contradicted(report, disagreement(report.certificate.degree))
         return self._reports.degree_of(report)

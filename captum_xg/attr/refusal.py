@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import math
+
+import torch
+
+from captum_xg._core.simple_fractions import simple_fraction
 from captum_xg.homogeneity.certificate.certificate import Certificate
 from captum_xg.homogeneity.certificate.confronted import is_contradicted
 from captum_xg.homogeneity.check.report import HomogeneityReport
@@ -22,8 +27,9 @@ def refusal_message(report: HomogeneityReport, where: str) -> str:
     found = f"F(αx) ≠ {power}F(x)" if not report.values_hold else "the gradient does not belong to a homogeneous F"
     lines = [f"{where}: {found}, so {result} is not Integrated Gradients of this forward function."]
     lines += _worst(report, power)
-    if report.degree is not None and report.degree != k and report.degree >= 1:
-        lines.append(f"  F shows degree {report.degree:g}: use XGradient(…, degree={report.degree:g}).")
+    shown = _shown_degree(report)
+    if shown is not None and shown != k and shown >= 1:
+        lines.append(f"  F shows degree {shown:g}: use XGradient(…, degree={shown:g}).")
     lines += [f"  {note}" for note in report.notes]
     lines += report.culprit_lines()
     fix = "fix what is named above; or use" if report.notes else "use"
@@ -36,8 +42,15 @@ def refusal_message(report: HomogeneityReport, where: str) -> str:
     return "\n".join(lines)
 
 
-def uncertified_message(certificate: Certificate, degree: float | None, where: str) -> str:
-    """Return the message for a call whose forward function is not certified to have the degree asked for."""
+def uncertified_message(certificate: Certificate, degree: float | None, where: str, changed: str = "") -> str:
+    """Return the message for a call whose forward function is not certified to have the degree asked for.
+
+    Args:
+        certificate: What is known of it.
+        degree: The one asked for.
+        where: The public name that the message begins with.
+        changed: What has changed since an earlier call, for which there was a proof.
+    """
     k = 1.0 if degree is None else degree
     power, result = _formulas(k)
     if certificate.homogeneous:
@@ -54,6 +67,7 @@ def uncertified_message(certificate: Certificate, degree: float | None, where: s
     return "\n".join(
         [
             f"{where}: {found}",
+            *([f"  {changed}"] if changed else []),
             *certificate.finding_lines(most=10),
             "  What to do: fix what is named above; or use captum.attr.IntegratedGradients, which needs no homogeneity"
             f"{untold}; or pass on_violation='warn' to get {result} as it is. certify(…) gives the whole certificate.",
@@ -84,6 +98,15 @@ def disagreement(degree: float | None) -> str:
         "that it is not. Something acts that the proof does not see (memory shared with NumPy, hooks, threads, state "
         "that F keeps), or intermediate values leave the range or the digits of the dtype (then float64 helps)."
     )
+
+
+def _shown_degree(report: HomogeneityReport) -> float | None:
+    """Return the degree that F shows, to what its dtype resolves of it."""
+    if report.degree is None or not report.dtypes:
+        return report.degree
+    # A relative error of F(αx) moves log F(αx)/log α by that much.
+    steps = max((abs(math.log2(check.scale)) for check in report.scales), default=1.0)
+    return simple_fraction(report.degree, 4 * torch.finfo(report.dtypes[0]).eps ** 0.5 / steps, 12)
 
 
 def _formulas(k: float) -> tuple[str, str]:

@@ -96,9 +96,8 @@ def _heading(text: str) -> None:
 def _table(comparison: Comparison) -> str:
     rows = [("", "gradient evaluations", "completeness error", "seconds")]
     for method in (comparison.integrated_gradients, comparison.x_gradient):
-        forward = f" (+{method.forward_passes} forward)" if method.forward_passes else ""
         error, seconds = f"{method.completeness_error:.1e}", f"{method.seconds:.3f}"
-        rows.append((method.name, f"{method.gradient_evaluations}{forward}", error, seconds))
+        rows.append((method.name, str(method.gradient_evaluations), error, seconds))
     return (
         f"{Table(rows, left=0, indent=2)}\n"
         f"  largest relative difference between the two: {float(comparison.differences.max()):.1e}\n"

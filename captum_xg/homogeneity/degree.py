@@ -28,9 +28,10 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
-from fractions import Fraction
 from functools import lru_cache
 from typing import Literal, TypeAlias
+
+from captum_xg._core.simple_fractions import simple_fraction
 
 Kind: TypeAlias = Literal["zero", "constant", "degree", "disproved", "unknown"]
 
@@ -53,15 +54,13 @@ class Reason:
 
 def rounded_degree(degree: float, tolerance: float) -> float:
     """Return the simple fraction that a degree is but for exponents that were rounded (p and 1/p), else the degree."""
-    fraction = float(Fraction(degree).limit_denominator(16))
-    return fraction if abs(fraction - degree) <= tolerance * max(1.0, abs(degree)) else degree
+    return simple_fraction(degree, tolerance * max(1.0, abs(degree)), 16)
 
 
 @lru_cache(maxsize=4096)
 def _canonical(degree: float) -> float:
     """Return the fraction that a degree is a rounding of: 3 · (1/3) must be 1, though 1/3 has only 53 bits."""
-    fraction = float(Fraction(degree).limit_denominator(1000))
-    return (fraction if abs(fraction - degree) <= 1e-12 * max(1.0, abs(degree)) else degree) + 0.0
+    return simple_fraction(degree, 1e-12 * max(1.0, abs(degree)), 1000) + 0.0
 
 
 @dataclass(frozen=True)

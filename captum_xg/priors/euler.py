@@ -11,6 +11,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from captum_xg._core.euler import euler_sums
 from captum_xg._core.state import preserve_state
 from captum_xg._core.types import Tensors
 from captum_xg.errors import HomogeneityError
@@ -54,9 +55,7 @@ def require_euler(batch: Batch, scores: Sequence[Tensor], products: Sequence[Ten
 @torch.no_grad()
 def _sums(scores: Sequence[Tensor], products: Sequence[Tensors]) -> Tensor:
     """Return F, Σ x·∂F and Σ|x·∂F| of all scores, one after the other, from one look at the device."""
-    device = scores[0].device
-    rows = [[a.detach().reshape(len(a), -1) for a in each] for each in products]
-    totals = [sum((r.sum(1).to(device) for r in each), torch.zeros((), device=device)) for each in rows]
-    sizes = [sum((r.abs().sum(1).to(device) for r in each), torch.zeros((), device=device)) for each in rows]
-    wide = torch.promote_types(scores[0].dtype, torch.float32)
-    return torch.stack([torch.cat([t.to(wide) for t in part]) for part in (scores, totals, sizes)]).cpu().double()
+    wide = torch.zeros((), dtype=torch.promote_types(scores[0].dtype, torch.float32), device=scores[0].device)
+    sums = [euler_sums(each, len(scores[0]), wide) for each in products]
+    parts = scores, [total for total, _ in sums], [size for _, size in sums]
+    return torch.stack([torch.cat([t.detach().to(wide) for t in part]) for part in parts]).cpu().double()

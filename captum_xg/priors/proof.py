@@ -150,7 +150,7 @@ class TrainingProofs(CertificateCache):
 @contextmanager
 def _fixed_dropout(function: CertifiedFunction) -> Iterator[None]:
     """Let dropout layers multiply by the stand-in for their masks; they say of themselves what they did before."""
-    dropping = [m for _, m in named_modules_of(function).values() if m.training and _drops(m)]
+    dropping = [m for _, m in named_modules_of(function).values() if m.training and is_dropout(m)]
     # An attribute of the instance, which `del` takes away: hooks run as ever and the class stays as it is.
     for module in dropping:
         module.forward = function.dropouts[bool(getattr(module, "inplace", False))]
@@ -161,7 +161,8 @@ def _fixed_dropout(function: CertifiedFunction) -> Iterator[None]:
             del module.forward
 
 
-def _drops(module: nn.Module) -> bool:
+def is_dropout(module: nn.Module) -> bool:
+    """Return whether a module drops in one of the ways that a proof holds for."""
     known = type(module) in _DROPPING or type(module).__module__ == "torchvision.ops.stochastic_depth"
     # By exact type: a subclass may drop in another way. One whose forward was replaced already is somebody else's.
     return known and "forward" not in module.__dict__

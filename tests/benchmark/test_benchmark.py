@@ -125,12 +125,12 @@ def test_counting_does_not_disturb_a_proof_and_leaves_no_hook():
     result = _run({"proven": XGradient(model, validate="certificate")}, model=model, loader=data(12, 4))
     assert result.methods["proven"].refusal is None
     few = _run({"proven": XGradient(model, validate="certificate")}, model=model, loader=data(4, 4))
-    # One proof for all three batches of one shape.
+    # One proof for all three batches of one shape; and while it stands, single examples are looked at now and then.
     extra = [
         12 * (result.methods["proven"].cost.forward_passes - 1),
         4 * (few.methods["proven"].cost.forward_passes - 1),
     ]
-    assert extra[0] == pytest.approx(extra[1])
+    assert extra[1] - 1e-3 <= extra[0] <= extra[1] + 2 + 1e-3
     assert not any(module._forward_hooks for module in model.modules())
 
 

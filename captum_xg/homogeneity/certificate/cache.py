@@ -12,6 +12,7 @@ kept alive, that nothing else may take the address, and a copy of the cache is e
 
 from __future__ import annotations
 
+import random
 from collections import OrderedDict
 from collections.abc import Hashable
 from dataclasses import dataclass, field, replace
@@ -43,11 +44,17 @@ class Seen:
         versions: The tensors of the model when F was seen to treat examples separately; None if it was not.
         confirmed: Whether the numeric check has held.
         inner: Dtypes that casts inside of F hide, where they were looked for.
+        in_batches: Whether F gives for one row alone what it does not give for it in its batch, or nothing.
+        asked: Whether it was asked about a row at another scale.
+        draws: Chooses the row and the scale.
     """
 
     versions: dict[str, tuple[int, int]] | None = None
     confirmed: bool = False
     inner: tuple[torch.dtype, ...] = ()
+    in_batches: bool = False
+    asked: bool = False
+    draws: random.Random = field(default_factory=lambda: random.Random(0))
 
     def separate(self, forward_func: ForwardFunction) -> bool:
         """Return whether F was seen to treat examples separately with the parameters and buffers it has now."""
@@ -198,6 +205,12 @@ class CertificateCache:
         if fingerprint not in self._known:
             self._keep(fingerprint, Known(None, anchors))
         return self._known[fingerprint]
+
+    def earlier(self, inputs: tuple[Tensor, ...]) -> Known | None:
+        """Return the last proof for inputs of the same shapes, which may not hold any more."""
+        shapes = tuple(tuple(x.shape) for x in inputs)
+        proofs = (known for known in reversed(self._known.values()) if known.proof is not None)
+        return next((k for k in proofs if k.certificate.homogeneous and k.certificate.shapes == shapes), None)
 
     def drop(self, known: Known) -> None:
         """Forget what has turned out to be wrong."""

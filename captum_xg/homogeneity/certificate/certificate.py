@@ -11,7 +11,7 @@ from captum_xg._core.digest import digest_of
 from captum_xg._core.finding import Finding, listed
 from captum_xg._core.text import displayed
 from captum_xg._core.types import ForwardFunction
-from captum_xg.homogeneity.scaling.checks import Counterexample
+from captum_xg.homogeneity.scaling.checks import Counterexample, format_scale
 from captum_xg.homogeneity.scaling.confrontation import Confrontation
 
 Detached: TypeAlias = Literal["violations", "constants"]
@@ -148,8 +148,8 @@ class Certificate:
         if self.counterexample is not None:
             c = self.counterexample
             lines.append(
-                f"  Seen on the example: at α = {c.scale:g}, F(αx) is {c.deviation:.1e} (relative) from α^k·F(x), even "
-                f"for the k that fits best, {c.degree:.3g}."
+                f"  Seen on the example: at α = {format_scale(c.scale)}, F(αx) is {c.deviation:.1e} (relative) from "
+                f"α^k·F(x), even for the k that fits best, {c.degree:.3g}."
             )
         return lines
 

@@ -31,8 +31,7 @@ from captum_xg._core.token_ids import ids_refused
 from captum_xg._core.types import ForwardFunction
 from captum_xg.homogeneity.certificate.assumptions import Assumptions
 from captum_xg.homogeneity.certificate.certificate import Certificate, Detached
-from captum_xg.homogeneity.certificate.confronted import confronted, contradicted, in_float64, is_contradicted
-from captum_xg.homogeneity.certificate.conservation import is_conserved
+from captum_xg.homogeneity.certificate.confronted import confronted, in_float64, is_contradicted
 from captum_xg.homogeneity.certificate.interpretation import Interpretation
 from captum_xg.homogeneity.certificate.outputs import Output, chosen_outputs
 from captum_xg.homogeneity.certificate.unscaled import UnscaledArguments
@@ -63,7 +62,7 @@ def certify(
     on the input but is cut off from autograd is a violation even where the values scale: x·∇F is then wrong.
 
     The proof is of exact arithmetic. Before it is handed out it is confronted with the example in numbers, which do not
-    depend on what an observer sees: F at four scales, Euler's identity, and differences along two random directions.
+    depend on what an observer sees: F at four scales on two rays, Euler's identity, and slopes along random directions.
     What contradicts it makes the verdict unknown.
 
     Args:
@@ -211,17 +210,15 @@ def _interpreted(
     values = [y.detach() for y in outputs]
     certificate = replace(unproven, violations=violations, unsupported=unsupported, n_ops=interpretation.n_ops)
     claim = replace(certificate, homogeneous=True, degree=degree, identically_zero=scaling.zero)
-    if unproven.detached == "constants":
-        del outputs  # and the graph with them, before F runs again
-        if proven and not scaling.zero and not is_conserved(run, inputs, scaling.degree or 0.0):
-            return replace(certificate, unsupported=[contradicted("Σ x·∂F is not kF")]), values
-        return (claim if proven else certificate), values
+    conserved = unproven.detached == "constants"
     if not proven:
         del outputs
-        return replace(certificate, counterexample=find_counterexample(run, inputs, values)), values
+        return replace(
+            certificate, counterexample=None if conserved else find_counterexample(run, inputs, values)
+        ), values
     gradient = gradient_of(outputs, leaves)
-    del outputs
-    subject = Subject(run, inputs, values, degree, gradient, wider, frozenset(trace.dtypes), names)
+    del outputs  # and the graph with them, before F runs again
+    subject = Subject(run, inputs, values, degree, gradient, wider, frozenset(trace.dtypes), names, conserved)
     return confronted(claim, confront(subject)), values
 
 

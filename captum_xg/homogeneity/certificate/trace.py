@@ -16,6 +16,7 @@ from captum_xg.homogeneity.certificate.shadow_memory import ShadowMemory, Value
 from captum_xg.homogeneity.degree import WITHOUT_THE_CONSTANT, Reason, Scaling, mismatch
 from captum_xg.homogeneity.rules.op_call import PLACES, WITHOUT_BIAS, WITHOUT_IT
 from captum_xg.homogeneity.rules.reasons import RAISES, Located, of_argument
+from captum_xg.homogeneity.scaling.dtypes import floating_dtypes
 
 
 class Trace(Observer):
@@ -55,7 +56,7 @@ class Trace(Observer):
 
     def after(self, event: OpEvent) -> None:
         """Let go of it, and of its tensors."""
-        self.dtypes.update(result.dtype for result in event.results if result.dtype.is_floating_point)
+        self.dtypes |= floating_dtypes(event)
         self._event = None
 
     def finish(self) -> None:

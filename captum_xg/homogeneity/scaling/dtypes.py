@@ -17,7 +17,12 @@ class _Dtypes(Observer):
         self.seen: set[torch.dtype] = set()
 
     def after(self, event: OpEvent) -> None:
-        self.seen |= {result.dtype for result in event.results if result.dtype.is_floating_point}
+        self.seen |= floating_dtypes(event)
+
+
+def floating_dtypes(event: OpEvent) -> set[torch.dtype]:
+    """Return the floating dtypes of what an operation returned."""
+    return {result.dtype for result in event.results if result.dtype.is_floating_point}
 
 
 def inner_dtypes(run: Callable[[tuple[Tensor, ...]], object], inputs: tuple[Tensor, ...]) -> set[torch.dtype]:

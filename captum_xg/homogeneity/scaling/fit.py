@@ -14,10 +14,11 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from fractions import Fraction
 
 import torch
 from torch import Tensor
+
+from captum_xg._core.simple_fractions import simple_fraction
 
 
 @dataclass(frozen=True)
@@ -85,8 +86,7 @@ def shown_degrees(values: Tensor, observed: Tensor, scales: Tensor) -> Tensor:
 
 def simple_degree(degree: float, slack: float) -> float:
     """Return the fraction with a denominator up to 12 that a degree is a rounding of, if there is one so near."""
-    simple = float(Fraction(degree).limit_denominator(12))
-    return simple if abs(simple - degree) <= slack else degree
+    return simple_fraction(degree, slack, 12)
 
 
 def deviation(observed: Tensor, here: Tensor, scale: float, degree: float) -> float:

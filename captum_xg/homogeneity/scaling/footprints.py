@@ -4,13 +4,14 @@ Two footprints, at x and at αx, tell where the passes part: the first operation
 are no multiple of what they were. They also tell a deviation from an accident of the dtype: an intermediate value that
 over- or underflows at αx and not at x says nothing about F.
 
-What must never happen: a deviation is excused because values are small. Only what leaves the range of its dtype is.
+What must never happen: a deviation is excused because values are small. Only what leaves the range of its dtype is, and
+only where the output is made of it: a mask that is kept for a log excuses nothing.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -19,6 +20,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from captum_xg._core.provenance import Site
 from captum_xg._core.recorder import Names, Observer, OpEvent, Recorder
+from captum_xg._core.storage import has_storage
 
 Run = Callable[[tuple[Tensor, ...]], list[Tensor]]
 
@@ -33,6 +35,7 @@ class Step:
         total: The sum of the magnitudes.
         smallest: The smallest magnitude that is not zero, infinite if all are.
         tiny: The smallest normal number of the dtype.
+        made_of: The numbers of the steps that wrote what it reads.
     """
 
     name: str
@@ -40,6 +43,7 @@ class Step:
     total: float
     smallest: float
     tiny: float
+    made_of: frozenset[int] = frozenset()
 
     def is_multiple_of(self, other: Step) -> bool:
         """Return whether these results may be those of the other step times a number."""
@@ -51,10 +55,12 @@ class Step:
     def left_range(self, before: Step, scale: float) -> bool:
         """Return whether these results at αx over- or underflowed where those of the same step at x did not."""
         if scale > 1:  # what is zero here is so by what F computes
-            return not math.isfinite(self.largest) and math.isfinite(before.largest)
+            overflows = not math.isfinite(self.largest) and math.isfinite(before.largest)
+            return overflows or 0 < before.largest < 16 * before.tiny
         if self.largest == 0:
             return before.largest > 0
-        return self.smallest < 16 * self.tiny <= before.smallest
+        # Where all values are that small, digits are lost at x already, and others at αx.
+        return self.largest < 16 * self.tiny or self.smallest < 16 * self.tiny <= before.smallest
 
 
 class Footprint(Observer):
@@ -69,6 +75,11 @@ class Footprint(Observer):
         self.steps: list[Step] = []
         self.site: Site | None = None
         self._wanted = wanted
+        self._writers: dict[int, frozenset[int]] = {}
+        """Address of memory → the steps that wrote to it. What is new there takes the place of what has been."""
+        self._reached: set[int] | None = None
+        """The steps that the outputs are made of; None if that is not known, and so any may be."""
+        self._followed = True
 
     def after(self, event: OpEvent) -> None:
         """Note sizes."""
@@ -84,7 +95,38 @@ class Footprint(Observer):
         smallest = float(nonzero.min()) if nonzero.numel() else math.inf
         tiny = max((torch.finfo(r.dtype).tiny for r in event.results if r.dtype.is_floating_point), default=0.0)
         largest = float(flat.max()) if flat.numel() else 0.0
-        self.steps.append(Step(str(event.op), largest, float(flat.sum()), smallest, tiny))
+        self.steps.append(Step(str(event.op), largest, float(flat.sum()), smallest, tiny, self._read(event)))
+
+    def _read(self, event: OpEvent) -> frozenset[int]:
+        """Return the steps that wrote what an operation reads, and note what it writes itself."""
+        tensors, results, number = event.tensors, event.results, frozenset({len(self.steps)})
+        if event.takes_functions or not all(map(has_storage, [*tensors, *results])):
+            self._followed = False
+            return frozenset()
+        addresses = {tensor.untyped_storage().data_ptr() for tensor in tensors}
+        read = frozenset[int]().union(*(self._writers.get(address, frozenset()) for address in addresses))
+        # What an operation writes to need not be among its results, as of those on lists of tensors.
+        written = [*results, *tensors] if event.op._schema.is_mutable else results
+        for result in written:
+            address = result.untyped_storage().data_ptr()
+            kept = self._writers.get(address, frozenset()) if address in addresses else frozenset()
+            self._writers[address] = kept | number
+        return read
+
+    def ends_in(self, outputs: Sequence[Tensor]) -> None:
+        """Find out which steps the outputs are made of."""
+        if not self._followed or not all(map(has_storage, outputs)):
+            return
+        ends = (self._writers.get(y.untyped_storage().data_ptr(), frozenset()) for y in outputs)
+        ahead, reached = set[int]().union(*ends), set[int]()
+        while ahead:
+            reached |= (new := ahead - reached)
+            ahead = set[int]().union(*(self.steps[i].made_of for i in new)) - reached
+        self._reached = reached
+
+    def reaches_output(self, step: int) -> bool:
+        """Return whether the outputs may be made of what a step gave."""
+        return self._reached is None or step in self._reached
 
 
 def footprint_of(run: Run, inputs: tuple[Tensor, ...], names: Names | None = None, wanted: int = -1) -> Footprint:
@@ -92,18 +134,19 @@ def footprint_of(run: Run, inputs: tuple[Tensor, ...], names: Names | None = Non
     footprint = Footprint(wanted)
     try:
         with torch.no_grad(), Recorder(footprint, names=names):
-            run(tuple(x.detach().clone() for x in inputs))
+            outputs = run(tuple(x.detach().clone() for x in inputs))
+        footprint.ends_in(outputs)
     except Exception:  # what it left until then is what there is
         pass
     return footprint
 
 
 def left_range(here: Footprint, there: Footprint, scale: float) -> bool:
-    """Return whether an intermediate value left the range of its dtype on the way to αx, before the passes part."""
-    for before, after in zip(here.steps, there.steps):  # noqa: B905  one may have ended early
+    """Return whether a value that F(αx) is made of left the range of its dtype at αx, before the passes part."""
+    for i, (before, after) in enumerate(zip(here.steps, there.steps)):  # noqa: B905  one may have ended early
         if before.name != after.name:
             return False
-        if after.left_range(before, scale):
+        if there.reaches_output(i) and after.left_range(before, scale):
             return True
     return False
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from captum_xg._core.euler import euler_sums
 from captum_xg._core.function import Evaluation, ScalarFunction
 from captum_xg.homogeneity.scaling.checks import EulerCheck, ScaleCheck, is_power_of_two
 from captum_xg.homogeneity.scaling.fit import shown_degrees, simple_degree
 from captum_xg.homogeneity.scaling.precision import Precision
-from captum_xg.homogeneity.scaling.trials import Trials, scale_inputs, to_vector
+from captum_xg.homogeneity.scaling.trials import Trials, scale_inputs
 
 
 def euler_terms(evaluation: Evaluation) -> tuple[Tensor, Tensor]:
@@ -19,17 +20,12 @@ def euler_terms(evaluation: Evaluation) -> tuple[Tensor, Tensor]:
     """
     if evaluation.sums is not None:
         return evaluation.sums[1], evaluation.sums[2]
-    total = torch.zeros(len(evaluation.values), dtype=torch.float64)
-    size = torch.zeros_like(total)
-    for x, gradient in zip(evaluation.inputs, evaluation.gradients, strict=True):
-        wide = torch.promote_types(x.dtype, torch.float32)
-        terms = (x.detach().to(wide) * gradient.detach()).reshape(len(x), -1)
-        signed, absolute = to_vector(terms.sum(1)), to_vector(terms.abs_().sum(1))
-        if not bool(torch.isfinite(absolute).all()):
-            terms = _rows(x) * _rows(gradient)
-            signed, absolute = terms.sum(1), terms.abs_().sum(1)
-        total += signed
-        size += absolute
+    pairs = list(zip(evaluation.inputs, evaluation.gradients, strict=True))
+    n, wide = len(evaluation.values), torch.zeros((), dtype=torch.float64)
+    terms = (x.detach().to(torch.promote_types(x.dtype, torch.float32)) * gradient.detach() for x, gradient in pairs)
+    total, size = euler_sums(terms, n, wide)
+    if not bool(size.isfinite().all()):
+        total, size = euler_sums((_rows(x) * _rows(gradient) for x, gradient in pairs), n, wide)
     return total, size
 
 

@@ -36,9 +36,16 @@ def handles_of(inputs: Sequence[Tensor]) -> tuple[tuple[Tensor, ...], tuple[Tens
     return leaves, tuple(leaf.clone() for leaf in leaves)
 
 
-def step_of(dtype: torch.dtype) -> float:
-    """Return the step of differences, where rounding and curvature take about as much."""
-    return 2.0**-20 if dtype == torch.float64 else 2.0**-9
+def steps_of(dtype: torch.dtype) -> tuple[float, ...]:
+    """Return steps of differences, from where rounding and curvature take about as much.
+
+    In half precision no step resolves a slope by itself: curvature acts at the largest one, and rounding at the others.
+    """
+    if dtype == torch.float64:
+        return 2.0**-20, 2.0**-18
+    if dtype == torch.float32:
+        return 2.0**-9, 2.0**-7
+    return (2.0**-3, 2.0**-6, 2.0**-9) if dtype == torch.bfloat16 else (2.0**-5, 2.0**-7, 2.0**-9)
 
 
 @dataclass(frozen=True)
@@ -51,6 +58,7 @@ class Slopes:
         spread: The size of such a product, by chance: the root of the sum of squares of x·∂F.
         size: Σ|x·∂F|.
         dtype: What F is computed in.
+        step: h.
     """
 
     seen: Sequence[float]
@@ -58,6 +66,7 @@ class Slopes:
     spread: float
     size: float
     dtype: torch.dtype
+    step: float
 
     @property
     def mean(self) -> float:
@@ -67,10 +76,12 @@ class Slopes:
     @property
     def allowed(self) -> float:
         """How far the mean may be off: rounding of a deep network, and kinks within reach of the step."""
-        rounding = 32 * torch.finfo(self.dtype).eps * self.size / step_of(self.dtype)
+        eps = torch.finfo(self.dtype).eps
+        fine = eps < 1e-4
+        rounding = (32 if fine else 0.5) * eps * self.size / self.step
         # Kinks move one side up and the other down: how far the two are apart says what they take.
         kinks = max(self.seen) - min(self.seen) if len(self.seen) > 1 else 0.1 * self.spread
-        return min(kinks, 0.5 * self.spread) + 1e-3 * self.spread + rounding
+        return min(kinks, 0.5 * self.spread) + (1e-3 if fine else 0.2) * self.spread + rounding
 
     @property
     def off(self) -> bool:
@@ -78,6 +89,11 @@ class Slopes:
         # An error of the values is the same on both sides, and cancels in the mean.
         far = 0.5 * self.spread + 4 * self.allowed
         return abs(self.mean - self.along) > self.allowed or any(abs(slope - self.along) > far for slope in self.seen)
+
+    @property
+    def one_sided(self) -> bool:
+        """Whether the two sides are further apart than they are off: then it is rounding or a kink that is seen."""
+        return max(abs(slope - self.mean) for slope in self.seen) > 0.5 * abs(self.mean - self.along)
 
 
 def directions_of(inputs: Sequence[Tensor], number: int) -> list[Tensor]:

@@ -1,50 +1,150 @@
-"""The second look at a suspicion: values on the ray, and the gradient at a generic point.
+"""The second look at a suspicion: values on their rays, and the gradient at a generic point.
 
-On the ray powers of two round nothing. A generic point is near the example and has no ties among activations and none
-at zero, where a gradient is one of several and differences find another.
+On the ray of the example powers of two round nothing. Where α rounds, F at nearby scales shows how much: what deviates
+by more than that is no rounding. A generic point is near the example and has no ties among activations and none at
+zero, where a gradient is one of several and differences find another.
+
+In half precision slopes are looked at with several steps. The largest sees curvature and the smallest rounding; a
+gradient that is wrong is wrong by the same amount at each.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import torch
 from torch import Tensor
 
-from captum_xg.homogeneity.scaling.checks import format_scale
+from captum_xg.homogeneity.scaling.checks import format_scale, is_power_of_two
 from captum_xg.homogeneity.scaling.fit import power
 from captum_xg.homogeneity.scaling.footprints import OperationNames, first_difference, footprint_of, left_range
-from captum_xg.homogeneity.scaling.passes import (
-    Slopes,
-    directions_of,
-    handles_of,
-    step_of,
-    values_of,
-    vector_of,
-)
-from captum_xg.homogeneity.scaling.precision import Precision
-from captum_xg.homogeneity.scaling.subject import Subject, weighted_gradient
+from captum_xg.homogeneity.scaling.generic_point import gradient_off
+from captum_xg.homogeneity.scaling.passes import handles_of, values_of, vector_of
+from captum_xg.homogeneity.scaling.screen import Ray
+from captum_xg.homogeneity.scaling.subject import Subject
+
+_NEARBY = 5
+"""How many scales beside one tell its rounding."""
 
 
-def contradiction(subject: Subject, exponents: Sequence[int], tolerance: float) -> str:
-    """Return what is wrong on a second, exact look; ``""`` if nothing is.
+class SecondLook:
+    """What is wrong on a second, exact look.
 
-    Args:
-        subject: F and the claim.
-        exponents: Logarithms of the scales.
-        tolerance: The largest relative deviation of values that counts as rounding.
+    Attributes:
+        excused: Scales at which values that F(αx) is made of leave the range of their dtype: nothing is known there.
+        resolved: The largest error of a slope that would not be noticed, as far as slopes were looked at.
     """
-    # Of F itself: a copy in float64 need not share what was not seen, such as memory that NumPy reads as well.
-    if found := _values_off(subject, exponents, tolerance) or _operations_differ(subject, exponents):
-        return found
-    if subject.gradient is None:
+
+    def __init__(self, subject: Subject) -> None:
+        self.excused: set[float] = set()
+        self.resolved: float | None = None
+        self._subject = subject
+        self._degree = 1.0 if subject.degree is None else subject.degree
+
+    def at_values(self, rays: Sequence[Ray]) -> str:
+        """Return at which scale F(αx) is not αᵏF(x), or other operations run than at another; ``""`` if at none.
+
+        Of F itself: a copy in float64 need not share what was not seen, such as memory that NumPy reads as well.
+        """
+        for i, ray in enumerate(rays):
+            # F(x) itself is known; at another point two scales are compared with each other.
+            scales = ray.scales if i else [1.0, *ray.scales]
+            if found := self._values_off(ray, scales[0], scales[1:]) or _operations_differ(self._subject, ray):
+                return found
         return ""
-    exact = _wider(subject) or subject
-    if exact is not subject and (found := _gradient_off(subject, subject.gradient[0], slopes=False)):
+
+    def at_gradient(self) -> str:
+        """Return how ∇F is not the gradient of F near the example; ``""`` if it is, or F has none."""
+        if self._subject.gradient is None:
+            return ""
+        weights = self._subject.gradient[0]
+        exact = _wider(self._subject) or self._subject
+        if exact is not self._subject and (found := gradient_off(self._subject, weights, slopes=False)[0]):
+            return found
+        # Where factors count as constants, F changes otherwise than its gradient says.
+        found, self.resolved = gradient_off(exact, weights, slopes=not self._subject.conserved)
         return found
-    return _gradient_off(exact, subject.gradient[0], slopes=torch.finfo(exact.precision.dtype).eps < 1e-4)
+
+    def _values_off(self, ray: Ray, first: float, others: Sequence[float]) -> str:
+        reference = self._normed(ray, first)
+        if reference is None:
+            return ""
+        for other in list(others):
+            scale = other
+            # Where intermediate values leave their range, a nearer scale may do.
+            while scale != 1:
+                if (there := self._normed(ray, scale)) is None:
+                    self.excused.add(scale)
+                    break
+                if not (differs := self._differs(ray, first, reference, scale, there)):
+                    break
+                here, points = (tuple(x * each for x in ray.inputs) for each in (first, scale))
+                before, after = (footprint_of(self._subject.run, each) for each in (here, points))
+                if there.shape != reference.shape or not left_range(before, after, scale / first):
+                    return differs + _where(self._subject, points, first_difference(before, after))
+                self.excused.add(scale)
+                scale = _nearer(scale)
+                if scale != 1:
+                    ray.scales.append(scale)
+        return ""
+
+    def _differs(self, ray: Ray, first: float, reference: Tensor, scale: float, there: Tensor) -> str:
+        """Return how F at one scale is not the multiple of F at another that is claimed, ``""`` if it is."""
+        on_example = first == 1
+        at = f"at α = {format_scale(scale)}{'' if on_example else ' on another ray'}"
+        if there.shape != reference.shape:
+            return f"{at} F(αx) has {there.numel()} numbers, and {reference.numel()} at α = {format_scale(first)}"
+        size = max(float(reference.abs().max()), float(there.abs().max()), torch.finfo(torch.float64).tiny)
+        deviation = float((there - reference).abs().max())
+        precision = self._subject.precision
+        exact = on_example and is_power_of_two(scale)
+        least, surely = (tolerance * size for tolerance in (precision.rtol * 4, precision.inexact_rtol))
+        allowed = least if exact else surely
+        if deviation <= allowed:
+            return ""
+        if not exact or deviation <= surely:
+            allowed += 3 * (self._rounding(ray, first, reference) + self._rounding(ray, scale, there))
+            if deviation <= allowed:
+                return ""
+        i = int((there - reference).abs().argmax())
+        growth = power(scale, self._degree)
+        return f"{at} F(αx) is {float(there[i]) * growth:.6g} where {float(reference[i]) * growth:.6g} is claimed"
+
+    def _rounding(self, ray: Ray, scale: float, there: Tensor) -> float:
+        """Return by how much F, made comparable, changes over nearby scales: rounding, if it is homogeneous there."""
+        eps = torch.finfo(self._subject.precision.dtype).eps
+        nearby = (self._normed(ray, scale * (1 + i * 16.25 * eps)) for i in range(1, _NEARBY + 1))
+        return max(
+            (float((y - there).abs().max()) for y in nearby if y is not None and y.shape == there.shape), default=0
+        )
+
+    def _normed(self, ray: Ray, scale: float) -> Tensor | None:
+        """Return α⁻ᵏF(αx), None if that is not finite."""
+        there = values_of(self._subject.run, tuple(x * scale for x in ray.inputs))
+        return there / power(scale, self._degree) if there is not None and bool(there.isfinite().all()) else None
+
+
+def _nearer(scale: float) -> float:
+    """Return a scale half as far from 1, or 1."""
+    return 2.0 ** int(math.log2(scale) / 2)
+
+
+def _operations_differ(subject: Subject, ray: Ray) -> str:
+    """Return at which scale other operations run than at another, on the ray itself: a branch that was not seen."""
+    first: list[object] | None = None
+    for scale in ray.scales:
+        names: list[object] = []
+        with OperationNames(names):
+            values_of(subject.run, tuple(x * scale for x in ray.inputs))
+        if first is not None and names != first:
+            i = next((i for i, (a, b) in enumerate(zip(first, names)) if a != b), min(len(first), len(names)))  # noqa: B905
+            ran = [str(each[i]) if i < len(each) else "nothing more" for each in (first, names)]
+            scales = format_scale(ray.scales[0]), format_scale(scale)
+            return f"operation {i + 1} is {ran[0]} at α = {scales[0]} and {ran[1]} at α = {scales[1]}"
+        first = first or names
+    return ""
 
 
 def _wider(subject: Subject) -> Subject | None:
@@ -66,50 +166,6 @@ def _wider(subject: Subject) -> Subject | None:
     return replace(subject, run=run, inputs=inputs, outputs=outputs, inner=frozenset()) if same else None
 
 
-def _values_off(subject: Subject, exponents: Sequence[int], tolerance: float) -> str:
-    """Return at which scale F(αx) is not αᵏF(x), on the ray itself."""
-    here = vector_of(subject.outputs)
-    footprint = None
-    for exponent in exponents:
-        scale = 2.0**exponent
-        points = tuple(x.detach() * scale for x in subject.inputs)
-        there = values_of(subject.run, points)
-        if there is None or not bool(there.isfinite().all()):
-            continue
-        expected = here * power(scale, 1.0 if subject.degree is None else subject.degree)
-        size = max(float(expected.abs().max()), torch.finfo(torch.float64).tiny)
-        if there.shape == here.shape and float((there - expected).abs().max()) <= tolerance * size:
-            continue
-        footprint = footprint or footprint_of(subject.run, subject.inputs)
-        other = footprint_of(subject.run, points)
-        if there.shape == here.shape and left_range(footprint, other, scale):
-            continue
-        i = None if there.shape != here.shape else int((there - expected).abs().argmax())
-        seen = (
-            f"F(αx) has {there.numel()} numbers and F(x) {here.numel()}"
-            if i is None
-            else f"F(αx) is {float(there[i]):.6g} where {float(expected[i]):.6g} is claimed"
-        )
-        return f"at α = {format_scale(scale)} {seen}{_where(subject, points, first_difference(footprint, other))}"
-    return ""
-
-
-def _operations_differ(subject: Subject, exponents: Sequence[int]) -> str:
-    """Return at which scale other operations run than at another, on the ray itself: a branch that was not seen."""
-    first: list[object] | None = None
-    for exponent in exponents:
-        names: list[object] = []
-        with OperationNames(names):
-            values_of(subject.run, tuple(x.detach() * 2.0**exponent for x in subject.inputs))
-        if first is not None and names != first:
-            i = next((i for i, (a, b) in enumerate(zip(first, names)) if a != b), min(len(first), len(names)))  # noqa: B905
-            ran = [str(each[i]) if i < len(each) else "nothing more" for each in (first, names)]
-            scales = format_scale(2.0 ** exponents[0]), format_scale(2.0**exponent)
-            return f"operation {i + 1} is {ran[0]} at α = {scales[0]} and {ran[1]} at α = {scales[1]}"
-        first = names
-    return ""
-
-
 def _where(subject: Subject, points: tuple[Tensor, ...], number: int | None) -> str:
     if number is None:
         return ""
@@ -118,93 +174,3 @@ def _where(subject: Subject, points: tuple[Tensor, ...], number: int | None) -> 
         return ""
     module = f" of {found.site.module} ({found.site.type})" if found.site.module else ""
     return f"; the first operation that differs is {found.site.op}{module} [{found.site.location}]"
-
-
-def _gradient_off(subject: Subject, weights: Sequence[Tensor], *, slopes: bool) -> str:
-    """Return how ∇F is not the gradient of F at a point near the example without its ties and zeros of activations.
-
-    By Euler's identity, and by slopes if those are wanted.
-    """
-    moved = directions_of(subject.inputs, 7)
-    inputs = tuple(x.detach() + 0.02 * v for x, v in zip(subject.inputs, moved, strict=True))
-    leaves, handles = handles_of(inputs)
-    try:
-        with torch.enable_grad():
-            outputs = subject.run(handles)
-            chosen = [c.to(y) for c, y in zip(weights, outputs, strict=True)]
-            gradients = weighted_gradient(outputs, leaves, chosen)
-    except Exception:  # it ran before, at the example
-        return ""
-    c, here = vector_of(chosen), vector_of([y.detach() for y in outputs])
-    terms = [x.double() * g.detach().double() for x, g in zip(inputs, gradients, strict=True)]
-    if not bool(here.isfinite().all()) or not all(bool(each.isfinite().all()) for each in terms):
-        return ""
-    size = max(sum(float(each.abs().sum()) for each in terms), float(here.abs().max()))
-    along_x, degree = sum(float(each.sum()) for each in terms), subject.degree
-    claimed = (degree or 0.0) * float(c @ here)
-    euler = degree is not None and not _underflows(gradients, subject.precision.dtype)
-    if euler and abs(along_x - claimed) > _euler_tolerance(subject.precision) * size:
-        return f"Euler's identity fails: Σ x·∂F is {along_x:.6g} where kF = {claimed:.6g} is claimed"
-    spread = math.sqrt(sum(float(each.square().sum()) for each in terms))
-    return _slopes_off(subject, _Point(inputs, gradients, c, here, size, spread)) if slopes else ""
-
-
-def _euler_tolerance(precision: Precision) -> float:
-    """Return how far Σ x·∂F may be from kF: float32 loses digits where terms cancel inside of F."""
-    exact = 2 * precision.euler_rtol
-    return max(exact, 16 * torch.finfo(torch.float32).eps ** 0.5) if precision.dtype == torch.float32 else exact
-
-
-def _underflows(gradients: Sequence[Tensor], dtype: torch.dtype) -> bool:
-    """Return whether gradients are so small that those on the way to them may have underflowed, as float16's do."""
-    limits = torch.finfo(dtype)
-    return max(float(g.abs().max()) if g.numel() else 0.0 for g in gradients) * limits.eps < limits.tiny
-
-
-@dataclass(frozen=True)
-class _Point:
-    """A point with what is known of F there.
-
-    Attributes:
-        inputs: Where.
-        gradients: ∇(c·F).
-        weights: c, for every output number.
-        here: F.
-        size: Σ|x·∂F|.
-        spread: The root of the sum of squares of x·∂F.
-    """
-
-    inputs: Sequence[Tensor]
-    gradients: Sequence[Tensor]
-    weights: Tensor
-    here: Tensor
-    size: float
-    spread: float
-
-
-def _slopes_off(subject: Subject, point: _Point) -> str:
-    """Return how c·F changes otherwise than its gradient says, along each of two directions."""
-    dtype, compared = subject.precision.dtype, []
-    for number in (2, 3):
-        directions = directions_of(point.inputs, number)
-        along = sum(float((v.double() * g.double()).sum()) for v, g in zip(directions, point.gradients, strict=True))
-        for h in (step_of(dtype), 4 * step_of(dtype)):
-            seen = [slope for step in (h, -h) if (slope := _slope(subject, point, directions, step)) is not None]
-            if len(seen) < 2:
-                return ""
-            compared.append(Slopes(seen, along, point.spread, point.size, dtype))
-        # Rounding of terms that cancel inside of F is another number at another step; a wrong gradient is the same.
-        one, other = compared[-2:]
-        if not (one.off and other.off and abs(one.mean - other.mean) < 0.5 * abs(other.mean - along)):
-            return ""
-    slopes = compared[1]
-    return f"along a random direction F changes by {slopes.mean:.6g}, and its gradient says {slopes.along:.6g}"
-
-
-def _slope(subject: Subject, point: _Point, directions: Sequence[Tensor], step: float) -> float | None:
-    """Return the one-sided slope of c·F, None if F is not finite there."""
-    moved = tuple(x + step * v for x, v in zip(point.inputs, directions, strict=True))
-    there = values_of(subject.run, moved)
-    if there is None or there.shape != point.here.shape or not bool(there.isfinite().all()):
-        return None
-    return float(point.weights @ (there - point.here)) / step

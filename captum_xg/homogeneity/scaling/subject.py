@@ -27,6 +27,7 @@ class Subject:
         wider: Returns F in float64, if it can be had.
         inner: Floating dtypes that F computes in on the way.
         names: Module id → (path, module), to say where passes part.
+        conserved: What is claimed is Σ x·∂F = kF at every input, and nothing of F(αx).
     """
 
     run: Run
@@ -37,12 +38,18 @@ class Subject:
     wider: Callable[[], Run | None] = lambda: None
     inner: frozenset[torch.dtype] = frozenset()
     names: Names | None = None
+    conserved: bool = False
 
     @cached_property
     def precision(self) -> Precision:
         """What can be resolved of F."""
         floating = [y for y in self.outputs if y.dtype.is_floating_point]
         return Precision.of(*self.inputs, *floating, inner=self.inner)
+
+    @property
+    def resolves_slopes(self) -> bool:
+        """Whether there is a step between the rounding of F and its curvature."""
+        return torch.finfo(self.precision.dtype).eps < 1e-4
 
 
 def gradient_of(outputs: Sequence[Tensor], leaves: Sequence[Tensor]) -> tuple[list[Tensor], list[Tensor]] | None:

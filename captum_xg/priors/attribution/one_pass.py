@@ -19,6 +19,7 @@ from captum_xg.priors.attribution.base import Attribution, Batch, register_attri
 from captum_xg.priors.euler import require_euler
 from captum_xg.priors.forward import Forward
 from captum_xg.priors.proof import CertifiedFunction, TrainingProofs
+from captum_xg.priors.separate import is_asked_at, require_separate_examples
 from captum_xg.priors.supported import WHERE, require_whole_parameters
 from captum_xg.priors.target_selection import TargetSelector, log_probability_scores
 
@@ -68,7 +69,8 @@ class XGradientOfPass(InputXGradient):
     Args:
         validate: ``"certificate"`` proves F(αx) = αᵏF(x) op by op at the first batch of each shape, and again only once
             the model has changed in a way that the proof rests on, which the values of weights are not; every step
-            confronts it with Euler's identity, Σ x·∂F = kF. ``"off"`` leaves all that to you.
+            confronts it with Euler's identity, Σ x·∂F = kF. Steps 1, 16, 32, 64 and so on also see that
+            the examples of a batch do not mix. ``"off"`` leaves all that to you.
         degree: k for ``validate="off"``; the proven one otherwise.
 
     Source: Hesse et al. 2021, Proposition 3.2 and Eq. 4.
@@ -83,6 +85,7 @@ class XGradientOfPass(InputXGradient):
         self._proven = number or 1.0
         self._proofs = TrainingProofs()
         self._certified: CertifiedFunction | None = None
+        self._steps = 0
 
     @property
     def n_proofs(self) -> int:
@@ -121,6 +124,9 @@ class XGradientOfPass(InputXGradient):
         found = super().__call__(batch)
         if self._certified is not None:
             require_euler(batch, batch.selection.scores(batch.passed.explained), found, self._proven)
+            self._steps += 1
+            if is_asked_at(self._steps):
+                require_separate_examples(batch)
         # ∫₀¹ ∂F(αx)/∂x dα = ∂F(x)/∂x · ∫₀¹ αᵏ⁻¹ dα, which is 1/k of the gradient at x.
         return found if self._proven == 1 else [tuple(a / self._proven for a in each) for each in found]
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import threading
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 from effort import tries
@@ -17,6 +19,7 @@ from torch.utils.checkpoint import checkpoint
 from captum_xg import certify
 from captum_xg.homogeneity.scaling.confrontation import confront
 from captum_xg.homogeneity.scaling.counterexample import find_counterexample
+from captum_xg.homogeneity.scaling.footprints import footprint_of, left_range
 from captum_xg.homogeneity.scaling.subject import Subject, gradient_of
 
 DTYPES = [torch.float64, torch.float32]
@@ -160,7 +163,8 @@ def test_a_right_claim_is_never_doubted(name, dtype, seed, exponent):
     function, degree = HOMOGENEOUS[name]
     found = confront(subject(function, 2.0**exponent * batch(dtype, seed), degree))
     assert found.holds, found.contradiction
-    assert len(found.scales) == 4
+    assert len(found.scales) == len(found.elsewhere) == 2
+    assert not found.unused
 
 
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
@@ -232,10 +236,13 @@ def test_an_intermediate_value_that_underflows_is_no_counterexample():
 
 def test_a_certificate_says_what_it_was_confronted_with():
     text = str(certify(nn.Linear(4, 2, bias=False), batch(torch.float32)))
-    assert "F(αx) at α = 2^-16, 2^-1, 2^1, 2^16, to 3e-04" in text
-    assert "∇F by Euler's identity, to 2e-05, and by slopes along two random directions" in text
+    assert "F(αx) at α = 2^-16, 2^16, F(αz) on another ray at α = " in text
+    assert "to 3e-04; ∇F by Euler's identity, to 2e-05, and by slopes along random directions" in text
     half = nn.Linear(4, 2, bias=False).bfloat16()
-    assert "by Euler's identity, to 4e-02 (slopes are not resolved" in str(certify(half, batch(torch.bfloat16)))
+    inside = lambda x: half(x.bfloat16()).float()
+    assert "by Euler's identity, to 4e-02 (slopes are not resolved" in str(certify(inside, batch(torch.float32)))
+    aside = lambda x: weighted(x) + 0 * weighted(x).bfloat16().to(x.dtype)
+    assert "by Euler's identity, to 4e-02, and by slopes" in str(certify(aside, batch(torch.float32)))
     assert "no gradient to confront" in str(certify(lambda x: torch.ones(3), batch()))
 
 
@@ -282,3 +289,108 @@ def test_deep_networks_in_functions_are_not_doubted(depth, seed):
     for function in (model, lambda x: model(x), lambda x: F.linear(x, model[0].weight) - model[0](x * (1 + 1e-3))):
         certificate = certify(function, x)
         assert certificate.homogeneous, str(certificate)
+
+
+# --- what numbers are chosen ------------------------------------------------------------------------------------------
+
+
+def unseen(decide):
+    """A function whose factor is decided by NumPy, in memory that no observer follows."""
+
+    def function(x):
+        held = torch.zeros(x.shape, dtype=x.dtype)
+        view = held.numpy()
+        held.copy_(x.detach())
+        return weighted(x).relu() * decide(view)
+
+    return function
+
+
+DECISIONS = {
+    "a band": lambda a: 2.0 if 12 < abs(a).max() < 600 else 1.0,
+    "a mantissa": lambda a: 2.0 if np.frexp(abs(a).max())[0] > 0.8 else 1.0,
+    "a step of the mantissa": lambda a: 1 + round(4 * float(np.frexp(abs(a).max())[0])) / 40,
+    "an orthant": lambda a: 2.0 if a.min() < -1 else 1.0,
+    "a little gain": lambda a: 1.05 if abs(a).max() > 30 else 1.0,
+}
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@pytest.mark.parametrize("name", DECISIONS)
+def test_what_depends_on_magnitudes_mantissas_and_signs_shows_at_most_examples(name, dtype):
+    function = unseen(DECISIONS[name])
+    examples = [batch(dtype, seed).abs() + 0.1 for seed in range(12)]
+    contradicted = [not confront(subject(function, x, 1)).holds for x in examples]
+    assert sum(contradicted) >= 6, contradicted
+
+
+def test_a_part_in_half_precision_hides_neither_a_little_gain_nor_a_wrong_gradient():
+    aside = lambda x: 0 * weighted(x).bfloat16().to(x.dtype)
+    gain = unseen(DECISIONS["a little gain"])
+    wrong = lambda x: weighted(GRADIENTS_OF_OTHERS["another order"](x))
+    for function in (gain, wrong):
+        claim = subject(lambda x, f=function: f(x) + aside(x), batch(torch.float32), 1)
+        assert not confront(replace(claim, inner=frozenset([torch.bfloat16]))).holds
+
+
+@given(seed=st.integers(0, 10**6))
+def test_the_same_example_is_confronted_with_the_same_numbers_and_no_random_state_is_used(seed):
+    torch.manual_seed(seed)
+    state = torch.get_rng_state()
+    first, again = (confront(subject(weighted, batch(seed=seed), 1)) for _ in range(2))
+    assert first == again
+    assert not any(math.log2(scale).is_integer() for scale in first.elsewhere)
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_scales_that_do_not_run_give_way_to_nearer_ones_and_are_named():
+    def function(x):
+        if float(abs(x.detach().numpy()).max()) > 1e4:
+            raise ValueError("not normalised")
+        return weighted(x)
+
+    found = confront(subject(function, batch(torch.float32), 1))
+    assert found.unused == (2.0**16,)
+    assert found.scales == (2.0**-16, 2.0**8)
+    assert "(not at 2^16: F does not run there" in str(found)
+    doubled = unseen(lambda a: 1.0 if abs(a).max() < 30 else 2.0)
+    assert not confront(subject(lambda x: doubled(function(x)), batch(torch.float32), 1)).holds
+
+
+def test_what_the_output_is_not_made_of_excuses_nothing():
+    def kept(x, uses):
+        inliers = (x.detach().abs() > 1e-3).to(x.dtype)  # vanishes at small scales, as what underflows does
+        y = weighted(x) * (2.0 if float(abs(x.detach().numpy()).max()) < 1e-3 else 1.0)
+        return y + 0 * inliers if uses else y
+
+    x = batch(torch.float32)
+    for uses in (False, True):
+        here, there = (footprint_of(lambda xs, u=uses: [kept(xs[0], u)], (x * a,)) for a in (1.0, 2.0**-16))
+        assert left_range(here, there, 2.0**-16) == uses
+    assert not confront(subject(lambda x: kept(x, False), x, 1)).holds
+
+
+def test_excused_scales_are_not_listed():
+    function = lambda x: (weighted(x) ** 16).sum(1) ** (1 / 16)
+    found = confront(subject(function, 2.0**-6 * batch(torch.float32), 1))
+    assert found.holds, found.contradiction
+    assert found.unused
+    assert not set(found.unused) & set(found.scales)
+
+
+@pytest.mark.parametrize("dtype", [*DTYPES, torch.float16], ids=str)
+def test_conservation_is_confronted_as_homogeneity_is(dtype):
+    right = lambda x: x * weighted(x.detach()).relu()
+    certificate = certify(right, batch(dtype), detached="constants")
+    assert certificate.homogeneous, str(certificate)
+    assert "near the example: ∇F by Euler's identity" in str(certificate)
+    hooked = lambda x: twice_backward(right(x))
+    assert not certify(hooked, batch(dtype), detached="constants").homogeneous
+
+
+def twice_backward(y):
+    held = [y]
+    thread = threading.Thread(target=lambda: held[0].register_hook(lambda gradient: 2 * gradient))
+    thread.start()
+    thread.join()
+    return y
