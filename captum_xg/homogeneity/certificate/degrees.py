@@ -163,8 +163,11 @@ class Degrees(Observer):
         elif not dependent and op.namespace in _PURE:
             results = [CONSTANT] * n
         else:
+            missing = self._trace.located(self._missing(event.name))
+            if op.namespace not in _PURE:
+                self._trace.note(missing)  # it may do other things than to return something
             reasons = frozenset().union(*(self._trace.shadows.interned.join(v).reasons for v in values.values()))
-            results = [Scaling(None, reasons=reasons | {self._trace.located(self._missing(event.name))})] * n
+            results = [Scaling(None, reasons=reasons | {missing})] * n
         # A rule for an operation that draws may forget to say so.
         if draws(op, arguments) and not self._refuted.seeded(event) and not any(map(_is_random, results)):
             results = [self._trace.doubted(result, RANDOM) for result in results]

@@ -26,6 +26,7 @@ from captum_xg._core.autograd_graph import saved_tensors_are_changed
 from captum_xg._core.operations import tensors_in
 from captum_xg._core.recorder import Observer, OpEvent
 from captum_xg.homogeneity.certificate.aliasing import Aliasing
+from captum_xg.homogeneity.certificate.exported_memory import EXPORTS
 from captum_xg.homogeneity.certificate.shadow_memory import Value
 from captum_xg.homogeneity.certificate.trace import Trace
 from captum_xg.homogeneity.degree import Reason
@@ -42,6 +43,7 @@ _LEAVING = frozenset(
 _SET_DATA = Tensor.data.__set__  # type: ignore[attr-defined]
 _GET_DATA = Tensor.data.__get__  # type: ignore[attr-defined]
 _GRAD_FN = Tensor.grad_fn.__get__  # type: ignore[union-attr]
+_CUDA_ARRAY = Tensor.__cuda_array_interface__.__get__  # type: ignore[attr-defined]
 _FROM_PYTHON = (torch.tensor, torch.as_tensor, torch.asarray, Tensor.new_tensor, torch.sparse_coo_tensor, Tensor.new)
 _HOOKING = frozenset({"register_hook", "register_post_accumulate_grad_hook"})
 
@@ -88,9 +90,8 @@ class Leaks(TorchFunctionMode, Observer):
 
     def note_shape(self, event: OpEvent, values: Mapping[int, Value]) -> None:
         """Notice a shape that depends on values: Python reads it without any operation."""
-        # The shape of a least-squares residual is that of full rank for all matrices but a null set.
-        if torch.Tag.dynamic_output_shape in event.op.tags and event.name != "aten::linalg_lstsq":
-            self._read(SHAPE, shape_deciding(event.op, event.arguments), values)
+        if not event.takes_functions and (deciding := shape_deciding(event.op, event.arguments)):
+            self._read(SHAPE, deciding, values)
 
     def _read(self, why: Reason, tensors: Iterable[Tensor], values: Mapping[int, Value]) -> None:
         tensors = list(tensors)
@@ -123,8 +124,13 @@ class Leaks(TorchFunctionMode, Observer):
             leaving = [value for value in given if isinstance(value, (list, tuple))]
         elif func == _SET_DATA:
             name, leaving = "data", args[:2]
+        elif func == _CUDA_ARRAY:
+            name, leaving = "__cuda_array_interface__", args[:1]
         for tensor in tensors_in(leaving):
             self._note_leaving(name, tensor)
+            if name in EXPORTS:
+                self._aliasing.exported.note_export(tensor)
+        self._aliasing.exported.look_at(tensors_in(given), closely=_writes(name, kwargs))
         # Looks at the indices to see that there are as many classes, and else raises.
         self._only_checked = name == "one_hot" and _n_classes(args, kwargs) > 0
         try:
@@ -154,3 +160,9 @@ class Leaks(TorchFunctionMode, Observer):
 def _n_classes(args: tuple[object, ...], kwargs: Mapping[str, object]) -> int:
     number = kwargs.get("num_classes", args[1] if len(args) > 1 else -1)
     return number if isinstance(number, int) else -1
+
+
+def _writes(name: str, kwargs: Mapping[str, object]) -> bool:
+    """Return whether a function of this name writes to its arguments."""
+    in_place = name.startswith("__i") or (name.endswith("_") and not name.endswith("__"))
+    return in_place or name in ("__setitem__", "__set__") or kwargs.get("out") is not None

@@ -69,6 +69,12 @@ SMUGGLED = Reason(
     "Use views",
     kind="unknown",
 )
+READ_ELSEWHERE = Reason(
+    "writes values that depend on the input into memory that others than PyTorch's operations may read: it was there "
+    "before the call, or was handed out (NumPy, DLPack, a storage)",
+    "Write to a new tensor, or to one whose memory nothing else shares",
+    kind="unknown",
+)
 CUT = Reason(
     "is cut off from autograd (detach, .data or no_grad), so the gradient is not the gradient of F",
     "Let the gradient pass, or compute it from constants",
