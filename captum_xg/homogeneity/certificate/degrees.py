@@ -154,7 +154,8 @@ class Degrees(Observer):
         n = n_results(op, arguments)
         entry = find_rule(event.name)
         # Sizes are no values: with symbolic shapes they are asked for by operations, too.
-        if entry is None and returns_values(op) and not event.name.startswith("aten::sym_"):
+        ruled = entry is not None and op.namespace in _PURE
+        if returns_values(op) and not ruled and not event.name.startswith("aten::sym_"):
             self._leaks.note_reading(event.tensors, values)
             return [CONSTANT] * n
         dependent = any(not isinstance(v, Scaling) or v.depends_on_input or v.reasons for v in values.values())

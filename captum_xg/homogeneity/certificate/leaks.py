@@ -16,7 +16,9 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from functools import wraps
+from types import FunctionType
+from typing import Any, cast
 
 import torch
 from torch import Tensor
@@ -134,12 +136,41 @@ class Leaks(TorchFunctionMode, Observer):
         # Looks at the indices to see that there are as many classes, and else raises.
         self._only_checked = name == "one_hot" and _n_classes(args, kwargs) > 0
         try:
-            result = func(*args, **kwargs)
+            result = self._called(func, tuple(cast("Iterable[type]", types)), args, kwargs)
         finally:
             self._only_checked = False
         if func == _GET_DATA:
             self._aliasing.note_unversioned(result)
         return result
+
+    def _called(
+        self, func: Callable[..., Any], types: tuple[type, ...], args: tuple[Any, ...], kwargs: Mapping[str, Any]
+    ) -> object:
+        """Call a function, with this mode in force again wherever it calls what the user has written."""
+        if torch._C._is_torch_function_enabled():
+            for kind in types:
+                if not _is_written(kind):
+                    continue
+                with self:
+                    result = kind.__torch_function__(func, types, args, kwargs)  # type: ignore[attr-defined]
+                if result is not NotImplemented:
+                    return result
+        if isinstance(func, FunctionType) and func.__name__ not in _HOOKING:
+            args = tuple(map(self._followed, args))
+            kwargs = {name: self._followed(value) for name, value in kwargs.items()}
+        return func(*args, **kwargs)
+
+    def _followed(self, value: Any) -> Any:
+        """Return a function that is passed to one of PyTorch's, as one that is followed while that runs."""
+        if isinstance(value, (Tensor, type)) or not callable(value):
+            return value
+
+        @wraps(value)
+        def followed(*args: Any, **kwargs: Any) -> Any:
+            with self:
+                return value(*args, **kwargs)
+
+        return followed
 
     def _note_leaving(self, name: str, tensor: Tensor) -> None:
         if not self._trace.shadows.depends(tensor):
@@ -160,6 +191,13 @@ class Leaks(TorchFunctionMode, Observer):
 def _n_classes(args: tuple[object, ...], kwargs: Mapping[str, object]) -> int:
     number = kwargs.get("num_classes", args[1] if len(args) > 1 else -1)
     return number if isinstance(number, int) else -1
+
+
+def _is_written(kind: type) -> bool:
+    """Return whether a kind of argument has functions of its own in the place of PyTorch's."""
+    handler = getattr(kind, "__torch_function__", None)
+    own = getattr(handler, "__func__", handler)
+    return own not in (None, Tensor.__torch_function__.__func__, torch._C._disabled_torch_function_impl)
 
 
 def _writes(name: str, kwargs: Mapping[str, object]) -> bool:
