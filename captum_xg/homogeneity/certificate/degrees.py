@@ -165,7 +165,7 @@ class Degrees(Observer):
             results = [CONSTANT] * n
         else:
             missing = self._trace.located(self._missing(event.name))
-            if op.namespace not in _PURE:
+            if dependent and op.namespace not in _PURE:
                 self._trace.note(missing)  # it may do other things than to return something
             reasons = frozenset().union(*(self._trace.shadows.interned.join(v).reasons for v in values.values()))
             results = [Scaling(None, reasons=reasons | {missing})] * n
