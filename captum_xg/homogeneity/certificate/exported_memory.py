@@ -101,7 +101,7 @@ def _counts(tensor: Tensor) -> tuple[bool, int, int, int]:
 
 
 def _owners(storage: torch.UntypedStorage) -> int:
-    number: int = torch._C._storage_Use_Count(storage._cdata)  # type: ignore[attr-defined]
+    number: int = torch._C._storage_Use_Count(storage._cdata)
     return number
 
 

@@ -16,12 +16,13 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterable, Mapping
-from functools import wraps
+from functools import lru_cache, wraps
 from types import FunctionType
 from typing import Any, cast
 
 import torch
 from torch import Tensor
+from torch._ops import OpOverload
 from torch.overrides import TorchFunctionMode
 
 from captum_xg._core.autograd_graph import saved_tensors_are_changed
@@ -45,8 +46,9 @@ _LEAVING = frozenset(
 _SET_DATA = Tensor.data.__set__  # type: ignore[attr-defined]
 _GET_DATA = Tensor.data.__get__  # type: ignore[attr-defined]
 _GRAD_FN = Tensor.grad_fn.__get__  # type: ignore[union-attr]
-_CUDA_ARRAY = Tensor.__cuda_array_interface__.__get__  # type: ignore[attr-defined]
+_CUDA_ARRAY = Tensor.__cuda_array_interface__.__get__
 _FROM_PYTHON = (torch.tensor, torch.as_tensor, torch.asarray, Tensor.new_tensor, torch.sparse_coo_tensor, Tensor.new)
+_TORCH_FUNCTION = getattr(Tensor.__torch_function__, "__func__", None)
 _HOOKING = frozenset({"register_hook", "register_post_accumulate_grad_hook"})
 
 
@@ -70,7 +72,7 @@ class Leaks(TorchFunctionMode, Observer):
         """Notice operations of which only the outside is seen, and tensors without numbers of their own."""
         if event.takes_functions:
             self._trace.opaque = self._trace.located(not_followed(event.name))
-        elif torch._C._len_torch_function_stack() >= self._n_modes:
+        elif torch._C._len_torch_function_stack() >= self._n_modes and not _only_views(event.op):
             # Each mode is out of force while it handles a call from Python, and so is this one.
             self._trace.opaque = self._trace.located(PAST_PYTHON, "")  # one finding for all of a script
         if self._trace.opaque is not None:
@@ -80,11 +82,15 @@ class Leaks(TorchFunctionMode, Observer):
             if type(tensor).__torch_dispatch__ is not Tensor.__torch_dispatch__:
                 what = f"works on {type(tensor).__name__}, a kind of tensor with operations of its own"
                 self._trace.note(Reason(what, "Use plain tensors", kind="unknown"))
-            if tensor.is_meta:
-                self._trace.note(NO_VALUES)
         if not self._changes_saved and saved_tensors_are_changed():
             self._changes_saved = True
             self._trace.note(SAVED)
+
+    def after(self, event: OpEvent) -> None:
+        """Notice numbers that come out of what has none; of sizes alone, which stay there, nothing is said."""
+        from_meta = self._trace.opaque is None and any(tensor.is_meta for tensor in event.tensors)
+        if from_meta and not all(result.is_meta for result in event.results):
+            self._trace.note(NO_VALUES)
 
     def note_reading(self, tensors: Iterable[Tensor], values: Mapping[int, Value]) -> None:
         """Notice that Python reads numbers that an operation returns."""
@@ -140,7 +146,7 @@ class Leaks(TorchFunctionMode, Observer):
         finally:
             self._only_checked = False
         if func == _GET_DATA:
-            self._aliasing.note_unversioned(result)
+            self._aliasing.note_unversioned(cast(Tensor, result))
         return result
 
     def _called(
@@ -188,6 +194,13 @@ class Leaks(TorchFunctionMode, Observer):
         self._trace.note(Reason(what, remedy, kind="unknown"), f"Tensor.{name}")
 
 
+@lru_cache(maxsize=4096)
+def _only_views(op: OpOverload) -> bool:
+    """Return whether an operation only takes another view of its argument: C++ that calls it looks at no number."""
+    aliases = [returned.alias_info for returned in op._schema.returns]
+    return bool(aliases) and all(alias is not None and not alias.is_write for alias in aliases)
+
+
 def _n_classes(args: tuple[object, ...], kwargs: Mapping[str, object]) -> int:
     number = kwargs.get("num_classes", args[1] if len(args) > 1 else -1)
     return number if isinstance(number, int) else -1
@@ -196,8 +209,8 @@ def _n_classes(args: tuple[object, ...], kwargs: Mapping[str, object]) -> int:
 def _is_written(kind: type) -> bool:
     """Return whether a kind of argument has functions of its own in the place of PyTorch's."""
     handler = getattr(kind, "__torch_function__", None)
-    own = getattr(handler, "__func__", handler)
-    return own not in (None, Tensor.__torch_function__.__func__, torch._C._disabled_torch_function_impl)
+    own = getattr(handler, "__func__", handler)  # a class method is bound to each class anew
+    return own not in (None, _TORCH_FUNCTION, torch._C._disabled_torch_function_impl)
 
 
 def _writes(name: str, kwargs: Mapping[str, object]) -> bool:

@@ -19,16 +19,19 @@ RANDOM = Reason("draws random numbers, so F(x) is no fixed function of x", "Call
 
 _LAYOUT = frozenset(
     f"aten::{name}"
-    for name in ("is_pinned", "is_same_size", "size", "stride", "numel", "dim", "storage_offset", "is_contiguous", "is_coalesced")
+    for name in (
+        *("is_pinned", "is_same_size", "size", "stride", "numel", "dim", "storage_offset", "is_contiguous"),
+        *("is_coalesced", "_has_same_storage_numel"),
+    )
 )
 """Which give Python something that does not depend on values. All others that return no tensor hand over values."""
 
 _UNTAGGED = frozenset(
     f"aten::{name}"
     for name in (
-        *("_pack_padded_sequence", "_pad_packed_sequence", "_ctc_loss", "sparse_coo_tensor", "sparse_compressed_tensor"),
-        *("sparse_csr_tensor", "sparse_csc_tensor", "sparse_bsr_tensor", "sparse_bsc_tensor", "_nested_tensor_from_mask"),
-        *("_nested_from_padded", "_nested_view_from_jagged", "_nested_view_from_buffer", "to_padded_tensor"),
+        *("_pack_padded_sequence", "_pad_packed_sequence", "_ctc_loss", "to_padded_tensor"),
+        *(f"sparse_{kind}_tensor" for kind in ("coo", "compressed", "csr", "csc", "bsr", "bsc")),
+        *(f"_nested_{rest}" for rest in ("tensor_from_mask", "from_padded", "view_from_jagged", "view_from_buffer")),
     )
 )
 """Which do not say by a tag that shapes depend on values: on how many numbers are not zero, on lengths, on places."""
@@ -39,6 +42,7 @@ _DECIDING = frozenset(
         *("row_indices", "nested_size", "nested_strides"),
     }
 )
+"""Arguments of these whose values do."""
 
 _RESHAPING = frozenset(
     f"aten::{name}_" for name in ("as_strided", "squeeze", "unsqueeze", "t", "transpose", "swapdims", "swapaxes")
