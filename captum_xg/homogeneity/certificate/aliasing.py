@@ -26,7 +26,7 @@ from captum_xg.homogeneity.certificate.exported_memory import ExportedMemory
 from captum_xg.homogeneity.certificate.gradient_cuts import GradientCuts, differentiable
 from captum_xg.homogeneity.certificate.trace import Trace
 from captum_xg.homogeneity.degree import Scaling
-from captum_xg.homogeneity.rules.reasons import BEYOND, BITS, LAPS, OVERWRITTEN, READ_ELSEWHERE, SMUGGLED
+from captum_xg.homogeneity.rules.reasons import BEYOND, BITS, LAPS, OVERWRITTEN, READ_ELSEWHERE, REWRITTEN, SMUGGLED
 
 _UNSEEN_WRITE = replace(OVERWRITTEN, kind="unknown")
 _PIECES = ("aten::unsafe_split", "aten::unsafe_split_with_sizes")
@@ -75,6 +75,8 @@ class Aliasing(Observer):
             self._viewed = None
         self._note_hidden(event)
         if self._trace.dependent:
+            if self.exported.is_rewritten(event.tensors):
+                self._trace.note(REWRITTEN)
             tensors = [*event.tensors, *event.results]
             self._used.update(t.untyped_storage() for t in tensors if has_storage(t))
         for view in event.views:
@@ -87,6 +89,11 @@ class Aliasing(Observer):
                 self._trace.note(BITS)
             if event.name == "aten::as_strided" and viewed and not lies_within(view, viewed[0]):
                 self._trace.note(BEYOND)
+
+    def finish(self) -> None:
+        """Notice constants that are others after the pass than where they were used: autograd has saved them."""
+        if self.exported.was_rewritten():
+            self._trace.note(REWRITTEN)
 
     def note_write(self, tensor: Tensor, value: Scaling, tensors: list[Tensor]) -> None:
         """Notice a write that does not reach all readers of its memory, before shadow memory is written to.
@@ -103,6 +110,7 @@ class Aliasing(Observer):
             self._trace.note(READ_ELSEWHERE)
         if not has_storage(tensor):
             return
+        self.exported.note_write(tensor)
         if tensor.untyped_storage() in self._hidden:
             self._trace.note(SMUGGLED)
         storage, base = tensor.untyped_storage(), tensor if tensor._base is None else tensor._base

@@ -4,7 +4,8 @@ What PyTorch's operations write is followed in shadow memory, and so is what the
 a buffer reads it without any operation, however long ago that view was taken. So values of the input may be written
 only to memory of which nobody else can know: what was allocated in the pass and not exported since, or what was there
 before and is *owned* by tensors alone. PyTorch counts the owners of a storage and of a tensor, and forbids those that
-NumPy knows to be resized; what it counts and Python's tensors do not explain is a reader that is not seen.
+NumPy knows to be resized; what it counts and Python's tensors do not explain is a reader that is not seen. Who reads may write as well: of
+constants in memory that NumPy knows a digest tells whether they are what they were where they were used.
 
 Example: ``cache[:, i] = k`` goes on being followed. After ``view = cache.numpy()``, in whatever constructor, it is not.
 
@@ -16,9 +17,10 @@ from __future__ import annotations
 
 import gc
 import sys
+import zlib
 from collections.abc import Iterable
 from functools import lru_cache
-from weakref import WeakSet
+from weakref import WeakKeyDictionary, WeakSet
 
 import torch
 from torch import Tensor
@@ -48,6 +50,7 @@ class ExportedMemory:
         self._exported: WeakSet[torch.UntypedStorage] = WeakSet()
         self._doubted: WeakSet[torch.UntypedStorage] = WeakSet()
         self._unexplained: WeakSet[torch.UntypedStorage] = WeakSet()
+        self._used: WeakKeyDictionary[torch.UntypedStorage, int] = WeakKeyDictionary()
 
     def note_export(self, tensor: Tensor) -> None:
         """Take memory for exported from now on."""
@@ -79,6 +82,24 @@ class ExportedMemory:
         if closely and tensor.untyped_storage() not in self._unexplained:
             (self._owned if _is_explained(tensor) else self._unexplained).add(tensor.untyped_storage())
 
+    def is_rewritten(self, tensors: Iterable[Tensor]) -> bool:
+        """Return whether constants in memory that NumPy knows hold other numbers than where they were used before."""
+        changed = False
+        for tensor in filter(_is_plain, tensors):
+            storage = tensor.untyped_storage()
+            if self._shadows.made(tensor) or storage.resizable() or storage.device.type != "cpu":
+                continue
+            changed |= self._used.setdefault(storage, _digest(storage)) != _digest(storage)
+        return changed
+
+    def was_rewritten(self) -> bool:
+        """Return whether any of them holds other numbers by now."""
+        return any(_digest(storage) != digest for storage, digest in self._used.items())
+
+    def note_write(self, tensor: Tensor) -> None:
+        """Forget what was in memory that an operation writes to."""
+        self._used.pop(tensor.untyped_storage(), None)
+
     def is_read_elsewhere(self, tensor: Tensor) -> bool:
         """Return whether the memory of a tensor may be read by what is no operation of PyTorch's."""
         if not has_storage(tensor):
@@ -92,6 +113,11 @@ def _is_plain(tensor: Tensor) -> bool:
     if type(tensor).__torch_dispatch__ is not Tensor.__torch_dispatch__:
         return False
     return not torch._C._functorch.is_functorch_wrapped_tensor(tensor) and has_storage(tensor)
+
+
+def _digest(storage: torch.UntypedStorage) -> int:
+    content = torch.empty(0, dtype=torch.uint8).set_(storage)  # type: ignore[call-overload]
+    return zlib.crc32(content.numpy())
 
 
 def _counts(tensor: Tensor) -> tuple[bool, int, int, int]:

@@ -299,6 +299,74 @@ def test_twins_over_one_memory_are_one():
     assert verdict(function) == "unknown"
 
 
+MATRICES = [np.eye(4), 2 * np.eye(4)]
+
+
+def rewritten_between(weight, view, x):
+    for matrix in MATRICES:
+        view[...] = matrix
+        x = x @ weight
+    return x
+
+
+def rewritten_behind(weight, view, x):
+    view[...] = MATRICES[0]
+    y = x @ weight
+    view[...] = MATRICES[1]
+    return y
+
+
+def turned_and_turned_back(weight, view, x):
+    x = x @ weight
+    np.negative(view, out=view)
+    x = x @ weight
+    np.negative(view, out=view)
+    return x
+
+
+def mask_of_numpy(weight, view, x):
+    view[...] = MATRICES[0]
+    y = torch.where(weight[:3] > 0, x, 0 * x) + x * weight[:3]
+    view[...] = MATRICES[1]
+    return y
+
+
+def matrix_and_view():
+    weight = torch.eye(4, dtype=torch.float64)
+    return weight, weight.numpy()
+
+
+def view_and_matrix():
+    held = np.eye(4)
+    return torch.from_numpy(held), held
+
+
+def matrix_of_bytes():
+    held = bytearray(np.eye(4).tobytes())
+    return torch.frombuffer(held, dtype=torch.float64).view(4, 4), np.frombuffer(held).reshape(4, 4)
+
+
+@pytest.mark.parametrize("make", [matrix_and_view, view_and_matrix, matrix_of_bytes])
+@pytest.mark.parametrize("use", [rewritten_between, rewritten_behind, turned_and_turned_back, mask_of_numpy])
+def test_constants_that_numpy_rewrites_in_the_pass_are_noticed(use, make):
+    weight, view = make()
+    certificate = certify(lambda x: use(weight, view, x), X)
+    assert certificate.verdict == "unknown", str(certificate)
+    assert "where no operation is seen (NumPy)" in str(certificate)
+
+
+def test_constants_of_numpy_that_stay_are_constants():
+    weight, view = matrix_and_view()
+    assert verdict(lambda x: x @ weight @ weight) == "homogeneous"
+
+    def function(x):
+        weight.copy_(torch.eye(4, dtype=x.dtype))  # with an operation
+        return x @ weight
+
+    assert verdict(function) == "homogeneous"
+    del view
+
+
 # --- shapes of sparse tensors -----------------------------------------------------------------------------------------
 
 
