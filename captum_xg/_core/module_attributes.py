@@ -16,10 +16,11 @@ from collections.abc import Iterable
 from types import SimpleNamespace
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
-from captum_xg._core.reflection import held_by, own_attributes
+from captum_xg._core.reflection import attribute, held_by
 
+_SCALARS = (bool, int, float, str, tuple, type(None), Tensor, nn.Parameter)
 _CONTAINERS = (dict, OrderedDict, list, set, deque)
 _DEEPEST = 2
 """So deep containers in containers are looked into."""
@@ -38,7 +39,8 @@ class ModuleAttributes:
     def __init__(self, modules: Iterable[nn.Module]) -> None:
         self._held: dict[int, tuple[Any, Any]] = {}
         for module in modules:
-            attributes = own_attributes(module)
+            # Not by own_attributes, which looks for slots as well: this is done at every call of an explainer.
+            attributes = attribute(module, "__dict__")
             if type(attributes) is dict:
                 self._keep(attributes, _DEEPEST)
 
@@ -63,6 +65,8 @@ class ModuleAttributes:
         else:
             values = list(container)
         for value in values:
+            if type(value) in _SCALARS:
+                continue
             inner = value if type(value) in _CONTAINERS else _attributes_of(value)
             if inner is not None:
                 self._keep(inner, depth - 1)
@@ -73,8 +77,10 @@ def _attributes_of(value: object) -> dict[str, Any] | None:
     kind = type(value)
     if kind is SimpleNamespace:
         return vars(value)
+    if issubclass(kind, (nn.Module, Tensor, type)):
+        return None
     place = kind.__dict__.get("__module__")
-    if not isinstance(place, str) or issubclass(kind, (nn.Module, type)):
+    if not isinstance(place, str):
         return None
     if place.partition(".")[0] in _LIBRARIES or any("__slots__" in base.__dict__ for base in kind.__mro__):
         return None

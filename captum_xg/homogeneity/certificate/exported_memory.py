@@ -4,8 +4,10 @@ What PyTorch's operations write is followed in shadow memory, and so is what the
 a buffer reads it without any operation, however long ago that view was taken. So values of the input may be written
 only to memory of which nobody else can know: what was allocated in the pass and not exported since, or what was there
 before and is *owned* by tensors alone. PyTorch counts the owners of a storage and of a tensor, and forbids those that
-NumPy knows to be resized; what it counts and Python's tensors do not explain is a reader that is not seen. Who reads may write as well: of
-constants in memory that NumPy knows a digest tells whether they are what they were where they were used.
+NumPy knows to be resized; what it counts and Python's tensors do not explain is a reader that is not seen.
+
+Who reads may write as well. Of constants in memory that NumPy knows, a digest tells whether they are what they were
+where they were used.
 
 Example: ``cache[:, i] = k`` goes on being followed. After ``view = cache.numpy()``, in whatever constructor, it is not.
 
@@ -20,6 +22,7 @@ import sys
 import zlib
 from collections.abc import Iterable
 from functools import lru_cache
+from typing import Any
 from weakref import WeakKeyDictionary, WeakSet
 
 import torch
@@ -116,8 +119,9 @@ def _is_plain(tensor: Tensor) -> bool:
 
 
 def _digest(storage: torch.UntypedStorage) -> int:
-    content = torch.empty(0, dtype=torch.uint8).set_(storage)  # type: ignore[call-overload]
-    return zlib.crc32(content.numpy())
+    content = torch.empty(0, dtype=torch.uint8).set_(storage)
+    numbers: Any = content.numpy()
+    return zlib.crc32(numbers)
 
 
 def _counts(tensor: Tensor) -> tuple[bool, int, int, int]:
