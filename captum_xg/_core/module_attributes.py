@@ -20,8 +20,9 @@ from torch import Tensor, nn
 
 from captum_xg._core.reflection import attribute, held_by
 
-_SCALARS = (bool, int, float, str, tuple, type(None), Tensor, nn.Parameter)
-_CONTAINERS = (dict, OrderedDict, list, set, deque)
+# By id: comparing classes may run code of a metaclass.
+_SCALARS = frozenset(map(id, (bool, int, float, str, tuple, type(None), Tensor, nn.Parameter)))
+_CONTAINERS = frozenset(map(id, (dict, OrderedDict, list, set, deque)))
 _DEEPEST = 2
 """So deep containers in containers are looked into."""
 _PASSED_OVER = frozenset(vars(nn.Module())) - {"training", "_parameters", "_buffers", "_modules"}
@@ -60,14 +61,11 @@ class ModuleAttributes:
         self._held[id(container)] = container, container.copy()
         if not depth:
             return
-        if isinstance(container, dict):
-            values = [value for name, value in dict.items(container) if name not in _PASSED_OVER]
-        else:
-            values = list(container)
-        for value in values:
-            if type(value) in _SCALARS:
+        named = dict.items(container) if isinstance(container, dict) else enumerate(container)
+        for name, value in list(named):
+            if id(type(value)) in _SCALARS or (type(name) is str and name in _PASSED_OVER):
                 continue
-            inner = value if type(value) in _CONTAINERS else _attributes_of(value)
+            inner = value if id(type(value)) in _CONTAINERS else _attributes_of(value)
             if inner is not None:
                 self._keep(inner, depth - 1)
 

@@ -13,7 +13,7 @@ from torch.nn.parameter import is_lazy
 from captum_xg._core.contents import parts_of, same
 from captum_xg._core.module_attributes import ModuleAttributes
 from captum_xg._core.modules import modules_of
-from captum_xg._core.reflection import plainly, submodules, tensors_of
+from captum_xg._core.reflection import attribute, plainly, submodules, tensors_of
 
 
 @contextmanager
@@ -40,21 +40,20 @@ def preserve_state(forward_func: Callable[..., Any], device: torch.device) -> It
     """
     with plainly():
         modules = [module for root in modules_of(forward_func) for _, module in submodules(root)]
-        attributes, buffers = ModuleAttributes(modules), _tensors_of(modules, "buffer")
-        parameters = [(p, p._version) for p in _tensors_of(modules, "parameter").values()]
-        lazy = [t for module in modules for _, _, t in tensors_of(module) if isinstance(t, Tensor) and is_lazy(t)]
-        distinct = {id(buffer): buffer for buffer in buffers.values()}.values()
-        before = [(b, b._version, value) for b in distinct if (value := _copied(b)) is not None]
+        attributes, held = ModuleAttributes(modules), _buffer_ids(modules)
+        tensors = {id(t): (kind, t) for m in modules for kind, _, t in tensors_of(m) if isinstance(t, Tensor)}
+        lazy = [t for _, t in tensors.values() if is_lazy(t)]
+        usable = [(kind, t) for kind, t in tensors.values() if not (is_lazy(t) or t.is_inference() or t.is_meta)]
+        parameters = [(t, t._version) for kind, t in usable if kind == "parameter"]
+        buffers = (t for kind, t in usable if kind == "buffer")
+        before = [(b, b._version, value) for b in buffers if (value := _copied(b)) is not None]
     try:
         with preserve_random_numbers(device):
             yield
     finally:
         with torch.no_grad(), plainly():
             written = [(buffer, value) for buffer, version, value in before if _is_written(buffer, version, value)]
-            replaced = {key: id(b) for key, b in buffers.items()} != {
-                key: id(b) for key, b in _tensors_of(modules, "buffer").items()
-            }
-            if (written or replaced) and attributes.differ():
+            if (written or held != _buffer_ids(modules)) and attributes.differ():
                 if any(p._version != version for p, version in parameters) or not all(map(is_lazy, lazy)):
                     written = []
                 else:
@@ -68,15 +67,9 @@ def _is_written(buffer: Tensor, version: int, value: Tensor) -> bool:
     return buffer._version != version or (parts_of(value) is not None and not same(buffer, value))
 
 
-def _tensors_of(modules: Iterable[nn.Module], wanted: str) -> dict[tuple[int, str], Tensor]:
-    """Return the parameters or buffers that can be written to, by module and name."""
-    return {
-        (id(module), name): tensor
-        for module in modules
-        for kind, name, tensor in tensors_of(module)
-        if kind == wanted and isinstance(tensor, Tensor) and not is_lazy(tensor)
-        if not tensor.is_inference() and not tensor.is_meta
-    }
+def _buffer_ids(modules: Iterable[nn.Module]) -> list[int]:
+    """Return which buffers modules hold, in their order: other ones if any was replaced."""
+    return [id(buffer) for module in modules for buffer in (attribute(module, "_buffers") or {}).values()]
 
 
 def _copied(buffer: Tensor) -> Tensor | None:
