@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
 from captum_xg._core.contents import parts_of, same
+from captum_xg._core.module_attributes import ModuleAttributes
 from captum_xg._core.modules import modules_of
-from captum_xg._core.reflection import plainly, submodules, tensors_of
+from captum_xg._core.reflection import attribute, plainly, submodules, tensors_of
 
 
 @contextmanager
@@ -33,34 +34,42 @@ def preserve_state(forward_func: Callable[..., Any], device: torch.device) -> It
     """Put random number generators and the model's buffers back as they were, whatever the body does.
 
     The check runs the model at inputs that are scaled by large factors; observers, running maxima and counters must not
-    keep what they saw of them.
+    keep what they saw of them. Where a buffer was written to or replaced, modules get back what they hold in Python as
+    well: a flag that says that they are initialised would be wrong. Parameters are not copied: a model that initialises
+    them, and keeps that in mind in Python, is left as the body leaves it.
     """
     with plainly():
-        before = [
-            (buffer, buffer._version, value)
-            for buffer in _buffers_of(forward_func)
-            if (value := _copied(buffer)) is not None
-        ]
+        modules = [module for root in modules_of(forward_func) for _, module in submodules(root)]
+        attributes, held = ModuleAttributes(modules), _buffer_ids(modules)
+        tensors = {id(t): (kind, t) for m in modules for kind, _, t in tensors_of(m) if isinstance(t, Tensor)}
+        lazy = [t for _, t in tensors.values() if is_lazy(t)]
+        usable = [(kind, t) for kind, t in tensors.values() if not (is_lazy(t) or t.is_inference() or t.is_meta)]
+        parameters = [(t, t._version) for kind, t in usable if kind == "parameter"]
+        buffers = (t for kind, t in usable if kind == "buffer")
+        before = [(b, b._version, value) for b in buffers if (value := _copied(b)) is not None]
     try:
         with preserve_random_numbers(device):
             yield
     finally:
         with torch.no_grad(), plainly():
-            for buffer, version, value in before:
-                # Batch norm in training mode writes its statistics without a new version.
-                if buffer._version != version or (parts_of(value) is not None and not same(buffer, value)):
-                    _restore(buffer, value)
+            written = [(buffer, value) for buffer, version, value in before if _is_written(buffer, version, value)]
+            if (written or held != _buffer_ids(modules)) and attributes.differ():
+                if any(p._version != version for p, version in parameters) or not all(map(is_lazy, lazy)):
+                    written = []
+                else:
+                    attributes.put_back()
+            for buffer, value in written:
+                _restore(buffer, value)
 
 
-def _buffers_of(forward_func: Callable[..., Any]) -> list[Tensor]:
-    """Return the buffers that can be written to, each once."""
-    found: dict[int, Tensor] = {}
-    for root in modules_of(forward_func):
-        for _, module in submodules(root):
-            for kind, _, tensor in tensors_of(module):
-                if kind == "buffer" and isinstance(tensor, Tensor) and not is_lazy(tensor):
-                    found[id(tensor)] = tensor
-    return [tensor for tensor in found.values() if not tensor.is_inference() and not tensor.is_meta]
+def _is_written(buffer: Tensor, version: int, value: Tensor) -> bool:
+    # Batch norm in training mode writes its statistics without a new version.
+    return buffer._version != version or (parts_of(value) is not None and not same(buffer, value))
+
+
+def _buffer_ids(modules: Iterable[nn.Module]) -> list[int]:
+    """Return which buffers modules hold, in their order: other ones if any was replaced."""
+    return [id(buffer) for module in modules for buffer in (attribute(module, "_buffers") or {}).values()]
 
 
 def _copied(buffer: Tensor) -> Tensor | None:

@@ -193,6 +193,12 @@ _INDEXING = [
             lambda x, y, how=how, own=own: x.index_reduce(0, _REPEATED[0], y, how, include_self=own), ((3, 2), (3, 2)))
         for how in ("prod", "mean", "amax", "amin") for own in (True, False)
     ),
+    *(
+        (f"segment_reduce {how} {initial}",
+            lambda x, how=how, initial=initial: torch.segment_reduce(
+                x, how, lengths=torch.tensor([2, 1]), initial=initial), ((3, 2),))
+        for how in ("sum", "mean", "max", "min") for initial in (None, 0.0, 1.0)
+    ),
     ("multiply by signs", lambda x, y: x.scatter_reduce(1, _REPEATED, y.sign(), "prod"), ((2, 3), (2, 3))),
     ("index_add", lambda x, y: x.index_add(0, _REPEATED[0], y, alpha=2), ((3, 2), (3, 2))),
     ("index_add of nothing", lambda x, y: x.index_add(0, _REPEATED[0], y, alpha=0), ((3, 2), (3, 2))),

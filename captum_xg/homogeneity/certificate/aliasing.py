@@ -22,10 +22,11 @@ from torch.utils.weak import WeakIdKeyDictionary
 
 from captum_xg._core.recorder import Observer, OpEvent
 from captum_xg._core.storage import has_storage, lies_within, overlaps, reads_other_bits, shares_memory
+from captum_xg.homogeneity.certificate.exported_memory import ExportedMemory
 from captum_xg.homogeneity.certificate.gradient_cuts import GradientCuts, differentiable
 from captum_xg.homogeneity.certificate.trace import Trace
 from captum_xg.homogeneity.degree import Scaling
-from captum_xg.homogeneity.rules.reasons import BEYOND, BITS, LAPS, OVERWRITTEN, SMUGGLED
+from captum_xg.homogeneity.rules.reasons import BEYOND, BITS, LAPS, OVERWRITTEN, READ_ELSEWHERE, REWRITTEN, SMUGGLED
 
 _UNSEEN_WRITE = replace(OVERWRITTEN, kind="unknown")
 _PIECES = ("aten::unsafe_split", "aten::unsafe_split_with_sizes")
@@ -40,6 +41,8 @@ class Aliasing(Observer):
         self._gradients = gradients
         self._unversioned = WeakIdKeyDictionary()
         self._viewed: Tensor | None = None
+        self.exported = ExportedMemory(trace.shadows)
+        self._hidden: WeakSet[torch.UntypedStorage] = WeakSet()  # which tensors without memory of their own read
         # Memory that went into what depends on the input, and through which tensor memory was first written to.
         self._used: WeakSet[torch.UntypedStorage] = WeakSet()
         self._owners: WeakKeyDictionary[torch.UntypedStorage, weakref.ref[Tensor]] = WeakKeyDictionary()
@@ -70,7 +73,10 @@ class Aliasing(Observer):
             if not lies_within(out, self._viewed) and shadows.around(out).depends_on_input:
                 self._trace.note(BEYOND)
             self._viewed = None
+        self._note_hidden(event)
         if self._trace.dependent:
+            if self.exported.is_rewritten(event.tensors):
+                self._trace.note(REWRITTEN)
             tensors = [*event.tensors, *event.results]
             self._used.update(t.untyped_storage() for t in tensors if has_storage(t))
         for view in event.views:
@@ -84,6 +90,11 @@ class Aliasing(Observer):
             if event.name == "aten::as_strided" and viewed and not lies_within(view, viewed[0]):
                 self._trace.note(BEYOND)
 
+    def finish(self) -> None:
+        """Notice constants that are others after the pass than where they were used: autograd has saved them."""
+        if self.exported.was_rewritten():
+            self._trace.note(REWRITTEN)
+
     def note_write(self, tensor: Tensor, value: Scaling, tensors: list[Tensor]) -> None:
         """Notice a write that does not reach all readers of its memory, before shadow memory is written to.
 
@@ -95,8 +106,13 @@ class Aliasing(Observer):
         shadows = self._trace.shadows
         if overlaps(tensor, tensors) and shadows.depends(tensor):
             self._trace.note(LAPS)
+        if (value.depends_on_input or value.reasons) and self.exported.is_read_elsewhere(tensor):
+            self._trace.note(READ_ELSEWHERE)
         if not has_storage(tensor):
             return
+        self.exported.note_write(tensor)
+        if tensor.untyped_storage() in self._hidden:
+            self._trace.note(SMUGGLED)
         storage, base = tensor.untyped_storage(), tensor if tensor._base is None else tensor._base
         if base in self._pieces:
             whole = self._pieces[base]()
@@ -116,3 +132,15 @@ class Aliasing(Observer):
         if owner() is not base or (unowned and around.depends_on_input and not around.stepwise):
             self._trace.note(_UNSEEN_WRITE)
             self._owners[storage] = weakref.ref(base)  # once said is enough
+
+    def _note_hidden(self, event: OpEvent) -> None:
+        """Remember the memory that a sparse or nested tensor, which has none itself, shares with others."""
+        if any(not has_storage(t) for t in event.tensors):
+            self._hidden.update(t.untyped_storage() for _, t in event.fresh if has_storage(t) and _is_alias(event))
+        if any(not has_storage(t) for _, t in event.fresh):
+            self._hidden.update(t.untyped_storage() for t in event.tensors if has_storage(t))
+
+
+def _is_alias(event: OpEvent) -> bool:
+    """Return whether an operation returns views by its schema."""
+    return any(returned.alias_info is not None for returned in event.op._schema.returns)

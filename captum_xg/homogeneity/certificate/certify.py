@@ -198,7 +198,7 @@ def _interpreted(
         with interpretation.following(unscaled, followed=unscaled.watched):
             outputs = run(handles)
     except Exception as error:
-        values = [y.detach() for y in run(handles_of(inputs)[1])]  # where F itself fails, that error is raised
+        values = _without_following(run, inputs)
         counterexample = find_counterexample(run, inputs, values)
         return replace(unproven, unsupported=[unfollowed(error)], counterexample=counterexample), values
     scaling = _joined(outputs, interpretation)
@@ -220,6 +220,17 @@ def _interpreted(
     del outputs  # and the graph with them, before F runs again
     subject = Subject(run, inputs, values, degree, gradient, wider, frozenset(trace.dtypes), names, conserved)
     return confronted(claim, confront(subject)), values
+
+
+def _without_following(run: Callable[[tuple[Tensor, ...]], list[Tensor]], inputs: tuple[Tensor, ...]) -> list[Tensor]:
+    """Return the outputs on the example; where F itself fails, that error is raised."""
+    try:
+        return [y.detach() for y in run(handles_of(inputs)[1])]
+    except Exception as error:
+        if "sparse" not in str(error).lower():
+            raise
+    with torch.no_grad():  # autograd does not take all that may be done to sparse tensors
+        return [y.detach() for y in run(tuple(x.detach().clone() for x in inputs))]
 
 
 def _joined(outputs: list[Tensor], interpretation: Interpretation) -> Scaling:

@@ -154,7 +154,8 @@ class Degrees(Observer):
         n = n_results(op, arguments)
         entry = find_rule(event.name)
         # Sizes are no values: with symbolic shapes they are asked for by operations, too.
-        if entry is None and returns_values(op) and not event.name.startswith("aten::sym_"):
+        ruled = entry is not None and op.namespace in _PURE
+        if returns_values(op) and not ruled and not event.name.startswith("aten::sym_"):
             self._leaks.note_reading(event.tensors, values)
             return [CONSTANT] * n
         dependent = any(not isinstance(v, Scaling) or v.depends_on_input or v.reasons for v in values.values())
@@ -163,8 +164,11 @@ class Degrees(Observer):
         elif not dependent and op.namespace in _PURE:
             results = [CONSTANT] * n
         else:
+            missing = self._trace.located(self._missing(event.name))
+            if dependent and op.namespace not in _PURE:
+                self._trace.note(missing)  # it may do other things than to return something
             reasons = frozenset().union(*(self._trace.shadows.interned.join(v).reasons for v in values.values()))
-            results = [Scaling(None, reasons=reasons | {self._trace.located(self._missing(event.name))})] * n
+            results = [Scaling(None, reasons=reasons | {missing})] * n
         # A rule for an operation that draws may forget to say so.
         if draws(op, arguments) and not self._refuted.seeded(event) and not any(map(_is_random, results)):
             results = [self._trace.doubted(result, RANDOM) for result in results]

@@ -53,7 +53,7 @@ class GradientCuts(Observer):
         self._cuts = WeakIdKeyDictionary()
         self._edges = WeakIdKeyDictionary()  # of what was detached: where its gradient would have come from
         self._in_graph: WeakSet[torch.UntypedStorage] = WeakSet()
-        # Conjugates and negatives written out on the way to an operation, below autograd, which knows about them.
+        # Written out or expanded on the way to an operation, below autograd, which knows about it.
         self._written_out = WeakIdKeyDictionary()
 
     def add_input(self, tensor: Tensor) -> None:
@@ -84,6 +84,9 @@ class GradientCuts(Observer):
         for view in event.views:
             if event.name == "aten::detach" and (edge := self._edge(event.tensors[0])) is not None:
                 self._edges[view] = edge
+            # Below autograd, operations on zero tensors expand what they return a copy of, which has the node.
+            if event.name == "aten::expand" and linked:
+                self._written_out[view] = not self._is_cut(event.tensors[0])
             scaling = self._trace.shadows.scaling(view)
             if not scaling.depends_on_input or scaling.stepwise:
                 continue

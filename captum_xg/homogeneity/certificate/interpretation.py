@@ -49,7 +49,7 @@ class Interpretation:
         self.trace = Trace(names, outermost, additional)
         self.n_ops = 0
         self._gradients = GradientCuts(self.trace, frozen=frozen)
-        aliasing = Aliasing(self.trace, self._gradients)
+        self._aliasing = aliasing = Aliasing(self.trace, self._gradients)
         self._leaks = Leaks(self.trace, aliasing)
         self._degrees = Degrees(self.trace, self._gradients, aliasing, self._leaks, finite)
         self._observers: list[Observer] = [self.trace, self._leaks, self._gradients, aliasing, self._degrees]
@@ -74,6 +74,7 @@ class Interpretation:
             with self._leaks, recorder:
                 yield
             self.trace.finish()
+            self._aliasing.finish()
         finally:
             self.n_ops = recorder.n_ops
 

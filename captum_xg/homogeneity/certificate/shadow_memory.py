@@ -100,6 +100,7 @@ class ShadowMemory:
         self._without_storage: WeakIdKeyDictionary = WeakIdKeyDictionary()  # sparse and the like: no views to follow
         self._writes: WeakKeyDictionary[torch.UntypedStorage, int] = WeakKeyDictionary()
         self._foreign: WeakSet[torch.UntypedStorage] = WeakSet()
+        self._made: WeakSet[torch.UntypedStorage] = WeakSet()
         self._places: dict[int, tuple[int, torch.device, StorageWeakRef]] = {}
 
     def writes(self, tensor: Tensor) -> int:
@@ -109,6 +110,10 @@ class ShadowMemory:
     def knows(self, tensor: Tensor) -> bool:
         """Return whether anything was written for the tensor's memory."""
         return tensor.untyped_storage() in self._shadows if has_storage(tensor) else tensor in self._without_storage
+
+    def made(self, tensor: Tensor) -> bool:
+        """Return whether the memory of a tensor was allocated in the pass, as an operation's result or an input."""
+        return tensor.untyped_storage() in self._made
 
     def lies_on_known_memory(self, tensor: Tensor) -> bool:
         """Return whether a tensor, of which nothing is known, lies in memory of which something is.
@@ -174,6 +179,7 @@ class ShadowMemory:
             self._without_storage[tensor] = self.interned.join(value)
             return
         self._note_place(tensor.untyped_storage())
+        self._made.add(tensor.untyped_storage())
         if isinstance(value, Scaling):
             self._shadows[tensor.untyped_storage()] = _Shadow(value)
         else:
@@ -192,7 +198,11 @@ class ShadowMemory:
             return None
         storage, size = tensor.untyped_storage(), tensor.element_size()
         self._writes[storage] = self._writes.get(storage, 0) + 1
-        shadow = self._shadows.get(storage) or _Shadow(CONSTANT)
+        shadow = self._shadows.get(storage)
+        if shadow is None:  # it was there before, and so may be what others have looked at already
+            self._note_place(storage)
+            self._foreign.clear()
+            shadow = _Shadow(CONSTANT)
         elements = storage.nbytes() // size
         if isinstance(value, Scaling) and (
             _covers(tensor, elements) or (shadow.codes is None and shadow.uniform == value)

@@ -118,6 +118,16 @@ def index_reduce(call: OpCall) -> Scaling:
     return _reduced(call, call["source"], call["reduce"], include_self=call["include_self"])
 
 
+@degree_rule("segment_reduce")
+def segment_reduce(call: OpCall) -> Scaling:
+    """A sum, mean or extremum of each segment, and of a number to begin with."""
+    where = _together(call, [call["lengths"], call["indices"], call["offsets"]])
+    if call["reduce"] == "prod":
+        reason = Reason("multiplies up, so that each place has a degree of its own", "Use one product, or a sum")
+        return selection_of(where, nonlinear_of(call.scaling("data"), reason, otherwise=None))
+    return selection_of(where, call.sum(call["data"], call["initial"]))
+
+
 @degree_rule("index_copy")
 def index_copy(call: OpCall) -> Scaling:
     """One tensor, with another's slices at indices."""

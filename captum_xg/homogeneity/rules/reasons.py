@@ -69,6 +69,17 @@ SMUGGLED = Reason(
     "Use views",
     kind="unknown",
 )
+READ_ELSEWHERE = Reason(
+    "writes values that depend on the input into memory that others than PyTorch's operations may read: it was there "
+    "before the call, or was handed out (NumPy, DLPack, a storage)",
+    "Write to a new tensor, or to one whose memory nothing else shares",
+    kind="unknown",
+)
+REWRITTEN = Reason(
+    "uses constants in memory that is written to during the call where no operation is seen (NumPy)",
+    "Write to it before the call, or with PyTorch's operations",
+    kind="unknown",
+)
 CUT = Reason(
     "is cut off from autograd (detach, .data or no_grad), so the gradient is not the gradient of F",
     "Let the gradient pass, or compute it from constants",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from functools import lru_cache
 from typing import TypeVar
 
 import torch
@@ -18,9 +19,30 @@ RANDOM = Reason("draws random numbers, so F(x) is no fixed function of x", "Call
 
 _LAYOUT = frozenset(
     f"aten::{name}"
-    for name in ("is_pinned", "is_same_size", "size", "stride", "numel", "dim", "storage_offset", "is_contiguous")
+    for name in (
+        *("is_pinned", "is_same_size", "size", "stride", "numel", "dim", "storage_offset", "is_contiguous"),
+        *("is_coalesced", "_has_same_storage_numel"),
+    )
 )
 """Which give Python something that does not depend on values. All others that return no tensor hand over values."""
+
+_UNTAGGED = frozenset(
+    f"aten::{name}"
+    for name in (
+        *("_pack_padded_sequence", "_pad_packed_sequence", "_ctc_loss", "to_padded_tensor"),
+        *(f"sparse_{kind}_tensor" for kind in ("coo", "compressed", "csr", "csc", "bsr", "bsc")),
+        *(f"_nested_{rest}" for rest in ("tensor_from_mask", "from_padded", "view_from_jagged", "view_from_buffer")),
+    )
+)
+"""Which do not say by a tag that shapes depend on values: on how many numbers are not zero, on lengths, on places."""
+_DECIDING = frozenset(
+    {
+        *("lengths", "batch_sizes", "input_lengths", "target_lengths", "mask", "offsets", "cpu_nested_shape_example"),
+        *("indices", "compressed_indices", "plain_indices", "crow_indices", "col_indices", "ccol_indices"),
+        *("row_indices", "nested_size", "nested_strides"),
+    }
+)
+"""Arguments of these whose values do."""
 
 _RESHAPING = frozenset(
     f"aten::{name}_" for name in ("as_strided", "squeeze", "unsqueeze", "t", "transpose", "swapdims", "swapaxes")
@@ -67,18 +89,32 @@ def written_values(
 
 
 def shape_deciding(func: OpOverload, arguments: Mapping[str, object]) -> list[Tensor]:
-    """Return the tensors whose values decide the shape of the result of an operation of which some do."""
-    deciding = {"aten::masked_select": "mask", "aten::repeat_interleave": "repeats", "aten::index": "indices"}
-    name = deciding.get(func._schema.name, "")
-    tensors = list(tensors_in(arguments.values() if name not in arguments else [arguments[name]]))
+    """Return the tensors whose values decide the shape of the result of an operation, or how much is in its memory."""
+    names = _shape_deciding(func)
+    tensors = list(tensors_in(arguments[name] for name in names)) if names else []
     masks = (torch.bool, torch.uint8)
-    return [t for t in tensors if t.dtype in masks] if name == "indices" else tensors
+    return [t for t in tensors if t.dtype in masks] if func._schema.name == "aten::index" else tensors
+
+
+@lru_cache(maxsize=4096)
+def _shape_deciding(func: OpOverload) -> tuple[str, ...]:
+    """Return the names of the arguments whose values decide the shape of the result of an operation."""
+    name, arguments = func._schema.name, tuple(argument.name for argument in func._schema.arguments)
+    if name.startswith(("aten::to_sparse", "aten::_to_sparse")):
+        return ("self",)
+    if name in _UNTAGGED or name.startswith("aten::_sparse_"):
+        return tuple(argument for argument in arguments if argument in _DECIDING)
+    # The shape of a least-squares residual is that of full rank for all matrices but a null set.
+    if torch.Tag.dynamic_output_shape not in func.tags or name == "aten::linalg_lstsq":
+        return ()
+    deciding = {"aten::masked_select": "mask", "aten::repeat_interleave": "repeats", "aten::index": "indices"}
+    return (deciding[name],) if deciding.get(name) in arguments else arguments
 
 
 def returns_values(func: OpOverload) -> bool:
-    """Return whether an operation hands numbers or truth values to Python that depend on what tensors hold."""
-    types = {str(returned.type) for returned in func._schema.returns}
-    return bool(types & {"bool", "int", "float", "number", "Scalar", "complex"}) and func._schema.name not in _LAYOUT
+    """Return whether an operation hands numbers, truth values or words to Python that depend on what tensors hold."""
+    others = any("Tensor" not in str(returned.type) for returned in func._schema.returns)
+    return others and func._schema.name not in _LAYOUT
 
 
 def draws(func: OpOverload, arguments: Mapping[str, object]) -> bool:

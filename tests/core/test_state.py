@@ -1,0 +1,205 @@
+"""What a pass changes is put back, in tensors and in Python alike: no model comes back half initialised."""
+
+from __future__ import annotations
+
+import copy
+from types import SimpleNamespace
+
+import pytest
+import torch
+from torch import nn
+
+from captum_xg import certify, check_homogeneity
+from captum_xg._core.state import preserve_state
+
+X = torch.randn(6, 4, generator=torch.Generator().manual_seed(0))
+OTHER = 3 * torch.randn(6, 4, generator=torch.Generator().manual_seed(1))
+
+
+class Attribute(nn.Module):
+    """Takes its scale from the first batch, and keeps in mind that it has one."""
+
+    def __init__(self):
+        super().__init__()
+        self.linear = nn.Linear(4, 3, bias=False)
+        self.register_buffer("scale", torch.zeros(4))
+        self.start()
+
+    def start(self):
+        self.ready = False
+
+    def is_ready(self):
+        return self.ready
+
+    def mark(self):
+        self.ready = True
+
+    def initialise(self, x):
+        self.scale.copy_(x.std(0))
+
+    def forward(self, x):
+        if not self.is_ready():
+            self.initialise(x.detach())
+            self.mark()
+        return self.linear(x * self.scale)
+
+
+class Dictionary(Attribute):
+    def start(self):
+        self.state = {"of": {"ready": False}}
+
+    def is_ready(self):
+        return self.state["of"]["ready"]
+
+    def mark(self):
+        self.state["of"]["ready"] = True
+
+
+class Namespace(Attribute):
+    def start(self):
+        self.state = SimpleNamespace(ready=False)
+
+    def is_ready(self):
+        return self.state.ready
+
+    def mark(self):
+        self.state.ready = True
+
+
+class State:
+    ready = False
+
+
+class OwnObject(Namespace):
+    def start(self):
+        self.state = State()
+
+
+class Set(Attribute):
+    def start(self):
+        self.seen = set()
+
+    def is_ready(self):
+        return 1 in self.seen
+
+    def mark(self):
+        self.seen.add(1)
+
+
+class List(Attribute):
+    def start(self):
+        self.calls = [0]
+
+    def is_ready(self):
+        return len(self.calls) > 1
+
+    def mark(self):
+        self.calls.append(1)
+
+
+class ReplacedBuffer(Attribute):
+    def initialise(self, x):
+        self.scale = x.std(0)
+
+
+class NewLayer(Attribute):
+    def start(self):
+        self.layer = None
+
+    def forward(self, x):
+        if self.layer is None:
+            self.layer = nn.Linear(4, 4, bias=False)
+            nn.init.eye_(self.layer.weight)
+            self.scale.copy_(x.detach().std(0))
+        return self.linear(self.layer(x) * self.scale)
+
+
+class InAChild(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.child, self.ready = Attribute(), False
+        self.child.ready = True
+
+    def forward(self, x):
+        if not self.ready:
+            self.child.initialise(x.detach())
+            self.ready = True
+        return self.child(x)
+
+
+MODELS = [Attribute, Dictionary, Namespace, OwnObject, Set, List, ReplacedBuffer, NewLayer, InAChild]
+LOOKS = {"certify": certify, "check_homogeneity": lambda model, x: check_homogeneity(model, x, target=0)}
+
+
+@pytest.mark.parametrize("look", LOOKS)
+@pytest.mark.parametrize("kind", MODELS, ids=lambda kind: kind.__name__)
+def test_a_model_that_takes_its_state_from_the_first_batch_still_does(kind, look):
+    model = kind().eval()
+    untouched = copy.deepcopy(model)
+    LOOKS[look](model, X)
+    assert torch.equal(model(OTHER), untouched(OTHER))
+    assert model(OTHER).abs().sum() > 0
+
+
+class InParameters(Attribute):
+    """Divides, so that initialising twice is not the same as once."""
+
+    def __init__(self):
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(4))
+
+    def initialise(self, x):
+        with torch.no_grad():
+            self.weight.div_(x.std(0))
+        self.scale.fill_(1)
+
+    def forward(self, x):
+        if not self.ready:
+            self.initialise(x.detach())
+            self.ready = True
+        return super().forward(x * self.weight)
+
+
+@pytest.mark.parametrize("look", LOOKS)
+def test_a_model_that_initialises_parameters_is_left_initialised_once(look):
+    model = InParameters().eval()
+    LOOKS[look](model, X)
+    assert model.ready
+    torch.testing.assert_close(model.weight.detach(), 1 / X.std(0))
+    assert torch.equal(model.scale, torch.ones(4))
+
+
+class Counting(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.calls, self.norm = 0, nn.BatchNorm1d(4)
+
+    def forward(self, x):
+        self.calls += 1
+        return self.norm(x)
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_attributes_are_put_back_only_where_buffers_are(training):
+    model = Counting().train(training)
+    with preserve_state(model, X.device):
+        model(X)
+    assert model.calls == (0 if training else 1)
+    assert torch.equal(model.norm.running_mean, torch.zeros(4))
+    assert list(dict(model.named_children())) == ["norm"]
+
+
+def test_the_order_of_layers_and_what_was_removed_come_back():
+    model = nn.Sequential(nn.BatchNorm1d(4), nn.ReLU(), nn.Identity())
+    with preserve_state(model, X.device):
+        model(X)
+        del model[1]
+        model.append(nn.Tanh())
+    assert [type(part) for part in model] == [nn.BatchNorm1d, nn.ReLU, nn.Identity]
+
+
+def test_lazy_layers_stay_initialised():
+    model = nn.LazyBatchNorm1d()
+    with preserve_state(model, X.device):
+        model(X)
+    assert (type(model), model.num_features) == (nn.BatchNorm1d, 4)
