@@ -19,9 +19,17 @@ _COUNTERPART = {
 }
 
 
+_STRIDED = torch.strided
+
+
 def has_storage(tensor: Tensor) -> bool:
     """Return whether a tensor's numbers lie in memory of its own, strided, so that views of it can be followed."""
-    return tensor.layout == torch.strided and not tensor.is_nested and tensor.device.type not in ("meta", "mkldnn")
+    # Asked many times for each operation of a proof; a device costs more to make than to ask.
+    return (
+        tensor.layout is _STRIDED
+        and not tensor.is_nested
+        and (tensor.is_cpu or tensor.is_cuda or tensor.device.type not in ("meta", "mkldnn"))
+    )
 
 
 def reads_other_bits(view: Tensor, viewed: Tensor) -> bool:

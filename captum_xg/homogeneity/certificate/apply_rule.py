@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 from torch._ops import OpOverload
 
-from captum_xg._core.operations import tensors_in
+from captum_xg._core.operations import schema_of, tensors_in
 from captum_xg.homogeneity.certificate.shadow_memory import PerElement, Value
 from captum_xg.homogeneity.certificate.trace import Trace
 from captum_xg.homogeneity.degree import Reason, Scaling, mismatch
@@ -54,7 +54,7 @@ class TransferFunction:
             return [moved] * self.n_results
         if self.entry.elementwise and any(isinstance(value, PerElement) for value in values.values()):
             # What stood where the result is put does not enter it.
-            outs = {a.name for a in self.op._schema.arguments if a.is_out}
+            outs = schema_of(self.op).outs
             read = list(tensors_in(value for name, value in self.arguments.items() if name not in outs))
             if any(isinstance(values[id(t)], PerElement) for t in read):
                 return self._by_combination(values, read)

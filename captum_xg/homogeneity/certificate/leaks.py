@@ -44,6 +44,15 @@ _GET_DATA = Tensor.data.__get__  # type: ignore[attr-defined]
 _GRAD_FN = Tensor.grad_fn.__get__  # type: ignore[union-attr]
 _FROM_PYTHON = (torch.tensor, torch.as_tensor, torch.asarray, Tensor.new_tensor, torch.sparse_coo_tensor, Tensor.new)
 _HOOKING = frozenset({"register_hook", "register_post_accumulate_grad_hook"})
+_WATCHED = frozenset(
+    {
+        *_LEAVING,
+        *_HOOKING,
+        *("tensor_split", "one_hot", ""),
+        *(function.__name__ for function in (*_FROM_PYTHON, _SET_DATA, _GET_DATA, _GRAD_FN)),
+    }
+)
+"""The names of all calls that are looked at; those of attributes are those of their getters."""
 
 
 class Leaks(TorchFunctionMode, Observer):
@@ -89,7 +98,7 @@ class Leaks(TorchFunctionMode, Observer):
     def note_shape(self, event: OpEvent, values: Mapping[int, Value]) -> None:
         """Notice a shape that depends on values: Python reads it without any operation."""
         # The shape of a least-squares residual is that of full rank for all matrices but a null set.
-        if torch.Tag.dynamic_output_shape in event.op.tags and event.name != "aten::linalg_lstsq":
+        if event.schema.sizes_up and event.name != "aten::linalg_lstsq":
             self._read(SHAPE, shape_deciding(event.op, event.arguments), values)
 
     def _read(self, why: Reason, tensors: Iterable[Tensor], values: Mapping[int, Value]) -> None:
@@ -111,7 +120,10 @@ class Leaks(TorchFunctionMode, Observer):
         kwargs: Mapping[str, Any] | None = None,
     ) -> object:
         kwargs = kwargs or {}
-        name, given = getattr(func, "__name__", ""), [*args, *kwargs.values()]
+        name = getattr(func, "__name__", "")
+        if name not in _WATCHED:  # nearly all calls
+            return func(*args, **kwargs)
+        given = [*args, *kwargs.values()]
         leaving: Iterable[object] = ()
         if (name in _LEAVING or name in _HOOKING) and args and isinstance(args[0], Tensor):
             leaving = given

@@ -55,7 +55,9 @@ class Trace(Observer):
 
     def after(self, event: OpEvent) -> None:
         """Let go of it, and of its tensors."""
-        self.dtypes.update(result.dtype for result in event.results if result.dtype.is_floating_point)
+        for result in event.results:
+            if (dtype := result.dtype) not in self.dtypes and dtype.is_floating_point:
+                self.dtypes.add(dtype)
         self._event = None
 
     def finish(self) -> None:

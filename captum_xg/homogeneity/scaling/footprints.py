@@ -20,6 +20,9 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from captum_xg._core.provenance import Site
 from captum_xg._core.recorder import Names, Observer, OpEvent, Recorder
 
+_UNWRITTEN = ("aten::empty", "aten::new_empty", "aten::resize")
+"""Operations whose results hold what happens to lie in memory, which says nothing of F."""
+
 Run = Callable[[tuple[Tensor, ...]], list[Tensor]]
 
 
@@ -75,16 +78,16 @@ class Footprint(Observer):
         if len(self.steps) == self._wanted:
             self.site = event.site()
         sizes = [
-            result.detach().abs().reshape(-1).double()
-            for result in event.results
-            if (result.dtype.is_floating_point or result.dtype.is_complex) and _is_plain(result)
+            _sizes(result)
+            for result in (() if event.name.startswith(_UNWRITTEN) else event.results)
+            if (result.dtype.is_floating_point or result.dtype.is_complex) and _is_plain(result) and result.numel()
         ]
-        flat = torch.cat(sizes) if sizes else torch.zeros(1)
-        nonzero = flat[flat != 0]
-        smallest = float(nonzero.min()) if nonzero.numel() else math.inf
         tiny = max((torch.finfo(r.dtype).tiny for r in event.results if r.dtype.is_floating_point), default=0.0)
-        largest = float(flat.max()) if flat.numel() else 0.0
-        self.steps.append(Step(str(event.op), largest, float(flat.sum()), smallest, tiny))
+        total = sum(total for _, total, _ in sizes)
+        # NaN is larger and smaller than everything, which max() and min() do not know.
+        largest = math.nan if math.isnan(total) else max((largest for largest, _, _ in sizes), default=0.0)
+        smallest = math.nan if math.isnan(total) else min((smallest for _, _, smallest in sizes), default=math.inf)
+        self.steps.append(Step(str(event.op), largest, total, smallest, tiny))
 
 
 def footprint_of(run: Run, inputs: tuple[Tensor, ...], names: Names | None = None, wanted: int = -1) -> Footprint:
@@ -131,6 +134,16 @@ class OperationNames(TorchDispatchMode):  # type: ignore[no-untyped-call]
     ) -> object:
         self._names.append(func)
         return func(*args, **(kwargs or {}))  # type: ignore[arg-type]
+
+
+def _sizes(result: Tensor) -> tuple[float, float, float]:
+    """Return the largest magnitude, the sum of magnitudes and the smallest that is not zero, infinite if all are."""
+    magnitudes = result.detach().abs()
+    smallest, largest = torch.aminmax(magnitudes)
+    low, high, total = torch.stack([smallest.double(), largest.double(), magnitudes.sum(dtype=torch.float64)]).tolist()
+    if low == 0:
+        low = float(magnitudes.masked_fill(magnitudes == 0, math.inf).min())
+    return high, total, low
 
 
 def _is_plain(tensor: Tensor) -> bool:
