@@ -68,6 +68,8 @@ def overlaps(tensor: Tensor, others: list[Tensor]) -> bool:
 
 def is_dense(tensor: Tensor) -> bool:
     """Return whether a tensor takes every element of a piece of memory once, in whatever order."""
+    if tensor.is_contiguous():
+        return True
     span = 1
     for step, size in sorted(zip(tensor.stride(), tensor.shape, strict=True)):
         if size > 1 and step != span:
@@ -77,6 +79,8 @@ def is_dense(tensor: Tensor) -> bool:
 
 
 def _on_top_of_itself(tensor: Tensor) -> bool:
+    if tensor.is_contiguous():
+        return False
     span = 1
     for step, size in sorted(
         (step, size) for size, step in zip(tensor.shape, tensor.stride(), strict=True) if size > 1
