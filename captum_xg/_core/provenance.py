@@ -119,8 +119,8 @@ def custom_function_running(outermost: CodeType | None) -> str | None:
 
 @functools.lru_cache(maxsize=4096)
 def _follows(file: str) -> bool:
-    """Return whether a file runs models for proofs."""
-    return file.startswith(_FOLLOWING)
+    """Return whether a file runs models for proofs, or is one of torch.nn's without autograd functions."""
+    return file.startswith(_FOLLOWING) or (_whose(file) == "torch.nn" and "_functions" not in os.path.basename(file))
 
 
 def _frames(outermost: CodeType | None) -> list[FrameType]:

@@ -51,6 +51,12 @@ class Step:
         ratios = self.largest / other.largest, self.total / other.total
         return abs(ratios[0] - ratios[1]) <= 1e-2 * max(ratios)
 
+    def is_near_range(self, scale: float) -> bool:
+        """Return whether any results at x could make these ones of :meth:`left_range`."""
+        if scale > 1:
+            return not math.isfinite(self.largest)
+        return self.largest == 0 or self.smallest < 16 * self.tiny
+
     def left_range(self, before: Step, scale: float) -> bool:
         """Return whether these results at αx over- or underflowed where those of the same step at x did not."""
         if scale > 1:  # what is zero here is so by what F computes
@@ -72,6 +78,10 @@ class Footprint(Observer):
         self.steps: list[Step] = []
         self.site: Site | None = None
         self._wanted = wanted
+
+    def is_near_range(self, scale: float) -> bool:
+        """Return whether values may have left the range of their dtype at this α, whatever they are at x."""
+        return any(step.is_near_range(scale) for step in self.steps)
 
     def after(self, event: OpEvent) -> None:
         """Note sizes."""

@@ -172,6 +172,24 @@ def test_a_certificate_keeps_no_model_alive_and_copies_know_the_numbers_alone():
     assert alive() is None
 
 
+def test_the_digest_is_of_what_the_model_holds_after_the_proof():
+    class Grows(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.large = nn.Parameter(torch.ones(300, 300))
+
+        def forward(self, x):
+            with torch.no_grad():
+                self.large.add_(1)
+            return x.sum(1)
+
+    model = Grows()
+    certificate = certify(model, X)
+    assert not certificate.is_stale(model)
+    model(X)
+    assert certificate.is_stale(model)
+
+
 def test_the_digest_is_of_what_is_stored_not_of_where():
     model, other = homogeneous(), homogeneous()
     other.load_state_dict(model.state_dict())
