@@ -7,10 +7,7 @@ depend on is left out, the mode among it, and tensors of every layout count with
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
-from typing import TypeAlias
+from concurrent.futures import ThreadPoolExecutor
 
 import torch
 from torch import Tensor
@@ -18,47 +15,15 @@ from torch.nn.parameter import is_lazy
 
 from captum_xg._core.contents import parts_of
 from captum_xg._core.modules import modules_of
-from captum_xg._core.reflection import (
-    attribute,
-    is_a,
-    is_tensor,
-    own_attributes,
-    plainly,
-    shown,
-    submodules,
-    tensors_of,
-)
+from captum_xg._core.reflection import attribute, is_a, own_attributes, plainly, shown, submodules, tensors_of
 from captum_xg._core.types import ForwardFunction
 
 _SIMPLE = (bool, int, float, str, bytes, type(None))
 _LARGE = 2**16
-_Begun: TypeAlias = "tuple[Tensor, int, Future[bytes]]"
 
 
 def digest_of(forward_func: ForwardFunction) -> str:
     """Return the SHA-256 of the modules behind a forward function: classes, settings, parameters and buffers."""
-    with ThreadPoolExecutor() as pool:  # hashlib works on large blocks without holding the interpreter
-        return _digest(forward_func, pool, {})
-
-
-@contextmanager
-def digest_afterwards(forward_func: ForwardFunction) -> Iterator[Callable[[], str]]:
-    """Hand out what returns the digest at the end of the body, while which large parameters are hashed in threads.
-
-    One that is written to meanwhile is hashed again. Buffers wait, as forward passes write to them.
-    """
-    with ThreadPoolExecutor() as pool:
-        begun = {
-            id(tensor): (tensor, tensor._version, pool.submit(_hash, tensor))
-            for root in modules_of(forward_func)
-            for _, module in submodules(root)
-            for kind, _, tensor in tensors_of(module)
-            if kind == "parameter" and is_tensor(tensor) and _is_large(tensor) and not tensor.is_inference()
-        }
-        yield lambda: _digest(forward_func, pool, begun)
-
-
-def _digest(forward_func: ForwardFunction, pool: ThreadPoolExecutor, begun: Mapping[int, _Begun]) -> str:
     digest = hashlib.sha256()
     tensors: dict[int, Tensor] = {}
     for root in modules_of(forward_func):
@@ -76,14 +41,11 @@ def _digest(forward_func: ForwardFunction, pool: ThreadPoolExecutor, begun: Mapp
                     shape = () if is_lazy(tensor) or tensor.is_nested else tuple(tensor.shape)
                     digest.update(f"{name}|{(shape, tensor.dtype)}".encode())
                 tensors.setdefault(id(tensor), tensor)
-    # Of small ones, which are many, a thread would take longer to tell than to hash.
-    large = {
-        key: begun[key][2] if key in begun and begun[key][1] == tensor._version else pool.submit(_hash, tensor)
-        for key, tensor in tensors.items()
-        if _is_large(tensor)
-    }
-    for key, tensor in tensors.items():
-        digest.update(large[key].result() if key in large else _hash(tensor))
+    with ThreadPoolExecutor() as pool:  # hashlib works on large blocks without holding the interpreter
+        # Of small ones, which are many, a thread would take longer to tell than to hash.
+        large = {key: pool.submit(_hash, tensor) for key, tensor in tensors.items() if _is_large(tensor)}
+        for key, tensor in tensors.items():
+            digest.update(large[key].result() if key in large else _hash(tensor))
     return digest.hexdigest()
 
 

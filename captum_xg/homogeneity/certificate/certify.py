@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 
-from captum_xg._core.digest import digest_afterwards
+from captum_xg._core.digest import digest_of
 from captum_xg._core.function import autograd_refusals_explained, checked_arguments
 from captum_xg._core.inputs import format_inputs
 from captum_xg._core.model_state import not_finite, require_usable_state, spoilt_state
@@ -99,18 +99,17 @@ def certify(
     one_of(detached, ("violations", "constants"), "detached", "certify")
     # Before the proof: NaN in a weight spoils every value, and is better named than proven about.
     finite = require_usable_state(forward_func, "certify")
-    with digest_afterwards(forward_func) as digest:
-        proof = prove(
-            forward_func,
-            _flat(example_inputs),
-            additional_forward_args,
-            "certify",
-            output=output,
-            finite=finite,
-            detached=detached,
-        )
-        standing = Standing(forward_func, proof.assumptions)
-        return replace(proof.certificate, digest=digest(), standing=standing)
+    proof = prove(
+        forward_func,
+        _flat(example_inputs),
+        additional_forward_args,
+        "certify",
+        output=output,
+        finite=finite,
+        detached=detached,
+    )
+    standing = Standing(forward_func, proof.assumptions)
+    return replace(proof.certificate, digest=digest_of(forward_func), standing=standing)
 
 
 @dataclass(frozen=True)

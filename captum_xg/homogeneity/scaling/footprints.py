@@ -89,7 +89,7 @@ class Footprint(Observer):
             self.site = event.site()
         sizes = [
             _sizes(result)
-            for result in (() if event.name.startswith(_UNWRITTEN) else event.results)
+            for result in _made(event)
             if (result.dtype.is_floating_point or result.dtype.is_complex) and _is_plain(result) and result.numel()
         ]
         tiny = max((torch.finfo(r.dtype).tiny for r in event.results if r.dtype.is_floating_point), default=0.0)
@@ -144,6 +144,16 @@ class OperationNames(TorchDispatchMode):  # type: ignore[no-untyped-call]
     ) -> object:
         self._names.append(func)
         return func(*args, **(kwargs or {}))  # type: ignore[arg-type]
+
+
+def _made(event: OpEvent) -> list[Tensor]:
+    """Return the results that hold numbers which the operation has made: no views, and no memory that nobody wrote."""
+    if event.takes_functions:
+        return event.results
+    if event.name.startswith(_UNWRITTEN):
+        return []
+    views = {id(view) for view in event.views}
+    return [result for result in event.results if id(result) not in views]
 
 
 def _sizes(result: Tensor) -> tuple[float, float, float]:
