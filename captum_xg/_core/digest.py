@@ -19,6 +19,7 @@ from captum_xg._core.reflection import attribute, is_a, own_attributes, plainly,
 from captum_xg._core.types import ForwardFunction
 
 _SIMPLE = (bool, int, float, str, bytes, type(None))
+_LARGE = 2**16
 
 
 def digest_of(forward_func: ForwardFunction) -> str:
@@ -41,8 +42,10 @@ def digest_of(forward_func: ForwardFunction) -> str:
                     digest.update(f"{name}|{(shape, tensor.dtype)}".encode())
                 tensors.setdefault(id(tensor), tensor)
     with ThreadPoolExecutor() as pool:  # hashlib works on large blocks without holding the interpreter
-        for part in pool.map(_hash, tensors.values()):
-            digest.update(part)
+        # Of small ones, which are many, a thread would take longer to tell than to hash.
+        large = {key: pool.submit(_hash, tensor) for key, tensor in tensors.items() if _is_large(tensor)}
+        for key, tensor in tensors.items():
+            digest.update(large[key].result() if key in large else _hash(tensor))
     return digest.hexdigest()
 
 
@@ -53,6 +56,11 @@ def settings_of(module: torch.nn.Module) -> list[tuple[str, object]]:
         for name, value in own_attributes(module).items()
         if is_a(value, _SIMPLE) or (is_a(value, tuple) and all(is_a(v, _SIMPLE) for v in tuple.__iter__(value)))
     ]
+
+
+def _is_large(tensor: Tensor) -> bool:
+    with plainly():
+        return not is_lazy(tensor) and not tensor.is_nested and tensor.numel() >= _LARGE
 
 
 def _hash(tensor: Tensor) -> bytes:

@@ -6,6 +6,8 @@ over, so that the innermost line that is left is one that the user can change.
 
 from __future__ import annotations
 
+import functools
+import inspect
 import os
 import sys
 import sysconfig
@@ -57,15 +59,16 @@ def current_site(op: str, names: Mapping[int, tuple[str, nn.Module]], outermost:
     """
     module, inner, location, inside_torch = None, None, None, None
     for frame in _frames(outermost):
-        file = frame.f_code.co_filename
-        if file.startswith(_OURS):
+        code = frame.f_code
+        written = _whose(code.co_filename)
+        if written == "ours":
             continue
-        if file.startswith(_TORCH):
-            if inside_torch is None and file.startswith(os.path.join(_TORCH, "nn")):
+        if written != "theirs":
+            if inside_torch is None and written == "torch.nn":
                 inside_torch = _line(frame)
         elif location is None:
             location = _line(frame)
-        if module is None and is_a(owner := frame.f_locals.get("self"), nn.Module):
+        if module is None and _has_self(code) and is_a(owner := frame.f_locals.get("self"), nn.Module):
             inner = owner if inner is None else inner
             module = owner if id(owner) in names else None
         if module is not None and location is not None:
@@ -80,6 +83,24 @@ def current_site(op: str, names: Mapping[int, tuple[str, nn.Module]], outermost:
     return Site(names[id(module)][0], f"{name}{made}", op, line)
 
 
+@functools.lru_cache(maxsize=4096)
+def _whose(file: str) -> str:
+    """Return who has written a file."""
+    if file.startswith(_OURS):
+        return "ours"
+    if not file.startswith(_TORCH):
+        return "theirs"
+    return "torch.nn" if file.startswith(os.path.join(_TORCH, "nn")) else "torch"
+
+
+@functools.lru_cache(maxsize=4096)
+def _has_self(code: CodeType) -> bool:
+    """Return whether a function may have a variable of that name: reading all of a frame's variables takes time."""
+    if not code.co_flags & inspect.CO_NEWLOCALS:
+        return True  # of a module or class, whose variables may come and go
+    return "self" in (*code.co_varnames, *code.co_cellvars, *code.co_freevars)
+
+
 def is_torch(file: str) -> bool:
     """Return whether a file is one of PyTorch's or of this package."""
     return file.startswith((_TORCH, *_OURS))
@@ -88,12 +109,18 @@ def is_torch(file: str) -> bool:
 def custom_function_running(outermost: CodeType | None) -> str | None:
     """Return the name of the custom autograd function whose forward runs now, if one does."""
     for frame in _frames(outermost):
-        if frame.f_code.co_filename.startswith(_FOLLOWING):
+        if _follows(frame.f_code.co_filename):
             continue  # none is written there, and looking through all variables takes time
         for value in list(frame.f_locals.values()):
             if is_a(value, torch.autograd.function.FunctionCtx):
                 return type(value).__name__.removesuffix("Backward")
     return None
+
+
+@functools.lru_cache(maxsize=4096)
+def _follows(file: str) -> bool:
+    """Return whether a file runs models for proofs, or is one of torch.nn's without autograd functions."""
+    return file.startswith(_FOLLOWING) or (_whose(file) == "torch.nn" and "_functions" not in os.path.basename(file))
 
 
 def _frames(outermost: CodeType | None) -> list[FrameType]:
@@ -112,7 +139,12 @@ def _line(frame: FrameType) -> str:
 
 def short_path(file: str) -> str:
     """Return a file's path as a person would write it: below the libraries or the working directory."""
-    for root in (*_LIBRARIES, _PARENT, os.getcwd()):
+    return _below(file, os.getcwd())
+
+
+@functools.lru_cache(maxsize=4096)
+def _below(file: str, working_directory: str) -> str:
+    for root in (*_LIBRARIES, _PARENT, working_directory):
         if file.startswith(root + os.sep):
             return Path(file).relative_to(root).as_posix()
     return file

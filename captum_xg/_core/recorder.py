@@ -41,7 +41,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.hooks import RemovableHandle
 
-from captum_xg._core.operations import arguments_by_name, tensors_in
+from captum_xg._core.operations import Schema, arguments_by_name, schema_of, tensors_in
 from captum_xg._core.provenance import Site, current_site
 from captum_xg._core.storage import shares_memory
 
@@ -54,6 +54,8 @@ class OpEvent:
 
     Attributes:
         op: The operation; in spite of its type a ``HigherOrderOperator``, without schema, if it ``takes_functions``.
+        takes_functions: Whether it is an operator that runs functions as a whole (``torch.cond``), and has no schema.
+        name: Namespace and name without overload: ``"aten::add_"``.
         args: Its arguments as they were passed.
         kwargs: Its keyword arguments.
         number: How many operations have run, with this one.
@@ -71,6 +73,9 @@ class OpEvent:
         recorder: Recorder,
     ) -> None:
         self.op = op
+        self.takes_functions = isinstance(op, HigherOrderOperator)
+        self._schema = None if self.takes_functions else schema_of(op)
+        self.name = str(op) if self._schema is None else self._schema.name
         self.args = args
         self.kwargs = kwargs
         self.number = number
@@ -81,18 +86,15 @@ class OpEvent:
         # Found when they are asked for. Not by cached_property, which takes a lock in Python 3.11 and before.
         self._arguments: dict[str, object] | None = None
         self._tensors: list[Tensor] | None = None
+        self._results: list[Tensor] | None = None
         self._fresh: list[tuple[int, Tensor]] | None = None
         self._views: list[Tensor] = []
 
     @property
-    def takes_functions(self) -> bool:
-        """Whether it is an operator that runs functions as a whole (``torch.cond``), and has no schema."""
-        return isinstance(self.op, HigherOrderOperator)
-
-    @property
-    def name(self) -> str:
-        """Namespace and name without overload: ``"aten::add_"``."""
-        return str(self.op) if self.takes_functions else self.op._schema.name
+    def schema(self) -> Schema:
+        """The schema of the operation, which must have one."""
+        assert self._schema is not None
+        return self._schema
 
     @property
     def arguments(self) -> dict[str, object]:
@@ -112,7 +114,11 @@ class OpEvent:
     @property
     def results(self) -> list[Tensor]:
         """The tensors among the results, after the operation ran."""
-        return [leaf for leaf in tree_leaves(self.output) if isinstance(leaf, Tensor)]
+        if self._results is None:
+            output = self.output
+            leaves = [output] if isinstance(output, Tensor) else tree_leaves(output)
+            self._results = [leaf for leaf in leaves if isinstance(leaf, Tensor)]
+        return self._results
 
     @property
     def fresh(self) -> list[tuple[int, Tensor]]:
@@ -129,12 +135,12 @@ class OpEvent:
     def _placed(self) -> list[tuple[int, Tensor]]:
         """Tell the results apart by the memory they lie in."""
         fresh = self._fresh = []
-        returns = self.op._schema.returns
-        for i, (returned, output) in enumerate(zip(returns, self.output if len(returns) > 1 else [self.output])):  # noqa: B905
-            for tensor in tensors_in([output]):
-                if not shares_memory(tensor, self.tensors):
+        rewrites, arguments = self.schema.rewrites, self.tensors
+        for i, (rewritten, output) in enumerate(zip(rewrites, self.output if len(rewrites) > 1 else [self.output])):  # noqa: B905
+            for tensor in tensors_in((output,)):
+                if not shares_memory(tensor, arguments):
                     fresh.append((i, tensor))
-                elif returned.alias_info is None or not returned.alias_info.is_write:
+                elif not rewritten:
                     self._views.append(tensor)
         return fresh
 
@@ -211,6 +217,9 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self.outermost = outermost
         self.n_ops = 0
         self._observers = observers
+        # Only of those who look: most observers see one side of an operation, and a call costs as much as some of them.
+        self._before = [each.before for each in observers if type(each).before is not Observer.before]
+        self._after = [each.after for each in reversed(observers) if type(each).after is not Observer.after]
         self._followed = followed or {}
         self._running: list[str] = []
         self._handles: list[RemovableHandle] = []
@@ -232,11 +241,11 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         event = OpEvent(func, args, kwargs, self.n_ops, self)
         # Function modes are above this one. Without this, they would see what observers compute as calls of the model.
         with torch._C.DisableTorchFunction():
-            for observer in self._observers:
-                observer.before(event)
+            for look in self._before:
+                look(event)
             event.output = func(*args, **kwargs)
-            for observer in reversed(self._observers):
-                observer.after(event)
+            for look in self._after:
+                look(event)
         return event.output
 
     def __enter__(self) -> Recorder:

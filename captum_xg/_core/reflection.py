@@ -75,6 +75,8 @@ _HAS_DICT = type.__dict__["__dictoffset__"]
 
 def _slots_of(kind: type) -> list[tuple[str, types.MemberDescriptorType]]:
     declared = kind.__dict__.get("__slots__", ())
+    if not declared:
+        return []
     names = (declared,) if isinstance(declared, str) else tuple(declared)
     # Names with two underscores are mangled by the class that declares them.
     private = f"_{kind.__name__.lstrip('_')}"

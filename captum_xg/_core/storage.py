@@ -19,9 +19,17 @@ _COUNTERPART = {
 }
 
 
+_STRIDED = torch.strided
+
+
 def has_storage(tensor: Tensor) -> bool:
     """Return whether a tensor's numbers lie in memory of its own, strided, so that views of it can be followed."""
-    return tensor.layout == torch.strided and not tensor.is_nested and tensor.device.type not in ("meta", "mkldnn")
+    # Asked many times for each operation of a proof; a device costs more to make than to ask.
+    return (
+        tensor.layout is _STRIDED
+        and not tensor.is_nested
+        and (tensor.is_cpu or tensor.is_cuda or tensor.device.type not in ("meta", "mkldnn"))
+    )
 
 
 def reads_other_bits(view: Tensor, viewed: Tensor) -> bool:
@@ -60,6 +68,8 @@ def overlaps(tensor: Tensor, others: list[Tensor]) -> bool:
 
 def is_dense(tensor: Tensor) -> bool:
     """Return whether a tensor takes every element of a piece of memory once, in whatever order."""
+    if tensor.is_contiguous():
+        return True
     span = 1
     for step, size in sorted(zip(tensor.stride(), tensor.shape, strict=True)):
         if size > 1 and step != span:
@@ -69,6 +79,8 @@ def is_dense(tensor: Tensor) -> bool:
 
 
 def _on_top_of_itself(tensor: Tensor) -> bool:
+    if tensor.is_contiguous():
+        return False
     span = 1
     for step, size in sorted(
         (step, size) for size, step in zip(tensor.shape, tensor.stride(), strict=True) if size > 1

@@ -52,7 +52,8 @@ class XGradient(GradientAttribution):  # type: ignore[misc]  # Captum has no typ
         degree: k ≥ 1, or ``"auto"`` to find it on each call, one k for all examples.
         validate: ``"auto"`` tests F(αx) = αᵏF(x) on every example and proves it op by op (:func:`captum_xg.certify`) at
             the first call for a model state and shape of inputs. While the proof stands, later calls test Euler's
-            identity Σ xᵢ·∂ᵢF = kF, and now and then one example at another α; where there is none, all test F(αx).
+            identity Σ xᵢ·∂ᵢF = kF, and now and then one example at another α; where there is none, all test F(αx). A
+            model that changes a Python attribute at every call (``self.calls += 1``) has none that stands.
             ``"numeric"`` tests that on every call, by two forward passes without gradients, and proves nothing.
             ``"certificate"`` refuses what cannot be proven. A proof is made again once the model changes in a way that
             it rests on, which the numbers in weights are not. ``"off"`` tests nothing.

@@ -117,11 +117,14 @@ class Scaling:
 
     def because(self, *reasons: Reason) -> Scaling:
         """Return it with more reasons against it."""
-        return replace(self, reasons=self.reasons | frozenset(reasons))
+        return replace(self, reasons=self.reasons.union(reasons)) if reasons else self
 
     def with_reasons(self, change: Callable[[Reason], Reason]) -> Scaling:
         """Return it with every reason changed."""
-        return replace(self, reasons=frozenset(map(change, self.reasons))) if self.reasons else self
+        if not self.reasons:
+            return self
+        changed = frozenset(map(change, self.reasons))
+        return self if changed == self.reasons else replace(self, reasons=changed)
 
     def in_steps(self) -> Scaling:
         """Return the scaling of something that jumps where this crosses a boundary and else does not change.

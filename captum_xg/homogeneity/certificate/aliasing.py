@@ -18,10 +18,10 @@ from weakref import WeakKeyDictionary, WeakSet
 
 import torch
 from torch import Tensor
-from torch.utils.weak import WeakIdKeyDictionary
 
 from captum_xg._core.recorder import Observer, OpEvent
 from captum_xg._core.storage import has_storage, lies_within, overlaps, reads_other_bits, shares_memory
+from captum_xg._core.tensor_notes import TensorNotes
 from captum_xg.homogeneity.certificate.exported_memory import ExportedMemory
 from captum_xg.homogeneity.certificate.gradient_cuts import GradientCuts, differentiable
 from captum_xg.homogeneity.certificate.trace import Trace
@@ -39,7 +39,7 @@ class Aliasing(Observer):
     def __init__(self, trace: Trace, gradients: GradientCuts) -> None:
         self._trace = trace
         self._gradients = gradients
-        self._unversioned = WeakIdKeyDictionary()
+        self._unversioned: TensorNotes[bool] = TensorNotes()
         self._viewed: Tensor | None = None
         self.exported = ExportedMemory(trace.shadows)
         self._hidden: WeakSet[torch.UntypedStorage] = WeakSet()  # which tensors without memory of their own read
@@ -47,7 +47,7 @@ class Aliasing(Observer):
         self._used: WeakSet[torch.UntypedStorage] = WeakSet()
         self._owners: WeakKeyDictionary[torch.UntypedStorage, weakref.ref[Tensor]] = WeakKeyDictionary()
         # Pieces, and what they are pieces of: that may be forgotten after they are written to, but not read.
-        self._pieces = WeakIdKeyDictionary()
+        self._pieces: TensorNotes[weakref.ref[Tensor]] = TensorNotes()
 
     def note_unversioned(self, tensor: Tensor) -> None:
         """Take a tensor for one from .data: autograd does not notice writes through it, even to what it has saved."""
@@ -77,8 +77,9 @@ class Aliasing(Observer):
         if self._trace.dependent:
             if self.exported.is_rewritten(event.tensors):
                 self._trace.note(REWRITTEN)
-            tensors = [*event.tensors, *event.results]
-            self._used.update(t.untyped_storage() for t in tensors if has_storage(t))
+            for tensor in (*event.tensors, *event.results):
+                if has_storage(tensor):
+                    self._used.add(tensor.untyped_storage())
         for view in event.views:
             if event.name in _PIECES:
                 self._pieces[view] = weakref.ref(event.tensors[0])
@@ -114,8 +115,8 @@ class Aliasing(Observer):
         if tensor.untyped_storage() in self._hidden:
             self._trace.note(SMUGGLED)
         storage, base = tensor.untyped_storage(), tensor if tensor._base is None else tensor._base
-        if base in self._pieces:
-            whole = self._pieces[base]()
+        if (piece := self._pieces.get(base)) is not None:
+            whole = piece()
             if whole is not None:
                 self._gradients.cut(whole, OVERWRITTEN)
             return

@@ -15,17 +15,18 @@ says where they go is a constant without reservation, and the proof then depends
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 from torch._ops import OpOverload
 
-from captum_xg._core.operations import tensors_in
+from captum_xg._core.operations import schema_of, tensors_in
 from captum_xg.homogeneity.certificate.shadow_memory import PerElement, Value
 from captum_xg.homogeneity.certificate.trace import Trace
 from captum_xg.homogeneity.degree import Reason, Scaling, mismatch
 from captum_xg.homogeneity.rules.op_call import OpCall
+from captum_xg.homogeneity.rules.reasons import Located
 from captum_xg.homogeneity.rules.registry import Entry
 
 
@@ -54,7 +55,7 @@ class TransferFunction:
             return [moved] * self.n_results
         if self.entry.elementwise and any(isinstance(value, PerElement) for value in values.values()):
             # What stood where the result is put does not enter it.
-            outs = {a.name for a in self.op._schema.arguments if a.is_out}
+            outs = schema_of(self.op).outs
             read = list(tensors_in(value for name, value in self.arguments.items() if name not in outs))
             if any(isinstance(values[id(t)], PerElement) for t in read):
                 return self._by_combination(values, read)
@@ -65,7 +66,14 @@ class TransferFunction:
 
     def _ask(self, scalings: Mapping[int, Scaling]) -> list[Scaling]:
         call = OpCall(self.op, self.arguments, scalings, self.trace.assumptions)
-        return [result.with_reasons(self.trace.located) for result in self.entry.results(call, self.n_results)]
+        return [self._located(result) for result in self.entry.results(call, self.n_results)]
+
+    def _located(self, result: Scaling) -> Scaling:
+        """Return a result with the place that is running now for each new reason; old ones may be hundreds."""
+        new = [reason for reason in result.reasons if not isinstance(reason, Located)]
+        if not new:
+            return result
+        return replace(result, reasons=result.reasons.difference(new).union(map(self.trace.located, new)))
 
     def _by_combination(self, values: Mapping[int, Value], read: list[Tensor]) -> list[Value]:
         """Ask once for each combination of scalings that meets at some place."""

@@ -19,6 +19,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from captum_xg._core.operations import schema_of
 from captum_xg.homogeneity.certificate.apply_rule import TransferFunction
 from captum_xg.homogeneity.certificate.cases import Case, Cases, Signs
 from captum_xg.homogeneity.certificate.masks import Mask, Sign, mask_of, possible_signs
@@ -68,7 +69,7 @@ class CaseAnalysis:
             readings: The tensors among the arguments as views of nodes, by id.
         """
         name = transfer.entry.name.removeprefix("aten::")
-        if not (transfer.entry.elementwise or name in _CHOICES) or len(transfer.op._schema.returns) != 1:
+        if not (transfer.entry.elementwise or name in _CHOICES) or len(schema_of(transfer.op).rewrites) != 1:
             return None
         if not any(r is not None and (r.node in self._cases or r.node.dtype == torch.bool) for r in readings.values()):
             return None
@@ -121,7 +122,7 @@ class _Call:
         self._transfer, self._name, self._values = transfer, name, values
         self._analysis, self._trace, self._vanishing = analysis, analysis.trace, analysis.vanishing
         self._arguments = dict(transfer.arguments)
-        outs = {a.name for a in transfer.op._schema.arguments if a.is_out}
+        outs = schema_of(transfer.op).outs
         self.understood = not any(self._arguments.get(out) is not None for out in outs) and self._unpack_mask()
         tensors = {id(t): t for t in self._arguments.values() if isinstance(t, Tensor)}
         self._readings = {key: r for key in tensors if (r := readings.get(key)) is not None}

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal, TypeAlias
 
 from captum_xg._core.digest import digest_of
 from captum_xg._core.finding import Finding, listed
 from captum_xg._core.text import displayed
 from captum_xg._core.types import ForwardFunction
+from captum_xg.homogeneity.certificate.standing import Standing
 from captum_xg.homogeneity.scaling.checks import Counterexample, format_scale
 from captum_xg.homogeneity.scaling.confrontation import Confrontation
 
@@ -68,6 +69,7 @@ class Certificate:
         digest: SHA-256 of architecture, parameters and buffers; :meth:`is_stale` compares with it.
         detached: ``"constants"`` if everything here is said of F with what it detaches held constant. Then the values
             of F itself need not scale: proven is Σ x·∂F = kF, with autograd's gradient, at every input.
+        standing: What it stands on in Python: F as it was, for :meth:`is_stale`; not in copies, nor in ``to_dict()``.
     """
 
     homogeneous: bool
@@ -84,6 +86,7 @@ class Certificate:
     notes: tuple[str, ...] = ()
     name: str = field(default="F", repr=False)
     detached: Detached = "violations"
+    standing: Standing | None = field(default=None, repr=False, compare=False)
 
     @property
     def verdict(self) -> Verdict:
@@ -110,12 +113,22 @@ class Certificate:
         return self.homogeneous
 
     def is_stale(self, forward_func: ForwardFunction) -> bool:
-        """Return whether architecture, parameters or buffers are not what they were when this was issued."""
-        return digest_of(forward_func) != self.digest
+        """Return whether F is not what it was when this was issued.
+
+        By the numbers in parameters and buffers, classes, modes and settings, which also tell whether another object is
+        the same model. Of the very object that was certified also by what a kept proof is told by: hooks, modules and
+        tensors in other places, functions, what they close over and the globals they name, and the constants that were
+        looked at. What lies deeper in Python is not seen; Euler's identity and numbers are for that.
+        """
+        if digest_of(forward_func) != self.digest:
+            return True
+        known = self.standing
+        return known is not None and known.is_of(forward_func) and not known.holds(forward_func)
 
     def to_dict(self) -> dict[str, Any]:
         """Return everything as finite numbers, strings, lists and dicts."""
-        result = {"verdict": self.verdict, **asdict(self)}
+        result = {"verdict": self.verdict, **asdict(replace(self, standing=None))}
+        del result["standing"]
         result["shapes"] = [list(shape) for shape in self.shapes]
         result["dtypes"] = list(self.dtypes)
         result["notes"] = list(self.notes)

@@ -34,6 +34,7 @@ from captum_xg.homogeneity.certificate.certificate import Certificate, Detached
 from captum_xg.homogeneity.certificate.confronted import confronted, in_float64, is_contradicted
 from captum_xg.homogeneity.certificate.interpretation import Interpretation
 from captum_xg.homogeneity.certificate.outputs import Output, chosen_outputs
+from captum_xg.homogeneity.certificate.standing import Standing
 from captum_xg.homogeneity.certificate.unscaled import UnscaledArguments
 from captum_xg.homogeneity.certificate.untraceable import unfollowed, untraceable_parts
 from captum_xg.homogeneity.certificate.violations import spoilt, violations_of
@@ -106,7 +107,8 @@ def certify(
         finite=finite,
         detached=detached,
     )
-    return replace(proof.certificate, digest=digest_of(forward_func))
+    standing = Standing(forward_func, proof.assumptions)
+    return replace(proof.certificate, digest=digest_of(forward_func), standing=standing)
 
 
 @dataclass(frozen=True)

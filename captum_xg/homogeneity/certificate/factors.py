@@ -11,7 +11,7 @@ from torch._ops import OpOverload
 
 from captum_xg._core.contents import entries
 from captum_xg._core.model_state import not_finite
-from captum_xg._core.operations import tensors_in
+from captum_xg._core.operations import schema_of, tensors_in
 from captum_xg._core.storage import has_storage, is_dense
 
 _FACTORS: Mapping[str, tuple[str, ...]] = {
@@ -58,9 +58,9 @@ class ConstantFactors:
             arguments: Its arguments by name.
             dependent: Ids of the tensors among them that depend on the input.
         """
-        name = op._schema.name.removesuffix("_")
+        schema = schema_of(op)
+        name, written = schema.name.removesuffix("_"), schema.written
         factors = _FACTORS.get(name, ())
-        written = {a.name for a in op._schema.arguments if a.alias_info is not None and a.alias_info.is_write}
         for key, value in arguments.items():
             if id(value) in dependent:
                 continue
@@ -81,7 +81,9 @@ class ConstantFactors:
     def _has_nan(self, value: object, dependent: Collection[int]) -> bool:
         if isinstance(value, (float, complex)):
             return cmath.isnan(value)
-        constants = (tensor for tensor in tensors_in([value]) if id(tensor) not in dependent)
+        if not isinstance(value, (Tensor, list, tuple)):
+            return False
+        constants = (tensor for tensor in tensors_in((value,)) if id(tensor) not in dependent)
         return any(not self._known(tensor) and not_finite(tensor)[0] > 0 for tensor in constants)
 
     def _known(self, tensor: Tensor) -> bool:

@@ -1,15 +1,21 @@
 """Fingerprint of a forward function: modules, functions, and the state they refer to, up to the numbers in tensors.
 
-A proof was made for what a forward pass could reach besides its inputs. Two fingerprints that are equal say that it can
-reach the same now, so that the proof still holds for the structure; what it assumed about numbers is asked again.
-Modules, tensors and objects count by address and form, settings and containers by what they hold.
+A proof was made for what a forward pass could reach besides its inputs. Two fingerprints that are equal say that what
+is near at hand is the same, so that the proof still holds for the structure; what it assumed about numbers is asked
+again. Near at hand are modules, their settings, hooks and tensors; and of functions the code, the defaults, what they
+close over and the globals that they name. Modules, tensors and objects count by address and form, settings and small
+containers by what they hold.
+
+It need not see everything, as Euler's identity is asked of every call: what lies deeper in an object graph, in a long
+list or in a large array is named by address. A walk through all of it would take longer than the forward pass that it
+saves, and end at loggers and histories, which change without meaning anything.
 
 Example: ``model[0].padding = (1, 1)``, a new hook, or another global that a lambda reads change the fingerprint; a step
 of an optimiser does not.
 
-What must never happen: something changes and the fingerprint does not. So what cannot be looked at (generators, objects
-that hide what they hold, attributes that raise) is :class:`_Unlike` everything, also itself at another time; and what
-is named by address is handed out as well, to be kept alive: nothing else may take the address.
+What must never happen: something near at hand changes and the fingerprint does not. So what cannot be looked at
+(generators, objects that hide what they hold, attributes that raise) is :class:`_Unlike` everything, also itself at
+another time; and what is named by address is handed out as well, to be kept alive: nothing else may take the address.
 """
 
 from __future__ import annotations
@@ -48,10 +54,14 @@ _LIBRARIES = frozenset(sys.stdlib_module_names) - {"__main__", "types"} | {
     *("builtins", "torch", "numpy", "torchvision", "captum", "captum_xg")
 }
 _GETATTRIBUTE = object.__getattribute__
-_DEPTH = 6
-"""How many objects deep is looked."""
-_MOST = 2000
+_DEPTH = 4
+"""How many objects deep is looked: a module's function, its closure, a container in it, and what that holds."""
+_MOST = 300
 """How many objects are looked into. A forward pass that mentions a logger or a trainer would lead through all of it."""
+_LONG = 64
+"""From so many entries on a container is data or a record, and no setting."""
+_LARGE = 2**14
+"""From so many bytes on an array is data."""
 
 
 class RestsOn(Protocol):
@@ -77,15 +87,19 @@ def fingerprint_of(
     with plainly():
         parts: list[Hashable] = [
             tuple(map(_form, inputs)),
-            torch.get_default_dtype(),
             *((d, torch.is_autocast_enabled(d), torch.get_autocast_dtype(d)) for d in {x.device.type for x in inputs}),
-            tuple(tuple(hooks) for hooks in _GLOBAL_HOOKS),
             _text_of(structure),
             tuple(_form(x) if isinstance(x, Tensor) else reader.value(x) for x in leaves),
-            reader.value(forward_func),
         ]
-        for root in modules_of(forward_func):
-            reader.add_module(root, parts)
+        reader.add_function(forward_func, parts)
+    return tuple(parts), reader.anchors
+
+
+def state_of(forward_func: Callable[..., object]) -> tuple[Hashable, list[object]]:
+    """Return what the fingerprint says of F itself, whatever it is called with, and the objects named by address."""
+    reader, parts = _Reader(), list[Hashable]()
+    with plainly():
+        reader.add_function(forward_func, parts)
     return tuple(parts), reader.anchors
 
 
@@ -101,6 +115,12 @@ class _Reader:
         self._seen: set[int] = set()  # modules, and their classes
         self._inside: set[int] = set()
         self._left = _MOST
+
+    def add_function(self, forward_func: Callable[..., object], parts: list[Hashable]) -> None:
+        """Add the description of a forward function, the modules behind it, and what holds for all of PyTorch."""
+        parts += torch.get_default_dtype(), tuple(tuple(hooks) for hooks in _GLOBAL_HOOKS), self.value(forward_func)
+        for root in modules_of(forward_func):
+            self.add_module(root, parts)
 
     def add_module(self, module: nn.Module, parts: list[Hashable]) -> None:  # noqa: PLR0912  one for each kind
         """Add the description of a module, and of the modules in it, each once."""
@@ -140,13 +160,15 @@ class _Reader:
             elif name not in _BOOKKEEPING:
                 add(self.value(value))
 
-    def value(self, value: Any, depth: int = 0) -> Hashable:
+    def value(self, value: Any, depth: int = 0) -> Hashable:  # noqa: PLR0911  one return for each kind
         """Return what tells a value from another."""
         kind = type(value)
         if type(value) is slice:
             return (slice, *(self.value(part, depth) for part in (value.start, value.stop, value.step)))
         if kind in _SIMPLE:
             return kind, repr(value) if kind in (float, complex) else value  # -0.0 == 0.0
+        if kind is types.MethodType:  # made anew each time that it is asked for
+            return self._all((value.__func__, value.__self__), depth)
         self.anchors.append(value)
         if is_tensor(value):
             return _tensor_state(value)
@@ -166,14 +188,21 @@ class _Reader:
 
     def _content(self, value: Any, depth: int) -> Hashable:  # noqa: PLR0911, PLR0912  one return for each kind
         if is_a(value, (list, tuple, deque)):
-            return self._all(held_in(value), depth)
+            entries = held_in(value)
+            # Of layers no list is too long.
+            entries = entries if len(entries) < _LONG else [part for part in entries if is_a(part, nn.Module)]
+            return self._all(entries, depth)
         if is_a(value, (set, frozenset)):
-            return frozenset(self._all(held_in(value), depth))
+            return frozenset(self._all(held_in(value), depth)) if len(value) < _LONG else None
         if is_a(value, dict):
+            if len(value) >= _LONG:
+                return self._all([part for part in dict.values(value) if is_a(part, nn.Module)], depth)
             return tuple(self._all(item, depth) for item in dict.items(value))
         if is_a(value, types.MappingProxyType):
             return tuple(self._all(item, depth) for item in value.items())
         if is_a(value, np.ndarray):
+            if value.nbytes > _LARGE:
+                return value.shape, str(value.dtype)
             whole = value.tobytes() if value.dtype != object else self._all(value.flat, depth)
             return value.shape, str(value.dtype), whole
         if is_a(value, (bytearray, array.array)):
@@ -186,8 +215,6 @@ class _Reader:
             return tuple(parts)
         if is_a(value, types.FunctionType):
             return self._function(value, depth)
-        if is_a(value, types.MethodType):
-            return self._all((value.__func__, value.__self__), depth)
         if is_a(value, functools.partial):
             return self._all((value.func, value.args, value.keywords), depth)
         if is_a(value, functools._lru_cache_wrapper):

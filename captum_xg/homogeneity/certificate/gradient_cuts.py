@@ -20,11 +20,11 @@ import torch
 from torch import Tensor
 from torch.autograd.function import BackwardCFunction
 from torch.autograd.graph import Node
-from torch.utils.weak import WeakIdKeyDictionary
 
 from captum_xg._core.autograd_graph import reaches
 from captum_xg._core.recorder import Observer, OpEvent
 from captum_xg._core.storage import has_storage, shares_memory
+from captum_xg._core.tensor_notes import TensorNotes
 from captum_xg.homogeneity.certificate.shadow_memory import Value
 from captum_xg.homogeneity.certificate.trace import Trace
 from captum_xg.homogeneity.degree import Reason, Scaling
@@ -50,11 +50,12 @@ class GradientCuts(Observer):
         self._trace = trace
         self._frozen = frozen
         self._starts: list[Node | None] = []
-        self._cuts = WeakIdKeyDictionary()
-        self._edges = WeakIdKeyDictionary()  # of what was detached: where its gradient would have come from
+        self._cuts: TensorNotes[Reason] = TensorNotes()
+        # Of what was detached: where its gradient would have come from.
+        self._edges: TensorNotes[tuple[int, str, int]] = TensorNotes()
         self._in_graph: WeakSet[torch.UntypedStorage] = WeakSet()
         # Written out or expanded on the way to an operation, below autograd, which knows about it.
-        self._written_out = WeakIdKeyDictionary()
+        self._written_out: TensorNotes[bool] = TensorNotes()
 
     def add_input(self, tensor: Tensor) -> None:
         """Take a tensor for an input, from which gradients are right."""
@@ -64,7 +65,9 @@ class GradientCuts(Observer):
         """Note which memory autograd has recorded something about."""
         if self._trace.opaque is not None:
             return
-        self._in_graph.update(t.untyped_storage() for t in event.tensors if t.requires_grad and has_storage(t))
+        for tensor in event.tensors:
+            if tensor.requires_grad and has_storage(tensor):
+                self._in_graph.add(tensor.untyped_storage())
         # Custom functions run their forward without gradients, and so do operations of torch.library that wrap one.
         self.recorded = event.records_gradients
         if not self.recorded and (function := self._trace.custom_function()) is not None:
@@ -155,24 +158,23 @@ class GradientCuts(Observer):
     def _edge(self, tensor: Tensor) -> tuple[int, str, int] | None:
         """Return the place in autograd's graph that a tensor comes from, or that it came from when it was detached."""
         if tensor.grad_fn is None:
-            known: tuple[int, str, int] | None = self._edges.get(tensor)  # type: ignore[no-untyped-call]
-            return known
+            return self._edges.get(tensor)
         # By number: the node itself would keep alive what it has saved.
         return tensor.grad_fn._sequence_nr(), tensor.grad_fn.name(), tensor.output_nr
 
     def _is_cut(self, tensor: Tensor) -> bool:
-        if tensor.grad_fn is not None and self._edges.get(tensor) == self._edge(tensor):  # type: ignore[no-untyped-call]
+        connected = tensor.grad_fn is not None
+        detached_at = self._edges.get(tensor) if connected else None
+        if detached_at is not None and detached_at == self._edge(tensor):
             return False  # autograd detaches what it saves, and puts it back in its place for a second derivative
         if tensor in self._cuts:
             return True
-        written_out: bool = self._written_out.get(tensor, False)  # type: ignore[no-untyped-call]
-        return not written_out and (not tensor.requires_grad or tensor.grad_fn is None)
+        return not (connected and tensor.requires_grad) and not self._written_out.get(tensor)
 
     def _why_cut(self, tensor: Tensor) -> Reason:
         if isinstance(tensor.grad_fn, BackwardCFunction):  # it was returned by one as it came in
             return self._trace.located(custom_function(type(tensor.grad_fn).__name__.removesuffix("Backward")))
-        reason: Reason = self._cuts[tensor] if tensor in self._cuts else self._cut_here()
-        return reason
+        return self._cuts.get(tensor) or self._cut_here()
 
     def _cut_here(self) -> Reason:
         """Return the reason that what runs now has no gradient of autograd's making."""

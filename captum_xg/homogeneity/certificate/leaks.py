@@ -50,6 +50,15 @@ _CUDA_ARRAY = Tensor.__cuda_array_interface__.__get__
 _FROM_PYTHON = (torch.tensor, torch.as_tensor, torch.asarray, Tensor.new_tensor, torch.sparse_coo_tensor, Tensor.new)
 _TORCH_FUNCTION = getattr(Tensor.__torch_function__, "__func__", None)
 _HOOKING = frozenset({"register_hook", "register_post_accumulate_grad_hook"})
+_WATCHED = frozenset(
+    {
+        *_LEAVING,
+        *_HOOKING,
+        *("tensor_split", "one_hot", ""),
+        *(function.__name__ for function in (*_FROM_PYTHON, _SET_DATA, _GET_DATA, _GRAD_FN, _CUDA_ARRAY)),
+    }
+)
+"""The names of all calls that are looked at; those of attributes are those of their getters."""
 
 
 class Leaks(TorchFunctionMode, Observer):
@@ -120,7 +129,26 @@ class Leaks(TorchFunctionMode, Observer):
         kwargs: Mapping[str, Any] | None = None,
     ) -> object:
         kwargs = kwargs or {}
-        name, given = getattr(func, "__name__", ""), [*args, *kwargs.values()]
+        name = getattr(func, "__name__", "")
+        given = [*args, *kwargs.values()]
+        if name in _WATCHED:  # few calls
+            self._note_call(name, func, args, kwargs)
+        self._aliasing.exported.look_at(tensors_in(given), closely=_writes(name, kwargs))
+        # Looks at the indices to see that there are as many classes, and else raises.
+        self._only_checked = name == "one_hot" and _n_classes(args, kwargs) > 0
+        try:
+            result = self._called(func, tuple(cast("Iterable[type]", types)), args, kwargs)
+        finally:
+            self._only_checked = False
+        if func == _GET_DATA:
+            self._aliasing.note_unversioned(cast(Tensor, result))
+        return result
+
+    def _note_call(
+        self, name: str, func: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]
+    ) -> None:
+        """Notice which tensors leave PyTorch by a call."""
+        given = [*args, *kwargs.values()]
         leaving: Iterable[object] = ()
         if (name in _LEAVING or name in _HOOKING) and args and isinstance(args[0], Tensor):
             leaving = given
@@ -138,16 +166,6 @@ class Leaks(TorchFunctionMode, Observer):
             self._note_leaving(name, tensor)
             if name in EXPORTS:
                 self._aliasing.exported.note_export(tensor)
-        self._aliasing.exported.look_at(tensors_in(given), closely=_writes(name, kwargs))
-        # Looks at the indices to see that there are as many classes, and else raises.
-        self._only_checked = name == "one_hot" and _n_classes(args, kwargs) > 0
-        try:
-            result = self._called(func, tuple(cast("Iterable[type]", types)), args, kwargs)
-        finally:
-            self._only_checked = False
-        if func == _GET_DATA:
-            self._aliasing.note_unversioned(cast(Tensor, result))
-        return result
 
     def _called(
         self, func: Callable[..., Any], types: tuple[type, ...], args: tuple[Any, ...], kwargs: Mapping[str, Any]

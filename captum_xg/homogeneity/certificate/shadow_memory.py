@@ -17,6 +17,7 @@ keep no activation alive.
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right, insort
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeAlias
@@ -102,6 +103,8 @@ class ShadowMemory:
         self._foreign: WeakSet[torch.UntypedStorage] = WeakSet()
         self._made: WeakSet[torch.UntypedStorage] = WeakSet()
         self._places: dict[int, tuple[int, torch.device, StorageWeakRef]] = {}
+        self._starts: list[int] = []  # of these places, in order
+        self._longest = 0
 
     def writes(self, tensor: Tensor) -> int:
         """Return how often the memory that a tensor lies in has been written to."""
@@ -125,9 +128,10 @@ class ShadowMemory:
             return False
         self._foreign.add(storage)  # asked once for each parameter
         start, end = storage.data_ptr(), storage.data_ptr() + storage.nbytes()
+        near = self._starts[bisect_right(self._starts, start - self._longest) : bisect_left(self._starts, end)]
         return any(
-            place < end and start < place + size and device == storage.device and not alive.expired()  # type: ignore[no-untyped-call]
-            for place, (size, device, alive) in self._places.items()
+            start < place + size and device == storage.device and not alive.expired()  # type: ignore[no-untyped-call]
+            for place, (size, device, alive) in ((place, self._places[place]) for place in near)
         )
 
     def _note_place(self, storage: torch.UntypedStorage) -> None:
@@ -135,6 +139,9 @@ class ShadowMemory:
             place = storage.data_ptr()
         except RuntimeError:  # of tensors that only wrap others
             return
+        if place not in self._places:
+            insort(self._starts, place)
+        self._longest = max(self._longest, storage.nbytes())
         # Not by Python's weak references: what these give back may be a storage that is gone already.
         self._places[place] = (storage.nbytes(), storage.device, StorageWeakRef(storage))  # type: ignore[no-untyped-call]
 

@@ -19,6 +19,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
+from captum_xg._core.operations import schema_of
 from captum_xg.homogeneity.degree import (
     CONSTANT,
     Reason,
@@ -77,12 +78,12 @@ def _shifted(call: OpCall, product: Scaling, addend: object, scaling: Scaling, w
 def product_in(call: OpCall, *others: str) -> Scaling:
     """Return how the product of all tensors scales that are neither written to, nor named among the others."""
     # Where ``out=`` puts the result is no factor.
-    written = {a.name for a in call.func._schema.arguments if a.kwarg_only and a.alias_info is not None}
+    outs = schema_of(call.func).outs
     return call.product(
         *(
             value
             for name, value in call.arguments.items()
-            if isinstance(value, Tensor) and name not in written and name not in others
+            if isinstance(value, Tensor) and name not in outs and name not in others
         )
     )
 
@@ -176,7 +177,8 @@ def shaped_by(scaling: Scaling, result: Scaling | None = None) -> Scaling:
 
 def given(call: OpCall) -> list[Scaling]:
     """Return how all arguments scale that are read, which leaves out where results are put."""
-    names = [argument.name for argument in call.func._schema.arguments if not argument.is_out]
+    schema = schema_of(call.func)
+    names = [name for name, _, _ in schema.arguments if name not in schema.outs]
     return [call.scaling(name) for name in names if isinstance(call[name], (Tensor, list, tuple))]
 
 

@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from captum_xg._core.finding import or_convert
-from captum_xg._core.operations import tensors_in
+from captum_xg._core.operations import schema_of, tensors_in
 from captum_xg.homogeneity.degree import CONSTANT, ZERO, Reason, Scaling, product_of, sum_of
 
 WITHOUT_IT = "Leave it out, or set it to zero"
@@ -68,12 +68,12 @@ class OpCall:
     @property
     def name(self) -> str:
         """The operation, without namespace and overload, ``"add_"``."""
-        return self.func._schema.name.split("::")[1]
+        return schema_of(self.func).name.split("::")[1]
 
     @property
     def n_results(self) -> int:
         """How many results the operation has."""
-        return len(self.func._schema.returns)
+        return len(schema_of(self.func).rewrites)
 
     def __getitem__(self, name: str) -> Any:
         return self.arguments[name]

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch._ops import OpOverload
 
-from captum_xg._core.operations import argument_names, tensors_in
+from captum_xg._core.operations import schema_of, tensors_in
 from captum_xg.homogeneity.degree import Reason
 
 _T = TypeVar("_T")
@@ -58,31 +58,28 @@ _WRITE_STATISTICS_IN_TRAINING = frozenset(f"aten::{name}_batch_norm" for name in
 
 def n_results(func: OpOverload, arguments: Mapping[str, object]) -> int:
     """Return how many scalings a rule gives: one for each result, or for each tensor written to if none is returned."""
-    if func._schema.returns:
-        return len(func._schema.returns)
-    written = (arguments[name] for name, is_written, _ in argument_names(func) if is_written)
-    return max(len(list(tensors_in(written))), 1)
+    schema = schema_of(func)
+    if schema.rewrites:
+        return len(schema.rewrites)
+    return max(len(list(tensors_in(arguments[name] for name, _ in schema.told))), 1)
 
 
 def written_values(
     func: OpOverload, arguments: Mapping[str, object], results: list[_T]
 ) -> Iterator[tuple[Tensor, _T | None]]:
     """Yield every tensor that an operation has written to, and how it scales now; None if no result tells."""
-    schema = func._schema
+    schema = schema_of(func)
     if schema.name in _RESHAPING:
         return
     rest = iter(results)
-    for argument in schema.arguments:
-        if argument.alias_info is None or not argument.alias_info.is_write:
-            continue
-        names = set(argument.alias_info.before_set)
-        told = [
-            result
-            for returned, result in zip(schema.returns, results, strict=False)
-            if returned.alias_info is not None and names & set(returned.alias_info.before_set)
-        ]
-        for tensor in tensors_in([arguments[argument.name]]):
-            yield tensor, told[0] if told else None if schema.returns else next(rest, results[-1])
+    for name, number in schema.told:
+        told = number is not None and number < len(results)
+        for tensor in tensors_in([arguments[name]]):
+            if told:
+                assert number is not None
+                yield tensor, results[number]
+            else:
+                yield tensor, None if schema.rewrites else next(rest, results[-1])
     in_training = schema.name in _WRITE_STATISTICS_IN_TRAINING and arguments["training"]
     if in_training or schema.name in _WRITE_STATISTICS:
         yield from ((t, None) for t in tensors_in([arguments["running_mean"], arguments["running_var"]]))
@@ -113,13 +110,13 @@ def _shape_deciding(func: OpOverload) -> tuple[str, ...]:
 
 def returns_values(func: OpOverload) -> bool:
     """Return whether an operation hands numbers, truth values or words to Python that depend on what tensors hold."""
-    others = any("Tensor" not in str(returned.type) for returned in func._schema.returns)
-    return others and func._schema.name not in _LAYOUT
+    schema = schema_of(func)
+    return any("Tensor" not in returned for returned in schema.returned) and schema.name not in _LAYOUT
 
 
 def draws(func: OpOverload, arguments: Mapping[str, object]) -> bool:
     """Return whether an operation draws random numbers with these arguments: dropout need not."""
-    if torch.Tag.nondeterministic_seeded not in func.tags:
+    if not schema_of(func).draws:
         return False
     off = any(arguments.get(name, True) is False for name in ("train", "training"))
     return not off and arguments.get("dropout_p", 1.0) != 0

@@ -22,6 +22,9 @@ from captum_xg._core.provenance import Site
 from captum_xg._core.recorder import Names, Observer, OpEvent, Recorder
 from captum_xg._core.storage import has_storage
 
+_UNWRITTEN = ("aten::empty", "aten::new_empty", "aten::resize")
+"""Operations whose results hold what happens to lie in memory, which says nothing of F."""
+
 Run = Callable[[tuple[Tensor, ...]], list[Tensor]]
 
 
@@ -52,6 +55,13 @@ class Step:
         ratios = self.largest / other.largest, self.total / other.total
         return abs(ratios[0] - ratios[1]) <= 1e-2 * max(ratios)
 
+    def is_near_range(self, scale: float) -> bool:
+        """Return whether any results at x could make these ones of :meth:`left_range`."""
+        if scale > 1:
+            # What was below the normal range at x is not far above it here, whatever its degree, up to 4.
+            return not math.isfinite(self.largest) or self.largest < 16 * self.tiny * scale**4
+        return self.largest == 0 or self.smallest < 16 * self.tiny
+
     def left_range(self, before: Step, scale: float) -> bool:
         """Return whether these results at αx over- or underflowed where those of the same step at x did not."""
         if scale > 1:  # what is zero here is so by what F computes
@@ -81,21 +91,25 @@ class Footprint(Observer):
         """The steps that the outputs are made of; None if that is not known, and so any may be."""
         self._followed = True
 
+    def is_near_range(self, scale: float) -> bool:
+        """Return whether values may have left the range of their dtype at this α, whatever they are at x."""
+        return any(step.is_near_range(scale) for step in self.steps)
+
     def after(self, event: OpEvent) -> None:
         """Note sizes."""
         if len(self.steps) == self._wanted:
             self.site = event.site()
         sizes = [
-            result.detach().abs().reshape(-1).double()
-            for result in event.results
-            if (result.dtype.is_floating_point or result.dtype.is_complex) and _is_plain(result)
+            _sizes(result)
+            for result in _made(event)
+            if (result.dtype.is_floating_point or result.dtype.is_complex) and _is_plain(result) and result.numel()
         ]
-        flat = torch.cat(sizes) if sizes else torch.zeros(1)
-        nonzero = flat[flat != 0]
-        smallest = float(nonzero.min()) if nonzero.numel() else math.inf
         tiny = max((torch.finfo(r.dtype).tiny for r in event.results if r.dtype.is_floating_point), default=0.0)
-        largest = float(flat.max()) if flat.numel() else 0.0
-        self.steps.append(Step(str(event.op), largest, float(flat.sum()), smallest, tiny, self._read(event)))
+        total = sum(total for _, total, _ in sizes)
+        # NaN is larger and smaller than everything, which max() and min() do not know.
+        largest = math.nan if math.isnan(total) else max((largest for largest, _, _ in sizes), default=0.0)
+        smallest = math.nan if math.isnan(total) else min((smallest for _, _, smallest in sizes), default=math.inf)
+        self.steps.append(Step(str(event.op), largest, total, smallest, tiny, self._read(event)))
 
     def _read(self, event: OpEvent) -> frozenset[int]:
         """Return the steps that wrote what an operation reads, and note what it writes itself."""
@@ -174,6 +188,26 @@ class OperationNames(TorchDispatchMode):  # type: ignore[no-untyped-call]
     ) -> object:
         self._names.append(func)
         return func(*args, **(kwargs or {}))  # type: ignore[arg-type]
+
+
+def _made(event: OpEvent) -> list[Tensor]:
+    """Return the results that hold numbers which the operation has made: no views, and no memory that nobody wrote."""
+    if event.takes_functions:
+        return event.results
+    if event.name.startswith(_UNWRITTEN):
+        return []
+    views = {id(view) for view in event.views}
+    return [result for result in event.results if id(result) not in views]
+
+
+def _sizes(result: Tensor) -> tuple[float, float, float]:
+    """Return the largest magnitude, the sum of magnitudes and the smallest that is not zero, infinite if all are."""
+    magnitudes = result.detach().abs()
+    smallest, largest = torch.aminmax(magnitudes)
+    low, high, total = torch.stack([smallest.double(), largest.double(), magnitudes.sum(dtype=torch.float64)]).tolist()
+    if low == 0:
+        low = float(magnitudes.masked_fill(magnitudes == 0, math.inf).min())
+    return high, total, low
 
 
 def _is_plain(tensor: Tensor) -> bool:

@@ -1,9 +1,12 @@
 """The certificate as a thing to read, to store, and to recognise as stale; and what certify refuses to look at."""
 
 import ast
+import copy
+import gc
 import json
 import math
 import pickle
+import weakref
 from pathlib import Path
 
 import pytest
@@ -111,6 +114,79 @@ def test_a_stale_certificate_is_recognised(what):
     assert not certificate.is_stale(model)
     assert certificate.digest == certify(homogeneous(), X).digest, "the same model elsewhere"
     CHANGES[what](model)
+    assert certificate.is_stale(model)
+
+
+IN_PYTHON = {
+    "a hook": lambda m, held: m[0].register_forward_hook(lambda *_: None),
+    "a function": lambda m, held: setattr(m[2], "forward", torch.relu),
+    "a tensor in another place": lambda m, held: setattr(m[0].weight, "data", m[0].weight.data.clone()),
+    "a number that it closes over": lambda m, held: held.update(slope=2.0),
+    "a constant that was looked at": lambda m, held: held["shift"].fill_(1),
+    "a function that it calls": lambda m, held: held.update(act=torch.relu),
+}
+
+
+@pytest.mark.parametrize("what", IN_PYTHON)
+def test_what_a_kept_proof_does_not_outlive_makes_a_certificate_stale(what):
+    model, held = homogeneous(), {"slope": 1.0, "shift": torch.zeros(()), "act": torch.abs}
+
+    def function(x):
+        return held["act"](held["slope"] * model(x)) + held["shift"]
+
+    certificate = certify(function, X)
+    assert certificate.homogeneous
+    function(X)
+    assert not certificate.is_stale(function)
+    assert not certificate.is_stale(lambda x: model(x)), "another function: its modules are the same"
+    IN_PYTHON[what](model, held)
+    assert certificate.is_stale(function)
+
+
+def test_records_that_a_forward_pass_keeps_do_not_make_a_certificate_stale():
+    model, record = homogeneous(), [0.0] * 64
+
+    def function(x):
+        record.append(x.shape[0])
+        return model(x)
+
+    certificate = certify(function, X)
+    function(X)
+    assert not certificate.is_stale(function)
+
+
+def test_a_certificate_keeps_no_model_alive_and_copies_know_the_numbers_alone():
+    model = homogeneous()
+    certificate, alive = certify(model, X), weakref.ref(model)
+    bound = certify(model.forward, X)
+    assert not bound.is_stale(model.forward)
+    for other in (copy.deepcopy(certificate), pickle.loads(pickle.dumps(certificate))):
+        assert other == certificate
+        assert other.standing is None
+        assert not other.is_stale(model)
+    model[0].register_forward_hook(lambda *_: None)
+    assert certificate.is_stale(model)
+    assert bound.is_stale(model.forward)
+    del model
+    gc.collect()
+    assert alive() is None
+
+
+def test_the_digest_is_of_what_the_model_holds_after_the_proof():
+    class Grows(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.large = nn.Parameter(torch.ones(300, 300))
+
+        def forward(self, x):
+            with torch.no_grad():
+                self.large.add_(1)
+            return x.sum(1)
+
+    model = Grows()
+    certificate = certify(model, X)
+    assert not certificate.is_stale(model)
+    model(X)
     assert certificate.is_stale(model)
 
 
