@@ -251,17 +251,16 @@ def test_there_is_no_rule_for_what_does_not_exist_and_in_place_forms_share_their
 
 
 def test_the_algebra_needs_no_tensors():
-    source = Path(captum_xg.__file__).parent / "homogeneity" / "degree.py"
-    imported = {
-        name.split(".")[0]
-        for node in ast.walk(ast.parse(source.read_text()))
-        for name in (
-            [a.name for a in node.names] if isinstance(node, ast.Import) else [getattr(node, "module", "") or ""]
-        )
-        if isinstance(node, (ast.Import, ast.ImportFrom))
-    }
-    assert "torch" not in imported
-    assert "captum_xg" not in imported
+    package, seen, ahead = Path(captum_xg.__file__).parent, set(), ["captum_xg.homogeneity.degree"]
+    while ahead:
+        source = package.joinpath(*ahead.pop().split(".")[1:]).with_suffix(".py")
+        for node in ast.walk(ast.parse(source.read_text())):
+            names = [node.module] if isinstance(node, ast.ImportFrom) else []
+            names = [a.name for a in node.names] if isinstance(node, ast.Import) else names
+            ahead += [name for name in names if name.startswith("captum_xg.") and name not in seen]
+            seen |= set(names)
+    assert "captum_xg._core.simple_fractions" in seen
+    assert not {name for name in seen if name.split(".")[0] in ("torch", "numpy")}
 
 
 def test_every_file_of_rules_says_on_top_which_operations_belong_in_it():
