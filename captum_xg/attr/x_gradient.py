@@ -47,8 +47,7 @@ class XGradient(GradientAttribution):  # type: ignore[misc]  # Captum has no typ
 
     Args:
         forward_func: A module or any callable that gives one score per example once a target is chosen.
-        multiply_by_inputs: Return x·∇F/k (global attributions), else the mean gradient along the path, ∇F/k (local
-            ones).
+        multiply_by_inputs: Return x·∇F/k (global attributions), else ∇F/k, the mean gradient on the path (local ones).
         degree: k ≥ 1, or ``"auto"`` to find it on each call, one k for all examples.
         validate: ``"auto"`` tests F(αx) = αᵏF(x) on every example and proves it op by op (:func:`captum_xg.certify`) at
             the first call for a model state and shape of inputs. While the proof stands, later calls test Euler's

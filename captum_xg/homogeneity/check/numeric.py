@@ -66,8 +66,7 @@ def check_homogeneity(
         additional_forward_args: What follows the inputs in a call; it is not scaled.
         degree: k to test; None to find it.
         scales: α > 0 to try; by default six powers of two, three on each side of 1, as wide as the dtype carries.
-        rtol: Largest relative deviation that counts as rounding at powers of two; by default 8 eps of the dtype (1
-            eps for bfloat16 and float16).
+        rtol: Largest relative deviation that counts as rounding at powers of two; 8 eps by default (half precision: 1).
 
     Returns:
         A :class:`HomogeneityReport`; ``str()`` of it is a table.
@@ -75,8 +74,7 @@ def check_homogeneity(
     Raises:
         InputError, TargetError, ForwardOutputError, GradientError: If F or its gradient cannot be computed.
         TrainingModeError, NondeterministicForwardError, CrossExampleError: If F is not one function per example.
-        ModelStateError: If parameters or buffers are on the meta device, uninitialised, NaN or infinite.
-        DegreeError: If ``degree`` is not a number.
+        ModelStateError, DegreeError: If parameters or buffers hold no finite numbers; if ``degree`` is not a number.
         OptionError: If a scale is not a finite positive number, or all of them are 1, or ``rtol`` is not a number ≥ 0.
         OptionTypeError: If ``forward_func`` is no model or function, such as the class of one.
 

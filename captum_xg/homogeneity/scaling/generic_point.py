@@ -41,7 +41,7 @@ def gradient_off(subject: Subject, weights: Sequence[Tensor], *, slopes: bool) -
     along_x, size = summed_terms(terms)
     size, degree = max(size, float(here.abs().max())), subject.degree
     claimed = (degree or 0.0) * float(c @ here)
-    euler = degree is not None and not _underflows(gradients, subject.precision.dtype)
+    euler = degree is not None and not _underflows(gradients, here, subject.precision.dtype)
     if euler and abs(along_x - claimed) > _euler_tolerance(subject.precision) * size:
         return f"Euler's identity fails: Σ x·∂F is {along_x:.6g} where kF = {claimed:.6g} is claimed", None
     spread = math.sqrt(sum(float(each.square().sum()) for each in terms))
@@ -54,10 +54,11 @@ def _euler_tolerance(precision: Precision) -> float:
     return max(exact, 16 * torch.finfo(torch.float32).eps ** 0.5) if precision.dtype == torch.float32 else exact
 
 
-def _underflows(gradients: Sequence[Tensor], dtype: torch.dtype) -> bool:
-    """Return whether gradients are so small that those on the way to them may have underflowed, as float16's do."""
+def _underflows(gradients: Sequence[Tensor], here: Tensor, dtype: torch.dtype) -> bool:
+    """Return whether gradients, or values on the way to them, may have underflowed, as float16's do."""
     limits = torch.finfo(dtype)
-    return max(float(g.abs().max()) if g.numel() else 0.0 for g in gradients) * limits.eps < limits.tiny
+    largest = max((float(g.abs().max()) for g in gradients if g.numel()), default=0.0)
+    return largest * limits.eps < limits.tiny or float(here.abs().max()) < limits.tiny
 
 
 @dataclass(frozen=True)

@@ -67,7 +67,9 @@ def judge_scales(
     """Compare F(αx) with αᵏF(x), one result per scale that was used, smallest first."""
     growth = trials.scales**degree
     expected = values * growth
-    deviation = _relative((trials.observed - expected).abs(), magnitude * growth)
+    difference = (trials.observed - expected).abs()
+    difference = torch.where(difference <= precision.last_digit * (1 + growth), 0.0, difference)
+    deviation = _relative(difference, magnitude * growth)
     deviation = torch.where(deviation.isnan(), torch.inf, deviation)
     checks = []
     for alpha in sorted(set(trials.scales[trials.usable].tolist())):
@@ -82,9 +84,7 @@ def judge_euler(total: Tensor, values: Tensor, magnitude: Tensor, degree: float,
     """Compare Σ x·∂F with kF."""
     expected = degree * values
     difference = (total - expected).abs()
-    # Where F itself lies below its dtype's normal range, its last digit is all that can be expected of it.
-    limits = torch.finfo(precision.dtype)
-    difference = torch.where(difference <= 2 * degree * limits.tiny * limits.eps, 0.0, difference)
+    difference = torch.where(difference <= degree * precision.last_digit, 0.0, difference)
     deviation = _relative(difference, torch.maximum(magnitude, expected.abs()))
     return EulerCheck(precision.euler_rtol, *_worst(deviation, total, expected))
 

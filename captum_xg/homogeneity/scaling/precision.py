@@ -55,6 +55,12 @@ class Precision:
         of_sums = 2.0**-10 if tf32 else eps
         return cls(coarsest, exponent, rtol, euler_rtol=of_sums ** (2 / 3), inexact_rtol=of_sums**0.5, tf32=tf32)
 
+    @property
+    def last_digit(self) -> float:
+        """Two last digits of a number below the dtype's normal range: all that can be expected of F if it lies there."""
+        limits = torch.finfo(self.dtype)
+        return 2 * limits.tiny * limits.eps
+
     def with_rtol(self, rtol: float) -> Precision:
         """Return the same with another tolerance for powers of two, and none of the others tighter than that."""
         return replace(

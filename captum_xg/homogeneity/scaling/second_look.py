@@ -102,7 +102,8 @@ class SecondLook:
         exact = on_example and is_power_of_two(scale)
         least, surely = (tolerance * size for tolerance in (precision.rtol * 4, precision.inexact_rtol))
         allowed = least if exact else surely
-        if deviation <= allowed:
+        digits = precision.last_digit * (power(first, -self._degree) + power(scale, -self._degree))
+        if deviation <= max(allowed, digits):
             return ""
         if not exact or deviation <= surely:
             allowed += 3 * (self._rounding(ray, first, reference) + self._rounding(ray, scale, there))

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 from violations import SaturatesAt, culprits, insert, nothing_changes, plant_bias, refusal, seeded, xdnn
 
-from captum_xg import HomogeneityReport, XGradient, check_homogeneity
+from captum_xg import HomogeneityReport, XGradient, certify, check_homogeneity
 from captum_xg.errors import DegreeError, HomogeneityError
 
 # Per dtype: the widest exponent of the default scales, and how many decades the gains of layers and the sizes of inputs
@@ -721,3 +721,19 @@ def test_autocast_is_accepted_at_its_precision_and_a_bias_in_it_caught(dtype: to
     assert attributions.dtype == torch.float32
     torch.testing.assert_close(attributions, exact, rtol=0.1, atol=0.02)
     assert not torch.is_autocast_enabled("cpu")
+
+
+@given(seed=st.integers(0, 999), exponent=st.floats(-26.0, -12.0))
+def test_outputs_below_the_normal_range_of_half_precision_are_compared_to_their_last_digit(seed, exponent):
+    torch.manual_seed(seed)
+    net = nn.Sequential(nn.Linear(6, 16, bias=False), nn.ReLU(), nn.Linear(16, 3, bias=False)).half()
+    x, target = torch.rand(4, 6).half(), torch.tensor([0, 1, 2, 0])
+    with torch.no_grad():
+        largest = float(net(x).abs().max())
+    tiny = 2.0**exponent / max(largest, 1e-3)
+    scaled = lambda x: net(x) * torch.tensor(tiny, dtype=torch.float32).to(torch.float16)
+    assert not check_homogeneity(scaled, x, target=target).violated
+    assert certify(scaled, x).homogeneous
+    # What is far above the last digit is seen.
+    shifted = lambda x: scaled(x) + 2.0**-16
+    assert not check_homogeneity(shifted, x, target=target).homogeneous
