@@ -45,7 +45,9 @@ def gradient_off(subject: Subject, weights: Sequence[Tensor], *, slopes: bool) -
     if euler and abs(along_x - claimed) > _euler_tolerance(subject.precision) * size:
         return f"Euler's identity fails: Σ x·∂F is {along_x:.6g} where kF = {claimed:.6g} is claimed", None
     spread = math.sqrt(sum(float(each.square().sum()) for each in terms))
-    return _slopes_off(subject, _Point(inputs, gradients, c, here, size, spread)) if slopes else ("", None)
+    if not slopes or _underflows(gradients, here, subject.precision.dtype):
+        return "", None
+    return _slopes_off(subject, _Point(inputs, gradients, c, here, size, spread))
 
 
 def _euler_tolerance(precision: Precision) -> float:
@@ -58,7 +60,7 @@ def _underflows(gradients: Sequence[Tensor], here: Tensor, dtype: torch.dtype) -
     """Return whether gradients, or values on the way to them, may have underflowed, as float16's do."""
     limits = torch.finfo(dtype)
     largest = max((float(g.abs().max()) for g in gradients if g.numel()), default=0.0)
-    return largest * limits.eps < limits.tiny or float(here.abs().max()) < limits.tiny
+    return largest * limits.eps < limits.tiny or float(here.abs().max()) * limits.eps < limits.tiny
 
 
 @dataclass(frozen=True)
