@@ -38,7 +38,13 @@ class Evaluation:
 
 
 def evaluate(
-    function: Callable[[Tensors], Tensor], inputs: Tensors, where: str, *, first: int, create_graph: bool
+    function: Callable[[Tensors], Tensor],
+    inputs: Tensors,
+    where: str,
+    *,
+    first: int,
+    create_graph: bool,
+    unused_as_zero: bool = False,
 ) -> Evaluation:
     """Return F(x) and ∇F(x); see :meth:`captum_xg._core.function.ScalarFunction.evaluate`.
 
@@ -48,6 +54,7 @@ def evaluate(
         where: The public name that errors begin with.
         first: Index of the first example in the caller's batch, for messages.
         create_graph: Keep the graph of the gradients.
+        unused_as_zero: The gradient by an input that F does not use is 0, and not an error.
     """
     with autograd_refusals_explained(where), torch.enable_grad():
         handles = tuple(_handle(x, create_graph) for x in inputs)
@@ -61,6 +68,8 @@ def evaluate(
         gradients = torch.autograd.grad(
             values, handles, torch.ones_like(values), create_graph=create_graph, allow_unused=True
         )
+    if unused_as_zero:
+        gradients = tuple(torch.zeros_like(x) if g is None else g for g, x in zip(gradients, handles, strict=True))
     if not create_graph:
         handles, values = tuple(handle.detach() for handle in handles), values.detach()
     # One look at the device: what is not finite anywhere shows in these sums, and Euler's identity is made of them.

@@ -1,5 +1,6 @@
 """Attribution methods with Captum's interface."""
 
+from captum_xg.attr.layer_x_gradient import LayerXGradient
 from captum_xg.attr.x_gradient import XGradient
 
-__all__ = ["XGradient"]
+__all__ = ["LayerXGradient", "XGradient"]

@@ -7,6 +7,8 @@ from captum_xg.homogeneity.certificate.confronted import is_contradicted
 from captum_xg.homogeneity.check.report import HomogeneityReport
 from captum_xg.homogeneity.scaling.checks import format_scale
 
+_ALTERNATIVES = {"LayerXGradient": "LayerIntegratedGradients", "NeuronXGradient": "NeuronIntegratedGradients"}
+
 
 def refusal_message(report: HomogeneityReport, where: str) -> str:
     """Return the message for a call whose forward function is not homogeneous of the degree asked for."""
@@ -23,15 +25,15 @@ def refusal_message(report: HomogeneityReport, where: str) -> str:
     lines = [f"{where}: {found}, so {result} is not Integrated Gradients of this forward function."]
     lines += _worst(report, power)
     if report.degree is not None and report.degree != k and report.degree >= 1:
-        lines.append(f"  F shows degree {report.degree:g}: use XGradient(…, degree={report.degree:g}).")
+        lines.append(f"  F shows degree {report.degree:g}: use {_method(where)}(…, degree={report.degree:g}).")
     lines += [f"  {note}" for note in report.notes]
     lines += report.culprit_lines()
     fix = "fix what is named above; or use" if report.notes else "use"
     if report.culprits:
         fix = "fix what is named above and try again, as further problems may only show then; or use"
     lines.append(
-        f"  What to do: {fix} captum.attr.IntegratedGradients, which needs no homogeneity; or pass "
-        f"on_violation='warn' to get {result} as it is. check_homogeneity(…) prints all numbers."
+        f"  What to do: {fix} {alternative_to(where)}, which needs no homogeneity; or pass on_violation='warn' to get "
+        f"{result} as it is. check_homogeneity(…) prints all numbers."
     )
     return "\n".join(lines)
 
@@ -42,7 +44,11 @@ def uncertified_message(certificate: Certificate, degree: float | None, where: s
     power, result = _formulas(k)
     if certificate.homogeneous:
         proven = certificate.degree or 0.0
-        hint = f"Use XGradient(…, degree={proven:g})." if proven >= 1 else "X-Gradient needs a degree of at least 1."
+        hint = (
+            f"Use {_method(where)}(…, degree={proven:g})."
+            if proven >= 1
+            else "X-Gradient needs a degree of at least 1."
+        )
         return f"{where}: F is proven to be homogeneous of degree {proven:g}, not {k:g}. {hint}"
     found = {
         "disproved": f"F(αx) = {power}F(x) does not hold, so {result} is not Integrated Gradients of this function.",
@@ -55,7 +61,7 @@ def uncertified_message(certificate: Certificate, degree: float | None, where: s
         [
             f"{where}: {found}",
             *certificate.finding_lines(most=10),
-            "  What to do: fix what is named above; or use captum.attr.IntegratedGradients, which needs no homogeneity"
+            f"  What to do: fix what is named above; or use {alternative_to(where)}, which needs no homogeneity"
             f"{untold}; or pass on_violation='warn' to get {result} as it is. certify(…) gives the whole certificate.",
         ]
     )
@@ -84,6 +90,15 @@ def disagreement(degree: float | None) -> str:
         "that it is not. Something acts that the proof does not see (memory shared with NumPy, hooks, threads, state "
         "that F keeps), or intermediate values leave the range or the digits of the dtype (then float64 helps)."
     )
+
+
+def alternative_to(where: str) -> str:
+    """Return the class of Captum's that the class named in ``where`` stands in for."""
+    return f"captum.attr.{_ALTERNATIVES.get(_method(where), 'IntegratedGradients')}"
+
+
+def _method(where: str) -> str:
+    return where.partition(".")[0]
 
 
 def _formulas(k: float) -> tuple[str, str]:

@@ -1,0 +1,219 @@
+"""X-Gradient at a layer: Integrated Gradients of what a layer gives, from one gradient, in Captum's form."""
+
+from __future__ import annotations
+
+import typing
+import warnings
+from collections.abc import Callable
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from captum_xg._core.captum_compat import GradientAttribution, LayerAttribution, log_usage
+from captum_xg._core.function import ScalarFunction, checked_arguments
+from captum_xg._core.model_state import require_memory
+from captum_xg._core.modules import require_evaluation_mode
+from captum_xg._core.options import forward_function, switch
+from captum_xg._core.state import preserve_state
+from captum_xg._core.types import Arguments, Baselines, Target, Tensors
+from captum_xg.attr.explainer import (
+    Explainer,
+    OnViolation,
+    Task,
+    Validation,
+    batch_size,
+    require_options_of_integration,
+    said_further,
+)
+from captum_xg.attr.layers.arguments import (
+    checked_grad_kwargs,
+    checked_layers,
+    front_baselines,
+    front_inputs,
+    require_zero_start,
+    values_in_parts,
+)
+from captum_xg.attr.layers.behind import BehindLayer
+from captum_xg.homogeneity.check.report import HomogeneityWarning
+
+LayerAttributions = Tensor | tuple[Tensor, ...] | list[Tensor | tuple[Tensor, ...]]
+"""A tensor for a layer that gives one, a tuple where it gives several, a list for a list of layers."""
+
+
+class LayerXGradient(Explainer, LayerAttribution, GradientAttribution):  # type: ignore[misc]  # Captum has no types
+    r"""Integrated Gradients of what a layer gives, exactly, from one forward and one backward pass.
+
+    Let F(x) = G(h(x)), where h is what the layer gives. If G(αh) = αᵏG(h) for all α > 0 and k ≥ 1, and h is zero at the
+    baseline, then :class:`captum.attr.LayerIntegratedGradients` is
+
+    .. math:: h_i \int_0^1 \frac{\partial G(\alpha h)}{\partial h_i}\, d\alpha
+              = \frac{1}{k}\, h_i \frac{\partial G(h)}{\partial h_i}.
+
+    It takes its place without another edit. Only the part from the layer to the score has to be homogeneous: both
+    checks scale what the layer gives. The front may be anything, so inputs may be token ids; whether the layer is zero
+    at the baseline is looked at on every call.
+
+    Args:
+        forward_func: A module or any callable that gives one score per example once a target is chosen.
+        layer: A module in it that runs once in a forward pass, or a list of such, none of which may only serve another.
+        device_ids: For compatibility; a model in ``nn.DataParallel`` runs on its first device.
+        multiply_by_inputs: Return h·∇G/k, else ∇G/k.
+        degree, validate, on_violation, rtol: As of :class:`~captum_xg.XGradient`, for G.
+
+    Raises:
+        DegreeError, OptionTypeError, OptionError: If an option has no such value.
+
+    Source: Hesse et al. 2021, Proposition 3.2, for the part of the network behind the layer.
+
+    Example:
+        >>> embedding, head = torch.nn.Embedding(9, 3, padding_idx=0), torch.nn.Linear(3, 2, bias=False)
+        >>> model = torch.nn.Sequential(embedding, torch.nn.ReLU(), head)
+        >>> ids = torch.tensor([[3, 7, 0]])
+        >>> LayerXGradient(lambda ids: model(ids).sum(1), embedding).attribute(ids, target=1).shape
+        torch.Size([1, 3, 3])
+    """
+
+    _name = "LayerXGradient"
+
+    def __init__(
+        self,
+        forward_func: Callable[..., Any],
+        layer: nn.Module | list[nn.Module],
+        device_ids: list[int] | None = None,
+        multiply_by_inputs: bool = True,
+        *,
+        degree: float | Literal["auto"] = 1,
+        validate: Validation = "auto",
+        on_violation: OnViolation = "raise",
+        rtol: float | None = None,
+    ) -> None:
+        forward_function(forward_func, "forward_func", self._name)
+        layers = checked_layers(layer, self._name)
+        LayerAttribution.__init__(self, forward_func, layer, device_ids)
+        GradientAttribution.__init__(self, forward_func)
+        self._take_options(multiply_by_inputs, degree, validate, on_violation, rtol)
+        self._layers = layers
+        # One object for each for all calls, as proofs are kept of them.
+        where = f"{self._name}.attribute"
+        self._behind = {at_input: BehindLayer(forward_func, layers, at_input, where) for at_input in (False, True)}
+
+    @typing.overload
+    def attribute(
+        self,
+        inputs: Tensor | tuple[Tensor, ...],
+        baselines: Baselines = None,
+        target: Target = None,
+        additional_forward_args: object = None,
+        n_steps: int = 50,
+        method: str = "gausslegendre",
+        internal_batch_size: int | None = None,
+        *,
+        return_convergence_delta: Literal[True],
+        attribute_to_layer_input: bool = False,
+        grad_kwargs: dict[str, Any] | None = None,
+    ) -> tuple[Any, Tensor]: ...
+
+    @typing.overload
+    def attribute(
+        self,
+        inputs: Tensor | tuple[Tensor, ...],
+        baselines: Baselines = None,
+        target: Target = None,
+        additional_forward_args: object = None,
+        n_steps: int = 50,
+        method: str = "gausslegendre",
+        internal_batch_size: int | None = None,
+        return_convergence_delta: bool = False,
+        attribute_to_layer_input: bool = False,
+        grad_kwargs: dict[str, Any] | None = None,
+    ) -> Any: ...
+
+    @log_usage()  # type: ignore[untyped-decorator]  # NoiseTunnel reads the __wrapped__ that it leaves
+    def attribute(
+        self,
+        inputs: Tensor | tuple[Tensor, ...],
+        baselines: Baselines = None,
+        target: Target = None,
+        additional_forward_args: object = None,
+        n_steps: int = 50,
+        method: str = "gausslegendre",
+        internal_batch_size: int | None = None,
+        return_convergence_delta: bool = False,
+        attribute_to_layer_input: bool = False,
+        grad_kwargs: dict[str, Any] | None = None,
+    ) -> Any:
+        """Return h·∇G(h)/k for what the layer gives, in the order of arguments of Captum's layer method.
+
+        Args:
+            inputs: What the whole model is called with: tensor, or tuple of tensors, of shape ``(N, …)`` and any type.
+            baselines: Inputs at which the layer gives zero, in any form that Captum takes; None for zeros.
+            target: Which output is explained, in the forms that Captum takes.
+            additional_forward_args: What follows the inputs in a call.
+            n_steps: A positive integer, for compatibility; there is nothing to approximate.
+            method: A rule of integration that Captum knows, for compatibility.
+            internal_batch_size: The most examples in one forward pass. All at once if None.
+            return_convergence_delta: Also return Σ attributions − (F(x) − F(baseline)), shape ``(N,)``.
+            attribute_to_layer_input: Attribute to what the layer gets, and not to what it gives.
+            grad_kwargs: ``{"create_graph": True}`` keeps the graph, so that a loss of the attributions has gradients
+                for all parameters, those in front of the layer too. With ``materialize_grads`` or ``allow_unused`` what
+                the score does not use has attributions of zero and is no error; ``retain_graph`` changes nothing.
+
+        Returns:
+            Attributions of the shape of what the layer gives: a tensor; a tuple where the layer gives several; a list
+            of these for a list of layers. With ``return_convergence_delta`` a pair of them and the deltas.
+
+        Raises:
+            OptionError: If a layer does not run, runs several times, or gives something else than floating-point
+                tensors; or another option is unsuitable.
+            BaselineError: If the layer does not give zero at the baseline, or that does not fit the inputs.
+            InputError, TargetError, ForwardOutputError, GradientError: If something else is unsuitable.
+            ModelStateError, TrainingModeError, NondeterministicForwardError, CrossExampleError, DegreeError: As of
+                :meth:`captum_xg.XGradient.attribute`.
+            HomogeneityError: If G is not homogeneous of degree k. It carries the report and names the layers.
+        """
+        where = f"{self._name}.attribute"
+        require_options_of_integration(n_steps, method, where)
+        with_delta = switch(return_convergence_delta, "return_convergence_delta", where)
+        behind = self._behind[switch(attribute_to_layer_input, "attribute_to_layer_input", where)]
+        create_graph, unused_as_zero = checked_grad_kwargs(grad_kwargs, where)
+        with torch.inference_mode(False):
+            x = front_inputs(inputs, where)
+            start = front_baselines(baselines, x, where)
+            additional = checked_arguments(additional_forward_args, where)
+            require_memory(self.forward_func, where)
+            if self.validate != "off":
+                require_evaluation_mode(self.forward_func, where)
+            size = batch_size(internal_batch_size, len(x[0]), where)
+            values = self._values(behind, x, start, additional, size, create_graph)
+            function = ScalarFunction(behind, (*x, *additional), target, where, unused_as_zero=unused_as_zero)
+            with said_further(behind.described):
+                outcome = self._explained(Task(function, values, size, create_graph))
+            delta = self._delta(outcome.attributions, x, start, additional, target, size) if with_delta else None
+        if outcome.warning is not None:
+            # Past the logging decorator: the line that called.
+            warnings.warn(outcome.warning, HomogeneityWarning, stacklevel=3)
+        entries = behind.packed(outcome.attributions)
+        result = entries if isinstance(self.layer, list) else entries[0]
+        return result if delta is None else (result, delta)
+
+    def _values(
+        self, behind: BehindLayer, x: Tensors, start: Tensors, additional: Arguments, size: int, recorded: bool
+    ) -> Tensors:
+        """Return what the layers give at x; refuse baselines at which they do not give zero."""
+        with preserve_state(self.forward_func, x[0].device):
+            at_start = values_in_parts(behind, (*start, *additional), len(x[0]), size)
+            require_zero_start(behind, at_start, f"{self._name}.attribute")
+            return values_in_parts(behind, (*x, *additional), len(x[0]), size, recorded=recorded)
+
+    def _delta(
+        self, attributions: Tensors, x: Tensors, start: Tensors, additional: Arguments, target: Target, size: int
+    ) -> Tensor:
+        """Return Σ attributions − (F(x) − F(baseline)) for each example."""
+        function = ScalarFunction(self._behind[False].forward_func, additional, target, f"{self._name}.attribute")
+        ends, starts = (
+            torch.cat([own.values(tuple(part.clone() for part in parts)) for parts, own in function.parts(xs, size)])
+            for xs in (x, start)
+        )
+        total = sum(a.detach().flatten(1).sum(1) if a.dim() > 1 else a.detach() for a in attributions)
+        return total - (ends - starts)
