@@ -54,10 +54,12 @@ class Outcome:
     Attributes:
         attributions: One tensor for each input.
         warning: What to warn of; None if nothing.
+        degree: The degree of F, that of the last part.
     """
 
     attributions: Tensors
     warning: str | None = None
+    degree: float = 1.0
 
 
 AfterPart = Callable[[ScalarFunction, Tensors, Tensors], None]
@@ -120,6 +122,7 @@ class Explainer:
         function, validation = task.function, self._validation(task.function.where)
         self._require_known_gradients(task.create_graph)
         parts: list[Tensors] = []
+        degree = 1.0
 
         def evaluate(function: ScalarFunction, inputs: Tensors) -> Evaluation:
             if self.gradient_func is compute_gradients:
@@ -129,13 +132,14 @@ class Explainer:
         with torch.inference_mode(False), validation.around(function, task.inputs[0].device):
             for own_inputs, own in function.parts(task.inputs, task.size):
                 found = validation.evaluated(own, own_inputs, evaluate)
+                degree = found[1]
                 parts.append(closed_form(*found, multiply_by_inputs=self._multiply_by_inputs))
                 if after is not None:
                     after(own, own_inputs, parts[-1])
             # Here, where a caller's no_grad is not in force.
             with torch.set_grad_enabled(task.create_graph):
                 attributions = parts[0] if len(parts) == 1 else tuple(map(torch.cat, zip(*parts, strict=True)))
-        return Outcome(attributions, validation.conclusion())
+        return Outcome(attributions, validation.conclusion(), degree)
 
     def _require_known_gradients(self, create_graph: bool) -> None:
         if self.gradient_func is not compute_gradients and (self.validate != "off" or create_graph):

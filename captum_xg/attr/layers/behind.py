@@ -12,8 +12,8 @@ and a hook outlives the call. The function is one object for all calls, for a pr
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -58,7 +58,7 @@ class BehindLayer(RestsOn):
     def __init__(
         self, forward_func: ForwardFunction, layers: tuple[nn.Module, ...], at_input: bool, where: str
     ) -> None:
-        self.forward_func = _on_one_device(forward_func)
+        self.forward_func = on_one_device(forward_func)
         self.layers = layers
         self.at_input = at_input
         self._where = where
@@ -118,9 +118,7 @@ class BehindLayer(RestsOn):
 
     def name_of(self, index: int) -> str:
         """Return the path and class of a layer, for messages."""
-        layer = self.layers[index]
-        path, _ = named_modules_of(self.forward_func).get(id(layer), ("", layer))
-        return f"`{path}` ({type(layer).__name__})" if path else f"the layer {type(layer).__name__}"
+        return name_of_layer(self.forward_func, self.layers[index])
 
     def described(self) -> str:
         """Return what is explained, for messages about it."""
@@ -140,30 +138,8 @@ class BehindLayer(RestsOn):
         with self._meeting(lambda index, content: _like(content, own[index])):
             yield
 
-    @contextmanager
-    def _meeting(self, meet: Meet) -> Iterator[None]:
-        """Let a function meet what each layer gives, which must happen exactly once for each in the body."""
-        calls = [0] * len(self.layers)
-
-        def hook_of(index: int) -> Callable[..., Any]:
-            def hook(module: nn.Module, arguments: Any, result: Any = None) -> Any:
-                calls[index] += 1
-                return meet(index, arguments if self.at_input else result)
-
-            return hook
-
-        handles = []
-        try:
-            for i, layer in enumerate(self.layers):
-                register = layer.register_forward_pre_hook if self.at_input else layer.register_forward_hook
-                handles.append(register(hook_of(i)))
-            yield
-        finally:
-            for handle in handles:
-                handle.remove()
-        for i, count in enumerate(calls):
-            if count != 1:
-                raise OptionError(f"{self._where}: {_said_of_calls(self.name_of(i), count)}")
+    def _meeting(self, meet: Meet) -> AbstractContextManager[None]:
+        return meeting(self.forward_func, self.layers, self.at_input, meet, self._where)
 
     def _checked(self, index: int, parts: list[Any], several: bool, n: int) -> tuple[Form, Tensors]:
         name, gives = self.name_of(index), "gets" if self.at_input else "gives"
@@ -205,6 +181,44 @@ class BehindLayer(RestsOn):
         return Form(len(values), several and len(values) > 1, tuple(rows)), tuple(values)
 
 
+@contextmanager
+def meeting(
+    forward_func: ForwardFunction, layers: Sequence[nn.Module], at_input: bool, meet: Meet, where: str
+) -> Iterator[None]:
+    """Let a function meet what each layer gives, or gets, which must happen exactly once for each in the body.
+
+    Raises:
+        OptionError: If it does not.
+    """
+    calls = [0] * len(layers)
+
+    def hook_of(index: int) -> Callable[..., Any]:
+        def hook(module: nn.Module, arguments: Any, result: Any = None) -> Any:
+            calls[index] += 1
+            return meet(index, arguments if at_input else result)
+
+        return hook
+
+    handles = []
+    try:
+        for i, layer in enumerate(layers):
+            register = layer.register_forward_pre_hook if at_input else layer.register_forward_hook
+            handles.append(register(hook_of(i)))
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
+    for layer, count in zip(layers, calls, strict=True):
+        if count != 1:
+            raise OptionError(f"{where}: {_said_of_calls(name_of_layer(forward_func, layer), count)}")
+
+
+def name_of_layer(forward_func: ForwardFunction, layer: nn.Module) -> str:
+    """Return the path and class of a layer, for messages."""
+    path, _ = named_modules_of(forward_func).get(id(layer), ("", layer))
+    return f"`{path}` ({type(layer).__name__})" if path else f"the layer {type(layer).__name__}"
+
+
 def _said_of_calls(name: str, count: int) -> str:
     if count == 0:
         return (
@@ -230,7 +244,7 @@ def _like(content: object, values: list[Any]) -> object:
     return list(values) if isinstance(content, list) else tuple(values)
 
 
-def _on_one_device(forward_func: ForwardFunction) -> ForwardFunction:
+def on_one_device(forward_func: ForwardFunction) -> ForwardFunction:
     """Return a model that would run on several devices as one that runs on the first: what it gives is the same.
 
     Its replicas run at the same time, each with its own part of the batch, and none knows which part that is.
