@@ -22,7 +22,7 @@ from captum_xg._core.evaluation import Evaluation, autograd_refusals_explained, 
 from captum_xg._core.function import ScalarFunction
 from captum_xg._core.target import check_target, select
 from captum_xg._core.types import Index, Tensors
-from captum_xg.errors import TargetError
+from captum_xg.errors import GradientError, TargetError
 
 Targets: TypeAlias = Iterable[Index] | Tensor | None
 """Targets that are each meant for every example; None for all classes."""
@@ -181,10 +181,16 @@ def _require_usable(
     if any(g is None for g in gradients) and not function.unused_as_zero:
         targets.of(function, 0).evaluate(many.inputs)
     finite = many.values.isfinite().all(0)
-    for g in many.gradients:
-        finite = finite & g.isfinite().flatten(2).all(2).all(0).to(finite.device) if g.dim() > 2 else finite
+    if bool(finite.all()):  # a value that is not finite spoils the gradients of the others, too
+        for g in many.gradients:
+            finite = finite & g.isfinite().reshape(*many.values.shape, -1).all(2).all(0).to(finite.device)
     if not bool(finite.all()):
-        targets.of(function, int((~finite).nonzero()[0])).evaluate(many.inputs)
+        bad = int((~finite).nonzero()[0])
+        targets.of(function, bad).evaluate(many.inputs)
+        raise GradientError(
+            f"{function.where}: the gradient of targets[{bad}] has NaN or infinity together with the others, and not "
+            "alone. Use attribute(…) for each target."
+        )
 
 
 def _gradients(values: Tensor, handles: Tensors, size: int) -> list[Tensor | None]:
