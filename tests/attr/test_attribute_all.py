@@ -242,7 +242,7 @@ def test_outputs_and_gradients_that_are_no_numbers_are_refused_for_the_target_th
         XGradient(per_class(lambda h: h * torch.nan)).attribute_all(X)
     with pytest.raises(GradientError, match=r"gradient .* has NaN or infinity"):
         XGradient(per_class(lambda h: (h * 0).abs().sqrt())).attribute_all(X)
-    with pytest.raises(GradientError, match="does not depend on the inputs"):
+    with pytest.raises(GradientError, match="does not depend on inputs"):
         XGradient(lambda x: net()(x.detach())).attribute_all(X)
     with pytest.raises(TargetError, match="all classes of an output \\(N, C\\)"):
         XGradient(lambda x: net()(x)[:, None]).attribute_all(X)
