@@ -206,7 +206,8 @@ def test_a_proof_that_numbers_contradict_for_one_target_is_dropped() -> None:
 
 
 def test_one_call_has_one_degree() -> None:
-    two = lambda x: torch.cat([net()(x)[:, :1], net()(x)[:, 1:2].square()], 1)
+    model = net()
+    two = lambda x: torch.cat([model(x)[:, :1], model(x)[:, 1:2].square()], 1)
     method = XGradient(two, degree="auto", validate="numeric")
     with pytest.raises(CaptumXGError) as caught:
         method.attribute_all(X)

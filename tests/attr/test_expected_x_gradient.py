@@ -224,15 +224,16 @@ def test_what_is_unsuitable_is_an_error_of_its_own(error: Any, says: str, call: 
 
 
 def test_baselines_are_validated_like_inputs() -> None:
-    limited = lambda x: net()(x).clamp(max=20)  # linear where the inputs are, and not where the baselines are
+    model = net()
+    limited = lambda x: model(x).clamp(max=20)  # linear where the inputs are, and not where the baselines are
     for validate in ("auto", "numeric"):
-        with pytest.raises(HomogeneityError, match=r"F\(αx\) ≠ αF\(x\)"):
+        with pytest.raises(HomogeneityError, match=r"ExpectedXGradient.attribute: F\(αx\)"):
             ExpectedXGradient(limited, validate=validate).attribute(X * 1e-20, B * 1e3, 1)
     with pytest.warns(HomogeneityWarning):
         ExpectedXGradient(limited, on_violation="warn").attribute(X, B * 1e3, 1)
     with pytest.raises(OptionError, match="there is no one local attribution"):
         ExpectedXGradient(net(), multiply_by_inputs=False)
-    by_sign = lambda x: torch.where(x.sum(1) > 0, net()(x)[:, 1].abs(), net()(x)[:, 1].square())
+    by_sign = lambda x: torch.where(x.sum(1) > 0, model(x)[:, 1].abs(), model(x)[:, 1].square())
     positive = torch.rand(3, 6, dtype=torch.float64)
     with pytest.raises(DegreeError, match="found 1 at the inputs and 2 at the baselines"):
         ExpectedXGradient(by_sign, degree="auto", validate="numeric").attribute(positive, -positive)
