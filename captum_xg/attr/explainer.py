@@ -36,12 +36,13 @@ OnViolation = Literal["raise", "warn"]
 
 @dataclass(frozen=True)
 class Task:
-    """What one call explains: F from zero to x.
+    """What one call explains: F from the start of the path, which must be zero, to x.
 
     Attributes:
         function: F.
         inputs: x.
         size: The most examples in one forward pass.
+        require_zero_start: Refuses a start that is not zero, by a :class:`~captum_xg.errors.BaselineError`.
         create_graph: Whether attributions keep their graph.
         targets: The targets, where many are explained at once; else None, and that of the function counts.
         rows: The most pairs of an example and a target in one backward pass.
@@ -50,6 +51,7 @@ class Task:
     function: ScalarFunction
     inputs: Tensors
     size: int
+    require_zero_start: Callable[[], None] = lambda: None
     create_graph: bool = False
     targets: ManyTargets | None = None
     rows: int | None = None
@@ -119,11 +121,12 @@ class Explainer:
         return VALIDATIONS[self.validate](degree, self.on_violation == "raise", self.rtol, self._proofs, where)
 
     def _explained(self, task: Task, after: AfterPart | None = None) -> Outcome:
-        """Return the attributions of a task.
+        """Return the attributions of a task in closed form.
 
-        The one place where what is not homogeneous, or does not begin at zero, can be handed over to integration: there
-        is none yet, so that ``on_violation`` says whether it is an error or a warning.
+        The one place where a refused task can be handed over: both refusals arise here, that the path does not start
+        at zero and that F is not homogeneous. ``on_violation="integrate"`` will integrate F along the path then.
         """
+        task.require_zero_start()
         return self._in_closed_form(task, after)
 
     def _in_closed_form(self, task: Task, after: AfterPart | None) -> Outcome:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import typing
 from collections.abc import Callable
+from functools import partial
 from typing import Any, Literal
 
 import torch
@@ -179,10 +180,10 @@ class LayerXGradient(Explainer, LayerAttribution, GradientAttribution):  # type:
         with torch.inference_mode(False):
             front = self._front(inputs, baselines, additional_forward_args, where)
             size = batch_size(internal_batch_size, front.n, where)
-            values = self._values(behind, front, size, create_graph, where)
+            values, start = self._values(behind, front, size, create_graph, where)
             function = ScalarFunction(behind, front.arguments, target, where, unused_as_zero=unused_as_zero)
             with said_further(behind.described):
-                outcome = self._explained(Task(function, values, size, create_graph))
+                outcome = self._explained(Task(function, values, size, start, create_graph))
             delta = self._delta(outcome.attributions, front, target, size) if with_delta else None
         self._warn(outcome, 3)  # past the logging decorator
         entries = behind.packed(outcome.attributions)
@@ -217,10 +218,10 @@ class LayerXGradient(Explainer, LayerAttribution, GradientAttribution):  # type:
         with torch.inference_mode(False):
             front = self._front(inputs, baselines, additional_forward_args, where)
             size = rows or front.n
-            values = self._values(behind, front, size, False, where)
+            values, start = self._values(behind, front, size, False, where)
             function = ScalarFunction(behind, front.arguments, None, where)
             with said_further(behind.described):
-                outcome = self._explained(Task(function, values, size, targets=many, rows=rows))
+                outcome = self._explained(Task(function, values, size, start, targets=many, rows=rows))
         self._warn(outcome, 2)
         entries = behind.packed(outcome.attributions, many=True)
         return entries if isinstance(self.layer, list) else entries[0]
@@ -235,13 +236,15 @@ class LayerXGradient(Explainer, LayerAttribution, GradientAttribution):  # type:
             require_evaluation_mode(self.forward_func, where)
         return Front(x, start, additional)
 
-    def _values(self, behind: BehindLayer, front: Front, size: int, recorded: bool, where: str) -> Tensors:
-        """Return what the layers give at x; refuse baselines at which they do not give zero."""
+    def _values(
+        self, behind: BehindLayer, front: Front, size: int, recorded: bool, where: str
+    ) -> tuple[Tensors, Callable[[], None]]:
+        """Return what the layers give at x, and what refuses baselines at which they do not give zero."""
         behind.where = where
         with preserve_state(self.forward_func, front.inputs[0].device):
             at_start = values_in_parts(behind, (*front.start, *front.additional), front.n, size)
-            require_zero_start(behind, at_start, where)
-            return values_in_parts(behind, front.arguments, front.n, size, recorded=recorded)
+            values = values_in_parts(behind, front.arguments, front.n, size, recorded=recorded)
+        return values, partial(require_zero_start, behind, at_start, where)
 
     def _delta(self, attributions: Tensors, front: Front, target: Target, size: int) -> Tensor:
         """Return Σ attributions − (F(x) − F(baseline)) for each example."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, Literal
 
 import torch
@@ -123,17 +124,23 @@ class NeuronXGradient(Explainer, NeuronAttribution, GradientAttribution):  # typ
         selector = checked_selector(neuron_selector, where)
         neurons = self._neurons[switch(attribute_to_neuron_input, "attribute_to_neuron_input", where)]
         formatted = format_inputs(inputs, where)
-        require_zero_baselines(baselines, formatted, where)
+        start = partial(require_zero_baselines, baselines, formatted, where)
         size = batch_size(internal_batch_size, len(formatted[0]), where)
         require_memory(self.forward_func, where)
         with torch.inference_mode(False), ids_refused(self.forward_func, inputs, additional_forward_args, where):
-            outcome = self._of_neuron(neurons, selector, formatted, additional_forward_args, size)
+            outcome = self._of_neuron(neurons, selector, formatted, start, additional_forward_args, size)
         self._warn(outcome, 3)  # past the logging decorator
         found = outcome.attributions
         return found if isinstance(inputs, tuple) else found[0]
 
     def _of_neuron(
-        self, neurons: Neurons, selector: Selector, x: Tensors, additional_forward_args: object, size: int
+        self,
+        neurons: Neurons,
+        selector: Selector,
+        x: Tensors,
+        start: Callable[[], None],
+        additional_forward_args: object,
+        size: int,
     ) -> Outcome:
         where = f"{self._name}.attribute"
         neurons.summed = neurons.select = None
@@ -148,9 +155,9 @@ class NeuronXGradient(Explainer, NeuronAttribution, GradientAttribution):  # typ
             # As a target, so that one proof serves all neurons.
             target = selector
         function = ScalarFunction(neurons, additional_forward_args, target, where)
-        task = Task(function, x, size)
+        task = Task(function, x, size, start)
         if neurons.whole_batch:
-            task = Task(function, tuple(part.unsqueeze(0) for part in x), 1)
+            task = Task(function, tuple(part.unsqueeze(0) for part in x), 1, start)
         picks = "`neuron_selector`" if target is None else "`target`, here `neuron_selector`,"
         with said_further(lambda: f"F is the neuron that {picks} picks of {neurons.described()}."):
             outcome = self._explained(task)

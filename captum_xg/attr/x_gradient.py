@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import typing
 from collections.abc import Callable
+from functools import partial
 from typing import Any, Literal
 
 import torch
@@ -193,7 +194,7 @@ class XGradient(Explainer, GradientAttribution):  # type: ignore[misc]  # Captum
         with_delta = switch(return_convergence_delta, "return_convergence_delta", where)
         create_graph = switch(create_graph, "create_graph", where)
         formatted = format_inputs(inputs, where)
-        require_zero_baselines(baselines, formatted, where)
+        start = partial(require_zero_baselines, baselines, formatted, where)
         size = batch_size(internal_batch_size, len(formatted[0]), where)
         function = ScalarFunction(self.forward_func, additional_forward_args, target, where)
         require_memory(self.forward_func, where)
@@ -205,7 +206,7 @@ class XGradient(Explainer, GradientAttribution):  # type: ignore[misc]  # Captum
             deltas.append(self.compute_convergence_delta(detached, zeros, ends, own.target, own.additional or None))
 
         with ids_refused(self.forward_func, inputs, additional_forward_args, where):
-            task = Task(function, formatted, size, create_graph)
+            task = Task(function, formatted, size, start, create_graph)
             outcome = self._explained(task, note_delta if with_delta else None)
         self._warn(outcome, 3)  # past the logging decorator
         result = outcome.attributions if isinstance(inputs, tuple) else outcome.attributions[0]
@@ -239,12 +240,13 @@ class XGradient(Explainer, GradientAttribution):  # type: ignore[misc]  # Captum
         """
         where = "XGradient.attribute_all"
         formatted = format_inputs(inputs, where)
-        require_zero_baselines(baselines, formatted, where)
+        start = partial(require_zero_baselines, baselines, formatted, where)
         rows, many = rows_at_once(internal_batch_size, where), ManyTargets(checked_targets(targets, where), where)
         function = ScalarFunction(self.forward_func, additional_forward_args, None, where)
         require_memory(self.forward_func, where)
         with ids_refused(self.forward_func, inputs, additional_forward_args, where):
-            outcome = self._explained(Task(function, formatted, rows or len(formatted[0]), targets=many, rows=rows))
+            size = rows or len(formatted[0])
+            outcome = self._explained(Task(function, formatted, size, start, targets=many, rows=rows))
         self._warn(outcome, 2)
         return outcome.attributions if isinstance(inputs, tuple) else outcome.attributions[0]
 

@@ -83,6 +83,14 @@ def test_against_zero_it_is_x_gradient() -> None:
         assert torch.equal(ExpectedXGradient(model).attribute(X, zero, 1), expected)
 
 
+def test_baselines_of_zero_count_in_the_mean() -> None:
+    model = net()
+    some, method = torch.cat([B, torch.zeros(2, 6)]), ExpectedXGradient(model)
+    ours, delta = method.attribute(X, some, 1, return_convergence_delta=True)
+    assert_close((ours,), expected_x_gradient(model, (X,), (some,), 1), 1e-10)
+    assert delta.abs().max() < 1e-12
+
+
 def test_on_a_linear_model_it_is_the_mean_of_integrated_gradients() -> None:
     model = net(6, 3)
     captum = IntegratedGradients(model)
