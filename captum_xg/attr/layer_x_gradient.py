@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from captum_xg._core.captum_compat import GradientAttribution, LayerAttribution, log_usage
-from captum_xg._core.function import ScalarFunction, checked_arguments
+from captum_xg._core.function import ScalarFunction, checked_arguments, has_rows
 from captum_xg._core.many_targets import ManyTargets, Targets, checked_targets
 from captum_xg._core.model_state import require_memory
 from captum_xg._core.modules import require_evaluation_mode
@@ -242,7 +242,12 @@ class LayerXGradient(Explainer, LayerAttribution, GradientAttribution):  # type:
         """Return what the layers give at x, and what refuses baselines at which they do not give zero."""
         behind.where = where
         with preserve_state(self.forward_func, front.inputs[0].device):
-            at_start = values_in_parts(behind, (*front.start, *front.additional), front.n, size)
+            # One row does where all are the same.
+            alike = all(b.stride(0) == 0 for b in front.start) and not any(
+                has_rows(a, front.n) for a in front.additional
+            )
+            n, start = (1, tuple(b[:1] for b in front.start)) if alike else (front.n, front.start)
+            at_start = values_in_parts(behind, (*start, *front.additional), n, size)
             values = values_in_parts(behind, front.arguments, front.n, size, recorded=recorded)
         return values, partial(require_zero_start, behind, at_start, where)
 
