@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from captum_xg import xdnn as xdnn
 
     # Attribution
-    from captum_xg.attr import XGradient
+    from captum_xg.attr import ExpectedXGradient, LayerXGradient, NeuronXGradient, XGradient
 
     # Homogeneity
     from captum_xg.homogeneity import (
@@ -57,7 +57,7 @@ else:  # a test holds that these are the names above
     __getattr__, __dir__ = on_demand(
         __name__,
         {
-            "attr": ("XGradient",),
+            "attr": ("ExpectedXGradient", "LayerXGradient", "NeuronXGradient", "XGradient"),
             "homogeneity": (
                 "BiasLedger",
                 "Certificate",
@@ -88,8 +88,11 @@ __all__ = [
     "Certificate",
     "Conversion",
     "ConversionReport",
+    "ExpectedXGradient",
     "HomogeneityReport",
     "HomogeneousExtension",
+    "LayerXGradient",
+    "NeuronXGradient",
     "NotConvertible",
     "PriorLoss",
     "Refusal",

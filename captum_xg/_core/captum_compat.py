@@ -2,13 +2,15 @@
 
 from captum._utils.common import _select_targets as select_targets
 from captum._utils.gradient import compute_gradients
-from captum.attr import GradientAttribution
+from captum.attr import GradientAttribution, LayerAttribution, NeuronAttribution
 from captum.attr._utils.approximation_methods import SUPPORTED_METHODS
 from captum.log import log_usage
 
 __all__ = [
     "SUPPORTED_METHODS",
     "GradientAttribution",
+    "LayerAttribution",
+    "NeuronAttribution",
     "compute_gradients",
     "log_usage",
     "select_targets",

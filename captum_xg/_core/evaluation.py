@@ -39,7 +39,13 @@ class Evaluation:
 
 
 def evaluate(
-    function: Callable[[Tensors], Tensor], inputs: Tensors, where: str, *, first: int, create_graph: bool
+    function: Callable[[Tensors], Tensor],
+    inputs: Tensors,
+    where: str,
+    *,
+    first: int,
+    create_graph: bool,
+    unused_as_zero: bool = False,
 ) -> Evaluation:
     """Return F(x) and ∇F(x); see :meth:`captum_xg._core.function.ScalarFunction.evaluate`.
 
@@ -49,10 +55,11 @@ def evaluate(
         where: The public name that errors begin with.
         first: Index of the first example in the caller's batch, for messages.
         create_graph: Keep the graph of the gradients.
+        unused_as_zero: The gradient by an input that F does not use is 0, and not an error.
     """
     with autograd_refusals_explained(where), torch.enable_grad():
-        handles = tuple(_handle(x, create_graph) for x in inputs)
-        values = _run_recorded(function, handles, inputs, where)
+        handles = tuple(handle_of(x, create_graph) for x in inputs)
+        values = run_recorded(function, handles, inputs, where)
         if not values.requires_grad:
             raise GradientError(
                 f"{where}: the output does not depend on the inputs through autograd, so it has no gradient. "
@@ -62,6 +69,8 @@ def evaluate(
         gradients = torch.autograd.grad(
             values, handles, torch.ones_like(values), create_graph=create_graph, allow_unused=True
         )
+    if unused_as_zero:
+        gradients = tuple(torch.zeros_like(x) if g is None else g for g, x in zip(gradients, handles, strict=True))
     if not create_graph:
         handles, values = tuple(handle.detach() for handle in handles), values.detach()
     # One look at the device: what is not finite anywhere shows in these sums, and Euler's identity is made of them.
@@ -87,7 +96,7 @@ def _sums(inputs: Tensors, values: Tensor, gradients: Tensors) -> Tensor:
     return torch.stack([wide, *euler_sums(terms, len(values), wide)]).to("cpu").to(torch.float64)
 
 
-def _run_recorded(function: Callable[[Tensors], Tensor], handles: Tensors, inputs: Tensors, where: str) -> Tensor:
+def run_recorded(function: Callable[[Tensors], Tensor], handles: Tensors, inputs: Tensors, where: str) -> Tensor:
     """Return F(x) with its graph, and let no write of the forward function into its input go unseen."""
     # Copies are what a first layer that works in place may overwrite. They are made only where autograd would
     # not object (a handle that is not a leaf) or has objected, because they would be the tensors by which the peak of
@@ -126,7 +135,7 @@ def _finite(gradient: Tensor | None, x: Tensor, index: int, where: str, first: i
     return gradient
 
 
-def _handle(x: Tensor, connected: bool) -> Tensor:
+def handle_of(x: Tensor, connected: bool) -> Tensor:
     """Return a tensor of the same values to differentiate by, without marking x itself.
 
     Where x is connected, inputs may depend on each other; each handle is a node of its own, so that the gradient by one
@@ -173,6 +182,12 @@ _REFUSALS = (
         "use_reentrant=True",
         "a part of the forward function runs under torch.utils.checkpoint with use_reentrant=True, which only "
         "backward() can differentiate. Pass use_reentrant=False.",
+    ),
+    (
+        "torch.utils.checkpoint: A different number of tensors",
+        "a part of the forward function under torch.utils.checkpoint runs otherwise when it runs again in the backward "
+        "pass: a layer whose values are replaced, in a model whose parameters are frozen, is one such part. Explain "
+        "without checkpoints.",
     ),
 )
 """What PyTorch says, and what it means here."""

@@ -54,6 +54,7 @@ class ScalarFunction:
         target: Captum's target.
         where: The public name that errors begin with.
         first: Index of the first example in the caller's batch, for messages.
+        unused_as_zero: Whether the gradient by an input that F does not use is 0, and not an error.
 
     Example:
         >>> F = ScalarFunction(lambda x, w: x * w, torch.tensor([[1.0], [2.0]]), 0, "here")
@@ -76,12 +77,14 @@ class ScalarFunction:
         where: str,
         *,
         first: int = 0,
+        unused_as_zero: bool = False,
     ) -> None:
         self.forward_func: ForwardFunction = forward_function(forward_func, "forward_func", where)
         self.additional = checked_arguments(additional_forward_args, where)
         self.target: Target = recordable(target)
         self.where = where
         self.first = first
+        self.unused_as_zero = unused_as_zero
         self._checked: torch.Size | None = None
         """The shape of output that the target is known to fit."""
         self._target_counts: int | None = None
@@ -140,7 +143,7 @@ class ScalarFunction:
         # A list needs an entry for each version; a tensor of one number serves any number of them.
         target = self.target * count if isinstance(self.target, list) else self.target
         additional = tuple(map(copies, self.additional))
-        return ScalarFunction(self.forward_func, additional, target, self.where, first=self.first)
+        return self._with(additional, target, self.first)
 
     def parts(self, inputs: Tensors, size: int) -> Iterator[tuple[Tensors, ScalarFunction]]:
         """Yield the inputs in parts of at most ``size`` examples, each with this function for them."""
@@ -170,12 +173,17 @@ class ScalarFunction:
                 target = target[rows] if isinstance(rows, slice) else [target[i] for i in rows.tolist()]
         # A tensor that happens to have n rows is taken for one per example: nothing tells it from one that is.
         additional = tuple(_rows(value, rows) if has_rows(value, n) else value for value in self.additional)
-        taken = ScalarFunction(self.forward_func, additional, target, self.where, first=first)
+        taken = self._with(additional, target, first)
         taken._target_counts = count  # chosen from targets that have been looked at
         # What fits n examples fits some of them. On an accelerator another look would wait for it, for each part.
         if self._checked is not None and self._checked[0] == n:
             taken._checked = torch.Size((count, *self._checked[1:]))
         return taken
+
+    def _with(self, additional: Arguments, target: Target, first: int) -> ScalarFunction:
+        return ScalarFunction(
+            self.forward_func, additional, target, self.where, first=first, unused_as_zero=self.unused_as_zero
+        )
 
     def _target_per_example(self, n: int) -> bool:
         """Return whether every example has a target of its own, of which there must be n, not negative."""
@@ -205,7 +213,8 @@ class ScalarFunction:
             GradientError: If an input does not reach the output, the gradient is not finite, or autograd refuses F.
             ForwardOutputError: If F(x) is not finite.
         """
-        return evaluate(self, inputs, self.where, first=self.first, create_graph=create_graph)
+        unused = self.unused_as_zero
+        return evaluate(self, inputs, self.where, first=self.first, create_graph=create_graph, unused_as_zero=unused)
 
 
 def checked_arguments(additional_forward_args: object, where: str) -> Arguments:

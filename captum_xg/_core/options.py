@@ -48,9 +48,8 @@ def switch(value: object, name: str, where: str, *, numbers: bool = True) -> boo
     if isinstance(value, nn.Module):
         raise OptionTypeError(
             f"{where}: `{name}` must be True or False but is a module ({type(value).__name__}). Captum's layer methods "
-            "take a layer in this place; this one explains the inputs of the forward function. Use "
-            "captum.attr.LayerIntegratedGradients, or pass the part of the model behind the layer as forward function "
-            "and what the layer gives as inputs."
+            "take a layer in this place; this one explains the inputs of the forward function. Use LayerXGradient, "
+            "which explains what a layer gives."
         )
     plain = _plain(value)
     if not isinstance(plain, bool) and not (numbers and isinstance(plain, int) and plain in (0, 1)):

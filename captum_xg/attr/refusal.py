@@ -12,6 +12,8 @@ from captum_xg.homogeneity.certificate.confronted import is_contradicted
 from captum_xg.homogeneity.check.report import HomogeneityReport
 from captum_xg.homogeneity.scaling.checks import format_scale
 
+_ALTERNATIVES = {"LayerXGradient": "LayerIntegratedGradients", "NeuronXGradient": "NeuronIntegratedGradients"}
+
 
 def refusal_message(report: HomogeneityReport, where: str) -> str:
     """Return the message for a call whose forward function is not homogeneous of the degree asked for."""
@@ -29,15 +31,15 @@ def refusal_message(report: HomogeneityReport, where: str) -> str:
     lines += _worst(report, power)
     shown = _shown_degree(report)
     if shown is not None and shown != k and shown >= 1:
-        lines.append(f"  F shows degree {shown:g}: use XGradient(…, degree={shown:g}).")
+        lines.append(f"  F shows degree {shown:g}: use {_method(where)}(…, degree={shown:g}).")
     lines += [f"  {note}" for note in report.notes]
     lines += report.culprit_lines()
     fix = "fix what is named above; or use" if report.notes else "use"
     if report.culprits:
         fix = "fix what is named above and try again, as further problems may only show then; or use"
     lines.append(
-        f"  What to do: {fix} captum.attr.IntegratedGradients, which needs no homogeneity; or pass "
-        f"on_violation='warn' to get {result} as it is. check_homogeneity(…) prints all numbers."
+        f"  What to do: {fix} {alternative_to(where)}, which needs no homogeneity; or pass on_violation='warn' to get "
+        f"{result} as it is. check_homogeneity(…) prints all numbers."
     )
     return "\n".join(lines)
 
@@ -55,7 +57,11 @@ def uncertified_message(certificate: Certificate, degree: float | None, where: s
     power, result = _formulas(k)
     if certificate.homogeneous:
         proven = certificate.degree or 0.0
-        hint = f"Use XGradient(…, degree={proven:g})." if proven >= 1 else "X-Gradient needs a degree of at least 1."
+        hint = (
+            f"Use {_method(where)}(…, degree={proven:g})."
+            if proven >= 1
+            else "X-Gradient needs a degree of at least 1."
+        )
         return f"{where}: F is proven to be homogeneous of degree {proven:g}, not {k:g}. {hint}"
     found = {
         "disproved": f"F(αx) = {power}F(x) does not hold, so {result} is not Integrated Gradients of this function.",
@@ -69,7 +75,7 @@ def uncertified_message(certificate: Certificate, degree: float | None, where: s
             f"{where}: {found}",
             *([f"  {changed}"] if changed else []),
             *certificate.finding_lines(most=10),
-            "  What to do: fix what is named above; or use captum.attr.IntegratedGradients, which needs no homogeneity"
+            f"  What to do: fix what is named above; or use {alternative_to(where)}, which needs no homogeneity"
             f"{untold}; or pass on_violation='warn' to get {result} as it is. certify(…) gives the whole certificate.",
         ]
     )
@@ -107,6 +113,15 @@ def _shown_degree(report: HomogeneityReport) -> float | None:
     # A relative error of F(αx) moves log F(αx)/log α by that much.
     steps = max((abs(math.log2(check.scale)) for check in report.scales), default=1.0)
     return simple_fraction(report.degree, 4 * torch.finfo(report.dtypes[0]).eps ** 0.5 / steps, 12)
+
+
+def alternative_to(where: str) -> str:
+    """Return the class of Captum's that the class named in ``where`` stands in for."""
+    return f"captum.attr.{_ALTERNATIVES.get(_method(where), 'IntegratedGradients')}"
+
+
+def _method(where: str) -> str:
+    return where.partition(".")[0]
 
 
 def _formulas(k: float) -> tuple[str, str]:

@@ -1,40 +1,35 @@
-"""X-Gradient: Integrated Gradients against zero from one forward and one backward pass.
-
-For each part of the batch the validation evaluates F and ∇F and decides the degree k; x·∇F/k follows in closed form.
-Example: 20 examples with ``internal_batch_size=8`` have three parts; a violation in the last one raises.
-What must never happen: attributions are returned of an F that was not validated as the caller asked.
-"""
+"""X-Gradient: Integrated Gradients against zero from one forward and one backward pass, in Captum's form."""
 
 from __future__ import annotations
 
 import typing
-import warnings
 from collections.abc import Callable
-from typing import Any, Literal, get_args
+from functools import partial
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
-from captum_xg._core.captum_compat import SUPPORTED_METHODS, GradientAttribution, compute_gradients, log_usage
-from captum_xg._core.function import Evaluation, ScalarFunction
+from captum_xg._core.captum_compat import GradientAttribution, log_usage
+from captum_xg._core.function import ScalarFunction
 from captum_xg._core.inputs import format_inputs, require_zero_baselines
+from captum_xg._core.many_targets import ManyTargets, Targets, checked_targets
 from captum_xg._core.model_state import require_memory
-from captum_xg._core.options import forward_function, one_of, positive_integer, single_number, switch
+from captum_xg._core.options import forward_function, switch
 from captum_xg._core.token_ids import ids_refused
-from captum_xg._core.types import Baselines, Inputs, Target
-from captum_xg.attr.closed_form import closed_form, evaluate_by
-from captum_xg.attr.trusted import Trusted
-from captum_xg.attr.validation import VALIDATIONS
-from captum_xg.errors import DegreeError, OptionError
-from captum_xg.homogeneity.certificate.cache import CertificateCache
-from captum_xg.homogeneity.check.numeric import checked_rtol
-from captum_xg.homogeneity.check.report import HomogeneityWarning
+from captum_xg._core.types import Baselines, Inputs, Target, Tensors
+from captum_xg.attr.explainer import (
+    Explainer,
+    OnViolation,
+    Task,
+    Validation,
+    batch_size,
+    require_options_of_integration,
+    rows_at_once,
+)
 
-Validation = Literal["auto", "numeric", "certificate", "off"]
-OnViolation = Literal["raise", "warn"]
 
-
-class XGradient(GradientAttribution):  # type: ignore[misc]  # Captum has no type information
+class XGradient(Explainer, GradientAttribution):  # type: ignore[misc]  # Captum has no type information
     r"""Integrated Gradients against the zero baseline, exactly, from one forward and one backward pass.
 
     If F(αx) = αᵏF(x) for all α > 0 and k ≥ 1, then ∇F(αx) = αᵏ⁻¹∇F(x), the path integral is a power of α, and
@@ -76,6 +71,8 @@ class XGradient(GradientAttribution):  # type: ignore[misc]  # Captum has no typ
         torch.Size([4, 3])
     """
 
+    _name = "XGradient"
+
     def __init__(
         self,
         forward_func: Callable[..., Any],
@@ -87,16 +84,7 @@ class XGradient(GradientAttribution):  # type: ignore[misc]  # Captum has no typ
         rtol: float | None = None,
     ) -> None:
         super().__init__(forward_function(forward_func, "forward_func", "XGradient"))
-        self._multiply_by_inputs = switch(multiply_by_inputs, "multiply_by_inputs", "XGradient")
-        self.degree = _checked_degree(degree)
-        self.validate: Validation = one_of(validate, get_args(Validation), "validate", "XGradient")
-        self.on_violation: OnViolation = one_of(on_violation, get_args(OnViolation), "on_violation", "XGradient")
-        self.rtol = checked_rtol(rtol, "XGradient")
-        if validate == "off" and self.degree == "auto":
-            raise DegreeError(
-                "XGradient: degree='auto' is found by a numeric check or a proof, and validate='off' leaves out both."
-            )
-        self._proofs = CertificateCache()
+        self._take_options(multiply_by_inputs, degree, validate, on_violation, rtol)
 
     @typing.overload
     def attribute(
@@ -202,57 +190,65 @@ class XGradient(GradientAttribution):  # type: ignore[misc]  # Captum has no typ
         """
         where = "XGradient.attribute"
         # Options that change nothing are checked as well: IntegratedGradients, whose place this takes, refuses them.
-        positive_integer(n_steps, "n_steps", where)
-        one_of(method, SUPPORTED_METHODS, "method", where)
+        require_options_of_integration(n_steps, method, where)
         with_delta = switch(return_convergence_delta, "return_convergence_delta", where)
         create_graph = switch(create_graph, "create_graph", where)
         formatted = format_inputs(inputs, where)
-        require_zero_baselines(baselines, formatted, where)
-        most = len(formatted[0]) if internal_batch_size is None else internal_batch_size
-        size = positive_integer(most, "internal_batch_size", where)
+        start = partial(require_zero_baselines, baselines, formatted, where)
+        size = batch_size(internal_batch_size, len(formatted[0]), where)
         function = ScalarFunction(self.forward_func, additional_forward_args, target, where)
         require_memory(self.forward_func, where)
-        with ids_refused(self.forward_func, inputs, additional_forward_args, where):
-            attributions, deltas, warning = self._attributed(function, formatted, size, with_delta, create_graph)
-        if warning is not None:
-            warnings.warn(warning, HomogeneityWarning, stacklevel=3)  # past the logging decorator: the line that called
-        result = attributions if isinstance(inputs, tuple) else attributions[0]
-        return (result, deltas) if with_delta else result
-
-    def _attributed(
-        self, function: ScalarFunction, inputs: tuple[Tensor, ...], size: int, with_delta: bool, create_graph: bool
-    ) -> tuple[tuple[Tensor, ...], Tensor, str | None]:
-        """Return attributions and convergence deltas, if wanted, part by part, and what to warn of."""
-        degree = None if self.degree == "auto" else self.degree
-        validation: Trusted = VALIDATIONS[self.validate](
-            degree, self.on_violation == "raise", self.rtol, self._proofs, function.where
-        )
-        if self.gradient_func is not compute_gradients and (self.validate != "off" or create_graph):
-            raise OptionError(
-                "XGradient: `gradient_func` was replaced, so the function whose gradient it takes is unknown and "
-                "cannot be checked for homogeneity. Use validate='off' and create_graph=False with it."
-            )
-        parts: list[tuple[Tensor, ...]] = []
         deltas = [torch.empty(0)]
 
-        def evaluate(function: ScalarFunction, inputs: tuple[Tensor, ...]) -> Evaluation:
-            if self.gradient_func is compute_gradients:
-                return function.evaluate(inputs, create_graph=create_graph)
-            return evaluate_by(self.gradient_func, function, inputs)
+        def note_delta(own: ScalarFunction, own_inputs: Tensors, attributions: Tensors) -> None:
+            detached = tuple(a.detach() for a in attributions)
+            zeros, ends = tuple(map(torch.zeros_like, own_inputs)), tuple(x.detach() for x in own_inputs)
+            deltas.append(self.compute_convergence_delta(detached, zeros, ends, own.target, own.additional or None))
 
-        with torch.inference_mode(False), validation.around(function, inputs[0].device):
-            for own_inputs, own in function.parts(inputs, size):
-                found = validation.evaluated(own, own_inputs, evaluate)
-                parts.append(closed_form(*found, multiply_by_inputs=self._multiply_by_inputs))
-                if with_delta:
-                    detached = tuple(a.detach() for a in parts[-1])
-                    zeros, ends = tuple(map(torch.zeros_like, own_inputs)), tuple(x.detach() for x in own_inputs)
-                    args = own.additional or None
-                    deltas.append(self.compute_convergence_delta(detached, zeros, ends, own.target, args))
-            # Here, where a caller's no_grad is not in force.
-            with torch.set_grad_enabled(create_graph):
-                attributions = parts[0] if len(parts) == 1 else tuple(map(torch.cat, zip(*parts, strict=True)))
-        return attributions, torch.cat(deltas[1:]) if with_delta else deltas[0], validation.conclusion()
+        with ids_refused(self.forward_func, inputs, additional_forward_args, where):
+            task = Task(function, formatted, size, start, create_graph)
+            outcome = self._explained(task, note_delta if with_delta else None)
+        self._warn(outcome, 3)  # past the logging decorator
+        result = outcome.attributions if isinstance(inputs, tuple) else outcome.attributions[0]
+        return (result, torch.cat(deltas[1:])) if with_delta else result
+
+    def attribute_all(
+        self,
+        inputs: Inputs,
+        targets: Targets = None,
+        baselines: Baselines = None,
+        additional_forward_args: object = None,
+        internal_batch_size: int | None = None,
+    ) -> Inputs:
+        """Return x·∇F(x)/k for many targets, from one forward pass and backward passes that carry many targets each.
+
+        Args:
+            inputs: Tensor, or tuple of tensors, of shape ``(N, …)``.
+            targets: A sequence of targets, each an int or a tuple of ints and meant for every example; None for all
+                classes of an output of shape ``(N, C)``.
+            baselines: None, 0, or zeros in any form that Captum takes.
+            additional_forward_args: What follows the inputs in a call; not attributed to.
+            internal_batch_size: The most pairs of an example and a target in one backward pass, 256 if None. The
+                attributions themselves are K times as large as the inputs.
+
+        Returns:
+            For K targets attributions of shape ``(N, K, …)``, a tuple of them for a tuple of inputs, detached: those of
+            :meth:`attribute` with each target, stacked. Each target is validated as there.
+
+        Raises:
+            TargetError: If a target does not choose one number; and all others of :meth:`attribute`.
+        """
+        where = "XGradient.attribute_all"
+        formatted = format_inputs(inputs, where)
+        start = partial(require_zero_baselines, baselines, formatted, where)
+        rows, many = rows_at_once(internal_batch_size, where), ManyTargets(checked_targets(targets, where), where)
+        function = ScalarFunction(self.forward_func, additional_forward_args, None, where)
+        require_memory(self.forward_func, where)
+        with ids_refused(self.forward_func, inputs, additional_forward_args, where):
+            size = rows or len(formatted[0])
+            outcome = self._explained(Task(function, formatted, size, start, targets=many, rows=rows))
+        self._warn(outcome, 2)
+        return outcome.attributions if isinstance(inputs, tuple) else outcome.attributions[0]
 
     def compute_convergence_delta(
         self,
@@ -273,28 +269,3 @@ class XGradient(GradientAttribution):  # type: ignore[misc]  # Captum has no typ
         scalar = GradientAttribution(lambda *inputs: function.values(tuple(x.clone() for x in inputs)))
         delta: Tensor = scalar.compute_convergence_delta(attributions, start_point, end_point)
         return delta
-
-    def attribute_future(self) -> None:
-        """Raise NotImplementedError, as Captum's gradient methods do."""
-        raise NotImplementedError("attribute_future is not implemented for XGradient")
-
-    def has_convergence_delta(self) -> bool:
-        """Return True: the attributions are complete, and the delta says how exactly."""
-        return True
-
-    @property
-    def multiplies_by_inputs(self) -> bool:
-        """Whether the attributions are x·∇F/k (else ∇F/k)."""
-        return self._multiply_by_inputs
-
-
-def _checked_degree(degree: object) -> float | Literal["auto"]:
-    if isinstance(degree, str) and degree == "auto":
-        return "auto"
-    k = single_number(degree)
-    if k is None or not 1 <= k < float("inf"):
-        raise DegreeError(
-            f"XGradient: `degree` must be a number ≥ 1 or 'auto' but is {degree!r}. Below 1 the gradient grows without "
-            "bound towards the zero baseline."
-        )
-    return k

@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 Forward = Callable[..., Tensor]
 Index = int | tuple[int, ...] | None
@@ -66,6 +66,54 @@ def integrated_gradients(
     return tuple(x.detach().double() * mean for x, mean in zip(inputs, means, strict=True))
 
 
+def layer_values(model: nn.Module, layer: nn.Module, inputs: tuple[Tensor, ...], at_input: bool) -> tuple[Tensor, ...]:
+    """What a layer gives, or gets, in one forward pass."""
+    kept: list[tuple[Tensor, ...]] = []
+
+    def keep(_: nn.Module, arguments: tuple[Tensor, ...], result: Tensor | tuple[Tensor, ...] | None = None) -> None:
+        seen = arguments if at_input else result
+        kept.append(tuple(h.detach().clone() for h in (seen if isinstance(seen, tuple) else (seen,))))
+
+    hook = layer.register_forward_pre_hook(keep) if at_input else layer.register_forward_hook(keep)
+    with torch.no_grad():
+        model(*(x.clone() for x in inputs))
+    hook.remove()
+    return kept[0]
+
+
+def behind(model: nn.Module, layer: nn.Module, inputs: tuple[Tensor, ...], at_input: bool) -> Forward:
+    """The function of what a layer gives, or gets, with all else as it is at the inputs, given in their place."""
+
+    def run(*values: Tensor) -> Tensor:
+        def give(_: nn.Module, arguments: object, result: object = None) -> Tensor | tuple[Tensor, ...]:
+            return values if at_input or isinstance(result, tuple) else values[0]
+
+        hook = layer.register_forward_pre_hook(give) if at_input else layer.register_forward_hook(give)
+        output = model(*(x.clone() for x in inputs))
+        hook.remove()
+        # What the layer gives but nobody uses has a gradient of zero.
+        return output + sum(0 * h.sum().to(output.dtype) for h in values)
+
+    return run
+
+
+def layer_integrated_gradients(
+    model: nn.Module,
+    layer: nn.Module,
+    inputs: tuple[Tensor, ...],
+    index: Index,
+    at_input: bool = False,
+    nodes: int = 16,
+) -> tuple[Tensor, ...]:
+    """Integrated Gradients from zero to what a layer gives, or gets, at each example alone, in float64."""
+    rows = []
+    for i in range(len(inputs[0])):
+        x = tuple(part[i : i + 1] for part in inputs)
+        values = layer_values(model, layer, x, at_input)
+        rows.append(integrated_gradients(behind(model, layer, x, at_input), values, index_of(index, i), nodes))
+    return tuple(torch.cat(parts) for parts in zip(*rows, strict=True))
+
+
 def index_of(index: Index | list[int] | list[tuple[int, ...]] | Tensor, example: int) -> Index:
     """Return the index that is meant for one example: its own entry of a list or tensor, or the one for all."""
     if isinstance(index, Tensor):
@@ -83,3 +131,16 @@ def _pick(output: Tensor, index: Index) -> Tensor:
     if index is None:
         return output.reshape(())
     return output[0][index]
+
+
+def expected_x_gradient(
+    forward: Forward, inputs: tuple[Tensor, ...], baselines: tuple[Tensor, ...], index: Index, degree: float = 1
+) -> tuple[Tensor, ...]:
+    """x·∇F(x)/k less the mean of b·∇F(b)/k, each baseline with the target of each example."""
+    rows = []
+    for i in range(len(inputs[0])):
+        own = index_of(index, i)
+        here = input_x_gradient(forward, tuple(x[i : i + 1] for x in inputs), own)
+        there = input_x_gradient(forward, baselines, own)
+        rows.append(tuple((a - b.mean(0, keepdim=True)) / degree for a, b in zip(here, there, strict=True)))
+    return tuple(torch.cat(parts) for parts in zip(*rows, strict=True))

@@ -59,11 +59,11 @@ class Seen:
     def separate(self, forward_func: ForwardFunction) -> bool:
         """Return whether F was seen to treat examples separately with the parameters and buffers it has now."""
         # A term that mixes examples may have had a factor of zero then.
-        return self.versions is not None and self.versions == _versions(forward_func)
+        return self.versions is not None and self.versions == versions_of(forward_func)
 
     def separates(self, forward_func: ForwardFunction) -> None:
         """Remember that F, as it is now, treats examples separately."""
-        self.versions = _versions(forward_func)
+        self.versions = versions_of(forward_func)
 
 
 @dataclass
@@ -103,7 +103,7 @@ class Known:
 
     def written_to(self, forward_func: ForwardFunction) -> list[str]:
         """Return the names of parameters and buffers that were written to or replaced since."""
-        return [name for name, now in _versions(forward_func).items() if self.versions.get(name) != now]
+        return [name for name, now in versions_of(forward_func).items() if self.versions.get(name) != now]
 
 
 class CertificateCache:
@@ -158,7 +158,7 @@ class CertificateCache:
         self.require_modes(forward_func, where)
         self.n_proofs += 1
         proof = prove(forward_func, inputs, additional, where, finite=finite)
-        found = Known(proof, anchors, _looked_at(proof.assumptions, additional), _versions(forward_func))
+        found = Known(proof, anchors, _looked_at(proof.assumptions, additional), versions_of(forward_func))
         if once and proof.certificate.verdict != "disproved":
             again, _ = fingerprint_of(forward_func, inputs, additional)
             self._keep_tried(fingerprint if fingerprint == again else None, shapes, found, additional)
@@ -228,7 +228,7 @@ class CertificateCache:
         require_evaluation_mode(forward_func, where)
 
 
-def _versions(forward_func: ForwardFunction) -> dict[str, tuple[int, int]]:
+def versions_of(forward_func: ForwardFunction) -> dict[str, tuple[int, int]]:
     """Return the address and the version of each parameter and buffer, by name."""
     with plainly():
         return {

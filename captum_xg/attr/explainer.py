@@ -1,0 +1,226 @@
+"""What all classes of X-Gradient share: their options, and the closed form, validated part by part.
+
+A class says what is explained, as a :class:`Task`: a function, the point x, and how many examples go into one forward
+pass. For each part of the batch the validation evaluates F and ∇F and decides the degree k; x·∇F/k follows in closed
+form. Example: 20 examples with ``internal_batch_size=8`` have three parts; a violation in the last one raises.
+What must never happen: attributions are returned of an F that was not validated as the caller asked.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Literal, get_args
+
+import torch
+
+from captum_xg._core.captum_compat import SUPPORTED_METHODS, compute_gradients
+from captum_xg._core.function import Evaluation, ScalarFunction
+from captum_xg._core.many_targets import ManyTargets
+from captum_xg._core.options import one_of, positive_integer, single_number, switch
+from captum_xg._core.types import ForwardFunction, Tensors
+from captum_xg.attr.all_targets import evaluated_for_all
+from captum_xg.attr.closed_form import closed_form, evaluate_by
+from captum_xg.attr.trusted import Trusted
+from captum_xg.attr.validation import VALIDATIONS
+from captum_xg.errors import CaptumXGError, DegreeError, OptionError
+from captum_xg.homogeneity.certificate.cache import CertificateCache
+from captum_xg.homogeneity.check.numeric import checked_rtol
+from captum_xg.homogeneity.check.report import HomogeneityWarning
+
+Validation = Literal["auto", "numeric", "certificate", "off"]
+OnViolation = Literal["raise", "warn"]
+
+
+@dataclass(frozen=True)
+class Task:
+    """What one call explains: F from the start of the path, which must be zero, to x.
+
+    Attributes:
+        function: F.
+        inputs: x.
+        size: The most examples in one forward pass.
+        require_zero_start: Refuses a start that is not zero, by a :class:`~captum_xg.errors.BaselineError`.
+        create_graph: Whether attributions keep their graph.
+        targets: The targets, where many are explained at once; else None, and that of the function counts.
+        rows: The most pairs of an example and a target in one backward pass.
+    """
+
+    function: ScalarFunction
+    inputs: Tensors
+    size: int
+    require_zero_start: Callable[[], None] = lambda: None
+    create_graph: bool = False
+    targets: ManyTargets | None = None
+    rows: int | None = None
+
+
+@dataclass
+class Outcome:
+    """What a task gives.
+
+    Attributes:
+        attributions: One tensor for each input, ``(N, …)``, or ``(N, K, …)`` for K targets.
+        warning: What to warn of; None if nothing.
+        degree: The degree of F, that of the last part.
+    """
+
+    attributions: Tensors
+    warning: str | None = None
+    degree: float = 1.0
+
+
+AfterPart = Callable[[ScalarFunction, Tensors, Tensors], None]
+"""Called with the function, the inputs and the attributions of each part."""
+
+
+class Explainer:
+    """The options of all classes of X-Gradient, and the closed form. A mixin beside Captum's base classes.
+
+    Attributes:
+        degree: k, or ``"auto"``.
+        validate: How the degree is validated.
+        on_violation: What happens where it is not what was asked for.
+        rtol: Largest relative deviation that counts as rounding; None for that of the dtype.
+    """
+
+    forward_func: ForwardFunction
+    gradient_func: Callable[..., Any]
+    degree: float | Literal["auto"]
+    validate: Validation
+    on_violation: OnViolation
+    rtol: float | None
+    _name: str
+    """The public name, that errors begin with also in subclasses."""
+
+    def _take_options(
+        self, multiply_by_inputs: object, degree: object, validate: object, on_violation: object, rtol: object
+    ) -> None:
+        """Check the options and keep them.
+
+        Raises:
+            DegreeError, OptionTypeError, OptionError: If one has no such value.
+        """
+        name = self._name
+        self._multiply_by_inputs = switch(multiply_by_inputs, "multiply_by_inputs", name)
+        self.degree = _checked_degree(degree, name)
+        self.validate = one_of(validate, get_args(Validation), "validate", name)
+        self.on_violation = one_of(on_violation, get_args(OnViolation), "on_violation", name)
+        self.rtol = checked_rtol(rtol, name)
+        if validate == "off" and self.degree == "auto":
+            raise DegreeError(
+                f"{name}: degree='auto' is found by a numeric check or a proof, and validate='off' leaves out both."
+            )
+        self._proofs = CertificateCache()
+
+    def _validation(self, where: str) -> Trusted:
+        """Return what validates one call."""
+        degree = None if self.degree == "auto" else self.degree
+        return VALIDATIONS[self.validate](degree, self.on_violation == "raise", self.rtol, self._proofs, where)
+
+    def _explained(self, task: Task, after: AfterPart | None = None) -> Outcome:
+        """Return the attributions of a task in closed form.
+
+        The one place where a refused task can be handed over: both refusals arise here, that the path does not start
+        at zero and that F is not homogeneous. ``on_violation="integrate"`` will integrate F along the path then.
+        """
+        task.require_zero_start()
+        return self._in_closed_form(task, after)
+
+    def _in_closed_form(self, task: Task, after: AfterPart | None) -> Outcome:
+        function, validation = task.function, self._validation(task.function.where)
+        self._require_known_gradients(task)
+        parts: list[Tensors] = []
+        degree = 1.0
+
+        def evaluate(function: ScalarFunction, inputs: Tensors) -> Evaluation:
+            if self.gradient_func is compute_gradients:
+                return function.evaluate(inputs, create_graph=task.create_graph)
+            return evaluate_by(self.gradient_func, function, inputs)
+
+        def validated(own: ScalarFunction, inputs: Tensors) -> tuple[Evaluation, float]:
+            if task.targets is None:
+                return validation.evaluated(own, inputs, evaluate)
+            many, degree = evaluated_for_all(validation, own, task.targets, inputs, task.rows)
+            return Evaluation(tuple(x.unsqueeze(1) for x in many.inputs), many.values, many.gradients), degree
+
+        with torch.inference_mode(False), validation.around(function, task.inputs[0].device):
+            for own_inputs, own in function.parts(task.inputs, task.size):
+                evaluation, degree = validated(own, own_inputs)
+                parts.append(closed_form(evaluation, degree, multiply_by_inputs=self._multiply_by_inputs))
+                if after is not None:
+                    after(own, own_inputs, parts[-1])
+            # Here, where a caller's no_grad is not in force.
+            with torch.set_grad_enabled(task.create_graph):
+                attributions = parts[0] if len(parts) == 1 else tuple(map(torch.cat, zip(*parts, strict=True)))
+        return Outcome(attributions, validation.conclusion(), degree)
+
+    def _require_known_gradients(self, task: Task) -> None:
+        needed = self.validate != "off" or task.create_graph or task.targets is not None
+        if self.gradient_func is not compute_gradients and needed:
+            raise OptionError(
+                f"{self._name}: `gradient_func` was replaced, so the function whose gradient it takes is unknown and "
+                "cannot be checked for homogeneity. Use attribute(…) with validate='off' and create_graph=False."
+            )
+
+    def _warn(self, outcome: Outcome, stacklevel: int) -> None:
+        """Warn of what an outcome warns of, at the line that called."""
+        if outcome.warning is not None:
+            warnings.warn(outcome.warning, HomogeneityWarning, stacklevel=stacklevel + 1)
+
+    def attribute_future(self) -> None:
+        """Raise NotImplementedError, as Captum's gradient methods do."""
+        raise NotImplementedError(f"attribute_future is not implemented for {self._name}")
+
+    def has_convergence_delta(self) -> bool:
+        """Return True: the attributions are complete, and the delta says how exactly."""
+        return True
+
+    @property
+    def multiplies_by_inputs(self) -> bool:
+        """Whether the attributions are x·∇F/k (else ∇F/k)."""
+        return self._multiply_by_inputs
+
+
+def require_options_of_integration(n_steps: object, method: object, where: str) -> None:
+    """Check the options that say how Captum integrates: they change nothing here, but wrong ones are errors there.
+
+    Raises:
+        OptionTypeError, OptionError: If Captum would refuse them.
+    """
+    positive_integer(n_steps, "n_steps", where)
+    one_of(method, SUPPORTED_METHODS, "method", where)
+
+
+def rows_at_once(internal_batch_size: object, where: str) -> int | None:
+    """Return the most pairs of an example and a target in one backward pass; None if that was not limited."""
+    return None if internal_batch_size is None else positive_integer(internal_batch_size, "internal_batch_size", where)
+
+
+def batch_size(internal_batch_size: object, n: int, where: str) -> int:
+    """Return the most examples in one forward pass: all n if that was not limited."""
+    return positive_integer(n if internal_batch_size is None else internal_batch_size, "internal_batch_size", where)
+
+
+@contextmanager
+def said_further(sentence: Callable[[], str]) -> Iterator[None]:
+    """Add a sentence to the errors of the body: what its words mean in this call."""
+    try:
+        yield
+    except CaptumXGError as error:
+        error.args = (f"{error.args[0]}\n  {sentence()}", *error.args[1:])
+        raise
+
+
+def _checked_degree(degree: object, name: str) -> float | Literal["auto"]:
+    if isinstance(degree, str) and degree == "auto":
+        return "auto"
+    k = single_number(degree)
+    if k is None or not 1 <= k < float("inf"):
+        raise DegreeError(
+            f"{name}: `degree` must be a number ≥ 1 or 'auto' but is {degree!r}. Below 1 the gradient grows without "
+            "bound towards the zero baseline."
+        )
+    return k

@@ -1,0 +1,263 @@
+"""X-Gradient at a layer: Integrated Gradients of what a layer gives, from one gradient, in Captum's form."""
+
+from __future__ import annotations
+
+import typing
+from collections.abc import Callable
+from functools import partial
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from captum_xg._core.captum_compat import GradientAttribution, LayerAttribution, log_usage
+from captum_xg._core.function import ScalarFunction, checked_arguments, has_rows
+from captum_xg._core.many_targets import ManyTargets, Targets, checked_targets
+from captum_xg._core.model_state import require_memory
+from captum_xg._core.modules import require_evaluation_mode
+from captum_xg._core.options import forward_function, switch
+from captum_xg._core.state import preserve_state
+from captum_xg._core.types import Baselines, Target, Tensors
+from captum_xg.attr.explainer import (
+    Explainer,
+    OnViolation,
+    Task,
+    Validation,
+    batch_size,
+    require_options_of_integration,
+    rows_at_once,
+    said_further,
+)
+from captum_xg.attr.layers.arguments import (
+    Front,
+    checked_grad_kwargs,
+    checked_layers,
+    front_baselines,
+    front_inputs,
+    require_zero_start,
+    values_in_parts,
+)
+from captum_xg.attr.layers.behind import BehindLayer
+
+LayerAttributions = Tensor | tuple[Tensor, ...] | list[Tensor | tuple[Tensor, ...]]
+"""A tensor for a layer that gives one, a tuple where it gives several, a list for a list of layers."""
+
+
+class LayerXGradient(Explainer, LayerAttribution, GradientAttribution):  # type: ignore[misc]  # Captum has no types
+    r"""Integrated Gradients of what a layer gives, exactly, from one forward and one backward pass.
+
+    Let F(x) = G(h(x)), where h is what the layer gives. If G(αh) = αᵏG(h) for all α > 0 and k ≥ 1, and h is zero at the
+    baseline, then :class:`captum.attr.LayerIntegratedGradients` is
+
+    .. math:: h_i \int_0^1 \frac{\partial G(\alpha h)}{\partial h_i}\, d\alpha
+              = \frac{1}{k}\, h_i \frac{\partial G(h)}{\partial h_i}.
+
+    It takes its place without another edit. Only the part from the layer to the score has to be homogeneous: both
+    checks scale what the layer gives. The front may be anything, so inputs may be token ids; whether the layer is zero
+    at the baseline is looked at on every call.
+
+    Args:
+        forward_func: A module or any callable that gives one score per example once a target is chosen.
+        layer: A module in it that runs once in a forward pass, or a list of such, none of which may only serve another.
+        device_ids: For compatibility; a model in ``nn.DataParallel`` runs on its first device.
+        multiply_by_inputs: Return h·∇G/k, else ∇G/k.
+        degree, validate, on_violation, rtol: As of :class:`~captum_xg.XGradient`, for G.
+
+    Raises:
+        DegreeError, OptionTypeError, OptionError: If an option has no such value.
+
+    Source: Hesse et al. 2021, Proposition 3.2, for the part of the network behind the layer.
+
+    Example:
+        >>> embedding, head = torch.nn.Embedding(9, 3, padding_idx=0), torch.nn.Linear(3, 2, bias=False)
+        >>> model = torch.nn.Sequential(embedding, torch.nn.ReLU(), head)
+        >>> ids = torch.tensor([[3, 7, 0]])
+        >>> LayerXGradient(lambda ids: model(ids).sum(1), embedding).attribute(ids, target=1).shape
+        torch.Size([1, 3, 3])
+    """
+
+    _name = "LayerXGradient"
+
+    def __init__(
+        self,
+        forward_func: Callable[..., Any],
+        layer: nn.Module | list[nn.Module],
+        device_ids: list[int] | None = None,
+        multiply_by_inputs: bool = True,
+        *,
+        degree: float | Literal["auto"] = 1,
+        validate: Validation = "auto",
+        on_violation: OnViolation = "raise",
+        rtol: float | None = None,
+    ) -> None:
+        forward_function(forward_func, "forward_func", self._name)
+        layers = checked_layers(layer, self._name)
+        LayerAttribution.__init__(self, forward_func, layer, device_ids)
+        GradientAttribution.__init__(self, forward_func)
+        self._take_options(multiply_by_inputs, degree, validate, on_violation, rtol)
+        # One object for each for all calls, as proofs are kept of them.
+        self._behind = {at_input: BehindLayer(forward_func, layers, at_input) for at_input in (False, True)}
+
+    @typing.overload
+    def attribute(
+        self,
+        inputs: Tensor | tuple[Tensor, ...],
+        baselines: Baselines = None,
+        target: Target = None,
+        additional_forward_args: object = None,
+        n_steps: int = 50,
+        method: str = "gausslegendre",
+        internal_batch_size: int | None = None,
+        *,
+        return_convergence_delta: Literal[True],
+        attribute_to_layer_input: bool = False,
+        grad_kwargs: dict[str, Any] | None = None,
+    ) -> tuple[Any, Tensor]: ...
+
+    @typing.overload
+    def attribute(
+        self,
+        inputs: Tensor | tuple[Tensor, ...],
+        baselines: Baselines = None,
+        target: Target = None,
+        additional_forward_args: object = None,
+        n_steps: int = 50,
+        method: str = "gausslegendre",
+        internal_batch_size: int | None = None,
+        return_convergence_delta: bool = False,
+        attribute_to_layer_input: bool = False,
+        grad_kwargs: dict[str, Any] | None = None,
+    ) -> Any: ...
+
+    @log_usage()  # type: ignore[untyped-decorator]  # NoiseTunnel reads the __wrapped__ that it leaves
+    def attribute(
+        self,
+        inputs: Tensor | tuple[Tensor, ...],
+        baselines: Baselines = None,
+        target: Target = None,
+        additional_forward_args: object = None,
+        n_steps: int = 50,
+        method: str = "gausslegendre",
+        internal_batch_size: int | None = None,
+        return_convergence_delta: bool = False,
+        attribute_to_layer_input: bool = False,
+        grad_kwargs: dict[str, Any] | None = None,
+    ) -> Any:
+        """Return h·∇G(h)/k for what the layer gives, in the order of arguments of Captum's layer method.
+
+        Args:
+            inputs: What the whole model is called with: tensor, or tuple of tensors, of shape ``(N, …)`` and any type.
+            baselines: Inputs at which the layer gives zero, in any form that Captum takes; None for zeros.
+            target: Which output is explained, in the forms that Captum takes.
+            additional_forward_args: What follows the inputs in a call.
+            n_steps: A positive integer, for compatibility; there is nothing to approximate.
+            method: A rule of integration that Captum knows, for compatibility.
+            internal_batch_size: The most examples in one forward pass. All at once if None.
+            return_convergence_delta: Also return Σ attributions − (F(x) − F(baseline)), shape ``(N,)``.
+            attribute_to_layer_input: Attribute to what the layer gets, and not to what it gives.
+            grad_kwargs: ``{"create_graph": True}`` keeps the graph, so that a loss of the attributions has gradients
+                for all parameters, those in front of the layer too. With ``materialize_grads`` or ``allow_unused`` what
+                the score does not use has attributions of zero and is no error; ``retain_graph`` changes nothing.
+
+        Returns:
+            Attributions of the shape of what the layer gives: a tensor; a tuple where the layer gives several; a list
+            of these for a list of layers. With ``return_convergence_delta`` a pair of them and the deltas.
+
+        Raises:
+            OptionError: If a layer does not run, runs several times, or gives something else than floating-point
+                tensors; or another option is unsuitable.
+            BaselineError: If the layer does not give zero at the baseline, or that does not fit the inputs.
+            InputError, TargetError, ForwardOutputError, GradientError: If something else is unsuitable.
+            ModelStateError, TrainingModeError, NondeterministicForwardError, CrossExampleError, DegreeError: As of
+                :meth:`captum_xg.XGradient.attribute`.
+            HomogeneityError: If G is not homogeneous of degree k. It carries the report and names the layers.
+        """
+        where = f"{self._name}.attribute"
+        require_options_of_integration(n_steps, method, where)
+        with_delta = switch(return_convergence_delta, "return_convergence_delta", where)
+        behind = self._behind[switch(attribute_to_layer_input, "attribute_to_layer_input", where)]
+        create_graph, unused_as_zero = checked_grad_kwargs(grad_kwargs, where)
+        with torch.inference_mode(False):
+            front = self._front(inputs, baselines, additional_forward_args, where)
+            size = batch_size(internal_batch_size, front.n, where)
+            values, start = self._values(behind, front, size, create_graph, where)
+            function = ScalarFunction(behind, front.arguments, target, where, unused_as_zero=unused_as_zero)
+            with said_further(behind.described):
+                outcome = self._explained(Task(function, values, size, start, create_graph))
+            delta = self._delta(outcome.attributions, front, target, size) if with_delta else None
+        self._warn(outcome, 3)  # past the logging decorator
+        entries = behind.packed(outcome.attributions)
+        result = entries if isinstance(self.layer, list) else entries[0]
+        return result if delta is None else (result, delta)
+
+    def attribute_all(
+        self,
+        inputs: Tensor | tuple[Tensor, ...],
+        targets: Targets = None,
+        baselines: Baselines = None,
+        additional_forward_args: object = None,
+        internal_batch_size: int | None = None,
+        attribute_to_layer_input: bool = False,
+    ) -> Any:
+        """Return h·∇G(h)/k for many targets at once; see :meth:`captum_xg.XGradient.attribute_all`.
+
+        Args:
+            inputs: What the whole model is called with.
+            targets: A sequence of targets, each meant for every example; None for all classes of an output ``(N, C)``.
+            baselines: Inputs at which the layer gives zero.
+            additional_forward_args: What follows the inputs in a call.
+            internal_batch_size: The most pairs of an example and a target in one backward pass, 256 if None.
+            attribute_to_layer_input: Attribute to what the layer gets, and not to what it gives.
+
+        Returns:
+            Attributions in the form of :meth:`attribute`, with a dimension for the K targets behind the first.
+        """
+        where = f"{self._name}.attribute_all"
+        behind = self._behind[switch(attribute_to_layer_input, "attribute_to_layer_input", where)]
+        rows, many = rows_at_once(internal_batch_size, where), ManyTargets(checked_targets(targets, where), where)
+        with torch.inference_mode(False):
+            front = self._front(inputs, baselines, additional_forward_args, where)
+            size = rows or front.n
+            values, start = self._values(behind, front, size, False, where)
+            function = ScalarFunction(behind, front.arguments, None, where)
+            with said_further(behind.described):
+                outcome = self._explained(Task(function, values, size, start, targets=many, rows=rows))
+        self._warn(outcome, 2)
+        entries = behind.packed(outcome.attributions, many=True)
+        return entries if isinstance(self.layer, list) else entries[0]
+
+    def _front(self, inputs: object, baselines: object, additional_forward_args: object, where: str) -> Front:
+        """Return what the whole model is called with, checked, before anything runs."""
+        x = front_inputs(inputs, where)
+        start = front_baselines(baselines, x, where)
+        additional = checked_arguments(additional_forward_args, where)
+        require_memory(self.forward_func, where)
+        if self.validate != "off":
+            require_evaluation_mode(self.forward_func, where)
+        return Front(x, start, additional)
+
+    def _values(
+        self, behind: BehindLayer, front: Front, size: int, recorded: bool, where: str
+    ) -> tuple[Tensors, Callable[[], None]]:
+        """Return what the layers give at x, and what refuses baselines at which they do not give zero."""
+        behind.where = where
+        with preserve_state(self.forward_func, front.inputs[0].device):
+            # One row does where all are the same.
+            alike = all(b.stride(0) == 0 for b in front.start) and not any(
+                has_rows(a, front.n) for a in front.additional
+            )
+            n, start = (1, tuple(b[:1] for b in front.start)) if alike else (front.n, front.start)
+            at_start = values_in_parts(behind, (*start, *front.additional), n, size)
+            values = values_in_parts(behind, front.arguments, front.n, size, recorded=recorded)
+        return values, partial(require_zero_start, behind, at_start, where)
+
+    def _delta(self, attributions: Tensors, front: Front, target: Target, size: int) -> Tensor:
+        """Return Σ attributions − (F(x) − F(baseline)) for each example."""
+        model = self._behind[False].forward_func
+        function = ScalarFunction(model, front.additional, target, f"{self._name}.attribute")
+        ends, starts = (
+            torch.cat([own.values(tuple(part.clone() for part in parts)) for parts, own in function.parts(xs, size)])
+            for xs in (front.inputs, front.start)
+        )
+        total = sum(a.detach().reshape(len(a), -1).sum(1) for a in attributions)
+        return total - (ends - starts)

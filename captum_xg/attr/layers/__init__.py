@@ -1,0 +1,1 @@
+"""The part of a model behind a layer as a function of its own."""
