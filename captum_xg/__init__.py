@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from captum_xg import xdnn as xdnn
 
     # Attribution
-    from captum_xg.attr import XGradient
+    from captum_xg.attr import AdaptiveIntegratedGradients, IntegrationReport, XGradient
 
     # Homogeneity
     from captum_xg.homogeneity import (
@@ -57,7 +57,7 @@ else:  # a test holds that these are the names above
     __getattr__, __dir__ = on_demand(
         __name__,
         {
-            "attr": ("XGradient",),
+            "attr": ("AdaptiveIntegratedGradients", "IntegrationReport", "XGradient"),
             "homogeneity": (
                 "BiasLedger",
                 "Certificate",
@@ -83,6 +83,7 @@ else:  # a test holds that these are the names above
     )
 
 __all__ = [
+    "AdaptiveIntegratedGradients",
     "AttributionPriorLoss",
     "BiasLedger",
     "Certificate",
@@ -90,6 +91,7 @@ __all__ = [
     "ConversionReport",
     "HomogeneityReport",
     "HomogeneousExtension",
+    "IntegrationReport",
     "NotConvertible",
     "PriorLoss",
     "Refusal",
