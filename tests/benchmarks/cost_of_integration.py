@@ -1,4 +1,4 @@
-"""Gradients that Integrated Gradients takes to a tolerance, beside the best fixed rule in hindsight, and what it errs by.
+"""Gradients that Integrated Gradients takes to a tolerance, beside the best fixed rule in hindsight, and its errors.
 
     python tests/benchmarks/cost_of_integration.py [--networks 8] [--rtol 1e-2] [--demo 4]
 
@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import heapq
+import itertools
 import sys
 import warnings
 from pathlib import Path
@@ -146,16 +147,14 @@ def main() -> None:
     options = parser.parse_args()
     warnings.simplefilter("ignore")
     found: dict[str, list[dict[str, float]]] = {}
-    for kind, *case in cases(options.networks, options.demo):
-        found.setdefault(kind, []).append(measured(*case, options.rtol))
-    columns = list(next(iter(found.values()))[0])
     print(f"rtol = {options.rtol:g}; median (10 % … 90 %); best: of fixed rules in hindsight, inf above 1,000")
-    for kind, rows in found.items():
+    for kind, examples in itertools.groupby(cases(options.networks, options.demo), key=lambda case: case[0]):
+        rows = found[kind] = [measured(*case, options.rtol) for _, *case in examples]
         print(f"\n{kind}, {len(rows)} examples")
-        for column in columns:
+        for column in rows[0]:
             values = np.array([row[column] for row in rows])
             low, median, high = np.nanquantile(values, [0.1, 0.5, 0.9], method="nearest")
-            print(f"  {column:<12}{median:>10.3g}  ({low:.3g} … {high:.3g})")
+            print(f"  {column:<12}{median:>10.3g}  ({low:.3g} … {high:.3g})", flush=True)
     ratios = np.array([row["by estimate"] for rows in found.values() for row in rows])
     costs = np.array([row["ratio"] for rows in found.values() for row in rows if row["ratio"] == row["ratio"]])
     print(f"\ntrue ≤ 3·estimated: {(ratios <= 3).mean():.1%}, within a factor of 3: ", end="")
