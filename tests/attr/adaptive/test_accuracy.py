@@ -4,7 +4,7 @@ import pytest
 import torch
 from captum.attr import IntegratedGradients
 from effort import thorough, tries
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from path_networks import KINDS, network, points
 from references import path_integral
@@ -13,8 +13,8 @@ from torch import nn
 from captum_xg import AdaptiveIntegratedGradients, XGradient
 
 seeds = st.integers(0, 10_000)
-STEPS = tries(2_000, 10_000)
-"""Of the reference, whose own error is some 3e-4 with the first where the integrand jumps."""
+STEPS = tries(1_000, 10_000)
+"""Of the reference, whose own error is some 1e-3 with the first where the integrand jumps."""
 
 
 def relative_error(attributions, reference):
@@ -83,7 +83,7 @@ def test_what_happens_at_the_baseline_is_found_where_a_thousand_steps_miss_it(se
 )
 def test_the_tolerance_is_the_one_asked_for(kind, rtol):
     true, _, _ = errors(kind, 1, 1, zero=True, rtol=rtol, max_evaluations=4096)
-    assert (true <= 2 * rtol + 2e-4 * (kind != "GELU")).all()  # the reference errs, too
+    assert (true <= 2 * rtol + 2e-3 * (kind != "GELU")).all()  # the reference errs, too
 
 
 @given(seed=seeds, bias=st.sampled_from([0.0, 0.3]))
@@ -108,9 +108,10 @@ def test_homogeneous_networks_take_two_gradients(seed, degree):
     torch.testing.assert_close(found, expected, rtol=1e-9, atol=1e-12)
 
 
+@example(seed=161, kind="LayerNorm at zero")  # looks smooth again once a few points are in one cell
 @given(seed=seeds, kind=st.sampled_from(sorted(KINDS)))
 def test_attributions_are_complete_up_to_their_error(seed, kind):
-    model, (x, b) = KINDS[kind](seed), points(seed, 3, zero=False)
+    model, (x, b) = KINDS[kind](seed), points(seed, 1, zero=False)
     found, delta = AdaptiveIntegratedGradients(model).attribute(x, b, 2, return_convergence_delta=True)
     with torch.no_grad():
         change = (model(x) - model(b))[:, 2]
@@ -121,10 +122,10 @@ def test_attributions_are_complete_up_to_their_error(seed, kind):
 
 @given(seed=seeds, kind=st.sampled_from(sorted(KINDS)), size=st.integers(1, 7))
 def test_an_example_does_not_depend_on_the_others_nor_on_the_parts(seed, kind, size):
-    model, (x, b) = KINDS[kind](seed), points(seed, 3, zero=True)
-    method = AdaptiveIntegratedGradients(model, rtol=5e-2)
+    model, (x, b) = KINDS[kind](seed), points(seed, 2, zero=True)
+    method = AdaptiveIntegratedGradients(model, rtol=0.1)
     together = method.attribute(x, b, 0)
     parts = method.attribute(x, b, 0, internal_batch_size=size)
-    alone = torch.cat([method.attribute(x[i : i + 1], b[i : i + 1], 0) for i in range(3)])
+    alone = torch.cat([method.attribute(x[i : i + 1], b[i : i + 1], 0) for i in range(2)])
     torch.testing.assert_close(parts, together, rtol=1e-6, atol=1e-9)
     torch.testing.assert_close(alone, together, rtol=1e-6, atol=1e-9)
