@@ -26,7 +26,14 @@ if TYPE_CHECKING:
     from captum_xg import xdnn as xdnn
 
     # Attribution
-    from captum_xg.attr import ExpectedXGradient, LayerXGradient, NeuronXGradient, XGradient
+    from captum_xg.attr import (
+        AdaptiveIntegratedGradients,
+        ExpectedXGradient,
+        IntegrationReport,
+        LayerXGradient,
+        NeuronXGradient,
+        XGradient,
+    )
 
     # Homogeneity
     from captum_xg.homogeneity import (
@@ -58,7 +65,14 @@ else:  # a test holds that these are the names above
     __getattr__, __dir__ = on_demand(
         __name__,
         {
-            "attr": ("ExpectedXGradient", "LayerXGradient", "NeuronXGradient", "XGradient"),
+            "attr": (
+                "AdaptiveIntegratedGradients",
+                "ExpectedXGradient",
+                "IntegrationReport",
+                "LayerXGradient",
+                "NeuronXGradient",
+                "XGradient",
+            ),
             "homogeneity": (
                 "BiasLedger",
                 "Certificate",
@@ -84,6 +98,7 @@ else:  # a test holds that these are the names above
     )
 
 __all__ = [
+    "AdaptiveIntegratedGradients",
     "AttributionPriorLoss",
     "BiasLedger",
     "Certificate",
@@ -92,6 +107,7 @@ __all__ = [
     "ExpectedXGradient",
     "HomogeneityReport",
     "HomogeneousExtension",
+    "IntegrationReport",
     "LayerXGradient",
     "NeuronXGradient",
     "NotConvertible",
