@@ -26,8 +26,7 @@ def feature_bars(
     r"""Draw a bar for each feature, the largest first.
 
     Of one example the bars are its attributions, to the right for those that speak for the output. Of several they
-    are the mean absolute attribution :math:`\tfrac{1}{N} \sum_n |a_{n,i}|`, with a line of one standard error to each
-    side.
+    are the mean absolute attribution :math:`\tfrac{1}{N} \sum_n |a_{n,i}|`, with a line of one standard error.
 
     Args:
         attributions: Shape ``(F,)``, ``(1, F)`` or ``(N, F)``; of several methods by name, which are drawn side by
@@ -60,10 +59,7 @@ def feature_bars(
     n, features = first.shape
     labels = checked_names(names, features, "names", "feature", where)
     if values is not None:
-        numbers = array_of(values, "values", where).reshape(-1)
-        if n != 1 or len(numbers) != features:
-            raise InputError(f"{where}: `values` must be the {features} features of one example, whose bars are drawn.")
-        labels = [f"{name} = {value:.4g}" for name, value in zip(labels, numbers, strict=True)]
+        labels = _with_values(labels, values, n, where)
     bars = {name: a[0] if n == 1 else np.abs(a).mean(0) for name, a in rows.items()}
     order = np.argsort(-np.abs(next(iter(bars.values()))), kind="stable")[: positive_integer(top, "top", where)]
     short = shortened([labels[i] for i in order], _MOST_CHARACTERS)
@@ -88,9 +84,14 @@ def feature_bars(
     return figure
 
 
-def _standard_error(
-    sizes: NDArray[np.float64],
-) -> NDArray[np.float64]:
+def _with_values(names: list[str], values: Tensor, n: int, where: str) -> list[str]:
+    numbers = array_of(values, "values", where).reshape(-1)
+    if n != 1 or len(numbers) != len(names):
+        raise InputError(f"{where}: `values` must be the {len(names)} features of one example, whose bars are drawn.")
+    return [f"{name} = {value:.4g}" for name, value in zip(names, numbers, strict=True)]
+
+
+def _standard_error(sizes: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return the standard error of the mean over rows."""
     return np.asarray(sizes.std(0, ddof=1) / np.sqrt(len(sizes)))
 

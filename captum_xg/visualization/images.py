@@ -66,9 +66,7 @@ def image_grid(
     shown = _images(array_of(images, "images", where), mean, std, where)
     maps = {name: _pixels(a, shown, name, where) for name, a in by_name(attributions, where).items()}
     one_of(scale, get_args(Scale), "scale", where)
-    share = finite_number(percentile, "percentile", where)
-    if not 50 <= share <= 100:
-        raise OptionError(f"{where}: `percentile` must be between 50 and 100, but is {share:g}.")
+    share = _checked_percentile(percentile, where)
     texts = [""] * len(shown) if labels is None else checked_names(labels, len(shown), "labels", "image", where)
     together = np.stack(list(maps.values()), 1)
     ends = [_end(row, share) for row in together] if scale == "example" else [_end(together, share)] * len(shown)
@@ -86,6 +84,13 @@ def image_grid(
     unit = "as a share of the number below each row" if scale == "example" else f"1 = {ends[0]:.2g}"
     colour_bar(figure, drawn, list(grid[:, 1:].flat), wrapped(f"attribution, {unit} ({SPEAKS})", 2 + _SIDE, 9.5))
     return figure
+
+
+def _checked_percentile(percentile: object, where: str) -> float:
+    share = finite_number(percentile, "percentile", where)
+    if not 50 <= share <= 100:
+        raise OptionError(f"{where}: `percentile` must be between 50 and 100, but is {share:g}.")
+    return share
 
 
 def _end(values: NDArray[np.float64], percentile: float) -> float:
