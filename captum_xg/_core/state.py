@@ -40,7 +40,9 @@ def preserve_state(forward_func: Callable[..., Any], device: torch.device) -> It
     """
     with plainly():
         modules = [module for root in modules_of(forward_func) for _, module in submodules(root)]
-        attributes, held = ModuleAttributes(modules), _buffer_ids(modules)
+        # What a module measures on its first batch, whoever runs it, is its state from then on.
+        held_back = [module for module in modules if not getattr(type(module), "measured_by_first_batch", False)]
+        attributes, held = ModuleAttributes(held_back), _buffer_ids(held_back)
         tensors = {id(t): (kind, t) for m in modules for kind, _, t in tensors_of(m) if isinstance(t, Tensor)}
         lazy = [t for _, t in tensors.values() if is_lazy(t)]
         usable = [(kind, t) for kind, t in tensors.values() if not (is_lazy(t) or t.is_inference() or t.is_meta)]
@@ -53,7 +55,7 @@ def preserve_state(forward_func: Callable[..., Any], device: torch.device) -> It
     finally:
         with torch.no_grad(), plainly():
             written = [(buffer, value) for buffer, version, value in before if _is_written(buffer, version, value)]
-            if (written or held != _buffer_ids(modules)) and attributes.differ():
+            if (written or held != _buffer_ids(held_back)) and attributes.differ():
                 if any(p._version != version for p, version in parameters) or not all(map(is_lazy, lazy)):
                     written = []
                 else:

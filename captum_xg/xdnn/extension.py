@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
@@ -88,6 +88,8 @@ class HomogeneousExtension(nn.Module):
     """
 
     radius: Tensor
+    measured_by_first_batch: ClassVar[bool] = True
+    """A check that runs it first measures the radius as any other pass would."""
 
     def __init__(
         self,

@@ -22,7 +22,7 @@ import sys
 import zlib
 from collections.abc import Iterable
 from functools import lru_cache
-from typing import Any
+from typing import Any, TypeAlias
 from weakref import WeakKeyDictionary, WeakSet
 
 import torch
@@ -38,6 +38,8 @@ EXPORTS = frozenset(
     }
 )
 """Methods of tensors that hand out their memory, and not only the numbers in it."""
+_Span: TypeAlias = tuple[int, int]
+"""Bytes of a storage: the first, and the one after the last."""
 
 
 class ExportedMemory:
@@ -49,11 +51,12 @@ class ExportedMemory:
 
     def __init__(self, shadows: ShadowMemory) -> None:
         self._shadows = shadows
+        self._alone = _counts_of_one()  # before the pass, whose operations are counted
         self._owned: WeakSet[torch.UntypedStorage] = WeakSet()
         self._exported: WeakSet[torch.UntypedStorage] = WeakSet()
         self._doubted: WeakSet[torch.UntypedStorage] = WeakSet()
         self._unexplained: WeakSet[torch.UntypedStorage] = WeakSet()
-        self._used: WeakKeyDictionary[torch.UntypedStorage, int] = WeakKeyDictionary()
+        self._used: WeakKeyDictionary[torch.UntypedStorage, dict[_Span, int]] = WeakKeyDictionary()
 
     def note_export(self, tensor: Tensor) -> None:
         """Take memory for exported from now on."""
@@ -79,25 +82,28 @@ class ExportedMemory:
             return
         if tensor.untyped_storage() not in self._doubted:
             self._doubted.add(tensor.untyped_storage())
-            if _counts(tensor) == _counts_of_one():
+            if _counts(tensor) == self._alone:
                 self._owned.add(tensor.untyped_storage())
                 return
         if closely and tensor.untyped_storage() not in self._unexplained:
-            (self._owned if _is_explained(tensor) else self._unexplained).add(tensor.untyped_storage())
+            (self._owned if _is_explained(tensor, self._alone) else self._unexplained).add(tensor.untyped_storage())
 
     def is_rewritten(self, tensors: Iterable[Tensor]) -> bool:
         """Return whether constants in memory that NumPy knows hold other numbers than where they were used before."""
         changed = False
         for tensor in filter(_is_plain, tensors):
             storage = tensor.untyped_storage()
-            if self._shadows.made(tensor) or storage.resizable() or storage.device.type != "cpu":
+            if storage.resizable() or storage.device.type != "cpu":
                 continue
-            changed |= self._used.setdefault(storage, _digest(storage)) != _digest(storage)
+            span = _span(tensor)
+            digest = _digest(storage, span)
+            changed |= self._used.setdefault(storage, {}).setdefault(span, digest) != digest
         return changed
 
     def was_rewritten(self) -> bool:
         """Return whether any of them holds other numbers by now."""
-        return any(_digest(storage) != digest for storage, digest in self._used.items())
+        used = ((storage, *part) for storage, parts in self._used.items() for part in parts.items())
+        return any(_digest(storage, span) != digest for storage, span, digest in used)
 
     def note_write(self, tensor: Tensor) -> None:
         """Forget what was in memory that an operation writes to."""
@@ -118,10 +124,19 @@ def _is_plain(tensor: Tensor) -> bool:
     return not torch._C._functorch.is_functorch_wrapped_tensor(tensor) and has_storage(tensor)
 
 
-def _digest(storage: torch.UntypedStorage) -> int:
+def _span(tensor: Tensor) -> _Span:
+    """Return the part of its memory that a tensor lies in: all weights of a model may be views of one array."""
+    size, start = tensor.element_size(), tensor.storage_offset() * tensor.element_size()
+    if not tensor.numel():
+        return start, start
+    last = sum((n - 1) * stride for n, stride in zip(tensor.shape, tensor.stride(), strict=True))
+    return start, start + (last + 1) * size
+
+
+def _digest(storage: torch.UntypedStorage, span: _Span) -> int:
     content = torch.empty(0, dtype=torch.uint8).set_(storage)
     numbers: Any = content.numpy()
-    return zlib.crc32(numbers)
+    return zlib.crc32(numbers[slice(*span)])
 
 
 def _counts(tensor: Tensor) -> tuple[bool, int, int, int]:
@@ -145,12 +160,13 @@ def _holders(tensor: Tensor) -> int:
 @lru_cache(maxsize=1)
 def _counts_of_one() -> tuple[bool, int, int, int]:
     """Return the counts of a tensor that nothing but one variable knows; how PyTorch counts is up to its version."""
-    return _counts(torch.zeros(2))
+    with torch._C.DisableTorchFunction():
+        return _counts(torch.zeros(2, device="cpu"))
 
 
-def _is_explained(tensor: Tensor) -> bool:
-    """Return whether Python's tensors are all that owns a tensor's memory."""
-    resizable, owners, references, holders = _counts_of_one()
+def _is_explained(tensor: Tensor, alone: tuple[bool, int, int, int]) -> bool:
+    """Return whether Python's tensors are all that owns a tensor's memory; one that is alone has those counts."""
+    resizable, owners, references, holders = alone
     found = _counts(tensor)
     if (found[0], found[2]) != (resizable, references):
         return False

@@ -9,8 +9,9 @@ that is gone makes it stale, as another may have taken its address.
 
 from __future__ import annotations
 
+import gc
 import weakref
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Iterable
 from types import MethodType
 from typing import Any
 
@@ -30,8 +31,7 @@ class Standing:
     def __init__(self, forward_func: Callable[..., object], assumptions: Assumptions) -> None:
         self._of = _weakly(forward_func)
         self._state, anchors = state_of(forward_func)
-        self._alive = [found for anchor in anchors if (found := _weakly(anchor)) is not None]
-        self._kept = [anchor for anchor in anchors if _weakly(anchor) is None]
+        self._alive, self._kept = _held(anchors)
         self._assumptions = assumptions
 
     def is_of(self, forward_func: Callable[..., object]) -> bool:
@@ -51,6 +51,20 @@ class Standing:
 
     def __reduce__(self) -> tuple[Callable[[], None], tuple[()]]:
         return _nothing, ()
+
+
+def _held(anchors: Iterable[object]) -> tuple[list[Callable[[], object]], list[object]]:
+    """Return weak references to objects, and themselves where there are none and they lead to no model."""
+    alive, kept = [], list[object]()
+    for anchor in anchors:
+        if (found := _weakly(anchor)) is not None:
+            alive.append(found)
+        elif parts := [part for part in gc.get_referents(anchor) if gc.is_tracked(part)]:
+            # A list of layers: where it is gone, so is what only it has held, or its description is another one.
+            alive += [found for part in parts if (found := _weakly(part)) is not None]
+        else:
+            kept.append(anchor)
+    return alive, kept
 
 
 def _weakly(thing: Any) -> Callable[[], object] | None:

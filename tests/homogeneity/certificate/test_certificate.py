@@ -2,6 +2,7 @@
 
 import ast
 import copy
+import functools
 import gc
 import json
 import math
@@ -16,6 +17,7 @@ from torch import nn
 import captum_xg
 from captum_xg import certify
 from captum_xg.errors import ForwardOutputError, InputError
+from captum_xg.homogeneity.certificate.exported_memory import _counts_of_one as counts_of_one
 from captum_xg.homogeneity.rules.registry import degree_rule, find_rule, forget_degree_rule, rules
 
 
@@ -170,6 +172,52 @@ def test_a_certificate_keeps_no_model_alive_and_copies_know_the_numbers_alone():
     del model
     gc.collect()
     assert alive() is None
+
+
+class Listed(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.first = nn.Linear(4, 6, bias=False)
+        self.layers = [self.first, nn.ReLU()]
+        self.known = {"self": self, "sizes": [4, 6]}
+
+    def forward(self, x):
+        for layer in self.layers:
+            x = layer(x)
+        return x
+
+
+def in_a_list(model):
+    layers = [model]
+    return lambda x: layers[0](x)
+
+
+@pytest.mark.parametrize("function_of", [lambda model: model, lambda model: model.forward, functools.partial, in_a_list])
+def test_containers_that_hold_a_model_do_not_keep_it_alive(function_of):
+    model = Listed()
+    function, alive = function_of(model), weakref.ref(model)
+    certificate = certify(function, X)
+    assert not certificate.is_stale(function)
+    model.known["sizes"][0] = 5
+    assert certificate.is_stale(function)
+    del model, function
+    gc.collect()
+    assert alive() is None
+
+
+def test_a_list_that_takes_the_place_of_another_makes_a_certificate_stale():
+    model = Listed()
+    model.known["table"] = [torch.ones(()) for _ in range(100)]
+    certificate = certify(model, X)
+    del model.known["table"]  # so that the address is free
+    model.known["table"] = [torch.zeros(()) for _ in range(100)]
+    assert certificate.is_stale(model)
+
+
+def test_the_first_proof_of_a_process_counts_what_every_other_one_does():
+    counts_of_one.cache_clear()
+    model = homogeneous()
+    assert certify(model, X).n_ops == certify(model, X).n_ops
 
 
 def test_the_digest_is_of_what_the_model_holds_after_the_proof():

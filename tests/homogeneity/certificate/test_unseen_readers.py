@@ -18,6 +18,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from captum_xg import certify
+from captum_xg.homogeneity.certificate import exported_memory
 from captum_xg.homogeneity.scaling.confrontation import Confrontation
 
 certify_module = importlib.import_module("captum_xg.homogeneity.certificate.certify")
@@ -302,6 +303,22 @@ def test_twins_over_one_memory_are_one():
 MATRICES = [np.eye(4), 2 * np.eye(4)]
 
 
+def test_only_what_is_used_of_an_array_is_looked_at(monkeypatch):
+    """All weights of a model may be views of one array, or of a file."""
+    lengths = []
+    checksum = exported_memory.zlib.crc32
+    monkeypatch.setattr(exported_memory.zlib, "crc32", lambda part: (lengths.append(len(part)), checksum(part))[1])
+    weights = torch.from_numpy(np.random.default_rng(0).normal(size=(50, 4, 4)))
+
+    def function(x):
+        for weight in weights:
+            x = (x @ weight.T).relu()
+        return x
+
+    assert verdict(function) == "homogeneous"
+    assert 0 < sum(lengths) <= 4 * weights.numel() * weights.element_size()
+
+
 def rewritten_between(weight, view, x):
     for matrix in MATRICES:
         view[...] = matrix
@@ -344,6 +361,14 @@ def view_and_matrix():
 def matrix_of_bytes():
     held = bytearray(np.eye(4).tobytes())
     return torch.frombuffer(held, dtype=torch.float64).view(4, 4), np.frombuffer(held).reshape(4, 4)
+
+
+def test_constants_of_the_pass_that_numpy_rewrites_are_noticed():
+    def function(x):
+        weight = torch.eye(4, dtype=torch.float64)
+        return rewritten_behind(weight, weight.numpy(), x)
+
+    assert "where no operation is seen (NumPy)" in str(certify(function, X))
 
 
 @pytest.mark.parametrize("make", [matrix_and_view, view_and_matrix, matrix_of_bytes])
