@@ -57,7 +57,7 @@ class Precision:
 
     @property
     def last_digit(self) -> float:
-        """Two last digits of a number below the dtype's normal range: all that can be expected of F if it lies there."""
+        """Two last digits of a number below the dtype's normal range: all that F can be expected to keep there."""
         limits = torch.finfo(self.dtype)
         return 2 * limits.tiny * limits.eps
 
