@@ -11,7 +11,7 @@ What must never happen: a model is half put back, or loses what nothing has chan
 from __future__ import annotations
 
 import sys
-from collections import OrderedDict, deque
+from collections import OrderedDict, defaultdict, deque
 from collections.abc import Iterable
 from types import SimpleNamespace
 from typing import Any
@@ -22,9 +22,11 @@ from captum_xg._core.reflection import attribute, held_by
 
 # By id: comparing classes may run code of a metaclass.
 _SCALARS = frozenset(map(id, (bool, int, float, str, tuple, type(None), Tensor, nn.Parameter)))
-_CONTAINERS = frozenset(map(id, (dict, OrderedDict, list, set, deque)))
+_CONTAINERS = frozenset(map(id, (dict, OrderedDict, defaultdict, list, set, deque)))
 _DEEPEST = 2
 """So deep containers in containers are looked into."""
+_LONG = 64
+"""From so many entries on a container in a module is data or a record: what it holds is kept, not what that holds."""
 _PASSED_OVER = frozenset(vars(nn.Module())) - {"training", "_parameters", "_buffers", "_modules"}
 """What every module has: its hooks, which observers of a pass take away themselves."""
 _LIBRARIES = frozenset({*sys.stdlib_module_names, "torch", "numpy"})
@@ -59,7 +61,7 @@ class ModuleAttributes:
         if id(container) in self._held:
             return
         self._held[id(container)] = container, container.copy()
-        if not depth:
+        if not depth or (depth < _DEEPEST and len(container) >= _LONG):
             return
         named = dict.items(container) if isinstance(container, dict) else enumerate(container)
         for name, value in list(named):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import copy
 from types import SimpleNamespace
 
@@ -10,6 +11,7 @@ import torch
 from torch import nn
 
 from captum_xg import certify, check_homogeneity
+from captum_xg._core.module_attributes import ModuleAttributes
 from captum_xg._core.state import preserve_state
 
 X = torch.randn(6, 4, generator=torch.Generator().manual_seed(0))
@@ -203,3 +205,27 @@ def test_lazy_layers_stay_initialised():
     with preserve_state(model, X.device):
         model(X)
     assert (type(model), model.num_features) == (nn.BatchNorm1d, 4)
+
+
+def test_of_long_containers_the_entries_are_kept_and_not_what_they_hold():
+    class Reader(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.register_buffer("seen", torch.zeros(()))
+            self.counts = collections.defaultdict(int)
+            self.words = [[i] for i in range(100)]
+
+        def forward(self, x):
+            self.seen += 1
+            self.counts["calls"] += 1
+            self.words.append([x.shape[0]])
+            return x
+
+    model = Reader()
+    kept = ModuleAttributes([model])
+    # The attributes and their containers: what is long takes no walk through its entries at every call.
+    assert len(kept._held) < 20
+    with preserve_state(model, torch.device("cpu")):
+        model(torch.ones(2, 3))
+    assert dict(model.counts) == {}
+    assert len(model.words) == 100
