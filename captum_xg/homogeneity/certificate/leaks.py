@@ -144,9 +144,7 @@ class Leaks(TorchFunctionMode, Observer):
             self._aliasing.note_unversioned(cast(Tensor, result))
         return result
 
-    def _note_call(
-        self, name: str, func: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]
-    ) -> None:
+    def _note_call(self, name: str, func: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
         """Notice which tensors leave PyTorch by a call."""
         given = [*args, *kwargs.values()]
         leaving: Iterable[object] = ()
