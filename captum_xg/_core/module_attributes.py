@@ -11,7 +11,7 @@ What must never happen: a model is half put back, or loses what nothing has chan
 from __future__ import annotations
 
 import sys
-from collections import OrderedDict, deque
+from collections import OrderedDict, defaultdict, deque
 from collections.abc import Iterable
 from types import SimpleNamespace
 from typing import Any
@@ -22,9 +22,12 @@ from captum_xg._core.reflection import attribute, held_by
 
 # By id: comparing classes may run code of a metaclass.
 _SCALARS = frozenset(map(id, (bool, int, float, str, tuple, type(None), Tensor, nn.Parameter)))
-_CONTAINERS = frozenset(map(id, (dict, OrderedDict, list, set, deque)))
+_FLAGS = frozenset(map(id, (bool, str, type(None))))
+_CONTAINERS = frozenset(map(id, (dict, OrderedDict, defaultdict, list, set, deque)))
 _DEEPEST = 2
 """So deep containers in containers are looked into."""
+_LONG = 64
+"""From so many entries on a container in a module is data or a record: what it holds is kept, not what that holds."""
 _PASSED_OVER = frozenset(vars(nn.Module())) - {"training", "_parameters", "_buffers", "_modules"}
 """What every module has: its hooks, which observers of a pass take away themselves."""
 _LIBRARIES = frozenset({*sys.stdlib_module_names, "torch", "numpy"})
@@ -49,6 +52,13 @@ class ModuleAttributes:
         """Return whether anything is held that was not held before, or no longer."""
         return any(not _same(now, before) for now, before in self._held.values())
 
+    def tell_of_a_start(self) -> bool:
+        """Return whether a flag has turned, or something is held that was not: a model that has begun says so.
+
+        Tensors that are replaced and numbers that are counted up say nothing of that kind.
+        """
+        return any(_turned(now, before) for now, before in self._held.values())
+
     def put_back(self) -> None:
         """Let modules and their containers hold what they held."""
         for now, before in self._held.values():
@@ -59,7 +69,7 @@ class ModuleAttributes:
         if id(container) in self._held:
             return
         self._held[id(container)] = container, container.copy()
-        if not depth:
+        if not depth or (depth < _DEEPEST and len(container) >= _LONG):
             return
         named = dict.items(container) if isinstance(container, dict) else enumerate(container)
         for name, value in list(named):
@@ -94,6 +104,15 @@ def _same(now: Any, before: Any) -> bool:
         return {id(value) for value in now} == {id(value) for value in before}
     pairs = zip(_flat(now), _flat(before), strict=True)
     return all(a is b for a, b in pairs)  # by identity: comparing tensors gives tensors
+
+
+def _turned(now: Any, before: Any) -> bool:
+    if len(now) != len(before):
+        return True
+    if isinstance(now, set):
+        return not _same(now, before)
+    pairs = zip(_flat(now), _flat(before), strict=True)
+    return any(a is not b and id(type(b)) in _FLAGS for a, b in pairs)
 
 
 def _flat(container: Any) -> list[object]:

@@ -56,7 +56,8 @@ def preserve_state(forward_func: Callable[..., Any], device: torch.device) -> It
         with torch.no_grad(), plainly():
             written = [(buffer, value) for buffer, version, value in before if _is_written(buffer, version, value)]
             if (written or held != _buffer_ids(held_back)) and attributes.differ():
-                if any(p._version != version for p, version in parameters) or not all(map(is_lazy, lazy)):
+                begun = attributes.tell_of_a_start() and any(p._version != version for p, version in parameters)
+                if begun or not all(map(is_lazy, lazy)):
                     written = []
                 else:
                     attributes.put_back()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import copy
 from types import SimpleNamespace
 
@@ -10,6 +11,7 @@ import torch
 from torch import nn
 
 from captum_xg import certify, check_homogeneity
+from captum_xg._core.module_attributes import ModuleAttributes
 from captum_xg._core.state import preserve_state
 
 X = torch.randn(6, 4, generator=torch.Generator().manual_seed(0))
@@ -203,3 +205,67 @@ def test_lazy_layers_stay_initialised():
     with preserve_state(model, X.device):
         model(X)
     assert (type(model), model.num_features) == (nn.BatchNorm1d, 4)
+
+
+def test_of_long_containers_the_entries_are_kept_and_not_what_they_hold():
+    class Reader(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.register_buffer("seen", torch.zeros(()))
+            self.counts = collections.defaultdict(int)
+            self.words = [[i] for i in range(100)]
+
+        def forward(self, x):
+            self.seen += 1
+            self.counts["calls"] += 1
+            self.words.append([x.shape[0]])
+            return x
+
+    model = Reader()
+    kept = ModuleAttributes([model])
+    # The attributes and their containers: what is long takes no walk through its entries at every call.
+    assert len(kept._held) < 20
+    with preserve_state(model, torch.device("cpu")):
+        model(torch.ones(2, 3))
+    assert dict(model.counts) == {}
+    assert len(model.words) == 100
+
+
+class Averages(nn.Module):
+    """Keeps averages of what it has seen in a parameter, the largest in a buffer, and the last beside both."""
+
+    def __init__(self):
+        super().__init__()
+        self.linear = nn.Linear(4, 3, bias=False)
+        self.mean = nn.Parameter(torch.zeros(4), requires_grad=False)
+        self.register_buffer("largest", torch.zeros(4))
+        self.last, self.calls = torch.zeros(6, 4), 0
+
+    def forward(self, x):
+        with torch.no_grad():
+            self.mean.lerp_(x.mean(0), 0.5)
+            self.largest.copy_(torch.maximum(self.largest, x.amax(0)))
+        self.last, self.calls = x.detach(), self.calls + 1
+        return self.linear(x)
+
+
+@pytest.mark.parametrize("check", [certify, lambda model, x: check_homogeneity(model, x, target=0)])
+def test_a_parameter_that_is_written_to_lets_no_buffer_keep_what_was_seen_far_away(check):
+    model = Averages()
+    with torch.no_grad():
+        model(X)
+    before = model.largest.clone()
+    check(model, X)
+    assert torch.equal(model.largest, before)
+
+
+def test_long_lists_cost_nothing_and_hide_no_layer():
+    from captum_xg.homogeneity.certificate.fingerprint import fingerprint_of
+
+    model = nn.Linear(4, 3, bias=False)
+    words = [*map(str, range(100)), nn.ReLU()]
+    function = lambda x: words[-1](model(x)) * len(words)
+    before = fingerprint_of(function, (X,), ())[0]
+    assert before == fingerprint_of(function, (X,), ())[0]
+    words[-1] = nn.GELU()
+    assert before != fingerprint_of(function, (X,), ())[0]

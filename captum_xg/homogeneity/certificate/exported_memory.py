@@ -126,11 +126,11 @@ def _is_plain(tensor: Tensor) -> bool:
 
 def _span(tensor: Tensor) -> _Span:
     """Return the part of its memory that a tensor lies in: all weights of a model may be views of one array."""
-    size, start = tensor.element_size(), tensor.storage_offset() * tensor.element_size()
+    size, start = tensor.element_size(), int(tensor.storage_offset()) * tensor.element_size()
     if not tensor.numel():
         return start, start
     last = sum((n - 1) * stride for n, stride in zip(tensor.shape, tensor.stride(), strict=True))
-    return start, start + (last + 1) * size
+    return start, start + (int(last) + 1) * size
 
 
 def _digest(storage: torch.UntypedStorage, span: _Span) -> int:

@@ -6,12 +6,10 @@ again. Near at hand are modules, their settings, hooks and tensors; and of funct
 close over and the globals that they name. Modules, tensors and objects count by address and form, settings and small
 containers by what they hold.
 
-It need not see everything, as Euler's identity is asked of every call: what lies deeper in an object graph, in a long
-list or in a large array is named by address. A walk through all of it would take longer than the forward pass that it
-saves, and end at loggers and histories, which change without meaning anything.
+It need not see everything, as Euler's identity is asked of every call: what lies deeper, in a long list or in a large
+array is named by address. A walk through all of it would take longer than the pass that it saves, and end at loggers.
 
-Example: ``model[0].padding = (1, 1)``, a new hook, or another global that a lambda reads change the fingerprint; a step
-of an optimiser does not.
+Example: ``model[0].padding = (1, 1)``, a new hook or another global of a lambda change it; a training step does not.
 
 What must never happen: something near at hand changes and the fingerprint does not. So what cannot be looked at
 (generators, objects that hide what they hold, attributes that raise) is :class:`_Unlike` everything, also itself at
@@ -27,7 +25,7 @@ import threading
 import types
 import weakref
 from collections import UserDict, UserList, deque
-from collections.abc import Callable, Hashable, Iterable
+from collections.abc import Callable, Collection, Hashable, Iterable
 from contextvars import ContextVar
 from typing import Any, Protocol
 
@@ -53,6 +51,7 @@ _HOLDING = (types.FunctionType, list, dict, tuple, Tensor)
 _LIBRARIES = frozenset(sys.stdlib_module_names) - {"__main__", "types"} | {
     *("builtins", "torch", "numpy", "torchvision", "captum", "captum_xg")
 }
+"""Whose objects count by address: nobody changes them between two calls."""
 _GETATTRIBUTE = object.__getattribute__
 _DEPTH = 4
 """How many objects deep is looked: a module's function, its closure, a container in it, and what that holds."""
@@ -65,10 +64,7 @@ _LARGE = 2**14
 
 
 class RestsOn(Protocol):
-    """A callable of this package around others of the user's, which are looked into. Classes declare it as a base.
-
-    All other objects of libraries count as they are, by address: nobody changes them between two calls.
-    """
+    """A callable of this package around others of the user's, which are looked into. Classes declare it as a base."""
 
     @property
     def rests_on(self) -> tuple[object, ...]:
@@ -188,15 +184,12 @@ class _Reader:
 
     def _content(self, value: Any, depth: int) -> Hashable:  # noqa: PLR0911, PLR0912  one return for each kind
         if is_a(value, (list, tuple, deque)):
-            entries = held_in(value)
-            # Of layers no list is too long.
-            entries = entries if len(entries) < _LONG else [part for part in entries if is_a(part, nn.Module)]
-            return self._all(entries, depth)
+            return self._all(_looked_into(held_in(value)), depth)
         if is_a(value, (set, frozenset)):
             return frozenset(self._all(held_in(value), depth)) if len(value) < _LONG else None
         if is_a(value, dict):
             if len(value) >= _LONG:
-                return self._all([part for part in dict.values(value) if is_a(part, nn.Module)], depth)
+                return self._all(_looked_into(dict.values(value)), depth)
             return tuple(self._all(item, depth) for item in dict.items(value))
         if is_a(value, types.MappingProxyType):
             return tuple(self._all(item, depth) for item in value.items())
@@ -296,3 +289,11 @@ def _tensor_state(tensor: Tensor) -> Hashable:
     except RuntimeError:  # of kinds that only wrap others
         place = 0
     return (id(tensor), place, tensor.shape, tensor.stride() if strided else 0, tensor.dtype)
+
+
+def _looked_into(entries: Collection[object]) -> Collection[object]:
+    if len(entries) < _LONG:
+        return entries
+    # Of layers no list is too long.
+    kinds = {kind for kind in set(map(type, entries)) if issubclass(kind, nn.Module)}
+    return [part for part in entries if type(part) in kinds] if kinds else []

@@ -72,7 +72,8 @@ SMUGGLED = Reason(
 READ_ELSEWHERE = Reason(
     "writes values that depend on the input into memory that others than PyTorch's operations may read: it was there "
     "before the call, or was handed out (NumPy, DLPack, a storage)",
-    "Write to a new tensor, or to one whose memory nothing else shares",
+    "Write to a new tensor, or to one whose memory nothing else shares: all of copy.deepcopy(model) has memory of its "
+    "own",
     kind="unknown",
 )
 REWRITTEN = Reason(

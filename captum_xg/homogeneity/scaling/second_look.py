@@ -25,8 +25,9 @@ from captum_xg.homogeneity.scaling.passes import handles_of, values_of, vector_o
 from captum_xg.homogeneity.scaling.screen import Ray
 from captum_xg.homogeneity.scaling.subject import Subject
 
-_NEARBY = 5
-"""How many scales beside one tell its rounding."""
+_NEARBY = 1.25, 5.75, 23.5
+"""How far scales are from one whose rounding they tell, in units of √eps: where terms cancel inside of F to the last
+half of their digits, it is the same over nearer ones."""
 
 
 class SecondLook:
@@ -82,6 +83,9 @@ class SecondLook:
                     break
                 here, points = (tuple(x * each for x in ray.inputs) for each in (first, scale))
                 before, after = (footprint_of(self._subject.run, each) for each in (here, points))
+                if first != 1 and left_range(after, before, first / scale):
+                    self.excused.add(first)  # the example is given, but this scale was chosen
+                    return ""
                 if there.shape != reference.shape or not left_range(before, after, scale / first):
                     return differs + _where(self._subject, points, first_difference(before, after))
                 self.excused.add(scale)
@@ -116,7 +120,8 @@ class SecondLook:
     def _rounding(self, ray: Ray, scale: float, there: Tensor) -> float:
         """Return by how much F, made comparable, changes over nearby scales: rounding, if it is homogeneous there."""
         eps = torch.finfo(self._subject.precision.dtype).eps
-        nearby = (self._normed(ray, scale * (1 + i * 16.25 * eps)) for i in range(1, _NEARBY + 1))
+        steps = (16.25 * eps, 32.5 * eps, *(step * math.sqrt(eps) for step in _NEARBY))
+        nearby = (self._normed(ray, scale * (1 + step)) for step in steps)
         return max(
             (float((y - there).abs().max()) for y in nearby if y is not None and y.shape == there.shape), default=0
         )
@@ -134,18 +139,28 @@ def _nearer(scale: float) -> float:
 
 def _operations_differ(subject: Subject, ray: Ray) -> str:
     """Return at which scale other operations run than at another, on the ray itself: a branch that was not seen."""
-    first: list[object] | None = None
-    for scale in ray.scales:
-        names: list[object] = []
-        with OperationNames(names):
-            values_of(subject.run, tuple(x * scale for x in ray.inputs))
-        if first is not None and names != first:
-            i = next((i for i, (a, b) in enumerate(zip(first, names)) if a != b), min(len(first), len(names)))  # noqa: B905
-            ran = [str(each[i]) if i < len(each) else "nothing more" for each in (first, names)]
-            scales = format_scale(ray.scales[0]), format_scale(scale)
-            return f"operation {i + 1} is {ran[0]} at α = {scales[0]} and {ran[1]} at α = {scales[1]}"
-        first = first or names
+    first: list[object] = []
+    for i, scale in enumerate(ray.scales):
+        names, start = _operations_at(subject, ray, scale), ray.scales[0]
+        first = first if i else names
+        if names == first:
+            continue
+        # By how often F was called, as by a log of every tenth call, they differ at one scale as well.
+        again = [_operations_at(subject, ray, each) for each in (scale, start, start, scale)]
+        if again != [names, first, first, names]:
+            continue
+        at = next((i for i, (a, b) in enumerate(zip(first, names)) if a != b), min(len(first), len(names)))  # noqa: B905
+        ran = [str(each[at]) if at < len(each) else "nothing more" for each in (first, names)]
+        scales = format_scale(start), format_scale(scale)
+        return f"operation {at + 1} is {ran[0]} at α = {scales[0]} and {ran[1]} at α = {scales[1]}"
     return ""
+
+
+def _operations_at(subject: Subject, ray: Ray, scale: float) -> list[object]:
+    names: list[object] = []
+    with OperationNames(names):
+        values_of(subject.run, tuple(x * scale for x in ray.inputs))
+    return names
 
 
 def _wider(subject: Subject) -> Subject | None:

@@ -192,7 +192,9 @@ def in_a_list(model):
     return lambda x: layers[0](x)
 
 
-@pytest.mark.parametrize("function_of", [lambda model: model, lambda model: model.forward, functools.partial, in_a_list])
+@pytest.mark.parametrize(
+    "function_of", [lambda model: model, lambda model: model.forward, functools.partial, in_a_list]
+)
 def test_containers_that_hold_a_model_do_not_keep_it_alive(function_of):
     model = Listed()
     function, alive = function_of(model), weakref.ref(model)

@@ -216,6 +216,40 @@ def test_a_branch_that_makes_no_difference_at_the_example_is_seen_by_the_operati
     assert "is aten.mul.Tensor at α = 2^32 and aten.mm.default at α = 2^-32" in found.contradiction
 
 
+@pytest.mark.parametrize("period", [2, 3, 5, 7])
+def test_what_runs_at_some_calls_is_no_branch_on_values(period):
+    calls, log = [0], []
+
+    def function(x):
+        calls[0] += 1
+        if calls[0] % period == 0:
+            log.append(x.detach().norm())
+        return weighted(x).relu()
+
+    for seed in range(period):
+        assert certify(function, batch(seed=seed)).homogeneous
+
+
+@pytest.mark.parametrize("size", [0.01, 1.0, 100.0])
+def test_terms_that_cancel_inside_are_rounded_and_not_contradicted(size):
+    def function(x):
+        return weighted(x) - weighted(x) * 1.0001
+
+    for seed in range(8):
+        certificate = certify(function, size * batch(torch.float32, seed))
+        assert certificate.homogeneous, str(certificate)
+
+
+@pytest.mark.parametrize("size", [0.01, 1.0, 100.0])
+def test_squares_that_leave_half_precision_contradict_nothing(size):
+    def function(x):
+        return x * x.square().mean(1, keepdim=True).rsqrt()
+
+    for seed in range(8):
+        certificate = certify(function, (size * batch(seed=seed)).half())
+        assert certificate.homogeneous, str(certificate)
+
+
 def test_an_intermediate_value_that_underflows_is_no_counterexample():
     x = 0.1 * batch(torch.float32)
 
