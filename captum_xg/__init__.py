@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from captum_xg import priors as priors
     from captum_xg import repro as repro
     from captum_xg import testing as testing
+    from captum_xg import visualization as visualization
     from captum_xg import xdnn as xdnn
 
     # Attribution

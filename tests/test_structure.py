@@ -21,7 +21,7 @@ LAYERS = (
     ("homogeneity.certificate",),
     ("homogeneity.check", "homogeneity.ledger"),
     ("attr", "xdnn", "testing"),
-    ("priors", "metrics"),
+    ("priors", "metrics", "visualization"),
     ("models", "datasets"),
     ("benchmark",),
     ("repro", "demo"),
