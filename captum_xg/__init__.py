@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from captum_xg import xdnn as xdnn
 
     # Attribution
-    from captum_xg.attr import LayerXGradient, NeuronXGradient, XGradient
+    from captum_xg.attr import ExpectedXGradient, LayerXGradient, NeuronXGradient, XGradient
 
     # Homogeneity
     from captum_xg.homogeneity import (
@@ -59,7 +59,7 @@ else:  # a test holds that these are the names above
     __getattr__, __dir__ = on_demand(
         __name__,
         {
-            "attr": ("LayerXGradient", "NeuronXGradient", "XGradient"),
+            "attr": ("ExpectedXGradient", "LayerXGradient", "NeuronXGradient", "XGradient"),
             "homogeneity": (
                 "BiasLedger",
                 "Certificate",
@@ -90,6 +90,7 @@ __all__ = [
     "Certificate",
     "Conversion",
     "ConversionReport",
+    "ExpectedXGradient",
     "HomogeneityReport",
     "HomogeneousExtension",
     "LayerXGradient",

@@ -57,8 +57,8 @@ def evaluate(
         unused_as_zero: The gradient by an input that F does not use is 0, and not an error.
     """
     with autograd_refusals_explained(where), torch.enable_grad():
-        handles = tuple(_handle(x, create_graph) for x in inputs)
-        values = _run_recorded(function, handles, inputs, where)
+        handles = tuple(handle_of(x, create_graph) for x in inputs)
+        values = run_recorded(function, handles, inputs, where)
         if not values.requires_grad:
             raise GradientError(
                 f"{where}: the output does not depend on the inputs through autograd, so it has no gradient. "
@@ -100,7 +100,7 @@ def _sums(inputs: Tensors, values: Tensor, gradients: Tensors) -> Tensor:
     return torch.stack([values.to(total.dtype), total, size]).to("cpu").to(torch.float64)
 
 
-def _run_recorded(function: Callable[[Tensors], Tensor], handles: Tensors, inputs: Tensors, where: str) -> Tensor:
+def run_recorded(function: Callable[[Tensors], Tensor], handles: Tensors, inputs: Tensors, where: str) -> Tensor:
     """Return F(x) with its graph, and let no write of the forward function into its input go unseen."""
     # Copies are what a first layer that works in place may overwrite. They are made only where autograd would
     # not object (a handle that is not a leaf) or has objected, because they would be the tensors by which the peak of
@@ -139,7 +139,7 @@ def _finite(gradient: Tensor | None, x: Tensor, index: int, where: str, first: i
     return gradient
 
 
-def _handle(x: Tensor, connected: bool) -> Tensor:
+def handle_of(x: Tensor, connected: bool) -> Tensor:
     """Return a tensor of the same values to differentiate by, without marking x itself.
 
     Where x is connected, inputs may depend on each other; each handle is a node of its own, so that the gradient by one

@@ -8,6 +8,7 @@ What must never happen: attributions are returned of an F that was not validated
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,14 +18,17 @@ import torch
 
 from captum_xg._core.captum_compat import SUPPORTED_METHODS, compute_gradients
 from captum_xg._core.function import Evaluation, ScalarFunction
+from captum_xg._core.many_targets import ManyTargets
 from captum_xg._core.options import one_of, positive_integer, single_number, switch
 from captum_xg._core.types import ForwardFunction, Tensors
+from captum_xg.attr.all_targets import evaluated_for_all
 from captum_xg.attr.closed_form import closed_form, evaluate_by
 from captum_xg.attr.trusted import Trusted
 from captum_xg.attr.validation import VALIDATIONS
 from captum_xg.errors import CaptumXGError, DegreeError, OptionError
 from captum_xg.homogeneity.certificate.cache import CertificateCache
 from captum_xg.homogeneity.check.numeric import checked_rtol
+from captum_xg.homogeneity.check.report import HomogeneityWarning
 
 Validation = Literal["auto", "numeric", "certificate", "off"]
 OnViolation = Literal["raise", "warn"]
@@ -39,12 +43,16 @@ class Task:
         inputs: x.
         size: The most examples in one forward pass.
         create_graph: Whether attributions keep their graph.
+        targets: The targets, where many are explained at once; else None, and that of the function counts.
+        rows: The most pairs of an example and a target in one backward pass.
     """
 
     function: ScalarFunction
     inputs: Tensors
     size: int
     create_graph: bool = False
+    targets: ManyTargets | None = None
+    rows: int | None = None
 
 
 @dataclass
@@ -52,7 +60,7 @@ class Outcome:
     """What a task gives.
 
     Attributes:
-        attributions: One tensor for each input.
+        attributions: One tensor for each input, ``(N, …)``, or ``(N, K, …)`` for K targets.
         warning: What to warn of; None if nothing.
         degree: The degree of F, that of the last part.
     """
@@ -120,7 +128,7 @@ class Explainer:
 
     def _in_closed_form(self, task: Task, after: AfterPart | None) -> Outcome:
         function, validation = task.function, self._validation(task.function.where)
-        self._require_known_gradients(task.create_graph)
+        self._require_known_gradients(task)
         parts: list[Tensors] = []
         degree = 1.0
 
@@ -129,11 +137,16 @@ class Explainer:
                 return function.evaluate(inputs, create_graph=task.create_graph)
             return evaluate_by(self.gradient_func, function, inputs)
 
+        def validated(own: ScalarFunction, inputs: Tensors) -> tuple[Evaluation, float]:
+            if task.targets is None:
+                return validation.evaluated(own, inputs, evaluate)
+            many, degree = evaluated_for_all(validation, own, task.targets, inputs, task.rows)
+            return Evaluation(tuple(x.unsqueeze(1) for x in many.inputs), many.values, many.gradients), degree
+
         with torch.inference_mode(False), validation.around(function, task.inputs[0].device):
             for own_inputs, own in function.parts(task.inputs, task.size):
-                found = validation.evaluated(own, own_inputs, evaluate)
-                degree = found[1]
-                parts.append(closed_form(*found, multiply_by_inputs=self._multiply_by_inputs))
+                evaluation, degree = validated(own, own_inputs)
+                parts.append(closed_form(evaluation, degree, multiply_by_inputs=self._multiply_by_inputs))
                 if after is not None:
                     after(own, own_inputs, parts[-1])
             # Here, where a caller's no_grad is not in force.
@@ -141,12 +154,18 @@ class Explainer:
                 attributions = parts[0] if len(parts) == 1 else tuple(map(torch.cat, zip(*parts, strict=True)))
         return Outcome(attributions, validation.conclusion(), degree)
 
-    def _require_known_gradients(self, create_graph: bool) -> None:
-        if self.gradient_func is not compute_gradients and (self.validate != "off" or create_graph):
+    def _require_known_gradients(self, task: Task) -> None:
+        needed = self.validate != "off" or task.create_graph or task.targets is not None
+        if self.gradient_func is not compute_gradients and needed:
             raise OptionError(
                 f"{self._name}: `gradient_func` was replaced, so the function whose gradient it takes is unknown and "
-                "cannot be checked for homogeneity. Use validate='off' and create_graph=False with it."
+                "cannot be checked for homogeneity. Use attribute(…) with validate='off' and create_graph=False."
             )
+
+    def _warn(self, outcome: Outcome, stacklevel: int) -> None:
+        """Warn of what an outcome warns of, at the line that called."""
+        if outcome.warning is not None:
+            warnings.warn(outcome.warning, HomogeneityWarning, stacklevel=stacklevel + 1)
 
     def attribute_future(self) -> None:
         """Raise NotImplementedError, as Captum's gradient methods do."""
@@ -170,6 +189,11 @@ def require_options_of_integration(n_steps: object, method: object, where: str) 
     """
     positive_integer(n_steps, "n_steps", where)
     one_of(method, SUPPORTED_METHODS, "method", where)
+
+
+def rows_at_once(internal_batch_size: object, where: str) -> int | None:
+    """Return the most pairs of an example and a target in one backward pass; None if that was not limited."""
+    return None if internal_batch_size is None else positive_integer(internal_batch_size, "internal_batch_size", where)
 
 
 def batch_size(internal_batch_size: object, n: int, where: str) -> int:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import typing
-import warnings
 from collections.abc import Callable
 from typing import Any, Literal
 
@@ -12,11 +11,12 @@ from torch import Tensor, nn
 
 from captum_xg._core.captum_compat import GradientAttribution, LayerAttribution, log_usage
 from captum_xg._core.function import ScalarFunction, checked_arguments
+from captum_xg._core.many_targets import ManyTargets, Targets, checked_targets
 from captum_xg._core.model_state import require_memory
 from captum_xg._core.modules import require_evaluation_mode
 from captum_xg._core.options import forward_function, switch
 from captum_xg._core.state import preserve_state
-from captum_xg._core.types import Arguments, Baselines, Target, Tensors
+from captum_xg._core.types import Baselines, Target, Tensors
 from captum_xg.attr.explainer import (
     Explainer,
     OnViolation,
@@ -24,9 +24,11 @@ from captum_xg.attr.explainer import (
     Validation,
     batch_size,
     require_options_of_integration,
+    rows_at_once,
     said_further,
 )
 from captum_xg.attr.layers.arguments import (
+    Front,
     checked_grad_kwargs,
     checked_layers,
     front_baselines,
@@ -35,7 +37,6 @@ from captum_xg.attr.layers.arguments import (
     values_in_parts,
 )
 from captum_xg.attr.layers.behind import BehindLayer
-from captum_xg.homogeneity.check.report import HomogeneityWarning
 
 LayerAttributions = Tensor | tuple[Tensor, ...] | list[Tensor | tuple[Tensor, ...]]
 """A tensor for a layer that gives one, a tuple where it gives several, a list for a list of layers."""
@@ -93,10 +94,8 @@ class LayerXGradient(Explainer, LayerAttribution, GradientAttribution):  # type:
         LayerAttribution.__init__(self, forward_func, layer, device_ids)
         GradientAttribution.__init__(self, forward_func)
         self._take_options(multiply_by_inputs, degree, validate, on_violation, rtol)
-        self._layers = layers
         # One object for each for all calls, as proofs are kept of them.
-        where = f"{self._name}.attribute"
-        self._behind = {at_input: BehindLayer(forward_func, layers, at_input, where) for at_input in (False, True)}
+        self._behind = {at_input: BehindLayer(forward_func, layers, at_input) for at_input in (False, True)}
 
     @typing.overload
     def attribute(
@@ -178,42 +177,79 @@ class LayerXGradient(Explainer, LayerAttribution, GradientAttribution):  # type:
         behind = self._behind[switch(attribute_to_layer_input, "attribute_to_layer_input", where)]
         create_graph, unused_as_zero = checked_grad_kwargs(grad_kwargs, where)
         with torch.inference_mode(False):
-            x = front_inputs(inputs, where)
-            start = front_baselines(baselines, x, where)
-            additional = checked_arguments(additional_forward_args, where)
-            require_memory(self.forward_func, where)
-            if self.validate != "off":
-                require_evaluation_mode(self.forward_func, where)
-            size = batch_size(internal_batch_size, len(x[0]), where)
-            values = self._values(behind, x, start, additional, size, create_graph)
-            function = ScalarFunction(behind, (*x, *additional), target, where, unused_as_zero=unused_as_zero)
+            front = self._front(inputs, baselines, additional_forward_args, where)
+            size = batch_size(internal_batch_size, front.n, where)
+            values = self._values(behind, front, size, create_graph, where)
+            function = ScalarFunction(behind, front.arguments, target, where, unused_as_zero=unused_as_zero)
             with said_further(behind.described):
                 outcome = self._explained(Task(function, values, size, create_graph))
-            delta = self._delta(outcome.attributions, x, start, additional, target, size) if with_delta else None
-        if outcome.warning is not None:
-            # Past the logging decorator: the line that called.
-            warnings.warn(outcome.warning, HomogeneityWarning, stacklevel=3)
+            delta = self._delta(outcome.attributions, front, target, size) if with_delta else None
+        self._warn(outcome, 3)  # past the logging decorator
         entries = behind.packed(outcome.attributions)
         result = entries if isinstance(self.layer, list) else entries[0]
         return result if delta is None else (result, delta)
 
-    def _values(
-        self, behind: BehindLayer, x: Tensors, start: Tensors, additional: Arguments, size: int, recorded: bool
-    ) -> Tensors:
-        """Return what the layers give at x; refuse baselines at which they do not give zero."""
-        with preserve_state(self.forward_func, x[0].device):
-            at_start = values_in_parts(behind, (*start, *additional), len(x[0]), size)
-            require_zero_start(behind, at_start, f"{self._name}.attribute")
-            return values_in_parts(behind, (*x, *additional), len(x[0]), size, recorded=recorded)
+    def attribute_all(
+        self,
+        inputs: Tensor | tuple[Tensor, ...],
+        targets: Targets = None,
+        baselines: Baselines = None,
+        additional_forward_args: object = None,
+        internal_batch_size: int | None = None,
+        attribute_to_layer_input: bool = False,
+    ) -> Any:
+        """Return h·∇G(h)/k for many targets at once; see :meth:`captum_xg.XGradient.attribute_all`.
 
-    def _delta(
-        self, attributions: Tensors, x: Tensors, start: Tensors, additional: Arguments, target: Target, size: int
-    ) -> Tensor:
+        Args:
+            inputs: What the whole model is called with.
+            targets: A sequence of targets, each meant for every example; None for all classes of an output ``(N, C)``.
+            baselines: Inputs at which the layer gives zero.
+            additional_forward_args: What follows the inputs in a call.
+            internal_batch_size: The most pairs of an example and a target in one backward pass, 256 if None.
+            attribute_to_layer_input: Attribute to what the layer gets, and not to what it gives.
+
+        Returns:
+            Attributions in the form of :meth:`attribute`, with a dimension for the K targets behind the first.
+        """
+        where = f"{self._name}.attribute_all"
+        behind = self._behind[switch(attribute_to_layer_input, "attribute_to_layer_input", where)]
+        rows, many = rows_at_once(internal_batch_size, where), ManyTargets(checked_targets(targets, where), where)
+        with torch.inference_mode(False):
+            front = self._front(inputs, baselines, additional_forward_args, where)
+            size = rows or front.n
+            values = self._values(behind, front, size, False, where)
+            function = ScalarFunction(behind, front.arguments, None, where)
+            with said_further(behind.described):
+                outcome = self._explained(Task(function, values, size, targets=many, rows=rows))
+        self._warn(outcome, 2)
+        entries = behind.packed(outcome.attributions, many=True)
+        return entries if isinstance(self.layer, list) else entries[0]
+
+    def _front(self, inputs: object, baselines: object, additional_forward_args: object, where: str) -> Front:
+        """Return what the whole model is called with, checked, before anything runs."""
+        x = front_inputs(inputs, where)
+        start = front_baselines(baselines, x, where)
+        additional = checked_arguments(additional_forward_args, where)
+        require_memory(self.forward_func, where)
+        if self.validate != "off":
+            require_evaluation_mode(self.forward_func, where)
+        return Front(x, start, additional)
+
+    def _values(self, behind: BehindLayer, front: Front, size: int, recorded: bool, where: str) -> Tensors:
+        """Return what the layers give at x; refuse baselines at which they do not give zero."""
+        behind.where = where
+        with preserve_state(self.forward_func, front.inputs[0].device):
+            at_start = values_in_parts(behind, (*front.start, *front.additional), front.n, size)
+            require_zero_start(behind, at_start, where)
+            return values_in_parts(behind, front.arguments, front.n, size, recorded=recorded)
+
+    def _delta(self, attributions: Tensors, front: Front, target: Target, size: int) -> Tensor:
         """Return Σ attributions − (F(x) − F(baseline)) for each example."""
-        function = ScalarFunction(self._behind[False].forward_func, additional, target, f"{self._name}.attribute")
+        model = self._behind[False].forward_func
+        function = ScalarFunction(model, front.additional, target, f"{self._name}.attribute")
         ends, starts = (
             torch.cat([own.values(tuple(part.clone() for part in parts)) for parts, own in function.parts(xs, size)])
-            for xs in (x, start)
+            for xs in (front.inputs, front.start)
         )
-        total = sum(a.detach().flatten(1).sum(1) if a.dim() > 1 else a.detach() for a in attributions)
+        total = sum(a.detach().reshape(len(a), -1).sum(1) for a in attributions)
         return total - (ends - starts)

@@ -93,6 +93,8 @@ class Measured(Trusted):
     numbers are part.
     """
 
+    validates = True
+
     @contextmanager
     def around(self, function: ScalarFunction, device: torch.device) -> Iterator[None]:
         """Refuse training mode, and put random numbers and buffers back, which see inputs that are scaled far away."""

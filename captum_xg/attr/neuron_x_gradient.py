@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable
 from typing import Any, Literal
 
@@ -31,7 +30,6 @@ from captum_xg.attr.explainer import (
 from captum_xg.attr.layers.arguments import checked_layers
 from captum_xg.attr.layers.neurons import Neurons, Selector, checked_selector
 from captum_xg.errors import OptionTypeError
-from captum_xg.homogeneity.check.report import HomogeneityWarning
 
 
 class NeuronXGradient(Explainer, NeuronAttribution, GradientAttribution):  # type: ignore[misc]  # Captum has no types
@@ -130,9 +128,7 @@ class NeuronXGradient(Explainer, NeuronAttribution, GradientAttribution):  # typ
         require_memory(self.forward_func, where)
         with torch.inference_mode(False), ids_refused(self.forward_func, inputs, additional_forward_args, where):
             outcome = self._of_neuron(neurons, selector, formatted, additional_forward_args, size)
-        if outcome.warning is not None:
-            # Past the logging decorator: the line that called.
-            warnings.warn(outcome.warning, HomogeneityWarning, stacklevel=3)
+        self._warn(outcome, 3)  # past the logging decorator
         found = outcome.attributions
         return found if isinstance(inputs, tuple) else found[0]
 

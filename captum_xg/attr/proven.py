@@ -35,6 +35,7 @@ from captum_xg.homogeneity.check.report import HomogeneityError, HomogeneityRepo
 class Certified(Trusted):
     """A proof for the model as it is and inputs of this shape, from memory if it still holds."""
 
+    validates = True
     _doubt: str | None = None
 
     @contextmanager
@@ -60,6 +61,10 @@ class Certified(Trusted):
         if not self._euler_holds(evaluation, k, known):
             self._confront(function, inputs, evaluation, k, known)
         return evaluation, k or 1.0
+
+    def rests_on_a_proof(self, function: ScalarFunction, inputs: tuple[Tensor, ...]) -> bool:
+        """Return True: without one the part is refused, or noted."""
+        return True
 
     def conclusion(self) -> str | None:
         """Return what to say of the first part that has no certificate."""
@@ -140,7 +145,7 @@ class Auto(Certified):
     ) -> tuple[Evaluation, float]:
         """Return F and ∇F of one part, and the degree that is proven or was measured."""
         known = self.proofs.standing(function.forward_func, inputs, function.additional)
-        if known is not None and known.seen.confirmed and known.certificate.homogeneous:
+        if _settles(known):
             return super().evaluated(function, inputs, evaluate)
         require_evaluation_mode(function.forward_func, self.where)
         with preserve_state(function.forward_func, inputs[0].device):
@@ -167,6 +172,10 @@ class Auto(Certified):
         k = self._admitted(known.certificate)
         return evaluation, k or report.tested_degree or 1.0
 
+    def rests_on_a_proof(self, function: ScalarFunction, inputs: tuple[Tensor, ...]) -> bool:
+        """Return whether a proof stands that was confronted with numbers at an earlier call."""
+        return _settles(self.proofs.standing(function.forward_func, inputs, function.additional))
+
     def _refused(self, report: HomogeneityReport) -> float:
         """Return the degree for what is refused, or noted, by its numbers; say so if it is proven nevertheless."""
         if report.certificate is not None and report.certificate.covers(report.tested_degree):
@@ -180,6 +189,10 @@ class Auto(Certified):
 
     def _known(self, function: ScalarFunction, inputs: tuple[Tensor, ...]) -> Known:
         return self.proofs.proven(function.forward_func, inputs, function.additional, self.where, once=True)
+
+
+def _settles(known: Known | None) -> bool:
+    return known is not None and known.seen.confirmed and known.certificate.homogeneous
 
 
 def _speaks_against(report: HomogeneityReport) -> bool:

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import ClassVar, TypeAlias
 
 import torch
 from torch import Tensor
@@ -40,6 +40,9 @@ class Trusted:
     proofs: CertificateCache
     where: str
 
+    validates: ClassVar[bool] = False
+    """Whether anything is looked at."""
+
     @contextmanager
     def around(self, function: ScalarFunction, device: torch.device) -> Iterator[None]:
         """Prepare for the call, and put back what validating it changes."""
@@ -55,6 +58,10 @@ class Trusted:
             HomogeneityError: If F does not have the degree, and that is an error.
         """
         return evaluate(function, inputs), self.degree or 1.0  # there is one: "auto" is refused with validate="off"
+
+    def rests_on_a_proof(self, function: ScalarFunction, inputs: tuple[Tensor, ...]) -> bool:
+        """Return whether a proof, and not numbers at other scales, decides on this part."""
+        return False
 
     def conclusion(self) -> str | None:
         """Return what to warn of, after the last part.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import typing
-import warnings
 from collections.abc import Callable
 from typing import Any, Literal
 
@@ -13,6 +12,7 @@ from torch import Tensor
 from captum_xg._core.captum_compat import GradientAttribution, log_usage
 from captum_xg._core.function import ScalarFunction
 from captum_xg._core.inputs import format_inputs, require_zero_baselines
+from captum_xg._core.many_targets import ManyTargets, Targets, checked_targets
 from captum_xg._core.model_state import require_memory
 from captum_xg._core.options import forward_function, switch
 from captum_xg._core.token_ids import ids_refused
@@ -24,8 +24,8 @@ from captum_xg.attr.explainer import (
     Validation,
     batch_size,
     require_options_of_integration,
+    rows_at_once,
 )
-from captum_xg.homogeneity.check.report import HomogeneityWarning
 
 
 class XGradient(Explainer, GradientAttribution):  # type: ignore[misc]  # Captum has no type information
@@ -207,11 +207,46 @@ class XGradient(Explainer, GradientAttribution):  # type: ignore[misc]  # Captum
         with ids_refused(self.forward_func, inputs, additional_forward_args, where):
             task = Task(function, formatted, size, create_graph)
             outcome = self._explained(task, note_delta if with_delta else None)
-        if outcome.warning is not None:
-            # Past the logging decorator: the line that called.
-            warnings.warn(outcome.warning, HomogeneityWarning, stacklevel=3)
+        self._warn(outcome, 3)  # past the logging decorator
         result = outcome.attributions if isinstance(inputs, tuple) else outcome.attributions[0]
         return (result, torch.cat(deltas[1:])) if with_delta else result
+
+    def attribute_all(
+        self,
+        inputs: Inputs,
+        targets: Targets = None,
+        baselines: Baselines = None,
+        additional_forward_args: object = None,
+        internal_batch_size: int | None = None,
+    ) -> Inputs:
+        """Return x·∇F(x)/k for many targets, from one forward pass and backward passes that carry many targets each.
+
+        Args:
+            inputs: Tensor, or tuple of tensors, of shape ``(N, …)``.
+            targets: A sequence of targets, each an int or a tuple of ints and meant for every example; None for all
+                classes of an output of shape ``(N, C)``.
+            baselines: None, 0, or zeros in any form that Captum takes.
+            additional_forward_args: What follows the inputs in a call; not attributed to.
+            internal_batch_size: The most pairs of an example and a target in one backward pass, 256 if None. The
+                attributions themselves are K times as large as the inputs.
+
+        Returns:
+            For K targets attributions of shape ``(N, K, …)``, a tuple of them for a tuple of inputs, detached: those of
+            :meth:`attribute` with each target, stacked. Each target is validated as there.
+
+        Raises:
+            TargetError: If a target does not choose one number; and all others of :meth:`attribute`.
+        """
+        where = "XGradient.attribute_all"
+        formatted = format_inputs(inputs, where)
+        require_zero_baselines(baselines, formatted, where)
+        rows, many = rows_at_once(internal_batch_size, where), ManyTargets(checked_targets(targets, where), where)
+        function = ScalarFunction(self.forward_func, additional_forward_args, None, where)
+        require_memory(self.forward_func, where)
+        with ids_refused(self.forward_func, inputs, additional_forward_args, where):
+            outcome = self._explained(Task(function, formatted, rows or len(formatted[0]), targets=many, rows=rows))
+        self._warn(outcome, 2)
+        return outcome.attributions if isinstance(inputs, tuple) else outcome.attributions[0]
 
     def compute_convergence_delta(
         self,

@@ -126,3 +126,16 @@ def _pick(output: Tensor, index: Index) -> Tensor:
     if index is None:
         return output.reshape(())
     return output[0][index]
+
+
+def expected_x_gradient(
+    forward: Forward, inputs: tuple[Tensor, ...], baselines: tuple[Tensor, ...], index: Index, degree: float = 1
+) -> tuple[Tensor, ...]:
+    """x·∇F(x)/k less the mean of b·∇F(b)/k, each baseline with the target of each example."""
+    rows = []
+    for i in range(len(inputs[0])):
+        own = index_of(index, i)
+        here = input_x_gradient(forward, tuple(x[i : i + 1] for x in inputs), own)
+        there = input_x_gradient(forward, baselines, own)
+        rows.append(tuple((a - b.mean(0, keepdim=True)) / degree for a, b in zip(here, there, strict=True)))
+    return tuple(torch.cat(parts) for parts in zip(*rows, strict=True))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -12,6 +13,31 @@ from captum_xg._core.options import switch
 from captum_xg._core.types import Arguments, Tensors
 from captum_xg.attr.layers.behind import BehindLayer
 from captum_xg.errors import BaselineError, InputError, OptionError, OptionTypeError
+
+
+@dataclass(frozen=True)
+class Front:
+    """What the whole model is called with.
+
+    Attributes:
+        inputs: x.
+        start: The baselines, of the shape of the inputs.
+        additional: What follows them in a call.
+    """
+
+    inputs: Tensors
+    start: Tensors
+    additional: Arguments
+
+    @property
+    def n(self) -> int:
+        """How many examples there are."""
+        return len(self.inputs[0])
+
+    @property
+    def arguments(self) -> Arguments:
+        """All arguments of the call at x."""
+        return (*self.inputs, *self.additional)
 
 
 def checked_layers(layer: object, where: str) -> tuple[nn.Module, ...]:

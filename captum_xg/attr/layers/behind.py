@@ -52,18 +52,18 @@ class BehindLayer(RestsOn):
         forward_func: F.
         layers: The layers, none twice.
         at_input: Whether what they *get* is meant, and not what they give.
+
+    Attributes:
         where: The public name that errors begin with.
+        forms: What each layer gives, known once it was seen.
     """
 
-    def __init__(
-        self, forward_func: ForwardFunction, layers: tuple[nn.Module, ...], at_input: bool, where: str
-    ) -> None:
+    def __init__(self, forward_func: ForwardFunction, layers: tuple[nn.Module, ...], at_input: bool) -> None:
         self.forward_func = on_one_device(forward_func)
         self.layers = layers
         self.at_input = at_input
-        self._where = where
+        self.where = ""
         self.forms: tuple[Form, ...] = ()
-        """What each layer gives, known once it was seen."""
 
     @property
     def rests_on(self) -> tuple[object, ...]:
@@ -104,12 +104,15 @@ class BehindLayer(RestsOn):
         self.forms = tuple(form for form, _ in found)
         return tuple(value for _, values in found for value in values)
 
-    def packed(self, values: Tensors) -> list[Any]:
-        """Return one entry for each layer: its tensor, or a tuple where it gives several, of the layer's own shape."""
+    def packed(self, values: Tensors, *, many: bool = False) -> list[Any]:
+        """Return one entry for each layer: its tensor, or a tuple where it gives several, of the layer's own shape.
+
+        With ``many`` they have a dimension for the targets behind the first, and keep it there.
+        """
         entries, rest = [], list(values)
         for form in self.forms:
             own = [
-                value.flatten(0, 1) if rows else value
+                (value.transpose(1, 2) if many else value).flatten(0, 1) if rows else value
                 for value, rows in zip(rest[: form.count], form.rows, strict=True)
             ]
             rest = rest[form.count :]
@@ -139,14 +142,14 @@ class BehindLayer(RestsOn):
             yield
 
     def _meeting(self, meet: Meet) -> AbstractContextManager[None]:
-        return meeting(self.forward_func, self.layers, self.at_input, meet, self._where)
+        return meeting(self.forward_func, self.layers, self.at_input, meet, self.where)
 
     def _checked(self, index: int, parts: list[Any], several: bool, n: int) -> tuple[Form, Tensors]:
         name, gives = self.name_of(index), "gets" if self.at_input else "gives"
         kinds = [str(p.dtype) if isinstance(p, Tensor) else type(p).__name__ for p in parts]
         if not parts:
             raise OptionError(
-                f"{self._where}: {name} {gives} no tensors by position, so there is nothing to attribute to. Attribute "
+                f"{self.where}: {name} {gives} no tensors by position, so there is nothing to attribute to. Attribute "
                 "to its output: attribute_to_layer_input=False."
             )
         if not all(isinstance(p, Tensor) and p.dtype.is_floating_point for p in parts):
@@ -157,14 +160,14 @@ class BehindLayer(RestsOn):
                 else "Choose a layer, perhaps one inside of it, that gives one such tensor or a tuple of them."
             )
             raise OptionError(
-                f"{self._where}: {name} {gives} {', '.join(kinds)}, and only floating-point tensors can be attributed "
+                f"{self.where}: {name} {gives} {', '.join(kinds)}, and only floating-point tensors can be attributed "
                 f"to. {advice}"
             )
         values, rows = [], []
         for part in parts:
             if part.dim() == 0 or part.shape[0] == 0 or part.shape[0] % n:
                 raise InputError(
-                    f"{self._where}: {name} {gives} shape {tuple(part.shape)} for {n} examples, so that its rows do "
+                    f"{self.where}: {name} {gives} shape {tuple(part.shape)} for {n} examples, so that its rows do "
                     "not belong to one example each. Dimension 0 must count examples, or parts of them one example "
                     "after the other; explain one example at a time, or choose another layer."
                 )
@@ -172,7 +175,7 @@ class BehindLayer(RestsOn):
             value = part.unflatten(0, (n, per_example)) if per_example else part
             if not all_finite(value):
                 raise InputError(
-                    f"{self._where}: {name} {gives} NaN or infinity, first in example {first_not_finite(value)}; no "
+                    f"{self.where}: {name} {gives} NaN or infinity, first in example {first_not_finite(value)}; no "
                     "attribution to it is meaningful."
                 )
             values.append(value)
