@@ -27,7 +27,14 @@ if TYPE_CHECKING:
     from captum_xg import xdnn as xdnn
 
     # Attribution
-    from captum_xg.attr import ExpectedXGradient, LayerXGradient, NeuronXGradient, XGradient
+    from captum_xg.attr import (
+        AdaptiveIntegratedGradients,
+        ExpectedXGradient,
+        IntegrationReport,
+        LayerXGradient,
+        NeuronXGradient,
+        XGradient,
+    )
 
     # Homogeneity
     from captum_xg.homogeneity import (
@@ -59,7 +66,14 @@ else:  # a test holds that these are the names above
     __getattr__, __dir__ = on_demand(
         __name__,
         {
-            "attr": ("ExpectedXGradient", "LayerXGradient", "NeuronXGradient", "XGradient"),
+            "attr": (
+                "AdaptiveIntegratedGradients",
+                "ExpectedXGradient",
+                "IntegrationReport",
+                "LayerXGradient",
+                "NeuronXGradient",
+                "XGradient",
+            ),
             "homogeneity": (
                 "BiasLedger",
                 "Certificate",
@@ -85,6 +99,7 @@ else:  # a test holds that these are the names above
     )
 
 __all__ = [
+    "AdaptiveIntegratedGradients",
     "AttributionPriorLoss",
     "BiasLedger",
     "Certificate",
@@ -93,6 +108,7 @@ __all__ = [
     "ExpectedXGradient",
     "HomogeneityReport",
     "HomogeneousExtension",
+    "IntegrationReport",
     "LayerXGradient",
     "NeuronXGradient",
     "NotConvertible",

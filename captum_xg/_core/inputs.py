@@ -153,3 +153,43 @@ def _target_in_its_place(baselines: object) -> str:
         " If the class to explain was meant: the second place is that of the baselines, as for IntegratedGradients "
         f"(for InputXGradient and Saliency it is that of the target). Pass target={shown}."
     )
+
+
+def format_baselines(baselines: object, inputs: tuple[Tensor, ...], where: str) -> tuple[Tensor, ...]:
+    """Return baselines in any form that Captum takes as one tensor for each input, of its shape, dtype and device.
+
+    Raises:
+        BaselineError: If a baseline is not a finite number or tensor, or does not fit its input.
+    """
+    if baselines is None:
+        return tuple(map(torch.zeros_like, inputs))
+    several = baselines if isinstance(baselines, tuple) else (baselines,)
+    if len(several) != len(inputs):
+        raise BaselineError(
+            f"{where}: {len(several)} baselines for {len(inputs)} inputs. Pass one for each input, or None for zeros."
+            f"{_target_in_its_place(baselines)}"
+        )
+    formatted = []
+    for i, (baseline, x) in enumerate(zip(several, inputs, strict=True)):
+        name = f"baselines[{i}]" if isinstance(baselines, tuple) else "baselines"
+        if not isinstance(baseline, (int, float, Tensor)) or isinstance(baseline, bool):
+            raise BaselineError(
+                f"{where}: `{name}` must be a number or a tensor but is {type(baseline).__name__}."
+                f"{_target_in_its_place(baselines)}"
+            )
+        b = baseline.detach() if isinstance(baseline, Tensor) else torch.tensor(baseline, dtype=torch.float64)
+        if b.is_meta or b.layout != torch.strided or b.dtype == torch.bool or b.dtype.is_complex or b.is_quantized:
+            raise BaselineError(
+                f"{where}: `{name}` is a {b.dtype} tensor ({b.layout}, on {b.device}). Pass a dense tensor of real "
+                "numbers with data."
+            )
+        if b.dim() > 0 and b.shape not in (x.shape, (1, *x.shape[1:])):
+            raise BaselineError(
+                f"{where}: `{name}` has shape {tuple(b.shape)} but its input has {tuple(x.shape)}; it must have the "
+                f"input's shape, or 1 in place of the number of examples.{_target_in_its_place(baselines)}"
+            )
+        b = b.to(x.device, x.dtype)
+        if not all_finite(b):
+            raise BaselineError(f"{where}: `{name}` has NaN or infinity as {x.dtype}; no path leads there.")
+        formatted.append(b.expand(x.shape))
+    return tuple(formatted)

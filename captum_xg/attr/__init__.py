@@ -1,8 +1,16 @@
 """Attribution methods with Captum's interface."""
 
+from captum_xg.attr.adaptive import AdaptiveIntegratedGradients, IntegrationReport
 from captum_xg.attr.expected_x_gradient import ExpectedXGradient
 from captum_xg.attr.layer_x_gradient import LayerXGradient
 from captum_xg.attr.neuron_x_gradient import NeuronXGradient
 from captum_xg.attr.x_gradient import XGradient
 
-__all__ = ["ExpectedXGradient", "LayerXGradient", "NeuronXGradient", "XGradient"]
+__all__ = [
+    "AdaptiveIntegratedGradients",
+    "ExpectedXGradient",
+    "IntegrationReport",
+    "LayerXGradient",
+    "NeuronXGradient",
+    "XGradient",
+]

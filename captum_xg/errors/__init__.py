@@ -29,12 +29,14 @@ from captum_xg.errors.base import (
 )
 
 if TYPE_CHECKING:
+    from captum_xg.attr.adaptive.report import IntegrationWarning
     from captum_xg.homogeneity.check.report import HomogeneityError, HomogeneityWarning
     from captum_xg.xdnn.report import ConversionError
 else:
     __getattr__, __dir__ = on_demand(
         __name__,
         {
+            "captum_xg.attr.adaptive.report": ("IntegrationWarning",),
             "captum_xg.homogeneity.check.report": ("HomogeneityError", "HomogeneityWarning"),
             "captum_xg.xdnn.report": ("ConversionError",),
         },
@@ -54,6 +56,7 @@ __all__ = [
     "HomogeneityError",
     "HomogeneityWarning",
     "InputError",
+    "IntegrationWarning",
     "ModelStateError",
     "NonFinitePriorError",
     "NondeterministicForwardError",
