@@ -51,7 +51,7 @@ _IN_FORCE: list[_Swap] = []
 
 
 @contextmanager
-def swapped_in(on_violation: OnViolation = "integrate") -> Iterator[None]:  # type: ignore[assignment]
+def swapped_in(on_violation: OnViolation = "integrate") -> Iterator[None]:
     """Let code that uses Captum's Integrated Gradients use X-Gradient, unedited, until the block ends.
 
     :class:`captum.attr.IntegratedGradients`, ``LayerIntegratedGradients`` and ``NeuronIntegratedGradients`` become

@@ -43,11 +43,13 @@ class Seen:
         versions: The tensors of the model when F was seen to treat examples separately; None if it was not.
         confirmed: Whether the numeric check has held.
         inner: Dtypes that casts inside of F hide, where they were looked for.
+        refused: The tensors of the model when numbers spoke against F, and what they said; None if they did not.
     """
 
     versions: dict[str, tuple[int, int]] | None = None
     confirmed: bool = False
     inner: tuple[torch.dtype, ...] = ()
+    refused: tuple[dict[str, tuple[int, int]], str] | None = None
 
     def separate(self, forward_func: ForwardFunction) -> bool:
         """Return whether F was seen to treat examples separately with the parameters and buffers it has now."""
@@ -57,6 +59,16 @@ class Seen:
     def separates(self, forward_func: ForwardFunction) -> None:
         """Remember that F, as it is now, treats examples separately."""
         self.versions = versions_of(forward_func)
+
+    def refusal(self, forward_func: ForwardFunction) -> str | None:
+        """Return what numbers said against F with the parameters and buffers it has now; None if nothing."""
+        if self.refused is None or self.refused[0] != versions_of(forward_func):
+            return None
+        return self.refused[1]
+
+    def refuse(self, forward_func: ForwardFunction, said: str) -> None:
+        """Remember what numbers said against F, as it is now."""
+        self.refused = (versions_of(forward_func), said)
 
 
 @dataclass
