@@ -187,5 +187,11 @@ _REFUSALS = (
         "a part of the forward function runs under torch.utils.checkpoint with use_reentrant=True, which only "
         "backward() can differentiate. Pass use_reentrant=False.",
     ),
+    (
+        "torch.utils.checkpoint: A different number of tensors",
+        "a part of the forward function under torch.utils.checkpoint runs otherwise when it runs again in the backward "
+        "pass: a layer whose values are replaced, in a model whose parameters are frozen, is one such part. Explain "
+        "without checkpoints.",
+    ),
 )
 """What PyTorch says, and what it means here."""

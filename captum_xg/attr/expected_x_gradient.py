@@ -142,10 +142,10 @@ class ExpectedXGradient(Explainer, GradientAttribution):  # type: ignore[misc]  
             points = baseline_points(baselines, x, where)
             function = ScalarFunction(self.forward_func, additional_forward_args, target, where)
             limit = batch_size(internal_batch_size, len(points[0]), where)
-            outcome = self._explained(Task(function, x, size, create_graph))
+            outcome = self._explained(Task(function, x, size, create_graph=create_graph))
 
             def task_at(own: ScalarFunction, points: Tensors) -> Task:
-                return Task(own, points, limit, create_graph)
+                return Task(own, points, limit, create_graph=create_graph)
 
             terms, groups = self._terms_of(function, baselines, points, task_at, outcome)
             found = _less(outcome, terms, groups, create_graph)

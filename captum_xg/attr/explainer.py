@@ -149,7 +149,7 @@ class Explainer:
         return None
 
     def _explained(self, task: Task, after: AfterPart | None = None) -> Outcome:
-        """Return the attributions of a task.
+        """Return the attributions of a task in closed form.
 
         The one place where what is not homogeneous, or does not begin at zero, is handed over to integration, if that
         is what ``on_violation`` asks for. Otherwise it says whether the former is an error or a warning.

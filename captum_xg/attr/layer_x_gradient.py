@@ -15,7 +15,7 @@ from captum_xg._core.captum_compat import (
     LayerIntegratedGradients,
     log_usage,
 )
-from captum_xg._core.function import ScalarFunction, checked_arguments
+from captum_xg._core.function import ScalarFunction, checked_arguments, has_rows
 from captum_xg._core.many_targets import ManyTargets, Targets, checked_targets
 from captum_xg._core.model_state import require_memory
 from captum_xg._core.modules import require_evaluation_mode
@@ -269,10 +269,16 @@ class LayerXGradient(Explainer, LayerIntegratedGradients):  # type: ignore[misc]
         """Return what the layers give at the baseline and at x; refuse other than zero there, if it has to be."""
         behind.where = where
         with preserve_state(self.forward_func, front.inputs[0].device):
-            at_start = values_in_parts(behind, (*front.start, *front.additional), front.n, size)
-            if self.on_violation != "integrate":
-                require_zero_start(behind, at_start, where)
-            return at_start, values_in_parts(behind, front.arguments, front.n, size, recorded=recorded)
+            # One row does where all are the same.
+            alike = all(b.stride(0) == 0 for b in front.start) and not any(
+                has_rows(a, front.n) for a in front.additional
+            )
+            n, start = (1, tuple(b[:1] for b in front.start)) if alike else (front.n, front.start)
+            at_start = values_in_parts(behind, (*start, *front.additional), n, size)
+            values = values_in_parts(behind, front.arguments, front.n, size, recorded=recorded)
+        if self.on_violation != "integrate":
+            require_zero_start(behind, at_start, where)
+        return tuple(value.expand(front.n, *value.shape[1:]) for value in at_start), values
 
     def _delta(self, attributions: Tensors, front: Front, target: Target, size: int) -> Tensor:
         """Return Σ attributions − (F(x) − F(baseline)) for each example."""

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from references import behind, layer_integrated_gradients, layer_values
 from tolerance import assert_close
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 from violations import nothing_changes, seeded
 
 from captum_xg import LayerXGradient
@@ -72,7 +73,7 @@ def test_at_any_layer_of_an_x_dnn_it_is_the_integral_or_a_refusal(data: st.DataO
         return
     with nothing_changes(problem.model, problem.inputs):
         attributions, delta = method.attribute(problem.inputs, return_convergence_delta=True, **call)
-    expected = layer_integrated_gradients(problem.model, layer, (problem.inputs,), problem.target, at_input)
+    expected = layer_integrated_gradients(problem.model, layer, (problem.inputs,), problem.target, at_input, nodes=3)
     terms = sum(a.abs().flatten(1).sum(1) for a in expected)
     assert_close(flat(attributions), expected, 1e-9, size=terms + problem.values.abs())
     assert bool((delta.abs() <= 1e-9 * terms + 1e-12 * problem.values.abs()).all())
@@ -324,6 +325,23 @@ def refused(error: type[CaptumXGError], says: str, model: Any, layer: Any, x: An
 
 
 X = torch.randn(4, 6, generator=seeded(5))
+
+
+def test_checkpoints_give_the_same_numbers_or_are_refused() -> None:
+    class Checkpointed(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.inside, self.head = net(), nn.Linear(3, 2, bias=False)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.head(checkpoint(self.inside, x, use_reentrant=False))
+
+    model = Checkpointed()
+    plain = nn.Sequential(model.inside, model.head)
+    ours = LayerXGradient(model, model.inside[0]).attribute(X, target=1)
+    assert torch.equal(ours, LayerXGradient(plain, model.inside[0]).attribute(X, target=1))
+    model.requires_grad_(False)
+    refused(GradientError, "Explain without checkpoints", model, model.inside[0], X)
 
 
 def test_a_layer_that_runs_twice_is_refused_with_the_reason() -> None:

@@ -98,14 +98,19 @@ def behind(model: nn.Module, layer: nn.Module, inputs: tuple[Tensor, ...], at_in
 
 
 def layer_integrated_gradients(
-    model: nn.Module, layer: nn.Module, inputs: tuple[Tensor, ...], index: Index, at_input: bool = False
+    model: nn.Module,
+    layer: nn.Module,
+    inputs: tuple[Tensor, ...],
+    index: Index,
+    at_input: bool = False,
+    nodes: int = 16,
 ) -> tuple[Tensor, ...]:
     """Integrated Gradients from zero to what a layer gives, or gets, at each example alone, in float64."""
     rows = []
     for i in range(len(inputs[0])):
         x = tuple(part[i : i + 1] for part in inputs)
         values = layer_values(model, layer, x, at_input)
-        rows.append(integrated_gradients(behind(model, layer, x, at_input), values, index_of(index, i)))
+        rows.append(integrated_gradients(behind(model, layer, x, at_input), values, index_of(index, i), nodes))
     return tuple(torch.cat(parts) for parts in zip(*rows, strict=True))
 
 

@@ -114,9 +114,9 @@ def front_baselines(baselines: object, inputs: Tensors, where: str) -> Tensors:
     for i, (baseline, x) in enumerate(zip(formatted, inputs, strict=True)):
         name = f"baselines[{i}]" if isinstance(baselines, tuple) else "baselines"
         if baseline is None:
-            found.append(torch.zeros_like(x))
+            found.append(torch.zeros_like(x[:1]).expand(x.shape))
         elif isinstance(baseline, (int, float)):
-            found.append(torch.full_like(x, baseline))
+            found.append(torch.full_like(x[:1], baseline).expand(x.shape))
         elif not isinstance(baseline, Tensor):
             raise BaselineError(
                 f"{where}: `{name}` must be a number or a tensor but is {type(baseline).__name__}. Pass None for zeros."
