@@ -9,7 +9,8 @@ cells, D being the difference of the rows at their ends. Three refinements:
 * F tells the error of the sum of entries in each cell exactly. As far as the differences D and their sums d go
   together, by a regression of D on d, the same is known of the rows.
 * Where F changes by far more than the rows at both ends of a cell explain, something lies inside that no row has seen,
-  such as all of the integrand behind a LayerNorm with a tiny eps. That share of the error is blind.
+  such as all of the integrand behind a LayerNorm with a tiny eps. That share of the error is blind, as is what lies
+  between the outermost row and the end that rows grow towards.
 
 Example: a network with 300 kinks on the path and 50 points. No rule of a high order does better than this one there.
 
@@ -27,6 +28,8 @@ from captum_xg.attr.adaptive.samples import Array, Estimate, Indices, Samples
 
 _REACH = 3.0
 """The most by which an error of a sum of entries is scaled up to one of the row."""
+_GROWTH = 0.3
+"""The power from which on growth towards an end is no accident of jumps."""
 _POOL = 3.0
 """Weight of the regression over all cells, beside that of a cell and of each of its neighbours, which is 1."""
 
@@ -117,6 +120,7 @@ def cell_estimate(samples: Samples) -> CellEstimate:
     scale = np.sqrt(differences.squares(samples.gram).sum() / max((slopes**2).sum(), 1e-300))
     blind = (np.clip(scale, samples.features**-0.5, _REACH) * missed) ** 2
     blind = np.maximum(blind - 9 * energies - 0.5 * energies.mean(), 0.0)
+    blind[[0, -1]] += _beyond(samples)
     error = float(np.sqrt(energies.sum() + blind.sum() + curved**2 / 16))
     return CellEstimate(
         weights, error, samples.norm(weights), np.maximum(_spread(squares, energies, inner), blind) + 1e-300
@@ -141,8 +145,7 @@ def _missed(samples: Samples) -> Array:
     """Return by how much the rule misses the sum of entries in each cell."""
     widths, sums = samples.widths, samples.sums
     ends = np.concatenate([sums[:1], sums, sums[-1:]])
-    missed: Array = np.diff(samples.values) - widths * (ends[1:] + ends[:-1]) / 2
-    return missed
+    return samples.beyond_rounding(np.diff(samples.values) - widths * (ends[1:] + ends[:-1]) / 2)
 
 
 def _without_trend(differences: Combinations, inner: Array) -> Combinations:
@@ -167,12 +170,28 @@ def _energies(squares: Array, widths: Array) -> Array:
     return energies
 
 
+def _beyond(samples: Samples) -> Array:
+    """Return the squared errors of the outer cells as far as rows grow like a power of the distance to 0, or to 1.
+
+    Behind a LayerNorm they grow like 1/α until its eps stops them, in directions whose entries sum to zero: F shows
+    nothing of it.
+    """
+    sizes = np.sqrt(np.maximum(np.diag(samples.gram), 1e-300))
+    found = []
+    for near, far, distances in ((0, 1, samples.points), (-1, -2, 1 - samples.points)):
+        rate = np.log(sizes[near] / sizes[far]) / np.log(distances[far] / distances[near])
+        # ∫ (α/w)^−p over an outer cell of width w is w/(1 − p): by so much does a constant miss it.
+        missed = sizes[near] * distances[near] * rate / (1 - min(rate, 0.9))
+        found.append(missed**2 if rate > _GROWTH else 0.0)
+    return np.array(found)
+
+
 def _spread(squares: Array, energies: Array, inner: Array) -> Array:
     """Return the squared errors as they are to be expected, not as a few jumps happen to fall."""
     kernel = np.array([0.25, 0.5, 0.25])
     density = np.convolve(np.pad(squares, 1, mode="edge"), kernel, "valid")
     density = density / np.convolve(np.pad(inner, 1, mode="edge"), kernel, "valid")
-    spread = energies.copy()
+    spread: Array = energies.copy()
     spread[1:-1] = np.minimum(density * inner**3 / 12, 4 * energies[1:-1])
     return spread
 

@@ -26,6 +26,9 @@ _CHUNK = 2**22
 class Integrand(Protocol):
     """Curves a(α), one for each example, that are the gradients of F along its path, times its displacement."""
 
+    precision: float
+    """Relative rounding error of F."""
+
     def ends(self, examples: Sequence[int]) -> Array:
         """Return F at α = 0 and 1 of some examples, shape ``(M, 2)``."""
 
@@ -56,7 +59,8 @@ class Integral:
 class _Example:
     """What was evaluated of one example."""
 
-    def __init__(self, ends: Array, displacement: Tensor) -> None:
+    def __init__(self, ends: Array, displacement: Tensor, precision: float) -> None:
+        self._precision = precision
         self._ends, self._displacement = ends, displacement.to(torch.float64)
         self._points: list[float] = []
         self._values: list[float] = []
@@ -96,7 +100,7 @@ class _Example:
         values = np.concatenate([self._ends[:1], np.array(self._values)[order], self._ends[1:]])
         gram = self._gram[np.ix_(order, order)]
         points = np.array(self._points)[order]
-        return Samples(points, gram, self._sums[order], values, self._displacement.numel()), order
+        return Samples(points, gram, self._sums[order], values, self._displacement.numel(), self._precision), order
 
     def mean(self, weights: Array) -> Tensor:
         """Return the weighted sum of the rows, with weights in the order in which they came."""
@@ -121,7 +125,9 @@ def integrate(integrand: Integrand, examples: Sequence[int], rtol: float, budget
         budget: At least 2.
     """
     ends = integrand.ends(examples)
-    states = [_Example(own, integrand.displacement(i)) for own, i in zip(ends, examples, strict=True)]
+    states = [
+        _Example(own, integrand.displacement(i), integrand.precision) for own, i in zip(ends, examples, strict=True)
+    ]
     done: list[Integral | None] = [None] * len(examples)
     wanted: dict[int, Array] = dict.fromkeys(range(len(examples)), FIRST)
     while wanted:

@@ -29,6 +29,6 @@ def power_estimate(samples: Samples) -> Estimate | None:
     norm = samples.norm(weights)
     places = np.concatenate([samples.points, [1.0]])
     expected = samples.sums[-1] * weights[-1] * places ** (power + 1)
-    gaps = np.abs(samples.values[1:] - samples.values[0] - expected)
+    gaps = np.abs(samples.beyond_rounding(samples.values[1:] - samples.values[0] - expected))
     error = float(np.hypot(deviation * norm, gaps.max()))
     return Estimate(weights, error, norm) if error <= _EXACT * norm else None

@@ -31,6 +31,7 @@ class Samples:
         sums: Sum of the entries of each row, dF/dα.
         values: F at 0, at the points, and at 1, shape ``(n + 2,)``.
         features: How many entries a row has.
+        precision: Relative rounding error of F, in the dtype that it is computed in.
     """
 
     points: Array
@@ -38,6 +39,7 @@ class Samples:
     sums: Array
     values: Array
     features: int
+    precision: float = 2.0**-52
 
     @property
     def widths(self) -> Array:
@@ -48,6 +50,11 @@ class Samples:
     def change(self) -> float:
         """F(1) − F(0), what the entries of the integral sum to."""
         return float(self.values[-1] - self.values[0])
+
+    def beyond_rounding(self, differences: Array) -> Array:
+        """Return differences of F less what may be rounding of its values."""
+        rounding = 4 * self.precision * float(np.abs(self.values).max())
+        return np.sign(differences) * np.maximum(np.abs(differences) - rounding, 0.0)
 
     def norm(self, weights: Array) -> float:
         """Return the Euclidean norm of a weighted sum of the rows."""

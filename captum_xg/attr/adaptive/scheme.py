@@ -48,7 +48,9 @@ def next_step(samples: Samples, rtol: float, budget: int) -> Step:
     none = np.zeros(0)
     if n == 2 and (power := power_estimate(samples)) is not None and power.relative <= rtol:
         return Step(power, none)
-    smooth = smooth_estimate(samples) if n <= _FEW else None
+    # Cells place points where they are needed, and not alike on both sides: there is no way back from them.
+    alike = np.allclose(samples.points + samples.points[::-1], 1.0)
+    smooth = smooth_estimate(samples) if n <= _FEW and alike else None
     likely = smooth is not None and (n < 4 or smooth.jumpy < _JUMPY)
     if smooth is not None and likely:
         if smooth.relative <= rtol or budget == 0:

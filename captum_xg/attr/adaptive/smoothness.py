@@ -84,7 +84,7 @@ def smooth_estimate(samples: Samples) -> SmoothEstimate:
     variance = sum(
         s * (fit.variance + samples.norm(fit.weights - weights) ** 2) for s, fit in zip(shares, fits, strict=True)
     )
-    gap = samples.change - weights @ samples.sums
+    gap = float(samples.beyond_rounding(samples.change - weights @ samples.sums))
     return SmoothEstimate(
         weights,
         float(np.sqrt(variance + gap**2)),

@@ -29,6 +29,7 @@ class StraightPath:
         self._inputs = tuple(x.detach() for x in inputs)
         self._baselines = tuple(b.detach() for b in baselines)
         self._n = len(inputs[0])
+        self.precision = max(torch.finfo(x.dtype).eps for x in inputs)
         if self._n == 1 and self._has_rows():
             self._size = 1  # rows of several versions of the one example could not be told apart
         self._ends = np.stack([self._values(self._baselines), self._values(self._inputs)], axis=1)
@@ -112,7 +113,7 @@ class StraightPath:
             )
         values = self._ends[:, 1]
         sizes = np.abs(self._ends).max(1) + np.abs(values).mean()
-        tolerance = max(torch.finfo(x.dtype).eps for x in self._inputs) ** 0.5 * sizes
+        tolerance = self.precision**0.5 * sizes
         half = (self._n + 1) // 2
         again = np.concatenate([self._part_values(0, half), self._part_values(half, self._n)])
         different = np.abs(again - values) > tolerance

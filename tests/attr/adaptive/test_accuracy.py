@@ -1,0 +1,131 @@
+"""AdaptiveIntegratedGradients keeps its tolerance, knows its error, and takes few gradients, on any kind of network."""
+
+import pytest
+import torch
+from captum.attr import IntegratedGradients
+from effort import thorough, tries
+from hypothesis import example, given
+from hypothesis import strategies as st
+from path_networks import KINDS, network, points
+from references import path_integral
+from torch import nn
+
+from captum_xg import AdaptiveIntegratedGradients, XGradient
+
+seeds = st.integers(0, 10_000)
+STEPS = tries(2_500, 10_000)
+"""Of the reference, whose own error is some 4e-4 with the first where the integrand jumps."""
+
+
+def relative_error(attributions, reference):
+    return float((attributions - reference).norm() / reference.norm())
+
+
+def references(model, x, baseline, target):
+    rows = [path_integral(model, x[i : i + 1], baseline[i : i + 1], target, STEPS)[0] for i in range(len(x))]
+    return torch.stack(rows)
+
+
+def errors(kind, seed, n, *, zero, **options):
+    """Return true and estimated relative errors of n examples, and how many gradients each took."""
+    model, (x, b) = KINDS[kind](seed), points(seed, n, zero=zero)
+    found, report = AdaptiveIntegratedGradients(model, **options).attribute(x, b, 1, return_report=True)
+    expected = references(model, x, b, 1)
+    true = torch.tensor([relative_error(a, r) for a, r in zip(found, expected, strict=True)])
+    return true, report.estimated_error, report.evaluations
+
+
+@given(seed=seeds, kind=st.sampled_from(sorted(KINDS)), zero=st.booleans())
+def test_the_error_is_within_the_tolerance(seed, kind, zero):
+    true, _, _ = errors(kind, seed, 1, zero=zero)
+    assert (true <= 2e-2).all()  # where it jumps, the estimate is of the size of the error and no bound
+
+
+@pytest.mark.parametrize("kind", sorted(KINDS))
+def test_the_estimate_is_honest(kind):
+    found = [errors(kind, seed, 2, zero=seed % 2 == 0) for seed in range(tries(3, 25))]
+    true, estimated = (torch.cat([each[i] for each in found]) for i in (0, 1))
+    assert (true <= 3 * estimated).double().mean() >= 0.95
+    assert (true <= 1.2e-2).double().mean() >= 0.75
+    if kind == "ReLU":  # a smooth integrand converges so fast that a point more takes the error far below the estimate
+        assert (true >= estimated / 3).double().mean() >= 0.85
+
+
+@pytest.mark.parametrize(
+    ("kind", "most"), [("GELU", 12), ("tanh", 20), ("transformer", 20), ("ReLU", 250), ("LayerNorm at zero", 200)]
+)
+def test_few_gradients_suffice(kind, most):
+    model, (x, b) = KINDS[kind](3), points(3, 4, zero=kind == "LayerNorm at zero")
+    _, report = AdaptiveIntegratedGradients(model).attribute(x, b, 1, return_report=True)
+    assert report.evaluations.max() <= most
+
+
+@pytest.mark.parametrize("seed", [0, *thorough(range(1, 10)), 2235])
+def test_what_happens_at_the_baseline_is_found_where_a_thousand_steps_miss_it(seed):
+    model, (x, b) = KINDS["LayerNorm at zero"](seed), points(seed, 1, zero=True)
+    expected, change = path_integral(model, x, b, 1, STEPS)
+    found, delta = AdaptiveIntegratedGradients(model).attribute(x, b, 1, return_convergence_delta=True)
+    assert relative_error(found[0], expected) <= 2e-2
+    assert abs(float(delta)) <= 0.15 * float(expected.norm())
+    uniform = IntegratedGradients(model).attribute(x, b, 1, n_steps=1000, method="riemann_middle")
+    assert abs(float(uniform.sum() - change)) > 0.9 * abs(float(change))
+
+
+@pytest.mark.parametrize(
+    ("kind", "rtol"),
+    [
+        ("GELU", 1e-1),
+        ("GELU", 1e-5),
+        ("ReLU", 1e-1),
+        pytest.param("ReLU", 1e-3, marks=pytest.mark.thorough),
+        pytest.param("LayerNorm at zero", 1e-3, marks=pytest.mark.thorough),
+    ],
+)
+def test_the_tolerance_is_the_one_asked_for(kind, rtol):
+    true, _, _ = errors(kind, 1, 1, zero=True, rtol=rtol, max_evaluations=4096)
+    assert (true <= 2 * rtol + 2e-3 * (kind != "GELU")).all()  # the reference errs, too
+
+
+@given(seed=seeds, bias=st.sampled_from([0.0, 0.3]))
+def test_smooth_networks_get_what_many_steps_give(seed, bias):
+    model, (x, b) = network(nn.Softplus, seed=seed, bias=bias), points(seed, 3, zero=False)
+    found = AdaptiveIntegratedGradients(model, rtol=1e-4).attribute(x, b, torch.tensor([0, 2, 1]))
+    expected = IntegratedGradients(model).attribute(x, b, torch.tensor([0, 2, 1]), n_steps=100)
+    for mine, theirs in zip(found, expected, strict=True):
+        assert relative_error(mine, theirs) <= 2e-4
+
+
+@given(seed=seeds, degree=st.sampled_from([1, 2, 3]))
+def test_homogeneous_networks_take_two_gradients(seed, degree):
+    model, (x, _) = network(nn.ReLU, seed=seed, bias=None), points(seed, 3, zero=True)
+
+    def forward(x):
+        return model(x) ** degree
+
+    found, report = AdaptiveIntegratedGradients(forward).attribute(x, target=0, return_report=True)
+    expected = XGradient(forward, degree=degree, validate="numeric").attribute(x, target=0)
+    assert (report.evaluations == 2).all()
+    torch.testing.assert_close(found, expected, rtol=1e-9, atol=1e-12)
+
+
+@example(seed=161, kind="LayerNorm at zero")  # looks smooth again once a few points are in one cell
+@given(seed=seeds, kind=st.sampled_from(sorted(KINDS)))
+def test_attributions_are_complete_up_to_their_error(seed, kind):
+    model, (x, b) = KINDS[kind](seed), points(seed, 1, zero=False)
+    found, delta = AdaptiveIntegratedGradients(model).attribute(x, b, 2, return_convergence_delta=True)
+    with torch.no_grad():
+        change = (model(x) - model(b))[:, 2]
+    torch.testing.assert_close(found.sum(1) - change, delta)
+    # |Σ e| ≤ √D·‖e‖₂
+    assert (delta.abs() <= x.shape[1] ** 0.5 * 2e-2 * found.norm(dim=1)).all()
+
+
+@given(seed=seeds, kind=st.sampled_from(sorted(KINDS)), size=st.integers(1, 7))
+def test_an_example_does_not_depend_on_the_others_nor_on_the_parts(seed, kind, size):
+    model, (x, b) = KINDS[kind](seed), points(seed, 2, zero=True)
+    method = AdaptiveIntegratedGradients(model, rtol=0.1)
+    together = method.attribute(x, b, 0)
+    parts = method.attribute(x, b, 0, internal_batch_size=size)
+    alone = torch.cat([method.attribute(x[i : i + 1], b[i : i + 1], 0) for i in range(2)])
+    torch.testing.assert_close(parts, together, rtol=1e-6, atol=1e-9)
+    torch.testing.assert_close(alone, together, rtol=1e-6, atol=1e-9)

@@ -1,0 +1,126 @@
+"""The rules that adaptive integration chooses from, each on integrands that it is made for, known in closed form."""
+
+import numpy as np
+import pytest
+from effort import tries
+from hypothesis import given
+from hypothesis import strategies as st
+
+from captum_xg.attr.adaptive.cells import cell_estimate
+from captum_xg.attr.adaptive.placement import mirrored, placed, shared_out
+from captum_xg.attr.adaptive.power import power_estimate
+from captum_xg.attr.adaptive.samples import Samples
+from captum_xg.attr.adaptive.smoothness import smooth_estimate
+
+FEATURES = 10
+
+
+def samples(points, rows, antiderivative):
+    """Return samples of a curve, with the antiderivative of the sum of its entries."""
+    points = np.sort(np.asarray(points))
+    matrix = np.stack([rows(a) for a in points])
+    values = np.array([antiderivative(a) for a in (0.0, *points, 1.0)])
+    return Samples(points, matrix @ matrix.T, matrix.sum(1), values, FEATURES), matrix
+
+
+def steps(seed, jumps):
+    """Return a random step function, its integral to any α, and its integral to 1."""
+    rng = np.random.default_rng(seed)
+    places, sizes = rng.uniform(size=jumps), rng.normal(size=(jumps, FEATURES)) / jumps**0.5
+    start = rng.normal(size=FEATURES)
+
+    def rows(a):
+        return start + sizes[places < a].sum(0)
+
+    def integral(a):
+        return a * start + (np.clip(a - places, 0, None)[:, None] * sizes).sum(0)
+
+    return rows, lambda a: integral(a).sum(), integral(1.0)
+
+
+@given(seed=st.integers(0, 1000), jumps=st.integers(20, 500), n=st.integers(8, 60))
+def test_errors_of_jumps_are_known_to_a_small_factor(seed, jumps, n):
+    ratios = []
+    for i in range(tries(10, 40)):
+        rows, scalar, exact = steps(1000 * i + seed, jumps)
+        seen, matrix = samples((np.arange(n) + 0.5) / n, rows, scalar)
+        estimate = cell_estimate(seen)
+        ratios.append(np.linalg.norm(estimate.weights @ matrix - exact) / estimate.error)
+    assert 1 / 3 < np.sqrt(np.mean(np.square(ratios))) < 3
+    assert np.mean(np.array(ratios) < 3) >= 0.9
+
+
+@given(seed=st.integers(0, 1000), n=st.integers(5, 12))
+def test_weights_of_every_rule_integrate_constants(seed, n):
+    points = np.sort(np.random.default_rng(seed).uniform(size=n))
+    rows, scalar, _ = steps(seed, 40)
+    seen, _ = samples(points, rows, scalar)
+    for estimate in (cell_estimate(seen), smooth_estimate(seen)):
+        assert estimate.weights.sum() == pytest.approx(1, abs=1e-6)
+
+
+@given(seed=st.integers(0, 1000))
+def test_smooth_curves_are_told_from_steps(seed):
+    rng = np.random.default_rng(seed)
+    frequencies, sizes = rng.uniform(0.5, 3, FEATURES), rng.normal(size=FEATURES)
+
+    def rows(a):
+        return sizes * np.cos(frequencies * a)
+
+    def integral(a):
+        return sizes * np.sin(frequencies * a) / frequencies
+
+    seen, matrix = samples([0.11, 0.37, 0.63, 0.89], rows, lambda a: integral(a).sum())
+    smooth = smooth_estimate(seen)
+    assert smooth.jumpy < 0.1
+    assert np.linalg.norm(smooth.weights @ matrix - integral(1.0)) <= 3 * smooth.error + 1e-6
+    jumping, _ = samples([0.05, 0.2, 0.35, 0.5, 0.65, 0.8, 0.95], *steps(seed, 60)[:2])
+    assert smooth_estimate(jumping).jumpy > 0.5
+
+
+@given(seed=st.integers(0, 1000), power=st.integers(0, 4))
+def test_powers_are_integrated_from_two_points(seed, power):
+    direction = np.random.default_rng(seed).normal(size=FEATURES)
+    seen, matrix = samples(
+        [0.1, 0.9], lambda a: direction * a**power, lambda a: direction.sum() * a ** (power + 1) / (power + 1)
+    )
+    estimate = power_estimate(seen)
+    np.testing.assert_allclose(estimate.weights @ matrix, direction / (power + 1))
+    assert estimate.relative < 1e-6
+
+
+def test_two_points_are_no_power_if_a_value_disagrees():
+    seen, _ = samples([0.1, 0.9], lambda a: np.ones(FEATURES), lambda a: FEATURES * a + 0.5 * (a > 0.5))
+    assert power_estimate(seen) is None
+    seen, _ = samples([0.1, 0.9], lambda a: np.ones(FEATURES) / a, np.log1p)
+    assert power_estimate(seen) is None
+
+
+def test_what_rows_do_not_see_raises_the_estimate_and_is_looked_for():
+    points = (np.arange(8) + 0.5) / 8
+    seen, _ = samples(points, lambda a: np.ones(FEATURES), lambda a: FEATURES * a + 4 * (a > 1e-5))
+    estimate = cell_estimate(seen)
+    assert estimate.relative > 0.1
+    assert shared_out(estimate.energies, 3).tolist() == [3, *[0] * 8]
+    new = placed(points, shared_out(estimate.energies, 3))
+    assert (new < points[0]).all()
+
+
+@given(energies=st.lists(st.floats(1e-6, 1e3), min_size=3, max_size=20), count=st.integers(1, 30))
+def test_points_are_new_and_inside_and_no_more_than_asked_for(energies, count):
+    cells = np.array(energies)
+    points = np.linspace(0, 1, len(cells) + 1)[1:-1]
+    new = placed(points, shared_out(cells, count))
+    assert 1 <= len(new) <= count
+    assert ((new > 0) & (new < 1)).all()
+    assert not np.isin(new, points).any()
+
+
+@pytest.mark.parametrize("points", [[0.1, 0.9], [0.1, 0.5, 0.9], [0.1, 0.4, 0.6, 0.9]])
+@pytest.mark.parametrize("count", [1, 2, 3, 4])
+def test_first_points_stay_alike_on_both_sides(points, count):
+    for new in mirrored(np.array(points), count):
+        assert len(new) == count
+        together = np.sort([*points, *new])
+        assert len(np.unique(together.round(9))) == len(points) + count
+        np.testing.assert_allclose(together, np.sort(1 - together))
