@@ -56,6 +56,7 @@ class Task:
         size: The most examples in one forward pass.
         start: The point, if it is not zero.
         at_once: The most points in one forward pass of an integration, if the caller has said it.
+        n_steps: How many steps the caller would give to an integration.
         create_graph: Whether attributions keep their graph.
         targets: The targets, where many are explained at once; else None, and that of the function counts.
         rows: The most pairs of an example and a target in one backward pass.
@@ -69,6 +70,7 @@ class Task:
     at_once: int | None = None
     targets: ManyTargets | None = None
     rows: int | None = None
+    n_steps: int = 0
 
 
 @dataclass
@@ -176,7 +178,7 @@ class Explainer:
             raise OptionError(f"{reason} {_NO_GRAPH}")
         self._require_known_gradients(task)
         start = tuple(map(torch.zeros_like, task.inputs)) if task.start is None else task.start
-        path = Path(function, start, task.inputs, task.at_once, task.targets)
+        path = Path(function, start, task.inputs, task.at_once, task.n_steps // 2, task.targets)
         found, reports = path.integrated(multiply_by_inputs=self._multiply_by_inputs)
         if after is not None:
             after(function, task.inputs, found)

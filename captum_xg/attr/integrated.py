@@ -10,7 +10,7 @@ What must never happen: a model is integrated, or left to a fixed number of step
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import torch
@@ -24,6 +24,8 @@ from captum_xg.attr.adaptive.report import IntegrationReport
 if TYPE_CHECKING:
     from captum_xg._core.many_targets import ManyTargets
 
+_FINER = 1e-4
+"""What is come as near to as half of the caller's steps allow. Fixed steps are that near where kinks are few."""
 _AT_ONCE = 64
 """Points in one forward pass, if the caller has not said how many, and there are not more examples than that."""
 
@@ -75,6 +77,7 @@ class Path:
         start: Where it begins.
         end: Where it ends.
         at_once: The most points in one forward pass; None to choose.
+        to_spend: How many gradients an example may take to come nearer than the tolerance.
         targets: The targets, if there are many.
     """
 
@@ -82,7 +85,8 @@ class Path:
     start: Tensors
     end: Tensors
     at_once: int | None = None
-    targets: ManyTargets | None = field(default=None)
+    to_spend: int = 0
+    targets: ManyTargets | None = None
 
     def integrated(self, *, multiply_by_inputs: bool) -> tuple[Tensors, tuple[IntegrationReport, ...]]:
         """Return the attributions, ``(N, …)`` or ``(N, K, …)`` for K targets, and a report for each target.
@@ -104,7 +108,9 @@ class Path:
             return tuple(torch.stack(column, 1) for column in columns), tuple(r for _, own in each for r in own)
         method = AdaptiveIntegratedGradients(self.function.forward_func, multiply_by_inputs)
         most = max(_AT_ONCE, len(self.end[0])) if self.at_once is None else self.at_once
-        attributions, _, report = method._attributed(self.function, self.end, self.start, most)
+        attributions, _, report = method._attributed(
+            self.function, self.end, self.start, most, finer=_FINER, to_spend=self.to_spend
+        )
         return attributions, (report,)
 
 

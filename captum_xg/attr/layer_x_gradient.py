@@ -192,8 +192,9 @@ class LayerXGradient(Explainer, LayerIntegratedGradients):  # type: ignore[misc]
                 size = batch_size(internal_batch_size, front.n, where)
                 start, values = self._values(behind, front, size, recorded, where)
                 function = ScalarFunction(behind, front.arguments, target, where, unused_as_zero=unused_as_zero)
+                task = Task(function, values, size, recorded, start, internal_batch_size, n_steps=n_steps)
                 with said_further(behind.described):
-                    outcome = self._explained(Task(function, values, size, recorded, start, internal_batch_size))
+                    outcome = self._explained(task)
                 delta = self._delta(outcome.attributions, front, target, size) if with_delta else None
             entries = behind.packed(outcome.attributions)
             result = entries if isinstance(self.layer, list) else entries[0]

@@ -131,7 +131,8 @@ class NeuronXGradient(Explainer, NeuronAttribution, GradientAttribution):  # typ
         at_input = switch(attribute_to_neuron_input, "attribute_to_neuron_input", where)
 
         def ours() -> tuple[Any, Outcome]:
-            return self._attribute(inputs, selector, baselines, additional_forward_args, internal_batch_size, at_input)
+            limits = (internal_batch_size, n_steps)
+            return self._attribute(inputs, selector, baselines, additional_forward_args, *limits, at_input)
 
         def captums() -> Any:
             captum = NeuronIntegratedGradients(self.forward_func, self.layer, self.device_ids, self._multiply_by_inputs)
@@ -149,6 +150,7 @@ class NeuronXGradient(Explainer, NeuronAttribution, GradientAttribution):  # typ
         baselines: Baselines,
         additional_forward_args: object,
         internal_batch_size: int | None,
+        n_steps: int,
         at_input: bool,
     ) -> tuple[Any, Outcome]:
         where = f"{self._name}.attribute"
@@ -159,7 +161,7 @@ class NeuronXGradient(Explainer, NeuronAttribution, GradientAttribution):  # typ
         neurons = self._neurons_at(at_input)
         with torch.inference_mode(False), ids_refused(self.forward_func, inputs, additional_forward_args, where):
             function = ScalarFunction(neurons, additional_forward_args, None, where)
-            task = Task(function, formatted, size, False, start, internal_batch_size)
+            task = Task(function, formatted, size, False, start, internal_batch_size, n_steps=n_steps)
             outcome = self._of_neuron(neurons, selector, task)
         found = outcome.attributions
         return (found if isinstance(inputs, tuple) else found[0]), outcome
