@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from captum_xg import demo as demo
     from captum_xg import errors as errors
     from captum_xg import homogeneity as homogeneity
+    from captum_xg import integrations as integrations
     from captum_xg import metrics as metrics
     from captum_xg import models as models
     from captum_xg import priors as priors

@@ -23,7 +23,7 @@ LAYERS = (
     ("attr", "xdnn", "testing"),
     ("priors", "metrics", "visualization"),
     ("models", "datasets"),
-    ("benchmark",),
+    ("benchmark", "integrations"),
     ("repro", "demo"),
     ("cli",),
 )

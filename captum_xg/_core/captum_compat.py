@@ -3,14 +3,20 @@
 from captum._utils.common import _select_targets as select_targets
 from captum._utils.gradient import compute_gradients
 from captum.attr import GradientAttribution, LayerAttribution, NeuronAttribution
+from captum.attr._core.integrated_gradients import IntegratedGradients
+from captum.attr._core.layer.layer_integrated_gradients import LayerIntegratedGradients
+from captum.attr._core.neuron.neuron_integrated_gradients import NeuronIntegratedGradients
 from captum.attr._utils.approximation_methods import SUPPORTED_METHODS
 from captum.log import log_usage
 
 __all__ = [
     "SUPPORTED_METHODS",
     "GradientAttribution",
+    "IntegratedGradients",
     "LayerAttribution",
+    "LayerIntegratedGradients",
     "NeuronAttribution",
+    "NeuronIntegratedGradients",
     "compute_gradients",
     "log_usage",
     "select_targets",

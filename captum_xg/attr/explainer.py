@@ -2,7 +2,8 @@
 
 A class says what is explained, as a :class:`Task`: a function, the point x, and how many examples go into one forward
 pass. For each part of the batch the validation evaluates F and ∇F and decides the degree k; x·∇F/k follows in closed
-form. Example: 20 examples with ``internal_batch_size=8`` have three parts; a violation in the last one raises.
+form. Example: 20 examples with ``internal_batch_size=8`` have three parts; a violation in the last one raises, or, with
+``on_violation="integrate"``, has all 20 integrated.
 What must never happen: attributions are returned of an F that was not validated as the caller asked.
 """
 
@@ -18,31 +19,44 @@ import torch
 
 from captum_xg._core.captum_compat import SUPPORTED_METHODS, compute_gradients
 from captum_xg._core.function import Evaluation, ScalarFunction
+from captum_xg._core.inputs import format_baselines, require_zero_baselines
 from captum_xg._core.many_targets import ManyTargets
 from captum_xg._core.options import one_of, positive_integer, single_number, switch
 from captum_xg._core.types import ForwardFunction, Tensors
+from captum_xg.attr.adaptive.report import IntegrationWarning
 from captum_xg.attr.all_targets import evaluated_for_all
 from captum_xg.attr.closed_form import closed_form, evaluate_by
+from captum_xg.attr.integrated import (
+    MOST,
+    NOT_ONE_DEGREE,
+    Integration,
+    IntegrationNotice,
+    Path,
+    first_sentence,
+    is_zero,
+)
 from captum_xg.attr.trusted import Trusted
 from captum_xg.attr.validation import VALIDATIONS
-from captum_xg.errors import CaptumXGError, DegreeError, OptionError
+from captum_xg.errors import CaptumXGError, DegreeError, InputError, OptionError, TargetError
 from captum_xg.homogeneity.certificate.cache import CertificateCache
 from captum_xg.homogeneity.check.numeric import checked_rtol
-from captum_xg.homogeneity.check.report import HomogeneityWarning
+from captum_xg.homogeneity.check.report import HomogeneityError, HomogeneityWarning
 
 Validation = Literal["auto", "numeric", "certificate", "off"]
-OnViolation = Literal["raise", "warn"]
+OnViolation = Literal["raise", "warn", "integrate"]
 
 
 @dataclass(frozen=True)
 class Task:
-    """What one call explains: F from the start of the path, which must be zero, to x.
+    """What one call explains: F from zero to x, or from another point where that can be integrated.
 
     Attributes:
         function: F.
         inputs: x.
         size: The most examples in one forward pass.
-        require_zero_start: Refuses a start that is not zero, by a :class:`~captum_xg.errors.BaselineError`.
+        start: The point, if it is not zero.
+        at_once: The most points in one forward pass of an integration, if the caller has said it.
+        n_steps: How many steps the caller would give to an integration.
         create_graph: Whether attributions keep their graph.
         targets: The targets, where many are explained at once; else None, and that of the function counts.
         rows: The most pairs of an example and a target in one backward pass.
@@ -51,10 +65,12 @@ class Task:
     function: ScalarFunction
     inputs: Tensors
     size: int
-    require_zero_start: Callable[[], None] = lambda: None
     create_graph: bool = False
+    start: Tensors | None = None
+    at_once: int | None = None
     targets: ManyTargets | None = None
     rows: int | None = None
+    n_steps: int = 0
 
 
 @dataclass
@@ -64,13 +80,18 @@ class Outcome:
     Attributes:
         attributions: One tensor for each input, ``(N, …)``, or ``(N, K, …)`` for K targets.
         warning: What to warn of; None if nothing.
-        degree: The degree of F, that of the last part.
+        degree: The degree of F, that of the last part; NaN where it was integrated.
+        integration: How it was integrated; None for the closed form.
     """
 
     attributions: Tensors
     warning: str | None = None
     degree: float = 1.0
+    integration: Integration | None = None
 
+
+_Returned = tuple[Any, Outcome]
+_NO_GRAPH = "With create_graph=True there is the closed form alone, as an integration keeps no graph."
 
 AfterPart = Callable[[ScalarFunction, Tensors, Tensors], None]
 """Called with the function, the inputs and the attributions of each part."""
@@ -114,25 +135,94 @@ class Explainer:
                 f"{name}: degree='auto' is found by a numeric check or a proof, and validate='off' leaves out both."
             )
         self._proofs = CertificateCache()
+        self._noticed: set[bool] = set()
+        """Of which kinds of integration there was a notice: to a tolerance, or by Captum."""
 
     def _validation(self, where: str) -> Trusted:
         """Return what validates one call."""
         degree = None if self.degree == "auto" else self.degree
-        return VALIDATIONS[self.validate](degree, self.on_violation == "raise", self.rtol, self._proofs, where)
+        return VALIDATIONS[self.validate](degree, self.on_violation != "warn", self.rtol, self._proofs, where)
+
+    def _start(self, baselines: object, inputs: Tensors, where: str) -> Tensors | None:
+        """Return baselines of the inputs' shapes if they may be other than zero; else refuse them, and return None."""
+        if self.on_violation == "integrate" and baselines is not None:
+            return format_baselines(baselines, inputs, where)
+        require_zero_baselines(baselines, inputs, where)
+        return None
 
     def _explained(self, task: Task, after: AfterPart | None = None) -> Outcome:
         """Return the attributions of a task in closed form.
 
-        The one place where a refused task can be handed over: both refusals arise here, that the path does not start
-        at zero and that F is not homogeneous. ``on_violation="integrate"`` will integrate F along the path then.
+        The one place where what is not homogeneous, or does not begin at zero, is handed over to integration, if that
+        is what ``on_violation`` asks for. Otherwise it says whether the former is an error or a warning.
         """
-        task.require_zero_start()
-        return self._in_closed_form(task, after)
+        if self.on_violation != "integrate":
+            return self._in_closed_form(task, after)
+        where, function = task.function.where, task.function
+        if task.start is not None and not is_zero(task.start):
+            reason = f"{where}: the baseline is not zero, and the closed form is of the ray from zero alone."
+        elif (said := self._refused_before(task)) is not None:
+            reason = said
+        else:
+            try:
+                return self._in_closed_form(task, after)
+            except (InputError, TargetError):
+                raise  # of integration, too
+            except CaptumXGError as error:
+                reason = first_sentence(error)
+                if task.create_graph:
+                    error.args = (f"{error.args[0]}\n  {_NO_GRAPH}", *error.args[1:])
+                    raise
+                self._remember(task, error, reason)
+        if task.create_graph:
+            raise OptionError(f"{reason} {_NO_GRAPH}")
+        self._require_known_gradients(task)
+        start = tuple(map(torch.zeros_like, task.inputs)) if task.start is None else task.start
+        path = Path(function, start, task.inputs, task.at_once, task.n_steps // 2, task.targets)
+        found, reports = path.integrated(multiply_by_inputs=self._multiply_by_inputs)
+        if after is not None:
+            after(function, task.inputs, found)
+        return Outcome(found, None, NOT_ONE_DEGREE, Integration(reason, reports))
+
+    def _refused_before(self, task: Task) -> str | None:
+        """Return why the closed form was refused at an earlier call, if nothing has changed since.
+
+        To integrate is right in any case, so that this saves work and decides nothing.
+        """
+        if self.validate == "off" or task.create_graph:
+            return None
+        function = task.function
+        return self._proofs.unproven(function.forward_func, task.inputs, function.additional).seen.refusal(
+            function.forward_func
+        )
+
+    def _remember(self, task: Task, error: CaptumXGError, reason: str) -> None:
+        violated = isinstance(error, HomogeneityError) and (error.report is None or error.report.violated)
+        if violated:
+            function = task.function
+            known = self._proofs.unproven(function.forward_func, task.inputs, function.additional)
+            known.seen.refuse(function.forward_func, reason)
+
+    def _or_as_captum(
+        self, ours: Callable[[], _Returned], captums: Callable[[], Any], steps: str
+    ) -> tuple[Any, Outcome]:
+        """Return what we compute and how; what Captum computes where we refuse and integration was asked for."""
+        try:
+            return ours()
+        except CaptumXGError as error:
+            if self.on_violation != "integrate":
+                raise
+            try:
+                result = captums()
+            except Exception:  # Captum's own words say less
+                raise error from None
+            return result, Outcome((), integration=Integration(first_sentence(error), steps=steps))
 
     def _in_closed_form(self, task: Task, after: AfterPart | None) -> Outcome:
         function, validation = task.function, self._validation(task.function.where)
         self._require_known_gradients(task)
         parts: list[Tensors] = []
+        calls: list[tuple[ScalarFunction, Tensors, Tensors]] = []
         degree = 1.0
 
         def evaluate(function: ScalarFunction, inputs: Tensors) -> Evaluation:
@@ -150,8 +240,10 @@ class Explainer:
             for own_inputs, own in function.parts(task.inputs, task.size):
                 evaluation, degree = validated(own, own_inputs)
                 parts.append(closed_form(evaluation, degree, multiply_by_inputs=self._multiply_by_inputs))
-                if after is not None:
-                    after(own, own_inputs, parts[-1])
+                calls.append((own, own_inputs, parts[-1]))
+            if after is not None:  # and all parts are known to be valid
+                for call in calls:
+                    after(*call)
             # Here, where a caller's no_grad is not in force.
             with torch.set_grad_enabled(task.create_graph):
                 attributions = parts[0] if len(parts) == 1 else tuple(map(torch.cat, zip(*parts, strict=True)))
@@ -167,6 +259,13 @@ class Explainer:
 
     def _warn(self, outcome: Outcome, stacklevel: int) -> None:
         """Warn of what an outcome warns of, at the line that called."""
+        integration = outcome.integration
+        if integration is not None:
+            if (kind := bool(integration.reports)) not in self._noticed:
+                self._noticed.add(kind)
+                warnings.warn(integration.notice(), IntegrationNotice, stacklevel=stacklevel + 1)
+            if unfinished := integration.unfinished(f"{self._name}.attribute", MOST):
+                warnings.warn(unfinished, IntegrationWarning, stacklevel=stacklevel + 1)
         if outcome.warning is not None:
             warnings.warn(outcome.warning, HomogeneityWarning, stacklevel=stacklevel + 1)
 

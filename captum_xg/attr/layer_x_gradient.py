@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import typing
 from collections.abc import Callable
-from functools import partial
 from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
-from captum_xg._core.captum_compat import GradientAttribution, LayerAttribution, log_usage
+from captum_xg._core.captum_compat import (
+    GradientAttribution,
+    LayerAttribution,
+    LayerIntegratedGradients,
+    log_usage,
+)
 from captum_xg._core.function import ScalarFunction, checked_arguments, has_rows
 from captum_xg._core.many_targets import ManyTargets, Targets, checked_targets
 from captum_xg._core.model_state import require_memory
@@ -21,6 +25,7 @@ from captum_xg._core.types import Baselines, Target, Tensors
 from captum_xg.attr.explainer import (
     Explainer,
     OnViolation,
+    Outcome,
     Task,
     Validation,
     batch_size,
@@ -43,7 +48,7 @@ LayerAttributions = Tensor | tuple[Tensor, ...] | list[Tensor | tuple[Tensor, ..
 """A tensor for a layer that gives one, a tuple where it gives several, a list for a list of layers."""
 
 
-class LayerXGradient(Explainer, LayerAttribution, GradientAttribution):  # type: ignore[misc]  # Captum has no types
+class LayerXGradient(Explainer, LayerIntegratedGradients):  # type: ignore[misc]  # Captum has no types
     r"""Integrated Gradients of what a layer gives, exactly, from one forward and one backward pass.
 
     Let F(x) = G(h(x)), where h is what the layer gives. If G(αh) = αᵏG(h) for all α > 0 and k ≥ 1, and h is zero at the
@@ -52,9 +57,9 @@ class LayerXGradient(Explainer, LayerAttribution, GradientAttribution):  # type:
     .. math:: h_i \int_0^1 \frac{\partial G(\alpha h)}{\partial h_i}\, d\alpha
               = \frac{1}{k}\, h_i \frac{\partial G(h)}{\partial h_i}.
 
-    It takes its place without another edit. Only the part from the layer to the score has to be homogeneous: both
-    checks scale what the layer gives. The front may be anything, so inputs may be token ids; whether the layer is zero
-    at the baseline is looked at on every call.
+    It takes its place without another edit, also where code asks for an instance of Captum's class. Only the part from
+    the layer to the score has to be homogeneous: both checks scale what the layer gives. The front may be anything, so
+    inputs may be token ids; whether the layer is zero at the baseline is looked at on every call.
 
     Args:
         forward_func: A module or any callable that gives one score per example once a target is chosen.
@@ -95,8 +100,9 @@ class LayerXGradient(Explainer, LayerAttribution, GradientAttribution):  # type:
         LayerAttribution.__init__(self, forward_func, layer, device_ids)
         GradientAttribution.__init__(self, forward_func)
         self._take_options(multiply_by_inputs, degree, validate, on_violation, rtol)
-        # One object for each for all calls, as proofs are kept of them.
-        self._behind = {at_input: BehindLayer(forward_func, layers, at_input) for at_input in (False, True)}
+        self._layers = layers
+        self._behind_of: object = None
+        self._behind_at(False)
 
     @typing.overload
     def attribute(
@@ -147,7 +153,8 @@ class LayerXGradient(Explainer, LayerAttribution, GradientAttribution):  # type:
 
         Args:
             inputs: What the whole model is called with: tensor, or tuple of tensors, of shape ``(N, …)`` and any type.
-            baselines: Inputs at which the layer gives zero, in any form that Captum takes; None for zeros.
+            baselines: Inputs at which the layer gives zero, in any form that Captum takes; None for zeros. With
+                ``on_violation="integrate"`` any inputs.
             target: Which output is explained, in the forms that Captum takes.
             additional_forward_args: What follows the inputs in a call.
             n_steps: A positive integer, for compatibility; there is nothing to approximate.
@@ -175,20 +182,32 @@ class LayerXGradient(Explainer, LayerAttribution, GradientAttribution):  # type:
         where = f"{self._name}.attribute"
         require_options_of_integration(n_steps, method, where)
         with_delta = switch(return_convergence_delta, "return_convergence_delta", where)
-        behind = self._behind[switch(attribute_to_layer_input, "attribute_to_layer_input", where)]
-        create_graph, unused_as_zero = checked_grad_kwargs(grad_kwargs, where)
-        with torch.inference_mode(False):
-            front = self._front(inputs, baselines, additional_forward_args, where)
-            size = batch_size(internal_batch_size, front.n, where)
-            values, start = self._values(behind, front, size, create_graph, where)
-            function = ScalarFunction(behind, front.arguments, target, where, unused_as_zero=unused_as_zero)
-            with said_further(behind.described):
-                outcome = self._explained(Task(function, values, size, start, create_graph))
-            delta = self._delta(outcome.attributions, front, target, size) if with_delta else None
+        at_input = switch(attribute_to_layer_input, "attribute_to_layer_input", where)
+        recorded, unused_as_zero = checked_grad_kwargs(grad_kwargs, where)
+
+        def ours() -> tuple[Any, Outcome]:
+            behind = self._behind_at(at_input)
+            with torch.inference_mode(False):
+                front = self._front(inputs, baselines, additional_forward_args, where)
+                size = batch_size(internal_batch_size, front.n, where)
+                start, values = self._values(behind, front, size, recorded, where)
+                function = ScalarFunction(behind, front.arguments, target, where, unused_as_zero=unused_as_zero)
+                task = Task(function, values, size, recorded, start, internal_batch_size, n_steps=n_steps)
+                with said_further(behind.described):
+                    outcome = self._explained(task)
+                delta = self._delta(outcome.attributions, front, target, size) if with_delta else None
+            entries = behind.packed(outcome.attributions)
+            result = entries if isinstance(self.layer, list) else entries[0]
+            return (result if delta is None else (result, delta)), outcome
+
+        def captums() -> Any:
+            captum = LayerIntegratedGradients(self.forward_func, self.layer, self.device_ids, self._multiply_by_inputs)
+            rest = (n_steps, method, internal_batch_size, with_delta, at_input, grad_kwargs)
+            return captum.attribute(inputs, baselines, target, additional_forward_args, *rest)
+
+        result, outcome = self._or_as_captum(ours, captums, f"{n_steps} steps of {method}")
         self._warn(outcome, 3)  # past the logging decorator
-        entries = behind.packed(outcome.attributions)
-        result = entries if isinstance(self.layer, list) else entries[0]
-        return result if delta is None else (result, delta)
+        return result
 
     def attribute_all(
         self,
@@ -213,15 +232,15 @@ class LayerXGradient(Explainer, LayerAttribution, GradientAttribution):  # type:
             Attributions in the form of :meth:`attribute`, with a dimension for the K targets behind the first.
         """
         where = f"{self._name}.attribute_all"
-        behind = self._behind[switch(attribute_to_layer_input, "attribute_to_layer_input", where)]
+        behind = self._behind_at(switch(attribute_to_layer_input, "attribute_to_layer_input", where))
         rows, many = rows_at_once(internal_batch_size, where), ManyTargets(checked_targets(targets, where), where)
         with torch.inference_mode(False):
             front = self._front(inputs, baselines, additional_forward_args, where)
             size = rows or front.n
-            values, start = self._values(behind, front, size, False, where)
+            start, values = self._values(behind, front, size, False, where)
             function = ScalarFunction(behind, front.arguments, None, where)
             with said_further(behind.described):
-                outcome = self._explained(Task(function, values, size, start, targets=many, rows=rows))
+                outcome = self._explained(Task(function, values, size, False, start, rows, many, rows))
         self._warn(outcome, 2)
         entries = behind.packed(outcome.attributions, many=True)
         return entries if isinstance(self.layer, list) else entries[0]
@@ -236,10 +255,19 @@ class LayerXGradient(Explainer, LayerAttribution, GradientAttribution):  # type:
             require_evaluation_mode(self.forward_func, where)
         return Front(x, start, additional)
 
+    def _behind_at(self, at_input: bool) -> BehindLayer:
+        """Return the part behind the layer; of another model where ``forward_func`` was replaced."""
+        if self._behind_of is not self.forward_func:
+            # One object for each for all calls, as proofs are kept of them; a new dictionary, as a copy of this object,
+            # such as Captum's methods for language models make, shares the old one.
+            self._behind = {i: BehindLayer(self.forward_func, self._layers, i) for i in (False, True)}
+            self._behind_of = self.forward_func
+        return self._behind[at_input]
+
     def _values(
         self, behind: BehindLayer, front: Front, size: int, recorded: bool, where: str
-    ) -> tuple[Tensors, Callable[[], None]]:
-        """Return what the layers give at x, and what refuses baselines at which they do not give zero."""
+    ) -> tuple[Tensors, Tensors]:
+        """Return what the layers give at the baseline and at x; refuse other than zero there, if it has to be."""
         behind.where = where
         with preserve_state(self.forward_func, front.inputs[0].device):
             # One row does where all are the same.
@@ -249,11 +277,13 @@ class LayerXGradient(Explainer, LayerAttribution, GradientAttribution):  # type:
             n, start = (1, tuple(b[:1] for b in front.start)) if alike else (front.n, front.start)
             at_start = values_in_parts(behind, (*start, *front.additional), n, size)
             values = values_in_parts(behind, front.arguments, front.n, size, recorded=recorded)
-        return values, partial(require_zero_start, behind, at_start, where)
+        if self.on_violation != "integrate":
+            require_zero_start(behind, at_start, where)
+        return tuple(value.expand(front.n, *value.shape[1:]) for value in at_start), values
 
     def _delta(self, attributions: Tensors, front: Front, target: Target, size: int) -> Tensor:
         """Return Σ attributions − (F(x) − F(baseline)) for each example."""
-        model = self._behind[False].forward_func
+        model = self._behind_at(False).forward_func
         function = ScalarFunction(model, front.additional, target, f"{self._name}.attribute")
         ends, starts = (
             torch.cat([own.values(tuple(part.clone() for part in parts)) for parts, own in function.parts(xs, size)])

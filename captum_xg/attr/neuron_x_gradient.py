@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
+from dataclasses import replace
 from typing import Any, Literal
 
 import torch
 from torch import nn
 
-from captum_xg._core.captum_compat import GradientAttribution, NeuronAttribution, log_usage
-from captum_xg._core.function import ScalarFunction, checked_arguments
-from captum_xg._core.inputs import format_inputs, require_zero_baselines
+from captum_xg._core.captum_compat import (
+    GradientAttribution,
+    NeuronAttribution,
+    NeuronIntegratedGradients,
+    log_usage,
+)
+from captum_xg._core.function import ScalarFunction
+from captum_xg._core.inputs import format_inputs
 from captum_xg._core.model_state import require_memory
 from captum_xg._core.modules import require_evaluation_mode
 from captum_xg._core.options import forward_function, switch
@@ -80,8 +85,8 @@ class NeuronXGradient(Explainer, NeuronAttribution, GradientAttribution):  # typ
         GradientAttribution.__init__(self, forward_func)
         self._take_options(multiply_by_inputs, degree, validate, on_violation, rtol)
         # One object for each for all calls, as proofs are kept of them.
-        where = f"{self._name}.attribute"
-        self._neurons = {at_input: Neurons(forward_func, layer, at_input, where) for at_input in (False, True)}
+        self._neurons_of: object = None
+        self._neurons_at(False)
 
     @log_usage()  # type: ignore[untyped-decorator]  # NoiseTunnel reads the __wrapped__ that it leaves
     def attribute(
@@ -103,7 +108,8 @@ class NeuronXGradient(Explainer, NeuronAttribution, GradientAttribution):  # typ
                 each dimension behind the examples, in which slices mean the sum of a range; or a function of what the
                 layer gives (a tuple where it gives several tensors) that returns one number for each example, or one
                 for all of them.
-            baselines: None, 0, or zeros in any form that Captum takes.
+            baselines: None, 0, or zeros in any form that Captum takes; with ``on_violation="integrate"`` any that
+                Captum takes.
             additional_forward_args: What follows the inputs in a call; not attributed to.
             n_steps: A positive integer, for compatibility; there is nothing to approximate.
             method: A rule of integration that Captum knows, for compatibility.
@@ -122,42 +128,71 @@ class NeuronXGradient(Explainer, NeuronAttribution, GradientAttribution):  # typ
         where = f"{self._name}.attribute"
         require_options_of_integration(n_steps, method, where)
         selector = checked_selector(neuron_selector, where)
-        neurons = self._neurons[switch(attribute_to_neuron_input, "attribute_to_neuron_input", where)]
+        at_input = switch(attribute_to_neuron_input, "attribute_to_neuron_input", where)
+
+        def ours() -> tuple[Any, Outcome]:
+            limits = (internal_batch_size, n_steps)
+            return self._attribute(inputs, selector, baselines, additional_forward_args, *limits, at_input)
+
+        def captums() -> Any:
+            captum = NeuronIntegratedGradients(self.forward_func, self.layer, self.device_ids, self._multiply_by_inputs)
+            rest = (n_steps, method, internal_batch_size, at_input)
+            return captum.attribute(inputs, neuron_selector, baselines, additional_forward_args, *rest)
+
+        result, outcome = self._or_as_captum(ours, captums, f"{n_steps} steps of {method}")
+        self._warn(outcome, 3)  # past the logging decorator
+        return result  # type: ignore[no-any-return]
+
+    def _attribute(
+        self,
+        inputs: Any,
+        selector: Selector,
+        baselines: Baselines,
+        additional_forward_args: object,
+        internal_batch_size: int | None,
+        n_steps: int,
+        at_input: bool,
+    ) -> tuple[Any, Outcome]:
+        where = f"{self._name}.attribute"
         formatted = format_inputs(inputs, where)
-        start = partial(require_zero_baselines, baselines, formatted, where)
+        start = self._start(baselines, formatted, where)
         size = batch_size(internal_batch_size, len(formatted[0]), where)
         require_memory(self.forward_func, where)
+        neurons = self._neurons_at(at_input)
         with torch.inference_mode(False), ids_refused(self.forward_func, inputs, additional_forward_args, where):
-            outcome = self._of_neuron(neurons, selector, formatted, start, additional_forward_args, size)
-        self._warn(outcome, 3)  # past the logging decorator
+            function = ScalarFunction(neurons, additional_forward_args, None, where)
+            task = Task(function, formatted, size, False, start, internal_batch_size, n_steps=n_steps)
+            outcome = self._of_neuron(neurons, selector, task)
         found = outcome.attributions
-        return found if isinstance(inputs, tuple) else found[0]
+        return (found if isinstance(inputs, tuple) else found[0]), outcome
 
-    def _of_neuron(
-        self,
-        neurons: Neurons,
-        selector: Selector,
-        x: Tensors,
-        start: Callable[[], None],
-        additional_forward_args: object,
-        size: int,
-    ) -> Outcome:
-        where = f"{self._name}.attribute"
+    def _neurons_at(self, at_input: bool) -> Neurons:
+        """Return the function from the inputs to the layer; another one where ``forward_func`` was replaced."""
+        if self._neurons_of is not self.forward_func:
+            where = f"{self._name}.attribute"
+            # A new dictionary, as a copy of this object shares the old one.
+            self._neurons = {i: Neurons(self.forward_func, self.layer, i, where) for i in (False, True)}
+            self._neurons_of = self.forward_func
+        return self._neurons[at_input]
+
+    def _of_neuron(self, neurons: Neurons, selector: Selector, all_neurons: Task) -> Outcome:
+        """Return the attributions of what the selector picks, for a task that is about all that the layer gives."""
+        where, x, additional = f"{self._name}.attribute", all_neurons.inputs, all_neurons.function.additional
         neurons.summed = neurons.select = None
         neurons.whole_batch = 0
         target: Target = None
         if callable(selector):
             neurons.select = selector
-            neurons.whole_batch = self._is_of_all(neurons, x, checked_arguments(additional_forward_args, where))
+            neurons.whole_batch = self._is_of_all(neurons, x, additional)
         elif isinstance(selector, tuple) and any(isinstance(part, slice) for part in selector):
             neurons.summed = selector
         else:
             # As a target, so that one proof serves all neurons.
             target = selector
-        function = ScalarFunction(neurons, additional_forward_args, target, where)
-        task = Task(function, x, size, start)
+        task = replace(all_neurons, function=ScalarFunction(neurons, additional, target, where))
         if neurons.whole_batch:
-            task = Task(function, tuple(part.unsqueeze(0) for part in x), 1, start)
+            start = task.start if task.start is None else tuple(part.unsqueeze(0) for part in task.start)
+            task = replace(task, inputs=tuple(part.unsqueeze(0) for part in x), start=start, size=1)
         picks = "`neuron_selector`" if target is None else "`target`, here `neuron_selector`,"
         with said_further(lambda: f"F is the neuron that {picks} picks of {neurons.described()}."):
             outcome = self._explained(task)

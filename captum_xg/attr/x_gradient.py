@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import typing
 from collections.abc import Callable
-from functools import partial
 from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
-from captum_xg._core.captum_compat import GradientAttribution, log_usage
+from captum_xg._core.captum_compat import GradientAttribution, IntegratedGradients, log_usage
 from captum_xg._core.function import ScalarFunction
-from captum_xg._core.inputs import format_inputs, require_zero_baselines
+from captum_xg._core.inputs import format_inputs
 from captum_xg._core.many_targets import ManyTargets, Targets, checked_targets
 from captum_xg._core.model_state import require_memory
 from captum_xg._core.options import forward_function, switch
@@ -21,12 +20,14 @@ from captum_xg._core.types import Baselines, Inputs, Target, Tensors
 from captum_xg.attr.explainer import (
     Explainer,
     OnViolation,
+    Outcome,
     Task,
     Validation,
     batch_size,
     require_options_of_integration,
     rows_at_once,
 )
+from captum_xg.errors import OptionError
 
 
 class XGradient(Explainer, GradientAttribution):  # type: ignore[misc]  # Captum has no type information
@@ -51,8 +52,13 @@ class XGradient(Explainer, GradientAttribution):  # type: ignore[misc]  # Captum
             ``"numeric"`` tests that on every call, by two forward passes without gradients, and proves nothing.
             ``"certificate"`` refuses what cannot be proven. A proof is made again once the model changes in a way that
             it rests on, which the numbers in weights are not. ``"off"`` tests nothing.
-        on_violation: ``"raise"`` a :class:`~captum_xg.errors.HomogeneityError`, or ``"warn"`` once per call
-            (:class:`~captum_xg.errors.HomogeneityWarning`) and return x·∇F/k all the same.
+        on_violation: ``"raise"`` a :class:`~captum_xg.errors.HomogeneityError`; or ``"warn"`` once per call
+            (:class:`~captum_xg.errors.HomogeneityWarning`) and return x·∇F/k all the same; or ``"integrate"``: give
+            Integrated Gradients of any model against any baseline. Where F is not homogeneous, or the baseline not
+            zero, they are integrated as by :class:`~captum_xg.AdaptiveIntegratedGradients`; where F is random, mixes
+            examples or is otherwise no function to integrate to a tolerance, as Captum does. An
+            :class:`~captum_xg.errors.IntegrationNotice` says so, once for each object. Then there is no error that
+            Captum's class does not raise, but for ``create_graph=True``.
         rtol: Largest relative deviation that counts as rounding; by default 8 eps of the coarsest dtype involved
             (1 eps for bfloat16 and float16).
 
@@ -165,14 +171,17 @@ class XGradient(Explainer, GradientAttribution):  # type: ignore[misc]  # Captum
         Args:
             inputs: Tensor, or tuple of tensors, of shape ``(N, …)``. Integers are made floating-point. Where a single
                 example has several rows of output, as the nodes of a graph are, F is the sum over the rows.
-            baselines: None, 0, or zeros in any form that Captum takes.
+            baselines: None, 0, or zeros in any form that Captum takes; with ``on_violation="integrate"`` any that
+                Captum takes.
             target: Which output is explained, in the forms that Captum takes: one for all examples, or one for each
                 (for each row of a single example that has several).
             additional_forward_args: What follows the inputs in a call of the forward function; not attributed to.
-            n_steps: A positive integer, for compatibility; there is nothing to approximate.
+            n_steps: A positive integer, for compatibility; there is nothing to approximate. An integration goes to a
+                tolerance of 1 %, and on to 0.01 % where half as many gradients as steps suffice for that.
             method: A rule of integration that Captum knows, for compatibility.
-            internal_batch_size: The most examples in one forward pass. All at once if None.
-            return_convergence_delta: Also return Σ attributions − (F(x) − F(0)), shape ``(N,)``.
+            internal_batch_size: The most examples, or points of an integration, in one forward pass. All examples if
+                None.
+            return_convergence_delta: Also return Σ attributions − (F(x) − F(baseline)), shape ``(N,)``.
             create_graph: Keep the graph, so that a loss of the attributions has gradients for the parameters (and for
                 inputs that require them). Otherwise the attributions are detached.
 
@@ -192,25 +201,54 @@ class XGradient(Explainer, GradientAttribution):  # type: ignore[misc]  # Captum
         # Options that change nothing are checked as well: IntegratedGradients, whose place this takes, refuses them.
         require_options_of_integration(n_steps, method, where)
         with_delta = switch(return_convergence_delta, "return_convergence_delta", where)
-        create_graph = switch(create_graph, "create_graph", where)
+        recorded = switch(create_graph, "create_graph", where)
+
+        def ours() -> tuple[Any, Outcome]:
+            limits = (internal_batch_size, n_steps)
+            return self._attribute(inputs, baselines, target, additional_forward_args, *limits, with_delta, recorded)
+
+        def captums() -> Any:
+            if recorded:
+                raise OptionError(f"{where}: Captum keeps no graph.")
+            captum = IntegratedGradients(self.forward_func, self._multiply_by_inputs)
+            captum.gradient_func = self.gradient_func
+            rest = (n_steps, method, internal_batch_size, with_delta)
+            return captum.attribute(inputs, baselines, target, additional_forward_args, *rest)
+
+        result, outcome = self._or_as_captum(ours, captums, f"{n_steps} steps of {method}")
+        self._warn(outcome, 3)  # past the logging decorator
+        return result
+
+    def _attribute(
+        self,
+        inputs: Any,
+        baselines: Baselines,
+        target: Target,
+        additional_forward_args: object,
+        internal_batch_size: int | None,
+        n_steps: int,
+        with_delta: bool,
+        create_graph: bool,
+    ) -> tuple[Any, Outcome]:
+        where = "XGradient.attribute"
         formatted = format_inputs(inputs, where)
-        start = partial(require_zero_baselines, baselines, formatted, where)
+        start = self._start(baselines, formatted, where)
         size = batch_size(internal_batch_size, len(formatted[0]), where)
         function = ScalarFunction(self.forward_func, additional_forward_args, target, where)
         require_memory(self.forward_func, where)
         deltas = [torch.empty(0)]
 
         def note_delta(own: ScalarFunction, own_inputs: Tensors, attributions: Tensors) -> None:
-            detached = tuple(a.detach() for a in attributions)
-            zeros, ends = tuple(map(torch.zeros_like, own_inputs)), tuple(x.detach() for x in own_inputs)
-            deltas.append(self.compute_convergence_delta(detached, zeros, ends, own.target, own.additional or None))
+            detached, ends = (tuple(x.detach() for x in tensors) for tensors in (attributions, own_inputs))
+            # From elsewhere than zero all examples are one part.
+            starts = tuple(map(torch.zeros_like, own_inputs)) if start is None else start
+            deltas.append(self.compute_convergence_delta(detached, starts, ends, own.target, own.additional or None))
 
         with ids_refused(self.forward_func, inputs, additional_forward_args, where):
-            task = Task(function, formatted, size, start, create_graph)
+            task = Task(function, formatted, size, create_graph, start, internal_batch_size, n_steps=n_steps)
             outcome = self._explained(task, note_delta if with_delta else None)
-        self._warn(outcome, 3)  # past the logging decorator
         result = outcome.attributions if isinstance(inputs, tuple) else outcome.attributions[0]
-        return (result, torch.cat(deltas[1:])) if with_delta else result
+        return ((result, torch.cat(deltas[1:])) if with_delta else result), outcome
 
     def attribute_all(
         self,
@@ -240,13 +278,13 @@ class XGradient(Explainer, GradientAttribution):  # type: ignore[misc]  # Captum
         """
         where = "XGradient.attribute_all"
         formatted = format_inputs(inputs, where)
-        start = partial(require_zero_baselines, baselines, formatted, where)
+        start = self._start(baselines, formatted, where)
         rows, many = rows_at_once(internal_batch_size, where), ManyTargets(checked_targets(targets, where), where)
         function = ScalarFunction(self.forward_func, additional_forward_args, None, where)
         require_memory(self.forward_func, where)
         with ids_refused(self.forward_func, inputs, additional_forward_args, where):
             size = rows or len(formatted[0])
-            outcome = self._explained(Task(function, formatted, size, start, targets=many, rows=rows))
+            outcome = self._explained(Task(function, formatted, size, False, start, rows, many, rows))
         self._warn(outcome, 2)
         return outcome.attributions if isinstance(inputs, tuple) else outcome.attributions[0]
 

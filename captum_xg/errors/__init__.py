@@ -30,6 +30,7 @@ from captum_xg.errors.base import (
 
 if TYPE_CHECKING:
     from captum_xg.attr.adaptive.report import IntegrationWarning
+    from captum_xg.attr.integrated import IntegrationNotice
     from captum_xg.homogeneity.check.report import HomogeneityError, HomogeneityWarning
     from captum_xg.xdnn.report import ConversionError
 else:
@@ -37,6 +38,7 @@ else:
         __name__,
         {
             "captum_xg.attr.adaptive.report": ("IntegrationWarning",),
+            "captum_xg.attr.integrated": ("IntegrationNotice",),
             "captum_xg.homogeneity.check.report": ("HomogeneityError", "HomogeneityWarning"),
             "captum_xg.xdnn.report": ("ConversionError",),
         },
@@ -56,6 +58,7 @@ __all__ = [
     "HomogeneityError",
     "HomogeneityWarning",
     "InputError",
+    "IntegrationNotice",
     "IntegrationWarning",
     "ModelStateError",
     "NonFinitePriorError",

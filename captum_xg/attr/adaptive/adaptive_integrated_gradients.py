@@ -201,7 +201,14 @@ class AdaptiveIntegratedGradients(GradientAttribution):  # type: ignore[misc]  #
         return (result, *([deltas] if with_delta else []), *([report] if with_report else []))
 
     def _attributed(
-        self, function: ScalarFunction, inputs: Tensors, baselines: Tensors, size: int
+        self,
+        function: ScalarFunction,
+        inputs: Tensors,
+        baselines: Tensors,
+        size: int,
+        *,
+        finer: float | None = None,
+        to_spend: int = 0,
     ) -> tuple[Tensors, Tensor, IntegrationReport]:
         require_evaluation_mode(function.forward_func, function.where)
         n = len(inputs[0])
@@ -215,9 +222,8 @@ class AdaptiveIntegratedGradients(GradientAttribution):  # type: ignore[misc]  #
             path = StraightPath(function, inputs, baselines, size)
             for start in range(0, n, group):
                 examples = range(start, min(start + group, n))
-                for i, integral in zip(
-                    examples, integrate(path, examples, self.rtol, self.max_evaluations), strict=True
-                ):
+                integrals = integrate(path, examples, self.rtol, self.max_evaluations, finer=finer, to_spend=to_spend)
+                for i, integral in zip(examples, integrals, strict=True):
                     row = integral.mean_gradient
                     row = row * path.displacement(i).to(row.dtype) if self._multiply_by_inputs else row
                     totals.append(row.sum())

@@ -30,6 +30,8 @@ _REACH = 3.0
 """The most by which an error of a sum of entries is scaled up to one of the row."""
 _GROWTH = 0.3
 """The power from which on growth towards an end is no accident of jumps."""
+_ALIKE = 8.0
+"""The largest ratio of the widths of two cells that may tell of each other's slopes."""
 _POOL = 3.0
 """Weight of the regression over all cells, beside that of a cell and of each of its neighbours, which is 1."""
 
@@ -248,6 +250,12 @@ def _curvature(differences: Combinations, widths: Array) -> Array:
     share = (inner[1:] / (inner[1:] + inner[:-1]))[:, None]
     slope[1:-1] = share * steps[:-1] + (1 - share) * steps[1:]
     slope[0], slope[-1] = steps[0], steps[-1]
-    weights: Array = (inner**2 / 12) @ (slope[:-1] - slope[1:])
-    weights += widths[-1] ** 2 / 2 * slope[-1] - widths[0] ** 2 / 2 * slope[0]
+    # The slope in a cell that was made narrow around a jump says nothing of a much wider one beside it.
+    alike = np.maximum(inner[1:], inner[:-1]) <= _ALIKE * np.minimum(inner[1:], inner[:-1])
+    left, right = slope[:-1].copy(), slope[1:].copy()
+    left[1:][~alike], right[:-1][~alike] = steps[1:][~alike], steps[:-1][~alike]
+    weights: Array = (inner**2 / 12) @ (left - right)
+    for outer, next_to, sign in ((widths[0], 0, -1.0), (widths[-1], -1, 1.0)):
+        if outer <= _ALIKE * inner[next_to]:
+            weights += sign * outer**2 / 2 * slope[next_to]
     return weights

@@ -115,7 +115,15 @@ class _Example:
         return total
 
 
-def integrate(integrand: Integrand, examples: Sequence[int], rtol: float, budget: int) -> list[Integral]:
+def integrate(
+    integrand: Integrand,
+    examples: Sequence[int],
+    rtol: float,
+    budget: int,
+    *,
+    finer: float | None = None,
+    to_spend: int = 0,
+) -> list[Integral]:
     """Return the integrals of some examples, with at most ``budget`` gradients for each.
 
     Args:
@@ -123,6 +131,8 @@ def integrate(integrand: Integrand, examples: Sequence[int], rtol: float, budget
         examples: Which ones.
         rtol: The tolerance.
         budget: At least 2.
+        finer: A tolerance below ``rtol`` to be met where ``to_spend`` gradients are enough for it.
+        to_spend: What that may cost for one example.
     """
     ends = integrand.ends(examples)
     states = [
@@ -139,7 +149,10 @@ def integrate(integrand: Integrand, examples: Sequence[int], rtol: float, budget
             states[i].add(points.tolist(), rows[part], values[part])
             first += len(points)
             samples, order = states[i].samples()
-            step = next_step(samples, rtol, budget - len(states[i]))
+            spent = len(states[i])
+            step = next_step(samples, rtol, budget - spent)
+            if finer is not None and not len(step.points) and spent < to_spend:
+                step = next_step(samples, finer, to_spend - spent)
             wanted[i] = step.points
             if not len(step.points):
                 done[i] = _concluded(states[i], step, order, rtol)

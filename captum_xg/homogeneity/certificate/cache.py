@@ -47,6 +47,7 @@ class Seen:
         in_batches: Whether F gives for one row alone what it does not give for it in its batch, or nothing.
         asked: Whether it was asked about a row at another scale.
         draws: Chooses the row and the scale.
+        refused: The tensors of the model when numbers spoke against F, and what they said; None if they did not.
     """
 
     versions: dict[str, tuple[int, int]] | None = None
@@ -55,6 +56,7 @@ class Seen:
     in_batches: bool = False
     asked: bool = False
     draws: random.Random = field(default_factory=lambda: random.Random(0))
+    refused: tuple[dict[str, tuple[int, int]], str] | None = None
 
     def separate(self, forward_func: ForwardFunction) -> bool:
         """Return whether F was seen to treat examples separately with the parameters and buffers it has now."""
@@ -64,6 +66,16 @@ class Seen:
     def separates(self, forward_func: ForwardFunction) -> None:
         """Remember that F, as it is now, treats examples separately."""
         self.versions = versions_of(forward_func)
+
+    def refusal(self, forward_func: ForwardFunction) -> str | None:
+        """Return what numbers said against F with the parameters and buffers it has now; None if nothing."""
+        if self.refused is None or self.refused[0] != versions_of(forward_func):
+            return None
+        return self.refused[1]
+
+    def refuse(self, forward_func: ForwardFunction, said: str) -> None:
+        """Remember what numbers said against F, as it is now."""
+        self.refused = (versions_of(forward_func), said)
 
 
 @dataclass
