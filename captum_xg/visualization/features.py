@@ -36,9 +36,6 @@ def feature_bars(
         top: The most features that are drawn; the rest is told as a number.
         title: Above the bars.
 
-    Returns:
-        A figure of matplotlib.
-
     Raises:
         InputError: If attributions are no finite numbers, or shapes do not fit.
         OptionError, OptionTypeError: For names or numbers that do not fit.

@@ -49,9 +49,6 @@ def image_grid(
         mean: Of each channel, if the images were normalised by it: that is undone.
         std: The same for the standard deviation.
 
-    Returns:
-        A figure of matplotlib; ``figure.savefig(…)`` writes it, and a notebook shows it.
-
     Raises:
         InputError: If images and attributions are no finite numbers, or their shapes do not fit.
         OptionError, OptionTypeError: For an unsuitable option.
