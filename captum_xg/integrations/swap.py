@@ -115,13 +115,14 @@ def _leave(swap: _Swap) -> None:
 
 def _replace(places: Mapping[type, type]) -> None:
     """Put classes in the place of others in the globals of all modules."""
+    # By identity: names may be others, and comparing may be anything.
+    replacements = {id(old): new for old, new in places.items()}
     for name, module in list(sys.modules.items()):
         namespace = getattr(module, "__dict__", None)
         if not isinstance(namespace, dict) or f"{name}.".startswith(_OWN):
             continue
         for key, value in list(namespace.items()):
-            # By identity: names may be others, and comparing may be anything.
-            found = next((new for old, new in places.items() if value is old), None)
+            found = replacements.get(id(value))
             if found is not None and not (name in _INSIDE and key == IntegratedGradients.__name__):
                 namespace[key] = found
 
