@@ -100,7 +100,7 @@ def _found(options: argparse.Namespace) -> dict[str, Any]:
     from captum_xg.attr.integrated import IntegrationNotice
     from captum_xg.cli.loaded import loaded_model
     from captum_xg.cli.model_spec import dtype_of
-    from captum_xg.homogeneity import certify
+    from captum_xg.homogeneity.certificate.certify import certify
 
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
@@ -140,7 +140,7 @@ def _examples(options: argparse.Namespace, dtype: torch.dtype) -> tuple[Tensor, 
 
     if Path(options.data).suffix in (".npy", ".pt"):
         return read_examples(options.data, dtype)[: options.images], None
-    data = labelled_examples(
+    data: Any = labelled_examples(
         options.data, options.images, size=options.size, mean=options.mean, std=options.std, dtype=dtype
     )
     inputs, labels = zip(*(data[i] for i in range(len(data))), strict=True)

@@ -92,7 +92,7 @@ def _enter(on_violation: OnViolation) -> _Swap:
     with _ENTERING:
         originals = (IntegratedGradients, LayerIntegratedGradients, NeuronIntegratedGradients)
         there = tuple(_IN_FORCE[-1].places.values()) if _IN_FORCE else originals
-        swap = _Swap(dict(zip(there, _stand_ins(on_violation), strict=True)))
+        swap = _Swap(dict(zip(there, stand_ins(on_violation), strict=True)))
         _IN_FORCE.append(swap)
         _replace(swap.places)
         return swap
@@ -127,7 +127,7 @@ def _replace(places: Mapping[type, type]) -> None:
                 namespace[key] = found
 
 
-def _stand_ins(on_violation: OnViolation) -> tuple[type, type, type]:
+def stand_ins(on_violation: OnViolation) -> tuple[type, type, type]:
     """Return new classes: both ours and Captum's, for whoever asks what they are or how they are called."""
 
     class InputMethod(XGradient, IntegratedGradients):  # type: ignore[misc]  # Captum has no types
