@@ -197,7 +197,7 @@ def test_captums_method_for_language_models_takes_the_layer_method():
         found = LLMGradientAttribution(method, Tokenizer()).attribute(prompt, target="ab")
     torch.testing.assert_close(found.seq_attr, expected.seq_attr, rtol=0.05, atol=0.05)
     logits = LLMLogitAttribution(LayerXGradient(model, model.embed), Tokenizer()).attribute(prompt, target="ab")
-    ids = prompt.to_tensor()
+    ids = prompt.to_model_input()
     target = Tokenizer().encode("ab")[0]
     torch.testing.assert_close(logits.token_attr[0].sum(), model(ids).logits[0, -1, target], rtol=1e-4, atol=1e-5)
     with swapped_in():
