@@ -73,6 +73,7 @@ def test_help_and_version_import_nothing_at_all():
         ["certify"],
         ["convert"],
         ["evaluate"],
+        ["explain"],
         ["repro"],
         ["repro", "decoy"],
         ["repro", "sparsity"],

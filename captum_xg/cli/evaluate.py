@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
 from captum_xg._core.text import in_one_line
-from captum_xg.cli.options import add_target, positive, running
+from captum_xg.cli.options import add_target, add_weights, positive, running
 from captum_xg.cli.parser import add_command
 from captum_xg.errors import OptionError
 
@@ -54,12 +54,7 @@ def add_parser(commands: Commands) -> None:
     )
     add_target(parser)
     add = parser.add_argument
-    add(
-        "--weights",
-        metavar="FILE",
-        help="load these weights into the model first (a state dict or a checkpoint); 'shipped': those that come with "
-        "the package for the small networks of captum_xg.models, trained on Fashion-MNIST",
-    )
+    add_weights(parser)
     add(
         "--data",
         default="demo",
@@ -99,6 +94,7 @@ def run(options: argparse.Namespace) -> int:
     from captum_xg.benchmark.settings import of_model
     from captum_xg.benchmark.store import SETTINGS
     from captum_xg.cli.evaluation_results import Results
+    from captum_xg.cli.loaded import loaded_model
     from captum_xg.cli.model_spec import dtype_of
     from captum_xg.metrics import AttributionBenchmark
 
@@ -108,7 +104,7 @@ def run(options: argparse.Namespace) -> int:
     # Random weights are the same each time, so that an interrupted evaluation of them can go on.
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        model = _model(options)
+        model = loaded_model(options)
     loader = _loader(options, dtype_of(model))
     digest = of_model(model)  # before it moves: the digest of a model is that of its numbers, on any device
     if isinstance(model, torch.nn.Module):
@@ -138,33 +134,6 @@ def run(options: argparse.Namespace) -> int:
     for path in results.write(result, about):
         print(f"Written: {path.resolve()}")
     return 0
-
-
-def _model(options: argparse.Namespace) -> Model:
-    """Return the model with the weights that were asked for."""
-    import torch
-
-    from captum_xg.assets import ASSETS
-    from captum_xg.cli.model_spec import load_target
-    from captum_xg.models import load_checkpoint
-    from captum_xg.models.small_weights import load_small
-
-    model = load_target(options.target)
-    if options.weights is None:
-        return model
-    if not isinstance(model, torch.nn.Module):
-        raise OptionError(f"{options.target} is a {type(model).__name__}, which --weights cannot be loaded into.")
-    if options.weights != "shipped":
-        load_checkpoint(model, options.weights)
-        return model
-    name, shipped = options.target.rpartition(":")[2], sorted(path.stem for path in ASSETS.glob("*small_*.pt"))
-    # By the name of the factory: a model of the user's own with that name is refused by the fit of its names.
-    if name not in shipped:
-        raise OptionError(
-            f"--weights shipped: there are none for {options.target}, only for captum_xg.models:NAME with NAME one of "
-            f"{', '.join(shipped)}."
-        )
-    return load_small(model, name)
 
 
 def _loader(options: argparse.Namespace, dtype: torch.dtype) -> Loader:

@@ -30,6 +30,16 @@ def add_target(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_weights(parser: argparse.ArgumentParser) -> None:
+    """Add the option that names weights."""
+    parser.add_argument(
+        "--weights",
+        metavar="FILE",
+        help="load these weights into the model first (a state dict or a checkpoint); 'shipped': those that come with "
+        "the package for the small networks of captum_xg.models, trained on Fashion-MNIST",
+    )
+
+
 def add_shapes(parser: argparse.ArgumentParser, about: str, *, required: bool) -> None:
     """Add the option that gives the shapes of random inputs."""
     parser.add_argument(

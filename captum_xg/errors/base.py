@@ -79,3 +79,7 @@ class NonFinitePriorError(CaptumXGError, RuntimeError):
 
 class CheckpointError(CaptumXGError, ValueError):
     """A checkpoint cannot be found or read, holds something other than weights, or does not fit the model."""
+
+
+class MissingPackageError(CaptumXGError, ImportError):
+    """An optional package is needed and not installed; the message says which."""

@@ -92,7 +92,7 @@ def _enter(on_violation: OnViolation) -> _Swap:
     with _ENTERING:
         originals = (IntegratedGradients, LayerIntegratedGradients, NeuronIntegratedGradients)
         there = tuple(_IN_FORCE[-1].places.values()) if _IN_FORCE else originals
-        swap = _Swap(dict(zip(there, _stand_ins(on_violation), strict=True)))
+        swap = _Swap(dict(zip(there, stand_ins(on_violation), strict=True)))
         _IN_FORCE.append(swap)
         _replace(swap.places)
         return swap
@@ -115,18 +115,19 @@ def _leave(swap: _Swap) -> None:
 
 def _replace(places: Mapping[type, type]) -> None:
     """Put classes in the place of others in the globals of all modules."""
+    # By identity: names may be others, and comparing may be anything.
+    replacements = {id(old): new for old, new in places.items()}
     for name, module in list(sys.modules.items()):
         namespace = getattr(module, "__dict__", None)
         if not isinstance(namespace, dict) or f"{name}.".startswith(_OWN):
             continue
         for key, value in list(namespace.items()):
-            # By identity: names may be others, and comparing may be anything.
-            found = next((new for old, new in places.items() if value is old), None)
+            found = replacements.get(id(value))
             if found is not None and not (name in _INSIDE and key == IntegratedGradients.__name__):
                 namespace[key] = found
 
 
-def _stand_ins(on_violation: OnViolation) -> tuple[type, type, type]:
+def stand_ins(on_violation: OnViolation) -> tuple[type, type, type]:
     """Return new classes: both ours and Captum's, for whoever asks what they are or how they are called."""
 
     class InputMethod(XGradient, IntegratedGradients):  # type: ignore[misc]  # Captum has no types

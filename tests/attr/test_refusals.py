@@ -1093,7 +1093,7 @@ def test_a_sum_of_unequal_degrees_has_no_degree() -> None:
         ({"validate": "none"}, "`validate` must be"),
         ({"validate": "proof"}, "'numeric', 'certificate' or 'off' but is 'proof'"),
         ({"validate": True}, "`validate` must be"),
-        ({"on_violation": "ignore"}, "`on_violation` must be 'raise' or 'warn'"),
+        ({"on_violation": "ignore"}, "`on_violation` must be 'raise', 'warn' or 'integrate'"),
         ({"rtol": -1e-3}, "`rtol` must be"),
         ({"rtol": math.inf}, "`rtol` must be"),
         ({"rtol": math.nan}, "`rtol` must be"),

@@ -13,7 +13,7 @@ from torch import nn
 
 from captum_xg import LayerXGradient, NeuronXGradient, XGradient
 from captum_xg.benchmark import methods
-from captum_xg.errors import HomogeneityError, HomogeneityWarning, OptionError
+from captum_xg.errors import HomogeneityError, HomogeneityWarning, IntegrationNotice, OptionError
 from captum_xg.integrations import swapped_in
 
 NAMES = ("IntegratedGradients", "LayerIntegratedGradients", "NeuronIntegratedGradients")
@@ -148,11 +148,11 @@ def test_blocks_of_several_threads_may_end_in_any_order(client):
 
 def test_many_threads_leave_nothing_behind():
     def work():
-        for _ in range(5):
+        for _ in range(3):
             with swapped_in("warn"):
                 assert captum.attr.IntegratedGradients.__name__ == NAMES[0]
 
-    threads = [threading.Thread(target=work) for _ in range(4)]
+    threads = [threading.Thread(target=work) for _ in range(3)]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -173,6 +173,20 @@ def test_it_decorates_functions(client):
 
     assert issubclass(explain(), XGradient)
     assert issubclass(explain(), XGradient)
+
+
+def test_by_default_any_model_and_any_baseline_is_integrated(client):
+    model, x = nn.Sequential(network(), nn.Linear(3, 1), nn.Sigmoid()), torch.rand(5, 4)
+    expected = ORIGINALS[0](model).attribute(x, torch.ones(1, 4), n_steps=200)
+    with swapped_in():
+        with pytest.warns(IntegrationNotice, match="baseline is not zero"):
+            found = client.IntegratedGradients(model).attribute(x, torch.ones(1, 4))
+        layer = client.LIG(model, model[0][0])
+        with pytest.warns(IntegrationNotice):
+            torch.testing.assert_close(
+                layer.attribute(x).sum(1), model(x)[:, 0] - model(0 * x)[:, 0], rtol=0.02, atol=0
+            )
+    assert (found - expected).norm() < 0.01 * expected.norm()
 
 
 def test_an_unknown_option_replaces_nothing():
