@@ -25,7 +25,7 @@ from captum_xg._core.modules import named_modules_of, tensors_referred_to
 from captum_xg._core.options import single_number
 from captum_xg._core.reflection import plainly, tensors_of
 from captum_xg._core.types import Arguments, ForwardFunction, Tensors
-from captum_xg.attr.explainer import Outcome
+from captum_xg.attr.task import Outcome
 from captum_xg.errors import BaselineError
 from captum_xg.homogeneity.certificate.cache import versions_of
 from captum_xg.homogeneity.certificate.fingerprint import fingerprint_of

@@ -10,18 +10,15 @@ What must never happen: attributions are returned of an F that was not validated
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable
 from typing import Any, Literal, get_args
 
 import torch
 
-from captum_xg._core.captum_compat import SUPPORTED_METHODS, compute_gradients
+from captum_xg._core.captum_compat import compute_gradients
 from captum_xg._core.function import Evaluation, ScalarFunction
 from captum_xg._core.inputs import format_baselines, require_zero_baselines
-from captum_xg._core.many_targets import ManyTargets
-from captum_xg._core.options import one_of, positive_integer, single_number, switch
+from captum_xg._core.options import one_of, single_number, switch
 from captum_xg._core.types import ForwardFunction, Tensors
 from captum_xg.attr.adaptive.report import IntegrationWarning
 from captum_xg.attr.all_targets import evaluated_for_all
@@ -35,6 +32,7 @@ from captum_xg.attr.integrated import (
     first_sentence,
     is_zero,
 )
+from captum_xg.attr.task import Outcome, Task
 from captum_xg.attr.trusted import Trusted
 from captum_xg.attr.validation import VALIDATIONS
 from captum_xg.errors import CaptumXGError, DegreeError, InputError, OptionError, TargetError
@@ -44,50 +42,6 @@ from captum_xg.homogeneity.check.report import HomogeneityError, HomogeneityWarn
 
 Validation = Literal["auto", "numeric", "certificate", "off"]
 OnViolation = Literal["raise", "warn", "integrate"]
-
-
-@dataclass(frozen=True)
-class Task:
-    """What one call explains: F from zero to x, or from another point where that can be integrated.
-
-    Attributes:
-        function: F.
-        inputs: x.
-        size: The most examples in one forward pass.
-        start: The point, if it is not zero.
-        at_once: The most points in one forward pass of an integration, if the caller has said it.
-        n_steps: How many steps the caller would give to an integration.
-        create_graph: Whether attributions keep their graph.
-        targets: The targets, where many are explained at once; else None, and that of the function counts.
-        rows: The most pairs of an example and a target in one backward pass.
-    """
-
-    function: ScalarFunction
-    inputs: Tensors
-    size: int
-    create_graph: bool = False
-    start: Tensors | None = None
-    at_once: int | None = None
-    targets: ManyTargets | None = None
-    rows: int | None = None
-    n_steps: int = 0
-
-
-@dataclass
-class Outcome:
-    """What a task gives.
-
-    Attributes:
-        attributions: One tensor for each input, ``(N, …)``, or ``(N, K, …)`` for K targets.
-        warning: What to warn of; None if nothing.
-        degree: The degree of F, that of the last part; NaN where it was integrated.
-        integration: How it was integrated; None for the closed form.
-    """
-
-    attributions: Tensors
-    warning: str | None = None
-    degree: float = 1.0
-    integration: Integration | None = None
 
 
 _Returned = tuple[Any, Outcome]
@@ -281,36 +235,6 @@ class Explainer:
     def multiplies_by_inputs(self) -> bool:
         """Whether the attributions are x·∇F/k (else ∇F/k)."""
         return self._multiply_by_inputs
-
-
-def require_options_of_integration(n_steps: object, method: object, where: str) -> None:
-    """Check the options that say how Captum integrates: they change nothing here, but wrong ones are errors there.
-
-    Raises:
-        OptionTypeError, OptionError: If Captum would refuse them.
-    """
-    positive_integer(n_steps, "n_steps", where)
-    one_of(method, SUPPORTED_METHODS, "method", where)
-
-
-def rows_at_once(internal_batch_size: object, where: str) -> int | None:
-    """Return the most pairs of an example and a target in one backward pass; None if that was not limited."""
-    return None if internal_batch_size is None else positive_integer(internal_batch_size, "internal_batch_size", where)
-
-
-def batch_size(internal_batch_size: object, n: int, where: str) -> int:
-    """Return the most examples in one forward pass: all n if that was not limited."""
-    return positive_integer(n if internal_batch_size is None else internal_batch_size, "internal_batch_size", where)
-
-
-@contextmanager
-def said_further(sentence: Callable[[], str]) -> Iterator[None]:
-    """Add a sentence to the errors of the body: what its words mean in this call."""
-    try:
-        yield
-    except CaptumXGError as error:
-        error.args = (f"{error.args[0]}\n  {sentence()}", *error.args[1:])
-        raise
 
 
 def _checked_degree(degree: object, name: str) -> float | Literal["auto"]:

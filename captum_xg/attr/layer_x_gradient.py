@@ -22,17 +22,8 @@ from captum_xg._core.modules import require_evaluation_mode
 from captum_xg._core.options import forward_function, switch
 from captum_xg._core.state import preserve_state
 from captum_xg._core.types import Baselines, Target, Tensors
-from captum_xg.attr.explainer import (
-    Explainer,
-    OnViolation,
-    Outcome,
-    Task,
-    Validation,
-    batch_size,
-    require_options_of_integration,
-    rows_at_once,
-    said_further,
-)
+from captum_xg.attr.call_options import batch_size, require_options_of_integration, rows_at_once, said_further
+from captum_xg.attr.explainer import Explainer, OnViolation, Validation
 from captum_xg.attr.layers.arguments import (
     Front,
     checked_grad_kwargs,
@@ -43,6 +34,7 @@ from captum_xg.attr.layers.arguments import (
     values_in_parts,
 )
 from captum_xg.attr.layers.behind import BehindLayer
+from captum_xg.attr.task import Outcome, Task
 
 LayerAttributions = Tensor | tuple[Tensor, ...] | list[Tensor | tuple[Tensor, ...]]
 """A tensor for a layer that gives one, a tuple where it gives several, a list for a list of layers."""

@@ -23,18 +23,11 @@ from captum_xg._core.options import forward_function, switch
 from captum_xg._core.state import preserve_state
 from captum_xg._core.token_ids import ids_refused
 from captum_xg._core.types import Baselines, Inputs, Target, Tensors
-from captum_xg.attr.explainer import (
-    Explainer,
-    OnViolation,
-    Outcome,
-    Task,
-    Validation,
-    batch_size,
-    require_options_of_integration,
-    said_further,
-)
+from captum_xg.attr.call_options import batch_size, require_options_of_integration, said_further
+from captum_xg.attr.explainer import Explainer, OnViolation, Validation
 from captum_xg.attr.layers.arguments import checked_layers
 from captum_xg.attr.layers.neurons import Neurons, Selector, checked_selector
+from captum_xg.attr.task import Outcome, Task
 from captum_xg.errors import OptionTypeError
 
 

@@ -17,16 +17,9 @@ from captum_xg._core.model_state import require_memory
 from captum_xg._core.options import forward_function, switch
 from captum_xg._core.token_ids import ids_refused
 from captum_xg._core.types import Baselines, Inputs, Target, Tensors
-from captum_xg.attr.explainer import (
-    Explainer,
-    OnViolation,
-    Outcome,
-    Task,
-    Validation,
-    batch_size,
-    require_options_of_integration,
-    rows_at_once,
-)
+from captum_xg.attr.call_options import batch_size, require_options_of_integration, rows_at_once
+from captum_xg.attr.explainer import Explainer, OnViolation, Validation
+from captum_xg.attr.task import Outcome, Task
 from captum_xg.errors import OptionError
 
 
