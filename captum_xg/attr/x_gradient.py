@@ -164,16 +164,14 @@ class XGradient(Explainer, GradientAttribution):  # type: ignore[misc]  # Captum
         Args:
             inputs: Tensor, or tuple of tensors, of shape ``(N, …)``. Integers are made floating-point. Where a single
                 example has several rows of output, as the nodes of a graph are, F is the sum over the rows.
-            baselines: None, 0, or zeros in any form that Captum takes; with ``on_violation="integrate"`` any that
-                Captum takes.
+            baselines: None, 0, or zeros in any form that Captum takes; with ``on_violation="integrate"`` any.
             target: Which output is explained, in the forms that Captum takes: one for all examples, or one for each
                 (for each row of a single example that has several).
             additional_forward_args: What follows the inputs in a call of the forward function; not attributed to.
             n_steps: A positive integer, for compatibility; there is nothing to approximate. An integration goes to a
                 tolerance of 1 %, and on to 0.01 % where half as many gradients as steps suffice for that.
             method: A rule of integration that Captum knows, for compatibility.
-            internal_batch_size: The most examples, or points of an integration, in one forward pass. All examples if
-                None.
+            internal_batch_size: The most examples, or points of an integration, in one forward pass; all if None.
             return_convergence_delta: Also return Σ attributions − (F(x) − F(baseline)), shape ``(N,)``.
             create_graph: Keep the graph, so that a loss of the attributions has gradients for the parameters (and for
                 inputs that require them). Otherwise the attributions are detached.
