@@ -5,6 +5,8 @@ Most operations that compare or look through numbers exist for strided tensors a
 
 from __future__ import annotations
 
+import ctypes
+
 import torch
 from torch import Tensor
 from torch.nn.parameter import is_lazy
@@ -44,6 +46,21 @@ def same(one: Tensor, other: Tensor) -> bool:
     if not one.is_nested and one.shape != other.shape:
         return False
     return all(map(_same, parts, others))
+
+
+def bytes_of(tensor: Tensor) -> memoryview:
+    """Return the bytes of a strided tensor's numbers, where it is if that is dense memory of the CPU.
+
+    Not by ``numpy()``, which leaves a mark on the caller's memory: it can no longer be resized, and counts as memory
+    that NumPy may read.
+    """
+    plain = tensor.detach().to("cpu").contiguous()
+    count = plain.numel() * plain.element_size()
+    if not count:
+        return memoryview(b"")
+    content = (ctypes.c_char * count).from_address(plain.data_ptr())
+    content.owner = plain  # type: ignore[attr-defined]  # kept for as long as its memory is looked at
+    return memoryview(content).cast("B")
 
 
 def all_zero(tensor: Tensor) -> bool:

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn.parameter import is_lazy
 
-from captum_xg._core.contents import parts_of
+from captum_xg._core.contents import bytes_of, parts_of
 from captum_xg._core.modules import modules_of
 from captum_xg._core.reflection import attribute, is_a, own_attributes, plainly, shown, submodules, tensors_of
 from captum_xg._core.types import ForwardFunction
@@ -67,7 +67,5 @@ def _hash(tensor: Tensor) -> bytes:
     with plainly():
         digest = hashlib.sha256(str(tensor.layout).encode() if tensor.layout != torch.strided else b"")
         for part in parts_of(tensor) or ():
-            plain = part.cpu().contiguous().reshape(-1)
-            if plain.numel():
-                digest.update(plain.view(torch.uint8).numpy().data)
+            digest.update(bytes_of(part))
         return digest.digest()

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from captum_xg._core.contents import bytes_of
 from captum_xg._core.options import integer
 
 
@@ -22,7 +23,7 @@ def example_seed(example: tuple[Tensor, ...], seed: int) -> int:
     """
     digest = hashlib.blake2b(str(seed).encode(), digest_size=8)
     for x in example:
-        digest.update(x.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
+        digest.update(bytes_of(x))
     return int.from_bytes(digest.digest(), "little") >> 1
 
 

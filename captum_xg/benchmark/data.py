@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.utils.data.distributed import DistributedSampler
 
 from captum_xg._core.batches import FORMS, Parts, moved, naming_batch, numbered, require_fitting_call, taken_apart
+from captum_xg._core.contents import bytes_of
 from captum_xg._core.inputs import format_inputs
 from captum_xg._core.target import check_output, check_target
 from captum_xg._core.types import Target
@@ -178,7 +179,7 @@ def digest_of_tensors(value: object) -> str:
         if isinstance(part, Tensor):
             plain = part.detach().cpu().contiguous()
             digest.update(f"{tuple(plain.shape)}|{plain.dtype}".encode())
-            digest.update(plain.reshape(-1).view(torch.uint8).numpy().tobytes() if plain.numel() else b"")
+            digest.update(bytes_of(plain))
         elif isinstance(part, (tuple, list)):
             digest.update(f"{len(part)} parts".encode())
             for each in part:

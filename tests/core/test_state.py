@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import nn
 
-from captum_xg import certify, check_homogeneity
+from captum_xg import XGradient, certify, check_homogeneity
 from captum_xg._core.module_attributes import ModuleAttributes
 from captum_xg._core.state import preserve_state
 
@@ -269,3 +269,27 @@ def test_long_lists_cost_nothing_and_hide_no_layer():
     assert before == fingerprint_of(function, (X,), ())[0]
     words[-1] = nn.GELU()
     assert before != fingerprint_of(function, (X,), ())[0]
+
+
+@pytest.mark.parametrize(
+    "look",
+    [
+        certify,
+        lambda model, x: check_homogeneity(model, x, target=0),
+        lambda model, x: XGradient(model, validate="certificate").attribute(x, target=0),
+        lambda model, x: XGradient(model).attribute(x, target=0),
+        lambda model, x: certify(model, x).is_stale(model),
+    ],
+    ids=["certify", "check", "certificate", "auto", "stale"],
+)
+def test_looking_at_memory_leaves_no_mark_on_it(look):
+    """Memory that NumPy was shown can no longer be resized, and a model that writes to it is no longer proven."""
+    model, x = Averages(), X.clone()
+    model.mean.requires_grad_(False)
+    for _ in range(2):
+        look(model, x)
+    tensors = [x, *model.parameters(), *model.buffers()]
+    assert all(t.untyped_storage().resizable() for t in tensors)
+    running = Attribute()
+    running(X)
+    assert [certify(running, X).homogeneous for _ in range(2)] == [True, True]

@@ -23,6 +23,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
+from captum_xg._core.contents import bytes_of
 from captum_xg._core.euler import summed_terms
 from captum_xg.homogeneity.scaling.fit import power
 from captum_xg.homogeneity.scaling.footprints import OperationNames
@@ -158,5 +159,5 @@ def _seed_of(inputs: Sequence[Tensor]) -> int:
     """Return a number that is another one for each example."""
     seed = 0
     for x in inputs:
-        seed = zlib.crc32(x.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes(), seed)
+        seed = zlib.crc32(bytes_of(x), seed)
     return seed
