@@ -18,7 +18,14 @@ from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
 import captum_xg
-from captum_xg import AttributionPriorLoss, bias_ledger, certify, check_homogeneity, to_xdnn
+from captum_xg import (
+    AdaptiveIntegratedGradients,
+    AttributionPriorLoss,
+    bias_ledger,
+    certify,
+    check_homogeneity,
+    to_xdnn,
+)
 from captum_xg._core.text import Table, displayed, short
 from captum_xg.homogeneity import Reason, Scaling, UnusedScale, Violation
 from captum_xg.homogeneity.certificate.certify import Proof
@@ -161,6 +168,7 @@ def samples():
         *(bias_ledger(model, x, target=y) for model in (bad, normed)),
         to_xdnn(normed, x)[1],
         to_xdnn(nn.Sequential(nn.Linear(6, 5), nn.Softmax(1)).eval(), x, strict=False)[1],
+        AdaptiveIntegratedGradients(bad).attribute(x, target=y, return_report=True)[-1],
         AttributionPriorLoss(good, GiniSparsity())(x, y),
         benchmark,
         axiom_report(Saliency, n_cases=4),

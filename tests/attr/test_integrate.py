@@ -122,7 +122,8 @@ def test_expected_attributions_keep_their_path_and_are_complete(make, seed):
     ends = captum.attr.IntegratedGradients(model)
     at_x, at_b = (ends.attribute(p, target=1, **FINE) for p in (x, baselines))
     expected = at_x - at_b.mean(0)
-    assert (found - expected).norm() <= 0.02 * (at_x.norm() + at_b.norm())
+    # Each leg within the tolerance, to which its estimated error is an estimate and no bound.
+    assert (found - expected).norm() <= 0.03 * (at_x.norm() + at_b.norm())
 
 
 def test_where_it_applies_the_closed_form_is_what_comes_back_and_nothing_is_said():
