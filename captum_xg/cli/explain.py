@@ -33,7 +33,7 @@ def add_parser(commands: Commands) -> None:
         run,
         help="attributions of a few examples, as numbers and as a picture",
         description="Attribute what a model gives for some examples to their features by Integrated Gradients against "
-        "zero: in closed form if the model is homogeneous, else integrated to a tolerance of 1 %%. Writes "
+        "zero: in closed form if the model is homogeneous, else integrated to a tolerance of 1 %. Writes "
         f"{NUMBERS} (inputs, attributions, targets, predictions, labels, verdict, degree, method) and {PICTURE}; files "
         "that are there are replaced. The model is put in evaluation mode. Exit status: 0 done, 2 wrong arguments, 3 "
         "could not run, which with --on-violation raise includes that the model is not homogeneous.",

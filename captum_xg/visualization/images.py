@@ -79,7 +79,8 @@ def image_grid(
     for axes, name in zip(grid[0, 1:], maps, strict=True):
         axes.set_title(wrapped(name or "attribution", _SIDE, 10), fontsize=10)
     unit = "as a share of the number below each row" if scale == "example" else f"1 = {ends[0]:.2g}"
-    colour_bar(figure, drawn, list(grid[:, 1:].flat), wrapped(f"attribution, {unit} ({SPEAKS})", 2 + _SIDE, 9.5))
+    width = _SIDE * (len(maps) + 1)
+    colour_bar(figure, drawn, list(grid.flat), wrapped(f"attribution, {unit} ({SPEAKS})", width, 9.5))
     return figure
 
 

@@ -44,6 +44,22 @@ def test_panels_are_sums_over_channels_in_units_of_one_scale_for_all_methods(n, 
     assert panels[0, 1].get_title() == "m0"
 
 
+@pytest.mark.parametrize("methods", [1, 2])
+@pytest.mark.parametrize("scale", ["example", "all"])
+def test_what_is_written_stays_inside_of_the_figure(methods, scale):
+    maps = {f"method {k}": torch.randn(1, 1, 9, 9) for k in range(methods)}
+    figure = image_grid(
+        torch.rand(1, 1, 9, 9), maps, labels=["a long name of a class, longer than an image"], scale=scale
+    )
+    figure.canvas.draw()
+    width, height = figure.canvas.get_width_height()
+    for axes in figure.axes:
+        for text in (axes.title, axes.xaxis.label, axes.yaxis.label):
+            box = text.get_window_extent()
+            assert -1 <= box.x0 <= box.x1 <= width + 1
+            assert -1 <= box.y0 <= box.y1 <= height + 1
+
+
 def test_a_single_pixel_does_not_make_all_others_white():
     maps = torch.full((1, 1, 20, 20), 1.0)
     maps[0, 0, 3, 4] = 1e6
