@@ -18,6 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from captum_xg._core.euler import euler_sums
 from captum_xg._core.evaluation import Evaluation, autograd_refusals_explained, handle_of, run_recorded
 from captum_xg._core.function import ScalarFunction
 from captum_xg._core.target import check_target, select
@@ -51,15 +52,13 @@ class ManyEvaluations:
 
     def sums(self) -> tuple[Tensor, Tensor]:
         """Return Σ x·∂F and Σ|x·∂F|, shape ``(N, K)``, float64 on the CPU."""
-        total = torch.zeros(self.values.shape, dtype=torch.float64)
-        size = torch.zeros_like(total)
-        for x, gradient in zip(self.inputs, self.gradients, strict=True):
-            wide = torch.promote_types(gradient.dtype, torch.float32)
-            n, k = self.values.shape
-            terms = x.to(wide).reshape(n, 1, -1) * gradient.reshape(n, k, -1)
-            total += terms.sum(2).to("cpu", torch.float64)
-            size += terms.abs_().sum(2).to("cpu", torch.float64)
-        return total, size
+        n, k = self.values.shape
+        terms = (
+            x.to(torch.promote_types(g.dtype, torch.float32)).reshape(n, 1, -1) * g.reshape(n, k, -1)
+            for x, g in zip(self.inputs, self.gradients, strict=True)
+        )
+        total, size = euler_sums(terms, n * k, torch.zeros((), dtype=torch.float64))
+        return total.reshape(n, k), size.reshape(n, k)
 
 
 def checked_targets(targets: object, where: str) -> list[Index] | None:

@@ -24,7 +24,6 @@ from captum_xg.attr.adaptive.report import IntegrationWarning
 from captum_xg.attr.all_targets import evaluated_for_all
 from captum_xg.attr.closed_form import closed_form, evaluate_by
 from captum_xg.attr.integrated import (
-    MOST,
     NOT_ONE_DEGREE,
     Integration,
     IntegrationNotice,
@@ -218,7 +217,7 @@ class Explainer:
             if (kind := bool(integration.reports)) not in self._noticed:
                 self._noticed.add(kind)
                 warnings.warn(integration.notice(), IntegrationNotice, stacklevel=stacklevel + 1)
-            if unfinished := integration.unfinished(f"{self._name}.attribute", MOST):
+            if unfinished := integration.unfinished(f"{self._name}.attribute"):
                 warnings.warn(unfinished, IntegrationWarning, stacklevel=stacklevel + 1)
         if outcome.warning is not None:
             warnings.warn(outcome.warning, HomogeneityWarning, stacklevel=stacklevel + 1)

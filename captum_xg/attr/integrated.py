@@ -18,7 +18,11 @@ import torch
 from captum_xg._core.function import ScalarFunction
 from captum_xg._core.state import preserve_state
 from captum_xg._core.types import Tensors
-from captum_xg.attr.adaptive.adaptive_integrated_gradients import AdaptiveIntegratedGradients
+from captum_xg.attr.adaptive.adaptive_integrated_gradients import (
+    MOST_EVALUATIONS,
+    AdaptiveIntegratedGradients,
+    points_at_once,
+)
 from captum_xg.attr.adaptive.report import IntegrationReport
 
 if TYPE_CHECKING:
@@ -26,8 +30,6 @@ if TYPE_CHECKING:
 
 _FINER = 1e-4
 """What is come as near to as half of the caller's steps allow. Fixed steps are that near where kinks are few."""
-_AT_ONCE = 64
-"""Points in one forward pass, if the caller has not said how many, and there are not more examples than that."""
 
 
 class IntegrationNotice(UserWarning):
@@ -63,9 +65,9 @@ class Integration:
             f"{gradients} for each example. Said once for this object; on_violation='raise' tells all that was found."
         )
 
-    def unfinished(self, where: str, most: int) -> str | None:
+    def unfinished(self, where: str) -> str | None:
         """Return what to say of examples whose tolerance was not met; None if it was met for all."""
-        return next((said for report in self.reports if (said := report.warning(where, most))), None)
+        return next((said for report in self.reports if (said := report.warning(where, MOST_EVALUATIONS))), None)
 
 
 @dataclass(frozen=True)
@@ -107,15 +109,11 @@ class Path:
             columns = zip(*(attributions for attributions, _ in each), strict=True)
             return tuple(torch.stack(column, 1) for column in columns), tuple(r for _, own in each for r in own)
         method = AdaptiveIntegratedGradients(self.function.forward_func, multiply_by_inputs)
-        most = max(_AT_ONCE, len(self.end[0])) if self.at_once is None else self.at_once
+        most = points_at_once(len(self.end[0])) if self.at_once is None else self.at_once
         attributions, _, report = method._attributed(
             self.function, self.end, self.start, most, finer=_FINER, to_spend=self.to_spend
         )
         return attributions, (report,)
-
-
-MOST = 1024
-"""The most gradients for one example."""
 
 
 def is_zero(points: Tensors) -> bool:

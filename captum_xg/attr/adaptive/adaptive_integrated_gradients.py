@@ -10,25 +10,32 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from captum_xg._core.captum_compat import SUPPORTED_METHODS, GradientAttribution, compute_gradients, log_usage
+from captum_xg._core.captum_compat import GradientAttribution, compute_gradients, log_usage
 from captum_xg._core.function import ScalarFunction
 from captum_xg._core.inputs import format_baselines, format_inputs
 from captum_xg._core.model_state import require_memory
 from captum_xg._core.modules import require_evaluation_mode
-from captum_xg._core.options import forward_function, number_that, one_of, positive_integer, switch
+from captum_xg._core.options import forward_function, number_that, positive_integer, switch
 from captum_xg._core.state import preserve_state
 from captum_xg._core.token_ids import ids_refused
 from captum_xg._core.types import Baselines, Inputs, Target, Tensors
 from captum_xg.attr.adaptive.integral import Integral, integrate
 from captum_xg.attr.adaptive.report import IntegrationReport, IntegrationWarning
 from captum_xg.attr.adaptive.straight_path import StraightPath
+from captum_xg.attr.call_options import batch_size, require_options_of_integration
 from captum_xg.errors import OptionError
 
+MOST_EVALUATIONS = 1024
+"""The most gradients for one example, unless the caller says otherwise."""
 _AT_ONCE = 64
-"""Points in one forward pass, unless there are more examples than that."""
 _HELD = 2**25
 """Numbers of rows that are held at once, if examples need :data:`_TYPICAL` each."""
 _TYPICAL = 256
+
+
+def points_at_once(n: int) -> int:
+    """Return how many points of n examples go into one forward pass, if the caller does not say it."""
+    return max(_AT_ONCE, n)
 
 
 class AdaptiveIntegratedGradients(GradientAttribution):  # type: ignore[misc]  # Captum has no type information
@@ -81,7 +88,7 @@ class AdaptiveIntegratedGradients(GradientAttribution):  # type: ignore[misc]  #
         multiply_by_inputs: bool = True,
         *,
         rtol: float = 1e-2,
-        max_evaluations: int = 1024,
+        max_evaluations: int = MOST_EVALUATIONS,
     ) -> None:
         where = "AdaptiveIntegratedGradients"
         super().__init__(forward_function(forward_func, "forward_func", where))
@@ -176,14 +183,12 @@ class AdaptiveIntegratedGradients(GradientAttribution):  # type: ignore[misc]  #
             NondeterministicForwardError, CrossExampleError: If F is random, or mixes the examples of a batch.
         """
         where = "AdaptiveIntegratedGradients.attribute"
-        positive_integer(n_steps, "n_steps", where)
-        one_of(method, SUPPORTED_METHODS, "method", where)
+        require_options_of_integration(n_steps, method, where)
         with_delta = switch(return_convergence_delta, "return_convergence_delta", where)
         with_report = switch(return_report, "return_report", where)
         formatted = format_inputs(inputs, where)
         ends = format_baselines(baselines, formatted, where)
-        most = max(_AT_ONCE, len(formatted[0])) if internal_batch_size is None else internal_batch_size
-        size = positive_integer(most, "internal_batch_size", where)
+        size = batch_size(internal_batch_size, points_at_once(len(formatted[0])), where)
         if self.gradient_func is not compute_gradients:
             raise OptionError(
                 f"{where}: `gradient_func` was replaced, so that F no longer tells what its integral should be."
