@@ -50,7 +50,12 @@ class Certified(Trusted):
     ) -> tuple[Evaluation, float]:
         """Return F and ∇F of one part, and the degree that is proven, asked for the proof before F is evaluated."""
         # Before F is evaluated: what cannot be proven costs no backward pass.
-        known = self._known(function, inputs)
+        return self._on_a_proof(self._known(function, inputs), function, inputs, evaluate)
+
+    def _on_a_proof(
+        self, known: Known, function: ScalarFunction, inputs: tuple[Tensor, ...], evaluate: Evaluate
+    ) -> tuple[Evaluation, float]:
+        """Return F and ∇F of one part, and the degree that is proven, confronted with these numbers."""
         k = self._admitted(known.certificate, function, inputs)
         evaluation = evaluate(function, inputs)
         if not known.certificate.covers(k):
@@ -146,7 +151,8 @@ class Certified(Trusted):
 class Auto(Certified):
     """The numeric check and a proof at the first call for a model state and shape; then Euler's identity, or both.
 
-    While the proof stands, Euler's identity alone is asked. Where there is none, the numeric check is made every time.
+    While the proof stands, Euler's identity is asked, and now and then one example at another scale. Where there is
+    none, the numeric check is made every time.
     """
 
     @contextmanager
@@ -161,8 +167,8 @@ class Auto(Certified):
     ) -> tuple[Evaluation, float]:
         """Return F and ∇F of one part, and the degree that is proven or was measured."""
         known = self.proofs.standing(function.forward_func, inputs, function.additional)
-        if _settles(known):
-            return super().evaluated(function, inputs, evaluate)
+        if known is not None and _settles(known):
+            return self._on_a_proof(known, function, inputs, evaluate)
         require_evaluation_mode(function.forward_func, self.where)
         with preserve_state(function.forward_func, inputs[0].device):
             evaluation = evaluate(function, inputs)
@@ -190,7 +196,8 @@ class Auto(Certified):
 
     def rests_on_a_proof(self, function: ScalarFunction, inputs: tuple[Tensor, ...]) -> bool:
         """Return whether a proof stands that was confronted with numbers at an earlier call."""
-        return _settles(self.proofs.standing(function.forward_func, inputs, function.additional))
+        known = self.proofs.standing(function.forward_func, inputs, function.additional)
+        return known is not None and _settles(known)
 
     def _refused(self, report: HomogeneityReport, function: ScalarFunction, inputs: tuple[Tensor, ...]) -> float:
         """Return the degree for what is refused, or noted, by its numbers; say so if it is, or was, proven."""
@@ -209,8 +216,8 @@ class Auto(Certified):
         return self.proofs.proven(function.forward_func, inputs, function.additional, self.where, once=True)
 
 
-def _settles(known: Known | None) -> bool:
-    return known is not None and known.seen.confirmed and known.certificate.homogeneous
+def _settles(known: Known) -> bool:
+    return known.seen.confirmed and known.certificate.homogeneous
 
 
 def _speaks_against(report: HomogeneityReport) -> bool:
