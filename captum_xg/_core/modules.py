@@ -11,7 +11,8 @@ from __future__ import annotations
 import dis
 import functools
 import types
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from torch import Tensor, nn
@@ -79,6 +80,19 @@ def require_evaluation_mode(
             f"{where}: layers of the model are in training mode, so F(x) is not one fixed function of x:{listed}"
             f"{more}\n  {remedy} Nothing was run."
         )
+
+
+@contextmanager
+def evaluation_mode(modules: Iterable[nn.Module]) -> Iterator[None]:
+    """Put each of these modules, and none inside of them, into evaluation mode, and back into the mode it was in."""
+    training = [module for module in modules if module.training]
+    for module in training:
+        module.training = False
+    try:
+        yield
+    finally:
+        for module in training:
+            module.training = True
 
 
 def _training_effect(module: nn.Module) -> str | None:

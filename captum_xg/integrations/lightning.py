@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from captum_xg._core.modules import evaluation_mode
 from captum_xg._core.options import positive_integer
 from captum_xg._core.types import Target
 from captum_xg.attr.x_gradient import XGradient
@@ -74,16 +75,12 @@ class AttributionLogger(_base()):  # type: ignore[misc]  # known when it is ther
         """Draw and log, on the first process alone."""
         if trainer.sanity_checking or not trainer.is_global_zero or trainer.current_epoch % self.every_n_epochs:
             return
-        training = pl_module.training
-        pl_module.eval()
-        try:
+        with evaluation_mode(pl_module.modules()):
             model = pl_module if self._model is None else self._model(pl_module)
             x = self.inputs.to(pl_module.device)
             with torch.inference_mode(False), warnings.catch_warnings():
                 warnings.simplefilter("ignore", UserWarning)  # each epoch would say the same
                 self.attributions = XGradient(model, **self._options).attribute(x.clone(), target=self.target).cpu()
-        finally:
-            pl_module.train(training)
         self.figure = self._drawn(self.attributions)
         for logger in trainer.loggers:
             experiment: Any = getattr(logger, "experiment", None)

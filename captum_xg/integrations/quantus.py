@@ -9,6 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from captum_xg._core.modules import evaluation_mode
 from captum_xg.attr.explainer import OnViolation
 from captum_xg.attr.x_gradient import XGradient
 
@@ -43,13 +44,9 @@ def explain_func(
         (2, 1, 2, 2)
     """
     there = device if device is not None else next((p.device for p in model.parameters()), "cpu")
-    training = model.training
-    model.eval()
-    try:
+    with evaluation_mode(model.modules()):
         x = torch.as_tensor(inputs).to(there)
         classes = torch.as_tensor(targets).to(device=there, dtype=torch.int64).reshape(-1)
         found = XGradient(model, on_violation=on_violation).attribute(x, target=classes)
-    finally:
-        model.train(training)
     numbers: NDArray[np.float32] = (found.abs() if abs else found).cpu().numpy()
     return numbers

@@ -15,7 +15,7 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
-from captum_xg._core.modules import named_modules_of, require_evaluation_mode
+from captum_xg._core.modules import evaluation_mode, named_modules_of, require_evaluation_mode
 from captum_xg._core.types import ForwardFunction, Tensors
 from captum_xg.homogeneity.certificate.cache import CertificateCache
 from captum_xg.homogeneity.certificate.certificate import Certificate
@@ -138,13 +138,8 @@ class TrainingProofs(CertificateCache):
         """Refuse modes in which F with its stand-ins is no fixed function of the points."""
         # What a stand-in computes is a fixed function, whatever mode its layer is in: the check is not to stop at it.
         stood_in_for = [m for _, m in named_modules_of(forward_func).values() if isinstance(m.forward, FixedDropout)]
-        for module in stood_in_for:
-            module.training = False
-        try:
+        with evaluation_mode(stood_in_for):
             require_evaluation_mode(forward_func, where, _REMEDY)
-        finally:
-            for module in stood_in_for:
-                module.training = True
 
 
 @contextmanager

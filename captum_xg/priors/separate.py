@@ -7,14 +7,11 @@ value and gradient of the others must stay. Dropout is off meanwhile: which mask
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-
 import torch
 from torch import Tensor
 
 from captum_xg._core.function import ScalarFunction
-from captum_xg._core.modules import named_modules_of
+from captum_xg._core.modules import evaluation_mode, named_modules_of
 from captum_xg._core.state import preserve_state
 from captum_xg.errors import ForwardOutputError, GradientError
 from captum_xg.homogeneity.check.euler import precision_of
@@ -48,22 +45,11 @@ def require_separate_examples(batch: Batch) -> None:
         return (outputs * weights.to(outputs)).reshape(len(outputs), -1).sum(1)
 
     function = ScalarFunction(forward, None, None, WHERE)
-    with preserve_state(batch.forward.model, points[0].device), _without_dropout(batch):
+    dropping = [m for _, m in named_modules_of(batch.forward.model).values() if is_dropout(m)]
+    with preserve_state(batch.forward.model, points[0].device), evaluation_mode(dropping):
         try:
             evaluation = function.evaluate(points)
         except (GradientError, ForwardOutputError):  # which the attribution itself says more about
             return
         inner = inner_dtypes(function.values, points)
         require_separate(function, evaluation, precision_of(evaluation, None, inner))
-
-
-@contextmanager
-def _without_dropout(batch: Batch) -> Iterator[None]:
-    dropping = [m for _, m in named_modules_of(batch.forward.model).values() if m.training and is_dropout(m)]
-    for module in dropping:
-        module.training = False
-    try:
-        yield
-    finally:
-        for module in dropping:
-            module.training = True

@@ -202,3 +202,10 @@ def test_captums_method_for_language_models_takes_the_layer_method():
     torch.testing.assert_close(logits.token_attr[0].sum(), model(ids).logits[0, -1, target], rtol=1e-4, atol=1e-5)
     with swapped_in():
         LLMGradientAttribution(captum.attr.LayerIntegratedGradients(model, model.embed), Tokenizer())
+
+
+def test_the_mode_of_each_module_is_left_as_it_was():
+    model = nn.Sequential(nn.Linear(4, 4, bias=False), nn.Dropout(), nn.BatchNorm1d(4), nn.Linear(4, 3)).train()
+    model[2].eval()  # frozen while the rest trains
+    explain_func(model, torch.ones(2, 4), torch.tensor([0, 2]))
+    assert [module.training for module in model.modules()] == [True, True, True, False, True]

@@ -8,8 +8,8 @@ work by their running statistics while the points are run, and are put back afte
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from typing import Any, cast
 
 import numpy as np
@@ -18,7 +18,7 @@ from torch import Tensor
 from torch.utils.data import Dataset, default_collate
 
 from captum_xg._core.batches import inputs_of_example
-from captum_xg._core.modules import named_modules_of
+from captum_xg._core.modules import evaluation_mode, named_modules_of
 from captum_xg._core.options import positive_integer
 from captum_xg._core.types import Tensors
 from captum_xg.errors import BaselineError, OptionError, OptionTypeError
@@ -191,22 +191,11 @@ def _averaged(batch: Batch, points: Tensors, steps: Tensors, weights: Tensor) ->
     return results
 
 
-@contextmanager
-def _no_statistics(batch: Batch) -> Iterator[None]:
+def _no_statistics(batch: Batch) -> AbstractContextManager[None]:
     """Let batch norms work by their running statistics: points between references and examples are not data."""
     # By the attribute and not the class, for batch norms of other libraries have it, too.
-    norms = [
-        module
-        for _, module in named_modules_of(batch.forward.model).values()
-        if module.training and getattr(module, "track_running_stats", False)
-    ]
-    for module in norms:
-        module.training = False
-    try:
-        yield
-    finally:
-        for module in norms:
-            module.training = True
+    modules = (module for _, module in named_modules_of(batch.forward.model).values())
+    return evaluation_mode(module for module in modules if getattr(module, "track_running_stats", False))
 
 
 def _fitting(rows: tuple[object, ...], inputs: Tensors, count: int) -> Tensors:
