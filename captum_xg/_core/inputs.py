@@ -104,25 +104,14 @@ def require_zero_baselines(baselines: object, inputs: tuple[Tensor, ...], where:
     """
     if baselines is None:
         return
-    formatted = baselines if isinstance(baselines, tuple) else (baselines,)
-    if len(formatted) != len(inputs):
-        raise BaselineError(
-            f"{where}: {len(formatted)} baselines for {len(inputs)} inputs. Pass one for each input, or None for zeros."
-            f"{_target_in_its_place(baselines)}"
-        )
-    for i, (baseline, x) in enumerate(zip(formatted, inputs, strict=True)):
-        name = f"baselines[{i}]" if isinstance(baselines, tuple) else "baselines"
+    for name, baseline, x in paired_baselines(baselines, inputs, where):
         if not isinstance(baseline, (int, float, Tensor)):
             raise BaselineError(
                 f"{where}: `{name}` must be a number or a tensor but is {type(baseline).__name__}. Pass None for zeros."
                 f"{_target_in_its_place(baselines)}"
             )
-        if isinstance(baseline, Tensor) and baseline.dim() > 0 and baseline.shape not in (x.shape, (1, *x.shape[1:])):
-            raise BaselineError(
-                f"{where}: `{name}` has shape {tuple(baseline.shape)} but its input has {tuple(x.shape)}; it must have "
-                "the input's shape, or 1 in place of the number of examples. Pass None for zeros."
-                f"{_target_in_its_place(baselines)}"
-            )
+        if isinstance(baseline, Tensor):
+            require_fitting_baseline(baseline, x, name, where, _target_in_its_place(baselines))
         if isinstance(baseline, Tensor) and baseline.is_meta:
             raise BaselineError(f"{where}: `{name}` is on the meta device and holds no numbers. Pass None for zeros.")
         if bool((baseline != 0).any()) if isinstance(baseline, Tensor) else baseline != 0:
@@ -133,6 +122,35 @@ def require_zero_baselines(baselines: object, inputs: tuple[Tensor, ...], where:
                 "bias-free network on that."
                 f"{_target_in_its_place(baselines)}"
             )
+
+
+def paired_baselines(baselines: object, inputs: tuple[Tensor, ...], where: str) -> list[tuple[str, object, Tensor]]:
+    """Return for each input what its baseline is called, the baseline, and the input; None is one of each.
+
+    Raises:
+        BaselineError: If there are more or fewer baselines than inputs.
+    """
+    several = baselines if isinstance(baselines, tuple) else (baselines,) * (len(inputs) if baselines is None else 1)
+    if len(several) != len(inputs):
+        raise BaselineError(
+            f"{where}: {len(several)} baselines for {len(inputs)} inputs. Pass one for each input, or None for zeros."
+            f"{_target_in_its_place(baselines)}"
+        )
+    names = [f"baselines[{i}]" if isinstance(baselines, tuple) else "baselines" for i in range(len(several))]
+    return list(zip(names, several, inputs, strict=True))
+
+
+def require_fitting_baseline(baseline: Tensor, x: Tensor, name: str, where: str, hint: str = "") -> None:
+    """Refuse a baseline that has neither its input's shape, nor 1 in place of N, nor is one number.
+
+    Raises:
+        BaselineError: If that is so; ``hint`` follows.
+    """
+    if baseline.dim() > 0 and baseline.shape not in (x.shape, (1, *x.shape[1:])):
+        raise BaselineError(
+            f"{where}: `{name}` has shape {tuple(baseline.shape)} but its input has {tuple(x.shape)}; it must have the "
+            f"input's shape, or 1 in place of the number of examples. Pass None for zeros.{hint}"
+        )
 
 
 def _target_in_its_place(baselines: object) -> str:
@@ -163,15 +181,8 @@ def format_baselines(baselines: object, inputs: tuple[Tensor, ...], where: str) 
     """
     if baselines is None:
         return tuple(map(torch.zeros_like, inputs))
-    several = baselines if isinstance(baselines, tuple) else (baselines,)
-    if len(several) != len(inputs):
-        raise BaselineError(
-            f"{where}: {len(several)} baselines for {len(inputs)} inputs. Pass one for each input, or None for zeros."
-            f"{_target_in_its_place(baselines)}"
-        )
     formatted = []
-    for i, (baseline, x) in enumerate(zip(several, inputs, strict=True)):
-        name = f"baselines[{i}]" if isinstance(baselines, tuple) else "baselines"
+    for name, baseline, x in paired_baselines(baselines, inputs, where):
         if not isinstance(baseline, (int, float, Tensor)) or isinstance(baseline, bool):
             raise BaselineError(
                 f"{where}: `{name}` must be a number or a tensor but is {type(baseline).__name__}."
@@ -183,11 +194,7 @@ def format_baselines(baselines: object, inputs: tuple[Tensor, ...], where: str) 
                 f"{where}: `{name}` is a {b.dtype} tensor ({b.layout}, on {b.device}). Pass a dense tensor of real "
                 "numbers with data."
             )
-        if b.dim() > 0 and b.shape not in (x.shape, (1, *x.shape[1:])):
-            raise BaselineError(
-                f"{where}: `{name}` has shape {tuple(b.shape)} but its input has {tuple(x.shape)}; it must have the "
-                f"input's shape, or 1 in place of the number of examples.{_target_in_its_place(baselines)}"
-            )
+        require_fitting_baseline(b, x, name, where, _target_in_its_place(baselines))
         b = b.to(x.device, x.dtype)
         if not all_finite(b):
             raise BaselineError(f"{where}: `{name}` has NaN or infinity as {x.dtype}; no path leads there.")

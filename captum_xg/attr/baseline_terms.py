@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from captum_xg._core.function import recordable
-from captum_xg._core.inputs import all_finite
+from captum_xg._core.inputs import all_finite, paired_baselines
 from captum_xg._core.modules import named_modules_of, tensors_referred_to
 from captum_xg._core.options import single_number
 from captum_xg._core.reflection import plainly, tensors_of
@@ -46,18 +46,14 @@ def baseline_points(baselines: object, inputs: Tensors, where: str) -> Tensors:
     if callable(baselines) and not isinstance(baselines, Tensor):
         given = (inputs if len(inputs) > 1 else inputs[0],) if inspect.signature(baselines).parameters else ()
         baselines = baselines(*given)
-    formatted = baselines if isinstance(baselines, tuple) else (baselines,) * (len(inputs) if baselines is None else 1)
-    if len(formatted) != len(inputs):
-        raise BaselineError(f"{where}: {len(formatted)} baselines for {len(inputs)} inputs. Pass one for each input.")
-    named = [f"baselines[{i}]" if isinstance(baselines, tuple) else "baselines" for i in range(len(formatted))]
-    points = [_points(b, x, name, where) for b, x, name in zip(formatted, inputs, named, strict=True)]
-    most = max(len(p) for p in points)
-    for p, name in zip(points, named, strict=True):
+    named = [(name, _points(b, x, name, where)) for name, b, x in paired_baselines(baselines, inputs, where)]
+    most = max(len(p) for _, p in named)
+    for name, p in named:
         if len(p) not in (1, most):
             raise BaselineError(
                 f"{where}: `{name}` has {len(p)} baselines and another one has {most}. They belong together row by row."
             )
-    return tuple(p.expand(most, *p.shape[1:]) for p in points)
+    return tuple(p.expand(most, *p.shape[1:]) for _, p in named)
 
 
 def _points(baseline: object, x: Tensor, name: str, where: str) -> Tensor:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from captum_xg._core.function import has_rows, recordable
+from captum_xg._core.inputs import paired_baselines, require_fitting_baseline
 from captum_xg._core.options import switch
 from captum_xg._core.types import Arguments, Tensors
 from captum_xg.attr.layers.behind import BehindLayer
@@ -105,14 +106,8 @@ def front_baselines(baselines: object, inputs: Tensors, where: str) -> Tensors:
     Raises:
         BaselineError: If one is no number or tensor, or does not fit.
     """
-    formatted = baselines if isinstance(baselines, tuple) else (baselines,) * (len(inputs) if baselines is None else 1)
-    if len(formatted) != len(inputs):
-        raise BaselineError(
-            f"{where}: {len(formatted)} baselines for {len(inputs)} inputs. Pass one for each input, or None for zeros."
-        )
     found = []
-    for i, (baseline, x) in enumerate(zip(formatted, inputs, strict=True)):
-        name = f"baselines[{i}]" if isinstance(baselines, tuple) else "baselines"
+    for name, baseline, x in paired_baselines(baselines, inputs, where):
         if baseline is None:
             found.append(torch.zeros_like(x[:1]).expand(x.shape))
         elif isinstance(baseline, (int, float)):
@@ -123,12 +118,8 @@ def front_baselines(baselines: object, inputs: Tensors, where: str) -> Tensors:
             )
         elif baseline.is_meta:
             raise BaselineError(f"{where}: `{name}` is on the meta device and holds no numbers. Pass None for zeros.")
-        elif baseline.dim() > 0 and baseline.shape not in (x.shape, (1, *x.shape[1:])):
-            raise BaselineError(
-                f"{where}: `{name}` has shape {tuple(baseline.shape)} but its input has {tuple(x.shape)}; it must have "
-                "the input's shape, or 1 in place of the number of examples. Pass None for zeros."
-            )
         else:
+            require_fitting_baseline(baseline, x, name, where)
             found.append(recordable(baseline).detach().expand(x.shape))
     return tuple(found)
 
