@@ -259,15 +259,35 @@ def test_a_parameter_that_is_written_to_lets_no_buffer_keep_what_was_seen_far_aw
     assert torch.equal(model.largest, before)
 
 
-def test_long_lists_cost_nothing_and_hide_no_layer():
+def long_list():
+    return [*map(str, range(100)), nn.ReLU()]
+
+
+class Listed(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.linear, self.held = nn.Linear(4, 3, bias=False), long_list()
+
+    def forward(self, x):
+        return self.held[-1](self.linear(x))
+
+
+@pytest.mark.parametrize("place", ["closure", "object", "dictionary", "module"])
+def test_no_list_is_too_long_for_the_layers_in_it(place):
     from captum_xg.homogeneity.certificate.fingerprint import fingerprint_of
 
-    model = nn.Linear(4, 3, bias=False)
-    words = [*map(str, range(100)), nn.ReLU()]
-    function = lambda x: words[-1](model(x)) * len(words)
+    linear, held = nn.Linear(4, 3, bias=False), long_list()
+    owner = SimpleNamespace(held=held, of={"all": held})
+    model = Listed()
+    function, changed = {
+        "closure": (lambda x: held[-1](linear(x)), held),
+        "object": (lambda x: owner.held[-1](linear(x)), held),
+        "dictionary": (lambda x: owner.of["all"][-1](linear(x)), held),
+        "module": (model, model.held),
+    }[place]
     before = fingerprint_of(function, (X,), ())[0]
     assert before == fingerprint_of(function, (X,), ())[0]
-    words[-1] = nn.GELU()
+    changed[-1] = nn.GELU()
     assert before != fingerprint_of(function, (X,), ())[0]
 
 
