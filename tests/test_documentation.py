@@ -287,6 +287,7 @@ def test_the_demo_prints_verdicts_numbers_and_a_refusal_and_writes_a_picture(tmp
     assert len(picture) > 50_000
 
 
+@pytest.mark.thorough
 def test_the_demo_runs_as_a_module_without_a_terminal_encoding(tmp_path):
     environment = {**os.environ, "PYTHONIOENCODING": "ascii", "MPLBACKEND": "agg"}
     command = [sys.executable, "-m", "captum_xg", "demo", "--images", "1", "--output", "p.png"]

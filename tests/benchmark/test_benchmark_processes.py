@@ -39,6 +39,7 @@ def _without_times(result):
     return result
 
 
+@pytest.mark.thorough
 def test_two_processes_give_the_numbers_of_one(tmp_path, monkeypatch):
     # Three batches, of 4, 4 and 2: neither batches nor examples divide evenly.
     monkeypatch.setenv("GLOO_SOCKET_IFNAME", "lo")

@@ -152,6 +152,7 @@ def _dynamic(name):
     return ((rows,),) if name == "extension" else (rows,)  # whose arguments are *arguments
 
 
+@pytest.mark.thorough
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("name", EXPORTED)
 def test_an_exported_conversion_needs_no_class_of_the_original(loaded, name):
