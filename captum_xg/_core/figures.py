@@ -133,9 +133,10 @@ def method_style(name: str) -> MethodStyle:
 def new_figure(width: float, height: float) -> Figure:
     """Return a white figure, in inches, that lays itself out; not through pyplot, whose state belongs to the caller."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(width, height), facecolor="white", layout="constrained")
+    from captum_xg._core.shown_figure import ShownFigure
+
+    figure = ShownFigure(figsize=(width, height), facecolor="white", layout="constrained")
     FigureCanvasAgg(figure)
     return figure
 
