@@ -163,6 +163,7 @@ def colour_bar(figure: Figure | SubFigure, drawn: AxesImage, axes: Any, label: s
     bar = figure.colorbar(drawn, ax=axes, location="bottom", shrink=0.5, aspect=45, pad=0.02)
     bar.set_label(label, fontsize=9.5)
     bar.ax.tick_params(labelsize=9)
+    bar.ax.locator_params(nbins=4)  # more run into each other below a narrow figure
     return bar
 
 

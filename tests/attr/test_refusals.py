@@ -71,7 +71,7 @@ def test_a_bias_in_any_layer_is_refused_and_that_layer_named(position: str, bias
         "F(αx) ≠ αF(x)",
         f"{position} (Linear): adds a bias of up to {bias:.2g}",
         "Use to_xdnn(model), or train it with bias=False",
-        "captum.attr.IntegratedGradients",
+        "on_violation='integrate'",
         "on_violation='warn'",
     ]
     assert_names_exactly(refusal(HomogeneityError, model, batch(), target=1, says=says), model, [position])
@@ -190,7 +190,7 @@ def test_a_layer_that_does_not_scale_is_refused_with_its_name_and_reason_and_rem
 ) -> None:
     # Leaky, because ReLU after ELU or LogSoftmax takes away just what does not scale.
     model = insert(xdnn(*WIDTHS, gain=1.5, activation=nn.LeakyReLU), at, copy.deepcopy(layer))
-    says = [f"    {at} ({type(layer).__name__}): {why}", remedy, "F(αx) ≠ αF(x)", "IntegratedGradients"]
+    says = [f"    {at} ({type(layer).__name__}): {why}", remedy, "F(αx) ≠ αF(x)", "on_violation='integrate'"]
     assert_names_exactly(refusal(HomogeneityError, model, batch(), target=1, says=says), model, [str(at)])
 
 
@@ -505,7 +505,13 @@ def test_a_baseline_that_is_not_zero_is_refused_in_every_form(
         target=1,
         baselines=baselines,
         options={"validate": validate, "on_violation": on_violation},
-        says=["is not zero", "only against the zero baseline", "captum.attr.IntegratedGradients", "shift the data"],
+        says=[
+            "is not zero",
+            "only against the zero baseline",
+            "on_violation='integrate'",
+            "shift the data",
+            "ExpectedXGradient",
+        ],
     )
 
 
