@@ -120,7 +120,7 @@ def require_zero_baselines(baselines: object, inputs: tuple[Tensor, ...], where:
                 "because the path from it to x is the ray along which F is homogeneous."
                 f"{_target_in_its_place(baselines)}\n  What to do for another baseline:\n"
                 "    on_violation='integrate' gives Integrated Gradients from it, to 1 %, detached;\n"
-                "    or shift the data so that the reference lies at zero, and train a network without biases on that;\n"
+                "    or shift the data so that the reference lies at zero, and train without biases on that;\n"
                 "    or ExpectedXGradient(forward_func) goes from it by way of zero: exact and complete, and something "
                 "else than Integrated Gradients."
             )

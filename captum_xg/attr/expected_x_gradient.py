@@ -107,8 +107,7 @@ class ExpectedXGradient(Explainer, GradientAttribution):  # type: ignore[misc]  
             target: Which output is explained, in the forms that Captum takes.
             additional_forward_args: What follows the inputs in a call. Where tensors among them have a row for each
                 example, baselines are run with the rows of each, M·N in all.
-            n_steps: A positive integer, for compatibility; there is nothing to approximate.
-            method: A rule of integration that Captum knows, for compatibility.
+            n_steps, method: As of Integrated Gradients, for compatibility; there is nothing to approximate.
             internal_batch_size: The most examples, or baselines, in one forward pass. All at once if None.
             return_convergence_delta: Also return Σ attributions − (F(x) − mean of F(b)), shape ``(N,)``.
             create_graph: Keep the graph, so that a loss of the attributions has gradients for the parameters. Then
