@@ -107,11 +107,11 @@ class ExpectedXGradient(Explainer, GradientAttribution):  # type: ignore[misc]  
             target: Which output is explained, in the forms that Captum takes.
             additional_forward_args: What follows the inputs in a call. Where tensors among them have a row for each
                 example, baselines are run with the rows of each, M·N in all.
-            n_steps, method: As of Integrated Gradients, for compatibility; there is nothing to approximate.
+            n_steps: A positive integer, for compatibility; there is nothing to approximate.
+            method: A rule of integration that Captum knows, for compatibility.
             internal_batch_size: The most examples, or baselines, in one forward pass. All at once if None.
             return_convergence_delta: Also return Σ attributions − (F(x) − mean of F(b)), shape ``(N,)``.
-            create_graph: Keep the graph, so that a loss of the attributions has gradients for the parameters. Then
-                nothing is remembered.
+            create_graph: Keep the graph, for a loss of the attributions. Then nothing is remembered.
 
         Returns:
             Attributions in the form and shape of ``inputs``; with ``return_convergence_delta`` a pair of them and the

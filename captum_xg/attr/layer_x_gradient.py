@@ -166,9 +166,8 @@ class LayerXGradient(Explainer, LayerIntegratedGradients):  # type: ignore[misc]
             OptionError: If a layer does not run, runs several times, or gives something else than floating-point
                 tensors; or another option is unsuitable.
             BaselineError: If the layer does not give zero at the baseline, or that does not fit the inputs.
-            InputError, TargetError, ForwardOutputError, GradientError: If something else is unsuitable.
-            ModelStateError, TrainingModeError, NondeterministicForwardError, CrossExampleError, DegreeError: As of
-                :meth:`captum_xg.XGradient.attribute`.
+            InputError, TargetError, ForwardOutputError, GradientError, ModelStateError, TrainingModeError,
+                NondeterministicForwardError, CrossExampleError, DegreeError: As of :class:`~captum_xg.XGradient`.
             HomogeneityError: If G is not homogeneous of degree k. It carries the report and names the layers.
         """
         where = f"{self._name}.attribute"
