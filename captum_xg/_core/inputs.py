@@ -115,14 +115,17 @@ def require_zero_baselines(baselines: object, inputs: tuple[Tensor, ...], where:
         if isinstance(baseline, Tensor) and baseline.is_meta:
             raise BaselineError(f"{where}: `{name}` is on the meta device and holds no numbers. Pass None for zeros.")
         if bool((baseline != 0).any()) if isinstance(baseline, Tensor) else baseline != 0:
+            by_zero = (
+                ";\n    or ExpectedXGradient(forward_func) goes from it by way of zero: exact and complete, and "
+                "something else than Integrated Gradients."
+            )
             raise BaselineError(
                 f"{where}: `{name}` is not zero. x·∇F equals Integrated Gradients only against the zero baseline, "
                 "because the path from it to x is the ray along which F is homogeneous."
                 f"{_target_in_its_place(baselines)}\n  What to do for another baseline:\n"
                 "    on_violation='integrate' gives Integrated Gradients from it, to 1 %, detached;\n"
-                "    or shift the data so that the reference lies at zero, and train without biases on that;\n"
-                "    or ExpectedXGradient(forward_func) goes from it by way of zero: exact and complete, and something "
-                "else than Integrated Gradients."
+                "    or shift the data so that the reference lies at zero, and train without biases on that"
+                f"{by_zero if where.startswith('XGradient.') else '.'}"
             )
 
 

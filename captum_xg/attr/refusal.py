@@ -37,7 +37,7 @@ def refusal_message(report: HomogeneityReport, where: str) -> str:
         fixes = ["fix what is named above, and try again, as further problems may only show then"]
     elif report.notes:
         fixes = ["fix what is named above"]
-    return "\n".join([*lines, *what_to_do(result, fixes), "  check_homogeneity(…) prints all numbers."])
+    return "\n".join([*lines, *what_to_do(where, result, fixes), "  check_homogeneity(…) prints all numbers."])
 
 
 def uncertified_message(certificate: Certificate, degree: float | None, where: str, changed: str = "") -> str:
@@ -71,7 +71,7 @@ def uncertified_message(certificate: Certificate, degree: float | None, where: s
             f"{where}: {found}",
             *([f"  {changed}"] if changed else []),
             *certificate.finding_lines(most=10),
-            *what_to_do(result, [*untold, "fix what is named above"]),
+            *what_to_do(where, result, [*untold, "fix what is named above"]),
             "  certify(…) gives the whole certificate.",
         ]
     )
@@ -111,16 +111,20 @@ def _shown_degree(report: HomogeneityReport) -> float | None:
     return simple_fraction(report.degree, 4 * torch.finfo(report.dtypes[0]).eps ** 0.5 / steps, 12)
 
 
-def what_to_do(result: str, fixes: list[str]) -> list[str]:
+def what_to_do(where: str, result: str, fixes: list[str]) -> list[str]:
     """Return the ways out of a refusal, a line for each, the one that always works first.
 
     Args:
+        where: The public name that the message begins with.
         result: The attribution that was refused.
         fixes: What would make it right.
     """
+    numbers = "gives Integrated Gradients of this function as it is"
+    if _method(where) == "ExpectedXGradient":  # whose path has a corner
+        numbers = "integrates this function as it is, by way of zero"
     return [
         "  What to do:",
-        "    on_violation='integrate' gives Integrated Gradients of this function as it is, to 1 %, detached;",
+        f"    on_violation='integrate' {numbers}, to 1 %, detached;",
         *(f"    or {fix};" for fix in fixes),
         f"    or on_violation='warn' returns {result}, which is then something else.",
     ]

@@ -143,7 +143,7 @@ def test_other_inputs_are_explained_when_the_ids_are_passed_on_as_the_refusal_sa
     torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-6)
 
 
-@pytest.mark.parametrize("row_of_padding", [0.0, 1.0])
+@pytest.mark.parametrize("row_of_padding", [0.0, 1.0])  # of the second, one gradient is not enough
 def test_embeddings_are_explained_as_the_refusal_says(row_of_padding: float) -> None:
     model = Text()
     with torch.no_grad():
