@@ -259,6 +259,14 @@ def test_a_tutorial_runs_from_a_clean_kernel_and_its_claims_hold(notebook, tmp_p
     NotebookClient(content, timeout=300, kernel_name="python3", resources={"metadata": {"path": tmp_path}}).execute()
 
 
+def test_the_guide_and_the_notebook_name_the_same_ways_for_a_model():
+    cells = json.loads((TUTORIALS / "05_your_own_model.ipynb").read_text())["cells"]
+    ways = [re.findall(r"^\|.*\|$", text, re.MULTILINE) for text in ("".join(cell["source"]) for cell in cells)]
+    (table,) = filter(None, ways)
+    assert len(table) > 5
+    assert "\n".join(table) in (TUTORIALS / "guide" / "attribution.md").read_text()
+
+
 @pytest.mark.parametrize("notebook", NOTEBOOKS, ids=name_of)
 def test_the_committed_outputs_of_a_tutorial_are_complete_and_speak_of_no_machine(notebook):
     cells = [cell for cell in json.loads(notebook.read_text())["cells"] if cell["cell_type"] == "code"]

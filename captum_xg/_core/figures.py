@@ -133,9 +133,10 @@ def method_style(name: str) -> MethodStyle:
 def new_figure(width: float, height: float) -> Figure:
     """Return a white figure, in inches, that lays itself out; not through pyplot, whose state belongs to the caller."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(width, height), facecolor="white", layout="constrained")
+    from captum_xg._core.shown_figure import ShownFigure
+
+    figure = ShownFigure(figsize=(width, height), facecolor="white", layout="constrained")
     FigureCanvasAgg(figure)
     return figure
 
@@ -162,6 +163,7 @@ def colour_bar(figure: Figure | SubFigure, drawn: AxesImage, axes: Any, label: s
     bar = figure.colorbar(drawn, ax=axes, location="bottom", shrink=0.5, aspect=45, pad=0.02)
     bar.set_label(label, fontsize=9.5)
     bar.ax.tick_params(labelsize=9)
+    bar.ax.locator_params(nbins=4)  # more run into each other below a narrow figure
     return bar
 
 

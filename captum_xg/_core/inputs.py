@@ -73,14 +73,14 @@ def advice_on_ids(layer: str | None) -> str:
         layer: Path of the embedding; None where there is no such layer.
     """
     behind = "pass the part of the model behind the lookup as forward_func, and what was looked up as `inputs`."
-    ways = (
-        f"captum.attr.configure_interpretable_embedding_layer(model, {layer!r}) puts it in the place of the ids, and "
-        "its indices_to_embeddings(ids) gives the inputs; captum.attr.LayerIntegratedGradients attributes to the "
-        "layer; or "
-    )
+    ways = ""
+    if layer is not None:
+        plain = all(part.isidentifier() for part in layer.split("."))
+        module = f"model.{layer}" if plain else f"model.get_submodule({layer!r})"
+        ways = f"LayerXGradient(model, {module}, on_violation='integrate') takes the ids, and attributes to that; or "
     return (
         "Ids cannot be attributed to: F is not defined between them and has no gradient by them. Explain what is "
-        f"looked up: {'' if layer is None else ways}{behind}"
+        f"looked up: {ways}{behind}"
     )
 
 
@@ -115,12 +115,17 @@ def require_zero_baselines(baselines: object, inputs: tuple[Tensor, ...], where:
         if isinstance(baseline, Tensor) and baseline.is_meta:
             raise BaselineError(f"{where}: `{name}` is on the meta device and holds no numbers. Pass None for zeros.")
         if bool((baseline != 0).any()) if isinstance(baseline, Tensor) else baseline != 0:
+            by_zero = (
+                ";\n    or ExpectedXGradient(forward_func) goes from it by way of zero: exact and complete, and "
+                "something else than Integrated Gradients."
+            )
             raise BaselineError(
                 f"{where}: `{name}` is not zero. x·∇F equals Integrated Gradients only against the zero baseline, "
-                "because the path from it to x is the ray along which F is homogeneous. For another baseline use "
-                "captum.attr.IntegratedGradients; or shift the data so that the reference lies at zero and train a "
-                "bias-free network on that."
-                f"{_target_in_its_place(baselines)}"
+                "because the path from it to x is the ray along which F is homogeneous."
+                f"{_target_in_its_place(baselines)}\n  What to do for another baseline:\n"
+                "    on_violation='integrate' gives Integrated Gradients from it, to 1 %, detached;\n"
+                "    or shift the data so that the reference lies at zero, and train without biases on that"
+                f"{by_zero if where.startswith('XGradient.') else '.'}"
             )
 
 

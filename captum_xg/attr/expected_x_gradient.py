@@ -111,8 +111,7 @@ class ExpectedXGradient(Explainer, GradientAttribution):  # type: ignore[misc]  
             method: A rule of integration that Captum knows, for compatibility.
             internal_batch_size: The most examples, or baselines, in one forward pass. All at once if None.
             return_convergence_delta: Also return Σ attributions − (F(x) − mean of F(b)), shape ``(N,)``.
-            create_graph: Keep the graph, so that a loss of the attributions has gradients for the parameters. Then
-                nothing is remembered.
+            create_graph: Keep the graph, for a loss of the attributions. Then nothing is remembered.
 
         Returns:
             Attributions in the form and shape of ``inputs``; with ``return_convergence_delta`` a pair of them and the

@@ -166,31 +166,19 @@ class LayerXGradient(Explainer, LayerIntegratedGradients):  # type: ignore[misc]
             OptionError: If a layer does not run, runs several times, or gives something else than floating-point
                 tensors; or another option is unsuitable.
             BaselineError: If the layer does not give zero at the baseline, or that does not fit the inputs.
-            InputError, TargetError, ForwardOutputError, GradientError: If something else is unsuitable.
-            ModelStateError, TrainingModeError, NondeterministicForwardError, CrossExampleError, DegreeError: As of
-                :meth:`captum_xg.XGradient.attribute`.
+            InputError, TargetError, ForwardOutputError, GradientError, ModelStateError, TrainingModeError,
+                NondeterministicForwardError, CrossExampleError, DegreeError: As of :class:`~captum_xg.XGradient`.
             HomogeneityError: If G is not homogeneous of degree k. It carries the report and names the layers.
         """
         where = f"{self._name}.attribute"
         require_options_of_integration(n_steps, method, where)
         with_delta = switch(return_convergence_delta, "return_convergence_delta", where)
         at_input = switch(attribute_to_layer_input, "attribute_to_layer_input", where)
-        recorded, unused_as_zero = checked_grad_kwargs(grad_kwargs, where)
+        kept = checked_grad_kwargs(grad_kwargs, where)
 
         def ours() -> tuple[Any, Outcome]:
-            behind = self._behind_at(at_input)
-            with torch.inference_mode(False):
-                front = self._front(inputs, baselines, additional_forward_args, where)
-                size = batch_size(internal_batch_size, front.n, where)
-                start, values = self._values(behind, front, size, recorded, where)
-                function = ScalarFunction(behind, front.arguments, target, where, unused_as_zero=unused_as_zero)
-                task = Task(function, values, size, recorded, start, internal_batch_size, n_steps=n_steps)
-                with said_further(behind.described):
-                    outcome = self._explained(task)
-                delta = self._delta(outcome.attributions, front, target, size) if with_delta else None
-            entries = behind.packed(outcome.attributions)
-            result = entries if isinstance(self.layer, list) else entries[0]
-            return (result if delta is None else (result, delta)), outcome
+            options = (internal_batch_size, n_steps, with_delta, at_input, *kept)
+            return self._attribute(inputs, baselines, target, additional_forward_args, *options)
 
         def captums() -> Any:
             captum = LayerIntegratedGradients(self.forward_func, self.layer, self.device_ids, self._multiply_by_inputs)
@@ -200,6 +188,33 @@ class LayerXGradient(Explainer, LayerIntegratedGradients):  # type: ignore[misc]
         result, outcome = self._or_as_captum(ours, captums, f"{n_steps} steps of {method}")
         self._warn(outcome, 3)  # past the logging decorator
         return result
+
+    def _attribute(
+        self,
+        inputs: object,
+        baselines: Baselines,
+        target: Target,
+        additional_forward_args: object,
+        internal_batch_size: int | None,
+        n_steps: int,
+        with_delta: bool,
+        at_input: bool,
+        recorded: bool,
+        unused_as_zero: bool,
+    ) -> tuple[Any, Outcome]:
+        where, behind = f"{self._name}.attribute", self._behind_at(at_input)
+        with torch.inference_mode(False):
+            front = self._front(inputs, baselines, additional_forward_args, where)
+            size = batch_size(internal_batch_size, front.n, where)
+            start, values = self._values(behind, front, size, recorded, where)
+            function = ScalarFunction(behind, front.arguments, target, where, unused_as_zero=unused_as_zero)
+            task = Task(function, values, size, recorded, start, internal_batch_size, n_steps=n_steps)
+            with said_further(behind.described):
+                outcome = self._explained(task)
+            delta = self._delta(outcome.attributions, front, target, size) if with_delta else None
+        entries = behind.packed(outcome.attributions)
+        result = entries if isinstance(self.layer, list) else entries[0]
+        return (result if delta is None else (result, delta)), outcome
 
     def attribute_all(
         self,

@@ -12,8 +12,6 @@ from captum_xg.homogeneity.certificate.confronted import is_contradicted
 from captum_xg.homogeneity.check.report import HomogeneityReport
 from captum_xg.homogeneity.scaling.checks import format_scale
 
-_ALTERNATIVES = {"LayerXGradient": "LayerIntegratedGradients", "NeuronXGradient": "NeuronIntegratedGradients"}
-
 
 def refusal_message(report: HomogeneityReport, where: str) -> str:
     """Return the message for a call whose forward function is not homogeneous of the degree asked for."""
@@ -34,14 +32,12 @@ def refusal_message(report: HomogeneityReport, where: str) -> str:
         lines.append(f"  F shows degree {shown:g}: use {_method(where)}(…, degree={shown:g}).")
     lines += [f"  {note}" for note in report.notes]
     lines += report.culprit_lines()
-    fix = "fix what is named above; or use" if report.notes else "use"
+    fixes = []
     if report.culprits:
-        fix = "fix what is named above and try again, as further problems may only show then; or use"
-    lines.append(
-        f"  What to do: {fix} {alternative_to(where)}, which needs no homogeneity; or pass on_violation='warn' to get "
-        f"{result} as it is. check_homogeneity(…) prints all numbers."
-    )
-    return "\n".join(lines)
+        fixes = ["fix what is named above, and try again, as further problems may only show then"]
+    elif report.notes:
+        fixes = ["fix what is named above"]
+    return "\n".join([*lines, *what_to_do(where, result, fixes), "  check_homogeneity(…) prints all numbers."])
 
 
 def uncertified_message(certificate: Certificate, degree: float | None, where: str, changed: str = "") -> str:
@@ -69,14 +65,14 @@ def uncertified_message(certificate: Certificate, degree: float | None, where: s
     }[certificate.verdict]
     # Numbers that took a proof away are more than those of the numeric check, which may have held.
     settled = bool(certificate.violations) or is_contradicted(certificate)
-    untold = "" if settled else "; or use validate='numeric', which tests F(αx) on every input"
+    untold = [] if settled else ["validate='numeric' tests F(αx) on every input, and asks for no proof"]
     return "\n".join(
         [
             f"{where}: {found}",
             *([f"  {changed}"] if changed else []),
             *certificate.finding_lines(most=10),
-            f"  What to do: fix what is named above; or use {alternative_to(where)}, which needs no homogeneity"
-            f"{untold}; or pass on_violation='warn' to get {result} as it is. certify(…) gives the whole certificate.",
+            *what_to_do(where, result, [*untold, "fix what is named above"]),
+            "  certify(…) gives the whole certificate.",
         ]
     )
 
@@ -115,9 +111,23 @@ def _shown_degree(report: HomogeneityReport) -> float | None:
     return simple_fraction(report.degree, 4 * torch.finfo(report.dtypes[0]).eps ** 0.5 / steps, 12)
 
 
-def alternative_to(where: str) -> str:
-    """Return the class of Captum's that the class named in ``where`` stands in for."""
-    return f"captum.attr.{_ALTERNATIVES.get(_method(where), 'IntegratedGradients')}"
+def what_to_do(where: str, result: str, fixes: list[str]) -> list[str]:
+    """Return the ways out of a refusal, a line for each, the one that always works first.
+
+    Args:
+        where: The public name that the message begins with.
+        result: The attribution that was refused.
+        fixes: What would make it right.
+    """
+    numbers = "gives Integrated Gradients of this function as it is"
+    if _method(where) == "ExpectedXGradient":  # whose path has a corner
+        numbers = "integrates this function as it is, by way of zero"
+    return [
+        "  What to do:",
+        f"    on_violation='integrate' {numbers}, to 1 %, detached;",
+        *(f"    or {fix};" for fix in fixes),
+        f"    or on_violation='warn' returns {result}, which is then something else.",
+    ]
 
 
 def _method(where: str) -> str:

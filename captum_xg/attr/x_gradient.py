@@ -168,8 +168,7 @@ class XGradient(Explainer, GradientAttribution):  # type: ignore[misc]  # Captum
             target: Which output is explained, in the forms that Captum takes: one for all examples, or one for each
                 (for each row of a single example that has several).
             additional_forward_args: What follows the inputs in a call of the forward function; not attributed to.
-            n_steps: A positive integer, for compatibility; there is nothing to approximate. An integration goes to a
-                tolerance of 1 %, and on to 0.01 % where half as many gradients as steps suffice for that.
+            n_steps: For compatibility. An integration goes to 1 %, and on to 0.01 % where half as many gradients do.
             method: A rule of integration that Captum knows, for compatibility.
             internal_batch_size: The most examples, or points of an integration, in one forward pass; all if None.
             return_convergence_delta: Also return Σ attributions − (F(x) − F(baseline)), shape ``(N,)``.
@@ -189,7 +188,6 @@ class XGradient(Explainer, GradientAttribution):  # type: ignore[misc]  # Captum
             HomogeneityError: If F is not homogeneous of degree k. It carries the report and names the layers.
         """
         where = "XGradient.attribute"
-        # Options that change nothing are checked as well: IntegratedGradients, whose place this takes, refuses them.
         require_options_of_integration(n_steps, method, where)
         with_delta = switch(return_convergence_delta, "return_convergence_delta", where)
         recorded = switch(create_graph, "create_graph", where)

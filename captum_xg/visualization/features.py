@@ -51,7 +51,8 @@ def feature_bars(
     if first.ndim != 2 or any(a.shape != first.shape for a in rows.values()):
         shapes = ", ".join(str(a.shape) for a in rows.values())
         raise InputError(
-            f"{where}: `attributions` must have one shape (F,) or (N, F) for all methods, but has {shapes}."
+            f"{where}: `attributions` must have one shape (F,) or (N, F) for all methods, but has {shapes}. "
+            "Sum over the other dimensions, such as time, or choose from them."
         )
     n, features = first.shape
     labels = checked_names(names, features, "names", "feature", where)

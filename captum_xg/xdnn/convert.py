@@ -32,7 +32,7 @@ from captum_xg.xdnn.report import ConversionReport
 
 _ALTERNATIVE = (
     "HomogeneousExtension(model, radius=typical norm of the inputs) makes any architecture homogeneous, without "
-    "changing it; captum.attr.IntegratedGradients needs no homogeneity"
+    "changing it; XGradient(model, on_violation='integrate') explains the model as it is, to 1 %"
 )
 
 

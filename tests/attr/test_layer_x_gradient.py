@@ -433,7 +433,7 @@ def test_what_breaks_behind_the_layer_is_named_and_what_breaks_before_it_is_not(
     message = str(caught.value)
     assert all(f"{i} (Linear): adds a bias" in message for i in (2, 4))
     assert "GELU):" not in message
-    assert "captum.attr.LayerIntegratedGradients, which needs no homogeneity" in message
+    assert "on_violation='integrate' gives Integrated Gradients of this function as it is" in message
     assert "F is the part of the model behind the layer: inputs[0] is what `1` (GELU) gives." in message
     with pytest.warns(HomogeneityWarning, match="LayerXGradient.attribute"):
         LayerXGradient(model, model[1], on_violation="warn").attribute(X, target=0)

@@ -30,6 +30,7 @@ from violations import (
     xdnn,
 )
 
+import captum_xg
 from captum_xg import XGradient, check_homogeneity
 from captum_xg.errors import (
     BaselineError,
@@ -41,6 +42,7 @@ from captum_xg.errors import (
     HomogeneityError,
     HomogeneityWarning,
     InputError,
+    IntegrationNotice,
     NondeterministicForwardError,
     TargetError,
     TrainingModeError,
@@ -71,7 +73,7 @@ def test_a_bias_in_any_layer_is_refused_and_that_layer_named(position: str, bias
         "F(αx) ≠ αF(x)",
         f"{position} (Linear): adds a bias of up to {bias:.2g}",
         "Use to_xdnn(model), or train it with bias=False",
-        "captum.attr.IntegratedGradients",
+        "on_violation='integrate'",
         "on_violation='warn'",
     ]
     assert_names_exactly(refusal(HomogeneityError, model, batch(), target=1, says=says), model, [position])
@@ -190,7 +192,7 @@ def test_a_layer_that_does_not_scale_is_refused_with_its_name_and_reason_and_rem
 ) -> None:
     # Leaky, because ReLU after ELU or LogSoftmax takes away just what does not scale.
     model = insert(xdnn(*WIDTHS, gain=1.5, activation=nn.LeakyReLU), at, copy.deepcopy(layer))
-    says = [f"    {at} ({type(layer).__name__}): {why}", remedy, "F(αx) ≠ αF(x)", "IntegratedGradients"]
+    says = [f"    {at} ({type(layer).__name__}): {why}", remedy, "F(αx) ≠ αF(x)", "on_violation='integrate'"]
     assert_names_exactly(refusal(HomogeneityError, model, batch(), target=1, says=says), model, [str(at)])
 
 
@@ -505,7 +507,13 @@ def test_a_baseline_that_is_not_zero_is_refused_in_every_form(
         target=1,
         baselines=baselines,
         options={"validate": validate, "on_violation": on_violation},
-        says=["is not zero", "only against the zero baseline", "captum.attr.IntegratedGradients", "shift the data"],
+        says=[
+            "is not zero",
+            "only against the zero baseline",
+            "on_violation='integrate'",
+            "shift the data",
+            "ExpectedXGradient",
+        ],
     )
 
 
@@ -1231,3 +1239,21 @@ def test_a_long_list_of_culprits_is_cut_in_the_message_and_whole_in_the_report()
             plant_bias(layer, 0.1)
     error = refusal(HomogeneityError, model, batch(), target=1, says=["… and 5 more (all in report.culprits)"])
     assert culprits(error.report) == [(str(2 * i), "Linear") for i in range(15)]
+
+
+@pytest.mark.parametrize("name", ["XGradient", "LayerXGradient", "NeuronXGradient", "ExpectedXGradient"])
+def test_every_class_names_the_way_that_always_works_and_it_does(name: str) -> None:
+    model = xdnn(*WIDTHS)
+    plant_bias(model[2], 1.0)
+    layer, where = {"LayerXGradient": (model[0],), "NeuronXGradient": (model[6],)}.get(name, ()), {"target": 1}
+    call = {"NeuronXGradient": {"neuron_selector": 1}, "ExpectedXGradient": {"baselines": batch()[:2], **where}}
+    attribute = lambda **options: getattr(captum_xg, name)(model, *layer, **options).attribute(
+        batch(), **call.get(name, where)
+    )
+    with pytest.raises(HomogeneityError) as caught:
+        attribute()
+    says = next(line for line in str(caught.value).splitlines() if line.startswith("    on_violation='integrate' "))
+    assert ("by way of zero" in says) is (name == "ExpectedXGradient")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", IntegrationNotice)
+        assert bool(attribute(on_violation="integrate").isfinite().all())

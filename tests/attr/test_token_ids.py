@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -17,8 +19,8 @@ from captum.attr import (
 from torch import Tensor, nn
 from violations import nothing_changes, seeded
 
-from captum_xg import XGradient, bias_ledger, certify, check_homogeneity
-from captum_xg.errors import GradientError, InputError
+from captum_xg import LayerXGradient, XGradient, bias_ledger, certify, check_homogeneity
+from captum_xg.errors import GradientError, InputError, IntegrationNotice
 
 WORDS, WIDTH, LENGTH = 7, 3, 5
 TABLE = torch.randn(WORDS, WIDTH, generator=seeded(0))
@@ -127,7 +129,9 @@ def test_among_several_inputs_the_ids_are_named(name: str, numbers: Tensor, as_f
 
 def test_the_embedding_is_named() -> None:
     model = nn.Sequential(nn.Embedding(WORDS, WIDTH), nn.Flatten(), nn.Linear(LENGTH * WIDTH, 2, bias=False))
-    assert "configure_interpretable_embedding_layer(model, '0')" in str(refused("XGradient", model, IDS))
+    assert "LayerXGradient(model, model.get_submodule('0'), on_violation='integrate')" in str(
+        refused("XGradient", model, IDS)
+    )
 
 
 def test_other_inputs_are_explained_when_the_ids_are_passed_on_as_the_refusal_says() -> None:
@@ -139,7 +143,21 @@ def test_other_inputs_are_explained_when_the_ids_are_passed_on_as_the_refusal_sa
     torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-6)
 
 
-def test_embeddings_are_explained_as_the_refusal_says() -> None:
+@pytest.mark.parametrize("row_of_padding", [0.0, 1.0])  # of the second, one gradient is not enough
+def test_embeddings_are_explained_as_the_refusal_says(row_of_padding: float) -> None:
+    model = Text()
+    with torch.no_grad():
+        model.embedding.weight[0] = row_of_padding
+    says = re.search(r"LayerXGradient\(.*?\)", str(refused("XGradient", model, IDS))).group()
+    method = eval(says, {"LayerXGradient": LayerXGradient, "model": model})
+    expected = LayerIntegratedGradients(model, model.embedding).attribute(IDS, baselines=IDS * 0, target=1)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", IntegrationNotice)
+        found = method.attribute(IDS, target=1)
+    torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-6)
+
+
+def test_embeddings_are_explained_without_their_layer() -> None:
     model = Text()
     with torch.no_grad():
         model.embedding.weight[0] = 0  # the layer's baseline is the embedding of token 0; make it zero

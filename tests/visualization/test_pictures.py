@@ -157,3 +157,11 @@ def test_nothing_global_changes():
     assert dict(mpl.rcParams) == before
     assert mpl.get_backend() == backend
     assert not plt.get_fignums()
+
+
+def test_a_figure_shows_itself_in_a_notebook_that_never_asked_for_pyplot():
+    from IPython.core.formatters import DisplayFormatter
+
+    shown, _ = DisplayFormatter().format(feature_bars(torch.tensor([1.0, -2.0]), ["age", "income"]))
+    assert shown["image/png"].startswith(b"\x89PNG")
+    assert "image/png" not in DisplayFormatter().format(Figure())[0]  # which is why

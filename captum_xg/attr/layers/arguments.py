@@ -158,5 +158,5 @@ def require_zero_start(behind: BehindLayer, values: Tensors, where: str) -> None
         raise BaselineError(
             f"{where}: at the baseline {behind.name_of(i)} {gives} values up to {float(value.abs().max()):.3g}, and "
             "not zero. x·∇F equals Integrated Gradients only along the ray from zero, here at the layer."
-            f"{padding} For this baseline use captum.attr.LayerIntegratedGradients."
+            f"{padding} Or on_violation='integrate' gives Integrated Gradients from this baseline, to 1 %."
         )

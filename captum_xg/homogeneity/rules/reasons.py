@@ -137,6 +137,6 @@ def of_argument(reason: Reason) -> Reason:
     return Reason(
         f"{reason.what} (an additional forward argument, held constant while the input is scaled)",
         "Pass it among the inputs if it is to be scaled and attributed to with them; to keep it as it is, use "
-        "captum.attr.IntegratedGradients",
+        "XGradient(…, on_violation='integrate')",
         reason.kind,
     )
