@@ -45,8 +45,9 @@ def test_with_it_a_script_gives_integrated_gradients(path):
         assert type(old.method).__name__ == type(new.method).__name__
         if old.delta is not None:
             assert (new.delta.shape, new.delta.dtype) == (old.delta.shape, old.delta.dtype)
-        for row in rows_of(new, tries(2, 8)):
-            expected = reference(new, row, tries(1_000, 10_000))
+        small = sum(part[0].numel() for part in new.inputs) < 600
+        for row in rows_of(new, tries(4 if small else 1, 8)):
+            expected = reference(new, row, tries(700, 10_000))
             assert (of_row(new, row) - expected).norm() <= ERROR * expected.norm()
 
 

@@ -63,8 +63,6 @@ ig = IntegratedGradients(net)
 attr_ig, delta = attribute_image_features(ig, input, baselines=input * 0, return_convergence_delta=True)
 attr_ig = np.transpose(attr_ig.squeeze().cpu().detach().numpy(), (1, 2, 0))
 nt = NoiseTunnel(ig)
-attr_ig_nt = attribute_image_features(
-    nt, input, baselines=input * 0, nt_type="smoothgrad_sq", nt_samples=12, stdevs=0.2
-)
+attr_ig_nt = attribute_image_features(nt, input, baselines=input * 0, nt_type="smoothgrad_sq", nt_samples=8, stdevs=0.2)
 attr_ig_nt = np.transpose(attr_ig_nt.squeeze(0).cpu().detach().numpy(), (1, 2, 0))
 attr_dl = attribute_image_features(DeepLift(net), input, baselines=input * 0)

@@ -8,7 +8,7 @@ from sklearn.model_selection import train_test_split
 from torch import nn
 
 table = load_diabetes(scaled=False)
-split = train_test_split(table.data / table.data.std(0), table.target / 100, test_size=0.1, random_state=0)
+split = train_test_split(table.data / table.data.std(0), table.target / 100, test_size=0.05, random_state=0)
 X_train, X_test, y_train, y_test = (torch.tensor(part).float() for part in split)
 
 
