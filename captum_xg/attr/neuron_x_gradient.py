@@ -160,7 +160,7 @@ class NeuronXGradient(Explainer, NeuronAttribution, GradientAttribution):  # typ
         return (found if isinstance(inputs, tuple) else found[0]), outcome
 
     def _neurons_at(self, at_input: bool) -> Neurons:
-        """Return the function from the inputs to the layer; another where ``forward_func`` or ``layer`` was replaced."""
+        """Return the function from the inputs to the layer, which may have been replaced, as ``forward_func`` may."""
         if self._neurons_of[0] is not self.forward_func or self._neurons_of[1] is not self.layer:
             where = f"{self._name}.attribute"
             # A new dictionary, as a copy of this object shares the old one.
