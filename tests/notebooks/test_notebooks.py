@@ -11,8 +11,11 @@ from script_runs import SCRIPTS, changed_text, recorded, run
 
 from captum_xg.errors import IntegrationNotice, IntegrationWarning
 
-ERROR = 0.015
-"""Of attributions, in the Euclidean norm. The tolerance is 1 %; what is held to it is an estimate, and no bound."""
+TOGETHER, EACH = 0.0125, 0.02
+"""The most by which attributions are off in the Euclidean norm: those of a call in the mean, and one example's.
+
+The tolerance is 1 %; what is held to it is an estimate of the error, and no bound.
+"""
 
 
 @cache
@@ -46,9 +49,12 @@ def test_with_it_a_script_gives_integrated_gradients(path):
         if old.delta is not None:
             assert (new.delta.shape, new.delta.dtype) == (old.delta.shape, old.delta.dtype)
         small = sum(part[0].numel() for part in new.inputs) < 600
+        errors = []
         for row in rows_of(new, tries(4 if small else 1, 8)):
             expected = reference(new, row, tries(700, 10_000))
-            assert (of_row(new, row) - expected).norm() <= ERROR * expected.norm()
+            errors.append(float((of_row(new, row) - expected).norm() / expected.norm()))
+        assert max(errors) <= EACH
+        assert sum(error**2 for error in errors) <= len(errors) * TOGETHER**2
 
 
 @pytest.mark.parametrize("path", SCRIPTS, ids=lambda path: path.stem)
