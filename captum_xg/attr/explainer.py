@@ -127,6 +127,12 @@ class Explainer:
                     error.args = (f"{error.args[0]}\n  {_NO_GRAPH}", *error.args[1:])
                     raise
                 self._remember(task, error, reason)
+            except Exception as error:  # of F's own, at points off the path, to which an integration does not go
+                said = first_sentence(error) if str(error) else "no message."
+                reason = (
+                    f"{where}: it could not be tested that F(αx) = αᵏF(x), as the forward function raises "
+                    f"{type(error).__name__} at inputs larger or smaller than these: {said}"
+                )
         if task.create_graph:
             raise OptionError(f"{reason} {_NO_GRAPH}")
         self._require_known_gradients(task)

@@ -55,7 +55,8 @@ class LayerXGradient(Explainer, LayerIntegratedGradients):  # type: ignore[misc]
 
     Args:
         forward_func: A module or any callable that gives one score per example once a target is chosen.
-        layer: A module in it that runs once in a forward pass, or a list of such, none of which may only serve another.
+        layer: A module in it that runs once in a forward pass, or a list of such, none of which may only serve another;
+            None where something else sets ``layer`` before it calls, as Captum's TCAV does.
         device_ids: For compatibility; a model in ``nn.DataParallel`` runs on its first device.
         multiply_by_inputs: Return h·∇G/k, else ∇G/k.
         degree, validate, on_violation, rtol: As of :class:`~captum_xg.XGradient`, for G.
@@ -78,7 +79,7 @@ class LayerXGradient(Explainer, LayerIntegratedGradients):  # type: ignore[misc]
     def __init__(
         self,
         forward_func: Callable[..., Any],
-        layer: nn.Module | list[nn.Module],
+        layer: nn.Module | list[nn.Module] | None,
         device_ids: list[int] | None = None,
         multiply_by_inputs: bool = True,
         *,
@@ -88,13 +89,15 @@ class LayerXGradient(Explainer, LayerIntegratedGradients):  # type: ignore[misc]
         rtol: float | None = None,
     ) -> None:
         forward_function(forward_func, "forward_func", self._name)
-        layers = checked_layers(layer, self._name)
+        later = layer is None  # TCAV sets it, to each of its layers in turn
+        if not later:
+            checked_layers(layer, self._name)
         LayerAttribution.__init__(self, forward_func, layer, device_ids)
         GradientAttribution.__init__(self, forward_func)
         self._take_options(multiply_by_inputs, degree, validate, on_violation, rtol)
-        self._layers = layers
-        self._behind_of: object = None
-        self._behind_at(False)
+        self._behind_of: tuple[object, ...] = ()
+        if not later:
+            self._behind_at(False)
 
     @typing.overload
     def attribute(
@@ -263,12 +266,13 @@ class LayerXGradient(Explainer, LayerIntegratedGradients):  # type: ignore[misc]
         return Front(x, start, additional)
 
     def _behind_at(self, at_input: bool) -> BehindLayer:
-        """Return the part behind the layer; of another model where ``forward_func`` was replaced."""
-        if self._behind_of is not self.forward_func:
+        """Return the part behind the layer; another one where ``forward_func`` or ``layer`` was replaced."""
+        layers = checked_layers(self.layer, self._name)
+        if list(map(id, self._behind_of)) != list(map(id, (self.forward_func, *layers))):
             # One object for each for all calls, as proofs are kept of them; a new dictionary, as a copy of this object,
             # such as Captum's methods for language models make, shares the old one.
-            self._behind = {i: BehindLayer(self.forward_func, self._layers, i) for i in (False, True)}
-            self._behind_of = self.forward_func
+            self._behind = {i: BehindLayer(self.forward_func, layers, i) for i in (False, True)}
+            self._behind_of = (self.forward_func, *layers)
         return self._behind[at_input]
 
     def _values(

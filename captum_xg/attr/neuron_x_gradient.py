@@ -78,7 +78,7 @@ class NeuronXGradient(Explainer, NeuronAttribution, GradientAttribution):  # typ
         GradientAttribution.__init__(self, forward_func)
         self._take_options(multiply_by_inputs, degree, validate, on_violation, rtol)
         # One object for each for all calls, as proofs are kept of them.
-        self._neurons_of: object = None
+        self._neurons_of: tuple[object, object] = (None, None)
         self._neurons_at(False)
 
     @log_usage()  # type: ignore[untyped-decorator]  # NoiseTunnel reads the __wrapped__ that it leaves
@@ -160,12 +160,12 @@ class NeuronXGradient(Explainer, NeuronAttribution, GradientAttribution):  # typ
         return (found if isinstance(inputs, tuple) else found[0]), outcome
 
     def _neurons_at(self, at_input: bool) -> Neurons:
-        """Return the function from the inputs to the layer; another one where ``forward_func`` was replaced."""
-        if self._neurons_of is not self.forward_func:
+        """Return the function from the inputs to the layer, which may have been replaced, as ``forward_func`` may."""
+        if self._neurons_of[0] is not self.forward_func or self._neurons_of[1] is not self.layer:
             where = f"{self._name}.attribute"
             # A new dictionary, as a copy of this object shares the old one.
             self._neurons = {i: Neurons(self.forward_func, self.layer, i, where) for i in (False, True)}
-            self._neurons_of = self.forward_func
+            self._neurons_of = (self.forward_func, self.layer)
         return self._neurons[at_input]
 
     def _of_neuron(self, neurons: Neurons, selector: Selector, all_neurons: Task) -> Outcome:

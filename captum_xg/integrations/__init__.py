@@ -1,7 +1,8 @@
 """Other people's code with X-Gradient in it: Captum itself, and packages that build on it, each of them optional.
 
-:func:`swapped_in` needs Captum alone. What is for another package stands in the module of its name and imports it when
-it is used: :func:`captum_xg.integrations.quantus.explain_func`, :func:`captum_xg.integrations.pyg.captum_explainer`,
+:func:`swapped_in`, and the import line of :mod:`captum_xg.integrations.captum`, need Captum alone. What is for another
+package stands in the module of its name and imports it when it is used:
+:func:`captum_xg.integrations.quantus.explain_func`, :func:`captum_xg.integrations.pyg.captum_explainer`,
 :func:`captum_xg.integrations.shap.to_shap`, :class:`captum_xg.integrations.lightning.AttributionLogger` and
 :class:`captum_xg.integrations.llm.LLMLogitAttribution`.
 """

@@ -279,3 +279,51 @@ def test_a_lone_kink_is_closed_in_on(first, second, rtol):
         first + second
     )
     assert int(report.evaluations.max()) <= 200
+
+
+def larger(x):
+    return x.abs().max() > 1
+
+
+def negative(x):
+    return x.min() < 0
+
+
+@pytest.mark.parametrize("unusual", [larger, negative])
+@pytest.mark.parametrize("make", [biased, without_biases])
+@pytest.mark.parametrize("validate", ["auto", "numeric"])
+def test_a_model_that_raises_at_inputs_that_no_path_meets_is_explained_all_the_same(make, unusual, validate):
+    inner, x = seeded(make), torch.rand(5, 6, dtype=torch.float64)
+    x[0, 0] = 1.0
+
+    class Choosy(nn.Sequential):
+        def forward(self, x):
+            if unusual(x):
+                raise ZeroDivisionError("no such data")
+            return super().forward(x)
+
+    expected = captum.attr.IntegratedGradients(inner).attribute(x, target=1, **FINE)
+    model = Choosy(*inner)
+    layer_expected = captum.attr.LayerIntegratedGradients(inner, inner[0]).attribute(x, target=1, **FINE)
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        found = XGradient(model, validate=validate, **WHERE).attribute(x, target=1)
+        layer = LayerXGradient(model, model[0], validate=validate, **WHERE).attribute(x, target=1)
+    assert (found - expected).norm() <= 0.02 * expected.norm()
+    assert (layer - layer_expected).norm() <= 0.02 * layer_expected.norm()
+    if unusual is larger:
+        assert "raises ZeroDivisionError at inputs larger or smaller than these: no such data." in str(said[0].message)
+    with pytest.raises(ZeroDivisionError):
+        XGradient(model, **WHERE).attribute(8 * x if unusual is larger else -x, target=1)
+
+
+def test_others_at_which_the_model_raises_do_not_hide_why_it_is_refused():
+    inner = seeded(biased)
+
+    def choosy(x):
+        if x.min() < 0:
+            raise ZeroDivisionError("no such data")
+        return inner(x)
+
+    with pytest.raises(HomogeneityError, match=r"F\(αx\) ≠ αF\(x\)"):
+        XGradient(choosy).attribute(torch.rand(5, 6, dtype=torch.float64), target=1)

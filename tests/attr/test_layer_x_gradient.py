@@ -476,7 +476,6 @@ def test_models_that_give_no_numbers_are_refused_as_by_x_gradient() -> None:
         ((nn.ReLU, nn.ReLU()), {}, OptionTypeError, "`forward_func` is the class ReLU"),
         ((net(), "0"), {}, OptionTypeError, r"but is str\. Pass model.get_submodule\('0'\)"),
         ((net(), nn.ReLU), {}, OptionTypeError, "but is the class ReLU"),
-        ((net(), None), {}, OptionTypeError, "but is NoneType"),
         ((net(), []), {}, OptionError, "at least one layer"),
         ((net(), [net()[0]] * 2), {"degree": 0.5}, OptionError, "none of them twice|degree"),
         ((net(), nn.ReLU()), {"degree": 0.5}, DegreeError, "`degree` must be"),
@@ -491,6 +490,22 @@ def test_unsuitable_options_are_refused_at_once(arguments: Any, options: Any, er
     with pytest.raises(error, match=says) as caught:
         LayerXGradient(*arguments, **options)
     assert str(caught.value).startswith("LayerXGradient: ")
+
+
+@pytest.mark.parametrize("first", [None, 1])
+def test_a_layer_that_is_set_later_is_the_one_that_counts(first: int | None) -> None:
+    model = net()
+    method = LayerXGradient(model, None if first is None else model[first])
+    if first is None:
+        with pytest.raises(OptionTypeError, match=r"^LayerXGradient: `layer` must be a module .* but is NoneType"):
+            method.attribute(X, target=1)
+    else:
+        method.attribute(X, target=1)
+    for layer in (model[0], [model[0]], model[2]):
+        method.layer = layer
+        found, expected = (m.attribute(X, target=1) for m in (method, LayerXGradient(model, layer)))
+        assert type(found) is type(expected)
+        assert all(map(torch.equal, found, expected))
 
 
 def test_a_hook_of_the_users_runs_before_what_is_attributed_to() -> None:

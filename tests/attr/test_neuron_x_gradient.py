@@ -167,3 +167,11 @@ def test_layers_and_models_that_do_not_do_are_refused() -> None:
     for selector in (1, lambda h: h[:, 0]):
         with pytest.raises(TrainingModeError, match="Nothing was run"):
             NeuronXGradient(model, model[3]).attribute(X, selector)
+
+
+def test_a_layer_that_is_set_later_is_the_one_that_counts() -> None:
+    model = conv()
+    method = NeuronXGradient(model, model[3])
+    method.attribute(X, 1)
+    method.layer = model[0]
+    assert torch.equal(method.attribute(X, (1, 2, 2)), NeuronXGradient(model, model[0]).attribute(X, (1, 2, 2)))
