@@ -2,7 +2,8 @@
 
 The order of the rule follows the integrand. A power of α is integrated from two points in closed form. Up to
 :data:`_FEW` points a mean over kinds of smoothness gives weights and error, as long as a smooth kind is likely. Once
-the integrand shows itself to jump, or to do something in a small place, cells take over, which use all points so far.
+the integrand shows itself to jump, or to do something in a small place, cells take over, which use all points so far:
+of the rules for many jumps in a cell and for one the one with the smaller error.
 Nothing but what was seen of this example enters, so that its attributions do not depend on the batch it comes in.
 """
 
