@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     # Attribution
     from captum_xg.attr import (
         AdaptiveIntegratedGradients,
+        AdaptiveLayerIntegratedGradients,
         ExpectedXGradient,
         IntegrationReport,
         LayerXGradient,
@@ -68,6 +69,7 @@ else:  # a test holds that these are the names above
         {
             "attr": (
                 "AdaptiveIntegratedGradients",
+                "AdaptiveLayerIntegratedGradients",
                 "ExpectedXGradient",
                 "IntegrationReport",
                 "LayerXGradient",
@@ -100,6 +102,7 @@ else:  # a test holds that these are the names above
 
 __all__ = [
     "AdaptiveIntegratedGradients",
+    "AdaptiveLayerIntegratedGradients",
     "AttributionPriorLoss",
     "BiasLedger",
     "Certificate",

@@ -1,6 +1,6 @@
 """Attribution methods with Captum's interface."""
 
-from captum_xg.attr.adaptive import AdaptiveIntegratedGradients, IntegrationReport
+from captum_xg.attr.adaptive import AdaptiveIntegratedGradients, AdaptiveLayerIntegratedGradients, IntegrationReport
 from captum_xg.attr.expected_x_gradient import ExpectedXGradient
 from captum_xg.attr.layer_x_gradient import LayerXGradient
 from captum_xg.attr.neuron_x_gradient import NeuronXGradient
@@ -8,6 +8,7 @@ from captum_xg.attr.x_gradient import XGradient
 
 __all__ = [
     "AdaptiveIntegratedGradients",
+    "AdaptiveLayerIntegratedGradients",
     "ExpectedXGradient",
     "IntegrationReport",
     "LayerXGradient",

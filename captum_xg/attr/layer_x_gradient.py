@@ -15,12 +15,11 @@ from captum_xg._core.captum_compat import (
     LayerIntegratedGradients,
     log_usage,
 )
-from captum_xg._core.function import ScalarFunction, checked_arguments, has_rows
+from captum_xg._core.function import ScalarFunction, checked_arguments
 from captum_xg._core.many_targets import ManyTargets, Targets, checked_targets
 from captum_xg._core.model_state import require_memory
 from captum_xg._core.modules import require_evaluation_mode
 from captum_xg._core.options import forward_function, switch
-from captum_xg._core.state import preserve_state
 from captum_xg._core.types import Baselines, Target, Tensors
 from captum_xg.attr.call_options import batch_size, require_options_of_integration, rows_at_once, said_further
 from captum_xg.attr.explainer import Explainer, OnViolation, Validation
@@ -28,10 +27,11 @@ from captum_xg.attr.layers.arguments import (
     Front,
     checked_grad_kwargs,
     checked_layers,
+    convergence_delta,
     front_baselines,
     front_inputs,
+    path_ends,
     require_zero_start,
-    values_in_parts,
 )
 from captum_xg.attr.layers.behind import BehindLayer
 from captum_xg.attr.task import Outcome, Task
@@ -214,8 +214,9 @@ class LayerXGradient(Explainer, LayerIntegratedGradients):  # type: ignore[misc]
             task = Task(function, values, size, recorded, start, internal_batch_size, n_steps=n_steps)
             with said_further(behind.described):
                 outcome = self._explained(task)
-            delta = self._delta(outcome.attributions, front, target, size) if with_delta else None
-        entries = behind.packed(outcome.attributions)
+            attributions = outcome.attributions
+            delta = convergence_delta(attributions, behind, front, target, size, where) if with_delta else None
+        entries = behind.packed(attributions)
         result = entries if isinstance(self.layer, list) else entries[0]
         return (result if delta is None else (result, delta)), outcome
 
@@ -280,25 +281,7 @@ class LayerXGradient(Explainer, LayerIntegratedGradients):  # type: ignore[misc]
     ) -> tuple[Tensors, Tensors]:
         """Return what the layers give at the baseline and at x; refuse other than zero there, if it has to be."""
         behind.where = where
-        with preserve_state(self.forward_func, front.inputs[0].device):
-            # One row does where all are the same.
-            alike = all(b.stride(0) == 0 for b in front.start) and not any(
-                has_rows(a, front.n) for a in front.additional
-            )
-            n, start = (1, tuple(b[:1] for b in front.start)) if alike else (front.n, front.start)
-            at_start = values_in_parts(behind, (*start, *front.additional), n, size)
-            values = values_in_parts(behind, front.arguments, front.n, size, recorded=recorded)
+        start, values = path_ends(behind, front, size, recorded=recorded)
         if self.on_violation != "integrate":
-            require_zero_start(behind, at_start, where)
-        return tuple(value.expand(front.n, *value.shape[1:]) for value in at_start), values
-
-    def _delta(self, attributions: Tensors, front: Front, target: Target, size: int) -> Tensor:
-        """Return Σ attributions − (F(x) − F(baseline)) for each example."""
-        model = self._behind_at(False).forward_func
-        function = ScalarFunction(model, front.additional, target, f"{self._name}.attribute")
-        ends, starts = (
-            torch.cat([own.values(tuple(part.clone() for part in parts)) for parts, own in function.parts(xs, size)])
-            for xs in (front.inputs, front.start)
-        )
-        total = sum(a.detach().reshape(len(a), -1).sum(1) for a in attributions)
-        return total - (ends - starts)
+            require_zero_start(behind, start, where)
+        return start, values

@@ -38,6 +38,27 @@ def points_at_once(n: int) -> int:
     return max(_AT_ONCE, n)
 
 
+def checked_tolerance(rtol: object, where: str) -> float:
+    """Return a tolerance between 0 and 1.
+
+    Raises:
+        OptionTypeError, OptionError: If it is something else.
+    """
+    return number_that(rtol, lambda r: 0 < r < 1, "a number between 0 and 1", "rtol", where)
+
+
+def checked_budget(max_evaluations: object, where: str) -> int:
+    """Return a number of gradients, at least the two that every example takes.
+
+    Raises:
+        OptionTypeError, OptionError: If it is something else.
+    """
+    found = positive_integer(max_evaluations, "max_evaluations", where)
+    if found < 2:
+        raise OptionError(f"{where}: `max_evaluations` must be at least 2 but is {max_evaluations}.")
+    return found
+
+
 class AdaptiveIntegratedGradients(GradientAttribution):  # type: ignore[misc]  # Captum has no type information
     r"""Integrated Gradients to a tolerance instead of a number of steps, for any model and any baseline.
 
@@ -93,10 +114,8 @@ class AdaptiveIntegratedGradients(GradientAttribution):  # type: ignore[misc]  #
         where = "AdaptiveIntegratedGradients"
         super().__init__(forward_function(forward_func, "forward_func", where))
         self._multiply_by_inputs = switch(multiply_by_inputs, "multiply_by_inputs", where)
-        self.rtol = number_that(rtol, lambda r: 0 < r < 1, "a number between 0 and 1", "rtol", where)
-        self.max_evaluations = positive_integer(max_evaluations, "max_evaluations", where)
-        if self.max_evaluations < 2:
-            raise OptionError(f"{where}: `max_evaluations` must be at least 2 but is {max_evaluations}.")
+        self.rtol = checked_tolerance(rtol, where)
+        self.max_evaluations = checked_budget(max_evaluations, where)
 
     @typing.overload
     def attribute(

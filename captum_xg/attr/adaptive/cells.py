@@ -106,7 +106,7 @@ class CellEstimate(Estimate):
 def cell_estimate(samples: Samples) -> CellEstimate:
     """Return the integral by cells, with what it may err by. There must be at least four points."""
     widths, inner = samples.widths, samples.widths[1:-1]
-    weights = _trapezoid(widths)
+    weights = trapezoid(widths)
     differences = _differences(len(inner))
     slopes = np.diff(samples.sums)
     missed = _missed(samples)
@@ -119,22 +119,34 @@ def cell_estimate(samples: Samples) -> CellEstimate:
     bend = _curvature(differences, widths)
     curved = samples.norm(bend)
     weights = weights + bend
-    scale = np.sqrt(differences.squares(samples.gram).sum() / max((slopes**2).sum(), 1e-300))
-    blind = (np.clip(scale, samples.features**-0.5, _REACH) * missed) ** 2
+    scale = row_by_sum(differences.squares(samples.gram), slopes, samples.features)
+    blind = (scale * missed) ** 2
     blind = np.maximum(blind - 9 * energies - 0.5 * energies.mean(), 0.0)
-    blind[[0, -1]] += _beyond(samples)
+    blind[[0, -1]] += beyond(samples)
     error = float(np.sqrt(energies.sum() + blind.sum() + curved**2 / 16))
     return CellEstimate(
         weights, error, samples.norm(weights), np.maximum(_spread(squares, energies, inner), blind) + 1e-300
     )
 
 
-def _trapezoid(widths: Array) -> Array:
+def trapezoid(widths: Array) -> Array:
     """Return the weights of the trapezoidal rule, constant beyond the outer points: midpoints, if cells are equal."""
     weights = (widths[1:] + widths[:-1]) / 2
     weights[0] += widths[0] / 2
     weights[-1] += widths[-1] / 2
     return weights
+
+
+def row_by_sum(squares: Array, slopes: Array, features: int) -> float:
+    """Return how large a row is beside the sum of its entries, as differences of rows have it.
+
+    Args:
+        squares: Squared norms of the differences.
+        slopes: The sums of their entries.
+        features: How many entries there are: a row is never smaller than its sum by more than their root.
+    """
+    ratio = np.sqrt(squares.sum() / max((slopes**2).sum(), 1e-300))
+    return float(np.clip(ratio, features**-0.5, _REACH))
 
 
 def _differences(cells: int) -> Combinations:
@@ -164,15 +176,21 @@ def _without_trend(differences: Combinations, inner: Array) -> Combinations:
 
 
 def _energies(squares: Array, widths: Array) -> Array:
-    """Return the squared error of each cell; the outer ones hold as many jumps as the three nearest by width."""
-    inner, k = widths[1:-1], 3
-    first = squares[:k].sum() / inner[:k].sum() * widths[0] ** 3 / 3
-    last = squares[-k:].sum() / inner[-k:].sum() * widths[-1] ** 3 / 3
-    energies: Array = np.concatenate([[first], squares * inner**2 / 12, [last]])
+    """Return the squared error of each cell."""
+    first, last = outer_energies(squares, widths)
+    energies: Array = np.concatenate([[first], squares * widths[1:-1] ** 2 / 12, [last]])
     return energies
 
 
-def _beyond(samples: Samples) -> Array:
+def outer_energies(squares: Array, widths: Array) -> Array:
+    """Return the squared errors of the outer cells, which hold as many jumps as the three nearest by width."""
+    inner, k = widths[1:-1], 3
+    first = squares[:k].sum() / inner[:k].sum() * widths[0] ** 3 / 3
+    last = squares[-k:].sum() / inner[-k:].sum() * widths[-1] ** 3 / 3
+    return np.array([first, last])
+
+
+def beyond(samples: Samples) -> Array:
     """Return the squared errors of the outer cells as far as rows grow like a power of the distance to 0, or to 1.
 
     Behind a LayerNorm they grow like 1/α until its eps stops them, in directions whose entries sum to zero: F shows

@@ -74,7 +74,7 @@ def mirrored(points: Array, count: int) -> Iterator[Array]:
     if cells % 2 and count % 2:
         centre = [0.5]
     elif cells % 2:
-        lower.append(float(edges[cells // 2] * 2 + edges[cells // 2 + 1]) / 3)
+        lower.append(float(0.68 * edges[cells // 2] + 0.32 * edges[cells // 2 + 1]))
     elif count % 2:
         return
     for chosen in itertools.combinations(lower, count // 2):

@@ -26,6 +26,10 @@ LENGTHS = (0.1, 0.14, 0.2, 0.28, 0.4, 0.56, 0.8, 1.13, 1.6)
 """Lengths over which smooth kinds vary."""
 _NODES, _WEIGHTS = np.polynomial.legendre.leggauss(5)
 _NODES, _WEIGHTS = (_NODES + 1) / 2, _WEIGHTS / 2
+_UNLIKELY = 0.1
+"""The share of the kind that jumps that is no matter for an error which is to be of the right size nearly always."""
+_CALIBRATION = 0.55
+"""What the error is of its two witnesses together, on random networks: each is as large as it, or larger."""
 _NUGGET = 1e-9
 """Variance of rounding beside that of the process."""
 
@@ -81,13 +85,14 @@ def smooth_estimate(samples: Samples) -> SmoothEstimate:
     shares = np.exp(evidence - evidence.max())
     shares /= shares.sum()
     weights = sum((s * fit.weights for s, fit in zip(shares, fits, strict=True)), np.zeros(len(samples.points)))
+    considered = np.append(shares[:-1], max(shares[-1] - _UNLIKELY, 0.0))
     variance = sum(
-        s * (fit.variance + samples.norm(fit.weights - weights) ** 2) for s, fit in zip(shares, fits, strict=True)
+        s * (fit.variance + samples.norm(fit.weights - weights) ** 2) for s, fit in zip(considered, fits, strict=True)
     )
     gap = float(samples.beyond_rounding(samples.change - weights @ samples.sums))
     return SmoothEstimate(
         weights,
-        float(np.sqrt(variance + gap**2)),
+        float(np.sqrt(variance + gap**2)) * _CALIBRATION,
         samples.norm(weights),
         float(shares[-1]),
         shares[:-1],
@@ -95,13 +100,13 @@ def smooth_estimate(samples: Samples) -> SmoothEstimate:
     )
 
 
-def predicted_error(estimate: SmoothEstimate, points: Array) -> float:
-    """Return the error that is to be expected with these points, if the integrand is smooth."""
-    share = estimate.kinds.sum()
-    if share <= 0:
+def predicted_error(estimate: SmoothEstimate, before: Array, points: Array) -> float:
+    """Return the error that is to be expected with other points than before, if the integrand is smooth."""
+    if estimate.kinds.sum() <= 0:
         return float("inf")
-    variances = np.array([kind.variance for kind in _kinds(tuple(points.tolist()))[:-1]])
-    return float(np.sqrt((estimate.kinds / share * estimate.amplitudes) @ variances))
+    now, then = (np.array([kind.variance for kind in _kinds(tuple(p.tolist()))[:-1]]) for p in (before, points))
+    amplitudes = estimate.kinds * estimate.amplitudes
+    return estimate.error * float(np.sqrt((amplitudes @ then) / max(amplitudes @ now, 1e-300)))
 
 
 @lru_cache(maxsize=1024)  # the first points are the same for every example

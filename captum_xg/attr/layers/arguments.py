@@ -8,10 +8,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from captum_xg._core.function import has_rows, recordable
+from captum_xg._core.function import ScalarFunction, has_rows, recordable
 from captum_xg._core.inputs import paired_baselines, require_fitting_baseline
 from captum_xg._core.options import switch
-from captum_xg._core.types import Arguments, Tensors
+from captum_xg._core.state import preserve_state
+from captum_xg._core.types import Arguments, Target, Tensors
 from captum_xg.attr.layers.behind import BehindLayer
 from captum_xg.errors import BaselineError, InputError, OptionError, OptionTypeError
 
@@ -131,6 +132,30 @@ def values_in_parts(behind: BehindLayer, arguments: Arguments, n: int, size: int
         for own in _slices(arguments, n, size)
     ]
     return parts[0] if len(parts) == 1 else tuple(map(torch.cat, zip(*parts, strict=True)))
+
+
+def path_ends(behind: BehindLayer, front: Front, size: int, *, recorded: bool = False) -> tuple[Tensors, Tensors]:
+    """Return what the layers give at the baselines, and at x; at most ``size`` examples run at once."""
+    with preserve_state(behind.forward_func, front.inputs[0].device):
+        # One row does where all are the same.
+        alike = all(b.stride(0) == 0 for b in front.start) and not any(has_rows(a, front.n) for a in front.additional)
+        n, start = (1, tuple(b[:1] for b in front.start)) if alike else (front.n, front.start)
+        at_start = values_in_parts(behind, (*start, *front.additional), n, size)
+        values = values_in_parts(behind, front.arguments, front.n, size, recorded=recorded)
+    return tuple(value.expand(front.n, *value.shape[1:]) for value in at_start), values
+
+
+def convergence_delta(
+    attributions: Tensors, behind: BehindLayer, front: Front, target: Target, size: int, where: str
+) -> Tensor:
+    """Return Σ attributions − (F(x) − F(baseline)) for each example, F being the whole model."""
+    function = ScalarFunction(behind.forward_func, front.additional, target, where)
+    ends, starts = (
+        torch.cat([own.values(tuple(part.clone() for part in parts)) for parts, own in function.parts(xs, size)])
+        for xs in (front.inputs, front.start)
+    )
+    total: Tensor = sum(a.detach().reshape(len(a), -1).sum(1) for a in attributions)  # type: ignore[assignment]
+    return total - (ends - starts)
 
 
 def _slices(arguments: Arguments, n: int, size: int) -> Iterator[Arguments]:

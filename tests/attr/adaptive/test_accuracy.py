@@ -47,12 +47,12 @@ def test_the_estimate_is_honest(kind):
     true, estimated = (torch.cat([each[i] for each in found]) for i in (0, 1))
     assert (true <= 3 * estimated).double().mean() >= 0.95
     assert (true <= 1.2e-2).double().mean() >= 0.75
-    if kind == "ReLU":  # a smooth integrand converges so fast that a point more takes the error far below the estimate
-        assert (true >= estimated / 3).double().mean() >= 0.85
+    # A smooth integrand converges so fast that a point more takes the error far below the tolerance, unknown how far.
+    assert ((true >= estimated / 3) | (true <= 2e-3)).double().mean() >= 0.8
 
 
 @pytest.mark.parametrize(
-    ("kind", "most"), [("GELU", 12), ("tanh", 20), ("transformer", 20), ("ReLU", 250), ("LayerNorm at zero", 200)]
+    ("kind", "most"), [("GELU", 9), ("tanh", 9), ("transformer", 9), ("ReLU", 200), ("LayerNorm at zero", 100)]
 )
 def test_few_gradients_suffice(kind, most):
     model, (x, b) = KINDS[kind](3), points(3, 4, zero=kind == "LayerNorm at zero")

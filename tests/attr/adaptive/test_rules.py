@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from captum_xg.attr.adaptive.cells import cell_estimate
+from captum_xg.attr.adaptive.jumps import jump_estimate
 from captum_xg.attr.adaptive.placement import mirrored, placed, shared_out
 from captum_xg.attr.adaptive.power import power_estimate
 from captum_xg.attr.adaptive.samples import Samples
@@ -124,3 +125,40 @@ def test_first_points_stay_alike_on_both_sides(points, count):
         together = np.sort([*points, *new])
         assert len(np.unique(together.round(9))) == len(points) + count
         np.testing.assert_allclose(together, np.sort(1 - together))
+
+
+@given(seed=st.integers(0, 1000), jumps=st.integers(1, 8))
+def test_lone_jumps_are_found_by_what_the_function_says(seed, jumps):
+    rng = np.random.default_rng(seed)
+    cells = 4 * jumps + 4
+    # One jump in every fourth cell, so that none has two, nor two that lie side by side.
+    places, sizes = (4 * np.arange(1, jumps + 1) + rng.uniform(0.01, 0.99, jumps)) / cells, rng.normal(size=(jumps, 5))
+    start = rng.normal(size=5)
+    seen, matrix = samples(
+        np.arange(1, cells) / cells,
+        lambda a: start + sizes[places < a].sum(0),
+        lambda a: a * start.sum() + np.clip(a - places, 0, None) @ sizes.sum(1),
+    )
+    estimate = jump_estimate(seen)
+    exact = start + (1 - places) @ sizes
+    np.testing.assert_allclose(estimate.weights @ matrix, exact, rtol=1e-6, atol=1e-7)
+
+
+@given(seed=st.integers(0, 1000), jumps=st.integers(10, 120), n=st.integers(12, 60))
+def test_errors_of_cells_with_few_jumps_are_known_to_a_small_factor(seed, jumps, n):
+    ratios = []
+    for i in range(tries(20, 60)):
+        rows, scalar, exact = steps(1000 * i + seed, jumps)
+        seen, matrix = samples((np.arange(n) + 0.5) / n, rows, scalar)
+        estimate = jump_estimate(seen)
+        ratios.append(np.linalg.norm(estimate.weights @ matrix - exact) / estimate.error)
+    assert 1 / 3 < np.sqrt(np.mean(np.square(ratios))) < 3
+    assert np.mean(np.array(ratios) < 3) >= 0.9
+
+
+def test_a_kink_before_the_first_point_is_an_error_of_every_rule():
+    points = np.linspace(0.1, 0.9, 7)
+    seen, _ = samples(points, lambda a: np.ones(FEATURES) * (a > 0.05), lambda a: FEATURES * max(a - 0.05, 0))
+    for estimate in (cell_estimate(seen), jump_estimate(seen)):
+        assert estimate.relative > 0.01
+        assert np.argmax(estimate.energies) == 0
