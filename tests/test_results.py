@@ -28,7 +28,7 @@ from captum_xg import (
 )
 from captum_xg._core.text import Table, displayed, short
 from captum_xg.homogeneity import Reason, Scaling, UnusedScale, Violation
-from captum_xg.homogeneity.certificate.certify import Proof
+from captum_xg.homogeneity.certificate.prove import Proof
 from captum_xg.metrics import AttributionBenchmark, CompletenessGap, KeepPositiveMask, axiom_report
 from captum_xg.priors import GiniSparsity
 

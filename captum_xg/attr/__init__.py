@@ -2,6 +2,7 @@
 
 from captum_xg.attr.adaptive import AdaptiveIntegratedGradients, IntegrationReport
 from captum_xg.attr.expected_x_gradient import ExpectedXGradient
+from captum_xg.attr.joint import JointAttributions, JointXGradient
 from captum_xg.attr.layer_x_gradient import LayerXGradient
 from captum_xg.attr.neuron_x_gradient import NeuronXGradient
 from captum_xg.attr.x_gradient import XGradient
@@ -10,6 +11,8 @@ __all__ = [
     "AdaptiveIntegratedGradients",
     "ExpectedXGradient",
     "IntegrationReport",
+    "JointAttributions",
+    "JointXGradient",
     "LayerXGradient",
     "NeuronXGradient",
     "XGradient",

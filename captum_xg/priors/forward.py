@@ -19,8 +19,7 @@ from captum_xg._core.distributed import unwrapped
 from captum_xg._core.target import check_output
 from captum_xg._core.types import Arguments, ForwardFunction, Tensors
 from captum_xg.errors import GradientError, OptionError, OptionTypeError
-from captum_xg.homogeneity.certificate.certify import Output
-from captum_xg.homogeneity.certificate.outputs import checked_output, one_output
+from captum_xg.homogeneity.certificate.outputs import Output, checked_output, one_output
 from captum_xg.priors.supported import WHERE
 
 Returned: TypeAlias = tuple[tuple[object, ...], bool]

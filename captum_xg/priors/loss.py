@@ -24,7 +24,7 @@ from captum_xg._core.losses import IGNORED, Loss, checked_number, default_loss, 
 from captum_xg._core.options import forward_function, integer, single_number
 from captum_xg._core.types import Arguments, ForwardFunction, Tensors
 from captum_xg.errors import InputError, OptionError, OptionTypeError
-from captum_xg.homogeneity.certificate.certify import Output
+from captum_xg.homogeneity.certificate.outputs import Output
 from captum_xg.priors.attribution import Batch, CustomAttribution, attribution_of
 from captum_xg.priors.forward import Forward, Pass
 from captum_xg.priors.paths import Trained, require_path_to_parameters
