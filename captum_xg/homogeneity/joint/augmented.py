@@ -12,6 +12,7 @@ What must never happen: a model is left with a value that is not its own. Places
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -74,7 +75,9 @@ class Augmented:
         n = len(args[0])
         own = [value[:1] if has_rows(value, n) else value for value in args]
         try:
-            with torch.no_grad():
+            with torch.no_grad(), warnings.catch_warnings():
+                # Of operations that run one example after the other inside of vmap; said once for each of them.
+                warnings.filterwarnings("ignore", "There is a performance drop")
                 self(*own)
         except Exception:  # then it raises when it is used, too, or takes one example at a time
             self._vectorised = False
