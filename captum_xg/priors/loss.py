@@ -61,8 +61,9 @@ class AttributionPriorLoss(nn.Module):
         attribution: ``"xgradient"`` (x·∇F, where F is proven to be homogeneous), ``"input_x_gradient"`` (x·∇F of any
             model), ``"joint"`` (x·∂F/∂x, and c·∂F/∂c of the constants that a model with biases adds, where F is proven
             to be homogeneous in both together), ``"gradient"``, ``"rrr"`` (gradient of the summed log-probabilities),
-            ``"expected_gradients"``, ``"integrated_gradients"``, a function ``(inputs, target=…)`` that returns attributions, or one of your own
-            (:class:`~captum_xg.priors.attribution.Attribution`): an instance, or the name it is registered by.
+            ``"expected_gradients"``, ``"integrated_gradients"``, a function ``(inputs, target=…)`` that returns
+            attributions, or one of your own (:class:`~captum_xg.priors.attribution.Attribution`): an instance, or the
+            name it is registered by.
         target: Which scores are explained: ``"true"`` class, ``"predicted"`` class, ``"all"`` classes (one attribution
             for each, and the mean of their priors), or a function of outputs and target that gives one score per
             example. Models with one output have one score, and ``"rrr"`` always takes all classes together.
