@@ -29,10 +29,13 @@ if TYPE_CHECKING:
     # Attribution
     from captum_xg.attr import (
         AdaptiveIntegratedGradients,
+        ExactIntegratedGradients,
+        ExactReport,
         ExpectedXGradient,
         IntegrationReport,
         LayerXGradient,
         NeuronXGradient,
+        StepsNeeded,
         XGradient,
     )
 
@@ -68,10 +71,13 @@ else:  # a test holds that these are the names above
         {
             "attr": (
                 "AdaptiveIntegratedGradients",
+                "ExactIntegratedGradients",
+                "ExactReport",
                 "ExpectedXGradient",
                 "IntegrationReport",
                 "LayerXGradient",
                 "NeuronXGradient",
+                "StepsNeeded",
                 "XGradient",
             ),
             "homogeneity": (
@@ -105,6 +111,8 @@ __all__ = [
     "Certificate",
     "Conversion",
     "ConversionReport",
+    "ExactIntegratedGradients",
+    "ExactReport",
     "ExpectedXGradient",
     "HomogeneityReport",
     "HomogeneousExtension",
@@ -114,6 +122,7 @@ __all__ = [
     "NotConvertible",
     "PriorLoss",
     "Refusal",
+    "StepsNeeded",
     "Violation",
     "XGradient",
     "__version__",

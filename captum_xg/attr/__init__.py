@@ -1,6 +1,7 @@
 """Attribution methods with Captum's interface."""
 
 from captum_xg.attr.adaptive import AdaptiveIntegratedGradients, IntegrationReport
+from captum_xg.attr.exact import ExactIntegratedGradients, ExactReport, StepsNeeded
 from captum_xg.attr.expected_x_gradient import ExpectedXGradient
 from captum_xg.attr.layer_x_gradient import LayerXGradient
 from captum_xg.attr.neuron_x_gradient import NeuronXGradient
@@ -8,9 +9,12 @@ from captum_xg.attr.x_gradient import XGradient
 
 __all__ = [
     "AdaptiveIntegratedGradients",
+    "ExactIntegratedGradients",
+    "ExactReport",
     "ExpectedXGradient",
     "IntegrationReport",
     "LayerXGradient",
     "NeuronXGradient",
+    "StepsNeeded",
     "XGradient",
 ]
