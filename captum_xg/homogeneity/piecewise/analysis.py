@@ -41,12 +41,12 @@ class Pieces(Observer):
 
     def before(self, event: OpEvent) -> None:
         """See what an operation overwrites."""
-        if not event.takes_functions and event.schema.written:
+        if _is_in_place(event):
             self._look(event)
 
     def after(self, event: OpEvent) -> None:
         """See the results of an operation."""
-        if event.takes_functions or not event.schema.written:
+        if not _is_in_place(event):
             self._look(event)
 
     def _look(self, event: OpEvent) -> None:
@@ -64,10 +64,10 @@ class Pieces(Observer):
     def _follow(self, event: OpEvent) -> None:
         if event.takes_functions:
             raise NotAffineError("it runs functions as a whole, which are not looked into")
-        schema = event.schema
+        schema, in_place = event.schema, _is_in_place(event)
         if schema.outs:
             raise NotAffineError("it writes its result into `out`")
-        if not schema.written and event.results and not event.fresh:
+        if not in_place and event.results and not event.fresh:
             for view in event.views:
                 if any(reads_other_bits(view, viewed) for viewed in event.tensors if self._tangents.has(viewed)):
                     raise NotAffineError("it reads the bits of numbers as other numbers")
@@ -75,7 +75,7 @@ class Pieces(Observer):
                     raise NotAffineError("it hides a sign in a view")
             return
         namespace, _, name = schema.name.partition("::")
-        name = name.removesuffix("_") if schema.written else name
+        name = name.removesuffix("_") if in_place else name
         call = PieceCall(event, name, self._tangents, self._bounds)
         rule = find_rule(name) if namespace == "aten" else None
         if rule is None:
@@ -83,7 +83,7 @@ class Pieces(Observer):
                 raise NotAffineError("it is curved, or not known to be affine in pieces")
             return
         found = rule(call)
-        if schema.written:
+        if in_place:
             self._write(event, found)  # type: ignore[arg-type]  # operations in place have one result
             return
         tangents = [found] * len(event.results) if found is None or isinstance(found, Tensor) else list(found)
@@ -105,6 +105,11 @@ class Pieces(Observer):
             self._tangents.put(target, tangent.expand(target.shape))
         elif (held := self._tangents.of(target)) is not None:
             held.zero_()
+
+
+def _is_in_place(event: OpEvent) -> bool:
+    """Return whether a result is what was written to; other arguments that may be written to are buffers in training."""
+    return not event.takes_functions and any(event.schema.rewrites)
 
 
 def _said(event: OpEvent, reason: str) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from functools import lru_cache
 from typing import Any, NoReturn
 
@@ -85,7 +85,7 @@ class PieceCall:
         """Refuse the operation."""
         raise NotAffineError(reason)
 
-    def on(self, **replaced: object) -> Any:
+    def on(self, replaced: Mapping[str, object]) -> Any:
         """Return what the operation gives with some arguments replaced."""
         return called(self.event.op, {**self.event.arguments, **replaced})
 

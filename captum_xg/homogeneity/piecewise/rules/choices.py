@@ -48,16 +48,15 @@ def _finder(name: str):  # type: ignore[no-untyped-def]
     return torch.argmin if name.endswith("min") else torch.argmax
 
 
-@piece_rule("sort", "argsort", "msort")
+@piece_rule("sort")
 def order(call: PieceCall) -> Found:
     """Numbers in their order: affine until two neighbours meet."""
     z, dz = _given(call)
     dim = 0 if call.name == "msort" else call.get("dim", -1)
-    index = z.argsort(dim, descending=bool(call.get("descending", False)), stable=True)
     if call.name == "sort":
         index = call.event.output[1]
-    elif call.name == "argsort":
-        index = call.event.output
+    else:
+        index = call.event.output if call.name == "argsort" else z.sort(dim)[1]
     rates = dz.gather(dim, index)
     call.crosses(z.gather(dim, index).diff(dim=dim), rates.diff(dim=dim))
     if call.name == "argsort":
@@ -74,7 +73,7 @@ def largest(call: PieceCall) -> Found:
     rates = dz.gather(dim, index)
     if k == 0:
         return [rates, None]
-    ordered = z.gather(dim, index).argsort(dim, descending=bool(call.get("largest", True)), stable=True)
+    ordered = z.gather(dim, index).sort(dim, descending=bool(call.get("largest", True)))[1]
     chosen = index.gather(dim, ordered)
     call.crosses(z.gather(dim, chosen).diff(dim=dim), dz.gather(dim, chosen).diff(dim=dim))
     _against_all(call, z, dz, chosen.narrow(dim, k - 1, 1), dim)

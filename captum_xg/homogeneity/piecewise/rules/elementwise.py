@@ -48,7 +48,7 @@ def prelu(call: PieceCall) -> Found:
     return torch.where(z > 0, dz, call["weight"] * dz)
 
 
-@piece_rule("abs", "absolute")
+@piece_rule("abs")
 def absolute(call: PieceCall) -> Found:
     """±z."""
     z, dz = _self(call)
@@ -62,13 +62,7 @@ def hard_tanh(call: PieceCall) -> Found:
     return _bounded(call, call["min_val"], call["max_val"])
 
 
-@piece_rule("relu6")
-def relu6(call: PieceCall) -> Found:
-    """z between 0 and 6."""
-    return _bounded(call, 0, 6)
-
-
-@piece_rule("clamp", "clip", "clamp_min", "clamp_max")
+@piece_rule("clamp", "clamp_min", "clamp_max")
 def clamp(call: PieceCall) -> Found:
     """z between two bounds, which may be tensors."""
     return _bounded(call, call.get("min"), call.get("max"))
@@ -132,7 +126,7 @@ def _or_zero(call: PieceCall, name: str, like: Tensor) -> Tensor:
     return torch.zeros_like(like) if tangent is None else tangent.expand(like.shape)
 
 
-@piece_rule("gt", "ge", "lt", "le", "eq", "ne", "greater", "greater_equal", "less", "less_equal", "not_equal")
+@piece_rule("gt", "ge", "lt", "le", "eq", "ne")
 def compared(call: PieceCall) -> Found:
     """Constant as long as the difference keeps its sign."""
     difference, rate = call.pair("self", "other")
@@ -160,14 +154,14 @@ def both(call: PieceCall) -> Found:
     return None
 
 
-@piece_rule("any", "all", "count_nonzero", "nonzero", "argwhere")
+@piece_rule("any", "all", "count_nonzero", "nonzero")
 def of_zeros(call: PieceCall) -> Found:
     """Constant as long as no number passes zero."""
     call.crosses(call["self"], call.tangent("self"))
     return None
 
 
-@piece_rule("floor", "ceil", "trunc", "fix", "round", "frac")
+@piece_rule("floor", "ceil", "trunc", "round", "frac")
 def rounded(call: PieceCall) -> Found:
     """Constant up to the next whole number, or the next half."""
     z, dz = _self(call)

@@ -12,20 +12,19 @@ from captum_xg.homogeneity.piecewise.registry import Found, piece_rule
 
 
 @piece_rule(
-    *("clone", "contiguous", "alias", "_reshape_copy", "view", "_unsafe_view", "reshape", "expand_copy", "view_copy"),
-    *("neg", "negative", "positive", "sum", "mean", "nansum", "cumsum", "diff", "trace", "tril", "triu", "diag_embed"),
-    *("cat", "stack", "hstack", "vstack", "repeat", "repeat_interleave", "roll", "flip", "rot90", "tile"),
-    *("index_select", "index", "_unsafe_index", "gather", "take", "masked_select", "select_copy", "slice_copy"),
-    *("select_scatter", "slice_scatter", "diagonal_scatter", "scatter_add", "index_add", "index_copy", "index_put"),
-    *("_unsafe_index_put", "_index_put_impl", "masked_scatter", "pixel_shuffle", "pixel_unshuffle", "channel_shuffle"),
-    *("native_channel_shuffle", "im2col", "col2im", "unfold_copy", "max_unpool2d", "max_unpool3d"),
-    *("avg_pool1d", "avg_pool2d", "avg_pool3d", "_adaptive_avg_pool2d", "_adaptive_avg_pool3d", "adaptive_avg_pool1d"),
-    *("adaptive_avg_pool2d", "adaptive_avg_pool3d", "reflection_pad1d", "reflection_pad2d", "reflection_pad3d"),
-    *("replication_pad1d", "replication_pad2d", "replication_pad3d", "upsample_nearest1d", "upsample_nearest2d"),
-    *("upsample_nearest3d", "_upsample_nearest_exact1d", "_upsample_nearest_exact2d", "_upsample_nearest_exact3d"),
-    *("upsample_linear1d", "upsample_bilinear2d", "upsample_trilinear3d", "upsample_bicubic2d"),
-    *("_upsample_bilinear2d_aa", "_upsample_bicubic2d_aa", "permute_copy", "squeeze_copy", "unsqueeze_copy"),
-    *("lift_fresh_copy", "detach_copy", "t_copy", "transpose_copy", "resolve_neg", "resolve_conj", "_pad_circular"),
+    *("clone", "alias", "_reshape_copy", "view", "_unsafe_view", "expand_copy", "view_copy", "neg", "sum", "mean"),
+    *("nansum", "cumsum", "trace", "tril", "triu", "diag_embed", "cat", "stack", "repeat", "repeat_interleave"),
+    *("roll", "flip", "rot90", "index_select", "index", "_unsafe_index", "gather", "take", "masked_select"),
+    *("select_copy", "slice_copy", "select_scatter", "slice_scatter", "diagonal_scatter", "scatter_add", "index_add"),
+    *("index_copy", "index_put", "_unsafe_index_put", "_index_put_impl", "masked_scatter", "pixel_shuffle"),
+    *("pixel_unshuffle", "channel_shuffle", "im2col", "col2im", "unfold_copy", "max_unpool2d", "max_unpool3d"),
+    *("avg_pool1d", "avg_pool2d", "avg_pool3d", "_adaptive_avg_pool2d", "_adaptive_avg_pool3d"),
+    *("adaptive_avg_pool1d", "adaptive_avg_pool2d", "adaptive_avg_pool3d", "reflection_pad1d", "reflection_pad2d"),
+    *("reflection_pad3d", "replication_pad1d", "replication_pad2d", "replication_pad3d", "upsample_nearest1d"),
+    *("upsample_nearest2d", "upsample_nearest3d", "_upsample_nearest_exact1d", "_upsample_nearest_exact2d"),
+    *("_upsample_nearest_exact3d", "upsample_linear1d", "upsample_bilinear2d", "upsample_trilinear3d"),
+    *("upsample_bicubic2d", "_upsample_bilinear2d_aa", "_upsample_bicubic2d_aa", "permute_copy", "squeeze_copy"),
+    *("unsqueeze_copy", "lift_fresh_copy", "detach_copy", "t_copy", "transpose_copy"),
 )
 def linear(call: PieceCall) -> Found:
     """f(z)' = f(z')."""
@@ -33,9 +32,7 @@ def linear(call: PieceCall) -> Found:
     return found
 
 
-@piece_rule(
-    *("constant_pad_nd", "masked_fill", "fill", "index_fill", "scatter", "scatter_reduce", "where"),
-)
+@piece_rule("constant_pad_nd", "masked_fill", "fill", "index_fill", "scatter", "scatter_reduce", "where")
 def linear_beside_numbers(call: PieceCall) -> Found:
     """The same where numbers are put beside what is moved; in the derivative they are zero."""
     if call.name == "scatter" and call.get("reduce") is not None:
@@ -60,7 +57,7 @@ def constant_or_nothing(call: PieceCall) -> Found:
     return None
 
 
-@piece_rule("isfinite", "isnan", "isinf", "isposinf", "isneginf")
+@piece_rule("isnan", "isinf", "isposinf", "isneginf")
 def of_finite_numbers(call: PieceCall) -> Found:
     """Constant as long as all numbers are finite, which is what is differentiated here."""
     return None
@@ -74,11 +71,9 @@ def of_finite_numbers_themselves(call: PieceCall) -> Found:
     return call.tangent("self")
 
 
-@piece_rule("add", "sub", "rsub", "_add_relu")
+@piece_rule("add", "sub", "rsub")
 def added(call: PieceCall) -> Found:
     """(a + k·b)' = a' + k·b'."""
-    if call.name == "_add_relu":
-        call.refuse("it is two operations in one")
     a, b, factor = call.tangent("self"), call.tangent("other"), call.get("alpha", 1)
     sign = -1 if call.name == "sub" else 1
     if call.name == "rsub":
@@ -97,12 +92,14 @@ def copied(call: PieceCall) -> Found:
     tangent = call.tangent("src")
     if tangent is None:
         return None
-    if call["self"].dtype != torch.float64 and call.moving("src") is not None:
-        call.refuse(f"it is rounded to {call['self'].dtype}, in steps")
+    if call["self"].dtype != torch.float64:
+        if call.moving("src") is not None:
+            call.refuse(f"it is rounded to {call['self'].dtype}, in steps")
+        return None
     return tangent.expand(call["self"].shape)
 
 
-@piece_rule("_to_copy", "to")
+@piece_rule("_to_copy")
 def moved(call: PieceCall) -> Found:
     """A copy elsewhere or laid out otherwise; a cast to integers or a coarser dtype is one in steps."""
     dtype: Any = call.get("dtype", torch.float64)
@@ -119,7 +116,7 @@ def moved(call: PieceCall) -> Found:
     return found
 
 
-@piece_rule("_local_scalar_dense", "equal", "is_nonzero", "allclose")
+@piece_rule("_local_scalar_dense", "equal", "allclose")
 def number(call: PieceCall) -> Found:
     """A number for Python, where nobody can follow it."""
     if call.moves():

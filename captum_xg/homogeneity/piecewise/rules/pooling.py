@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Callable, Iterator
+from typing import TypeAlias
+
 import torch
 from torch import Tensor
 
 from captum_xg.homogeneity.piecewise.call import PieceCall
 from captum_xg.homogeneity.piecewise.registry import Found, piece_rule
 
+Windows: TypeAlias = "Callable[[Tensor, float], Iterator[Tensor]]"
+"""From a tensor, and what to put outside of it, to one tensor of the result's shape for each place in a window."""
+_LEAST = torch.finfo(torch.float64).tiny
 
-@piece_rule(
-    *("max_pool2d_with_indices", "max_pool3d_with_indices", "max_pool1d", "max_pool2d", "max_pool3d"),
-    *("max_pool1d_with_indices",),
-)
+
+@piece_rule("max_pool2d_with_indices", "max_pool3d_with_indices", "max_pool1d", "max_pool2d", "max_pool3d")
 def maximum(call: PieceCall) -> Found:
     """The largest of each window of one size."""
     n = int(call.name[len("max_pool")])
@@ -20,22 +25,31 @@ def maximum(call: PieceCall) -> Found:
     steps = _each(call.get("stride") or size, n)
     padding, dilation = _each(call.get("padding", 0), n), _each(call.get("dilation", 1), n)
     shape = call.event.results[0].shape[-n:]
-    if not any(padding) and all(d == 1 for d in dilation) and _fits(z.shape[-n:], shape, size, steps):
-        return _winners(call, n, lambda x: _unfolded(x, n, size, steps))
-    places = [
-        (torch.arange(out)[:, None] * step - pad + torch.arange(k) * gap, length)
-        for out, k, step, pad, gap, length in zip(shape, size, steps, padding, dilation, z.shape[-n:], strict=True)
+    if steps == size and not any(padding) and all(gap == 1 for gap in dilation):
+        covered = [out * k for out, k in zip(shape, size, strict=True)]
+        if all(own <= length for own, length in zip(covered, z.shape[-n:], strict=True)):
+            return _side_by_side(call, size, covered)
+    ends = [
+        max((out - 1) * step + (k - 1) * gap + 1 - pad - length, 0)
+        for out, step, k, gap, pad, length in zip(shape, steps, size, dilation, padding, z.shape[-n:], strict=True)
     ]
-    # Outside of the input a place of the same window stands in: it is there twice, which changes nothing.
-    inside = []
-    for place, length in places:
-        valid = (place >= 0) & (place < length)
-        first = torch.where(valid, place, length).min(1, keepdim=True).values
-        inside.append(torch.where(valid, place, first))
-    return _winners(call, n, lambda x: _taken(x, n, inside))
+
+    def windows(x: Tensor, outside: float) -> Iterator[Tensor]:
+        if any(padding) or any(ends):
+            around = [side for pad, end in zip(padding[::-1], ends[::-1], strict=True) for side in (pad, end)]
+            x = torch.nn.functional.pad(x, around, value=outside)
+        for place in itertools.product(*map(range, size)):
+            part = x
+            for i, at in enumerate(place):
+                begin = at * dilation[i]
+                end = begin + (shape[i] - 1) * steps[i] + 1
+                part = part[(..., slice(begin, end, steps[i]), *[slice(None)] * (n - 1 - i))]
+            yield part
+
+    return _winners(call, n, windows)
 
 
-@piece_rule("adaptive_max_pool1d", "adaptive_max_pool2d", "adaptive_max_pool3d")
+@piece_rule("adaptive_max_pool2d", "adaptive_max_pool3d")
 def adaptive_maximum(call: PieceCall) -> Found:
     """The largest of windows that share out the input."""
     n = int(call.name[len("adaptive_max_pool")])
@@ -45,46 +59,62 @@ def adaptive_maximum(call: PieceCall) -> Found:
         end = ((torch.arange(out) + 1) * length + out - 1) // out
         width = int((end - begin).max())
         inside.append(torch.minimum(begin[:, None] + torch.arange(width), end[:, None] - 1))
-    return _winners(call, n, lambda x: _taken(x, n, inside))
+
+    def windows(x: Tensor, outside: float) -> Iterator[Tensor]:
+        for place in itertools.product(*(range(places.shape[1]) for places in inside)):
+            part = x
+            for i, at in enumerate(place):
+                part = part.index_select(x.dim() - n + i, inside[i][:, at].to(x.device))
+            yield part
+
+    return _winners(call, n, windows)
 
 
-def _winners(call: PieceCall, n: int, windows) -> Found:  # type: ignore[no-untyped-def]
+def _side_by_side(call: PieceCall, size: list[int], covered: list[int]) -> Found:
+    """Do the same for windows that touch each other: with winners spread over them, all memory is read in order."""
+    n, (best, *index) = len(size), call.event.results
+    within = (..., *(slice(length) for length in covered))
+    z, dz = call["self"][within], call.tangent("self")
+    assert dz is not None
+    if index:
+        rate = dz.flatten(-n).gather(-1, index[0].flatten(-n)).view(best.shape)
+        dz = dz[within]
+    else:
+        dz = dz[within]
+        rate = torch.where(z == _spread(best, size), dz, -torch.inf)
+        for i, k in enumerate(size):
+            rate = rate.unflatten(rate.dim() - n + i, (-1, k)).amax(rate.dim() - n + i + 1)
+    call.crosses((_spread(best, size) - z).clamp_min_(_LEAST), _spread(rate, size) - dz)
+    return [rate, *[None] * len(index)]
+
+
+def _spread(x: Tensor, size: list[int]) -> Tensor:
+    """Return a tensor with each element repeated over its window."""
+    for i, k in reversed(list(enumerate(size))):
+        dim = x.dim() - len(size) + i
+        shape = (*x.shape[: dim + 1], k, *x.shape[dim + 1 :])
+        x = x.unsqueeze(dim + 1).expand(shape).flatten(dim, dim + 1)
+    return x
+
+
+def _winners(call: PieceCall, n: int, windows: Windows) -> Found:
     """Report the winner of every window against the others in it; return the tangents of the winners."""
     z, dz = call["self"], call.tangent("self")
+    assert dz is not None
     results = call.event.results
+    best = results[0]
     if len(results) > 1:
-        index = results[1]
-        rate = dz.flatten(-n).gather(-1, index.flatten(-n)).view(index.shape)
-        best = results[0]
+        rate = dz.flatten(-n).gather(-1, results[1].flatten(-n)).view(best.shape)
     else:
-        values, rates = windows(z).flatten(-n), windows(dz).flatten(-n)
-        best, index = values.max(-1)
-        rate = rates.gather(-1, index.unsqueeze(-1)).squeeze(-1)
-    shape = (*best.shape, *[1] * n)
-    call.crosses(best.view(shape) - windows(z), rate.view(shape) - windows(dz))
+        rate = torch.zeros_like(best)
+        for value, own in zip(windows(z, -torch.inf), windows(dz, 0.0), strict=True):
+            rate = torch.where(value == best, own, rate)
+    for value, own in zip(windows(z, -torch.inf), windows(dz, 0.0), strict=True):
+        # None is larger. What is equal and stands still relative to the winner must not become 0/0.
+        call.crosses((best - value).clamp_min_(_LEAST), rate - own)
     return [rate, *[None] * (len(results) - 1)]
 
 
 def _each(value: object, n: int) -> list[int]:
     values = list(value) if isinstance(value, (list, tuple)) else [value]
     return [int(v) for v in (values * n if len(values) == 1 else values)]  # type: ignore[call-overload]
-
-
-def _fits(given: torch.Size, shape: torch.Size, size: list[int], steps: list[int]) -> bool:
-    return all((out - 1) * s + k <= length for out, s, k, length in zip(shape, steps, size, given, strict=True))
-
-
-def _unfolded(x: Tensor, n: int, size: list[int], steps: list[int]) -> Tensor:
-    first = x.dim() - n
-    for i in range(n):
-        x = x.unfold(first + i, size[i], steps[i])
-    return x
-
-
-def _taken(x: Tensor, n: int, inside: list[Tensor]) -> Tensor:
-    """Return the windows whose places are given for each dimension, behind what is outside of them."""
-    first = x.dim() - n
-    for i, places in enumerate(inside):
-        x = x.index_select(first + i, places.reshape(-1).to(x.device)).unflatten(first + i, places.shape)
-        x = x.movedim(first + i + 1, -1)
-    return x

@@ -14,10 +14,8 @@ _FACTORS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "mv": (("self", "vec"), ()),
     "dot": (("self", "tensor"), ()),
     "vdot": (("self", "other"), ()),
-    "matmul": (("self", "other"), ()),
     "linear": (("input", "weight"), ("bias",)),
     "convolution": (("input", "weight"), ("bias",)),
-    "_convolution": (("input", "weight"), ("bias",)),
     "addmm": (("mat1", "mat2"), ("self",)),
     "addmv": (("mat", "vec"), ("self",)),
     "addbmm": (("batch1", "batch2"), ("self",)),
@@ -33,7 +31,7 @@ _CURVED = {"grid_sampler_2d": ("grid",), "grid_sampler_3d": ("grid",), "lerp": (
 """Factors that must not move at all."""
 
 
-@piece_rule("mul", "multiply")
+@piece_rule("mul")
 def times(call: PieceCall) -> Found:
     """(a·b)' = a'·b + a·b', where at no place both move."""
     a, b = call["self"], call["other"]
@@ -65,7 +63,7 @@ def product(call: PieceCall) -> Found:
             without["beta"] = 0
         elif added == ("self",):
             without["self"] = torch.zeros_like(call["self"])
-        total = call.on(**without, **{moving[0]: call.tangent(moving[0])})
+        total = call.on({**without, moving[0]: call.tangent(moving[0])})
     for name in added:
         tangent = call.tangent(name)
         if tangent is not None:
@@ -88,7 +86,7 @@ def _with(call: PieceCall, total: Tensor | None, tangent: Tensor, name: str) -> 
     return total + tangent
 
 
-@piece_rule("div", "divide", "true_divide")
+@piece_rule("div")
 def divided(call: PieceCall) -> Found:
     """Linear in the numerator."""
     if call.get("rounding_mode") is not None:
@@ -112,7 +110,7 @@ def quotient_added(call: PieceCall) -> Found:
 
 @piece_rule(
     *("native_batch_norm", "_native_batch_norm_legit", "_native_batch_norm_legit_no_training", "cudnn_batch_norm"),
-    *("_batch_norm_no_update", "_batch_norm_with_update", "miopen_batch_norm", "batch_norm"),
+    *("_batch_norm_no_update", "_batch_norm_with_update", "miopen_batch_norm"),
 )
 def batch_norm(call: PieceCall) -> Found:
     """(z − mean)·weight/√(var + eps) by channel, with statistics that are kept."""
