@@ -29,12 +29,15 @@ if TYPE_CHECKING:
     # Attribution
     from captum_xg.attr import (
         AdaptiveIntegratedGradients,
+        ExactIntegratedGradients,
+        ExactReport,
         ExpectedXGradient,
         IntegrationReport,
         JointAttributions,
         JointXGradient,
         LayerXGradient,
         NeuronXGradient,
+        StepsNeeded,
         XGradient,
     )
 
@@ -70,12 +73,15 @@ else:  # a test holds that these are the names above
         {
             "attr": (
                 "AdaptiveIntegratedGradients",
+                "ExactIntegratedGradients",
+                "ExactReport",
                 "ExpectedXGradient",
                 "IntegrationReport",
                 "JointAttributions",
                 "JointXGradient",
                 "LayerXGradient",
                 "NeuronXGradient",
+                "StepsNeeded",
                 "XGradient",
             ),
             "homogeneity": (
@@ -109,6 +115,8 @@ __all__ = [
     "Certificate",
     "Conversion",
     "ConversionReport",
+    "ExactIntegratedGradients",
+    "ExactReport",
     "ExpectedXGradient",
     "HomogeneityReport",
     "HomogeneousExtension",
@@ -120,6 +128,7 @@ __all__ = [
     "NotConvertible",
     "PriorLoss",
     "Refusal",
+    "StepsNeeded",
     "Violation",
     "XGradient",
     "__version__",

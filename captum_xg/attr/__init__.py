@@ -1,6 +1,7 @@
 """Attribution methods with Captum's interface."""
 
 from captum_xg.attr.adaptive import AdaptiveIntegratedGradients, IntegrationReport
+from captum_xg.attr.exact import ExactIntegratedGradients, ExactReport, StepsNeeded
 from captum_xg.attr.expected_x_gradient import ExpectedXGradient
 from captum_xg.attr.joint import JointAttributions, JointXGradient
 from captum_xg.attr.layer_x_gradient import LayerXGradient
@@ -9,11 +10,14 @@ from captum_xg.attr.x_gradient import XGradient
 
 __all__ = [
     "AdaptiveIntegratedGradients",
+    "ExactIntegratedGradients",
+    "ExactReport",
     "ExpectedXGradient",
     "IntegrationReport",
     "JointAttributions",
     "JointXGradient",
     "LayerXGradient",
     "NeuronXGradient",
+    "StepsNeeded",
     "XGradient",
 ]
