@@ -21,6 +21,7 @@ import captum_xg
 from captum_xg import (
     AdaptiveIntegratedGradients,
     AttributionPriorLoss,
+    JointXGradient,
     bias_ledger,
     certify,
     check_homogeneity,
@@ -28,7 +29,7 @@ from captum_xg import (
 )
 from captum_xg._core.text import Table, displayed, short
 from captum_xg.homogeneity import Reason, Scaling, UnusedScale, Violation
-from captum_xg.homogeneity.certificate.certify import Proof
+from captum_xg.homogeneity.certificate.prove import Proof
 from captum_xg.metrics import AttributionBenchmark, CompletenessGap, KeepPositiveMask, axiom_report
 from captum_xg.priors import GiniSparsity
 
@@ -157,6 +158,7 @@ def samples():
         torch.manual_seed(0)
         good = nn.Sequential(nn.Linear(6, 5, bias=False), nn.ReLU(), nn.Linear(5, 3, bias=False))
         bad = nn.Sequential(nn.Linear(6, 5), nn.Tanh(), nn.Linear(5, 3))
+        biased = nn.Sequential(nn.Linear(6, 5), nn.ReLU(), nn.Linear(5, 3))
         normed = nn.Sequential(nn.Linear(6, 5), nn.BatchNorm1d(5), nn.SiLU(), nn.Linear(5, 3)).eval()
         x, y = torch.randn(4, 6), torch.tensor([0, 1, 2, 0])
     benchmark = AttributionBenchmark(
@@ -166,6 +168,7 @@ def samples():
         *(certify(model, x) for model in (good, bad, lambda x: x * float(x.sum()))),
         *(check_homogeneity(model, x, target=y) for model in (good, bad)),
         *(bias_ledger(model, x, target=y) for model in (bad, normed)),
+        JointXGradient(biased).attribute(x, y),
         to_xdnn(normed, x)[1],
         to_xdnn(nn.Sequential(nn.Linear(6, 5), nn.Softmax(1)).eval(), x, strict=False)[1],
         AdaptiveIntegratedGradients(bad).attribute(x, target=y, return_report=True)[-1],

@@ -18,7 +18,7 @@ LAYERS = (
     ("homogeneity.degree",),
     ("homogeneity.rules",),
     ("homogeneity.scaling",),
-    ("homogeneity.certificate",),
+    ("homogeneity.certificate", "homogeneity.joint"),
     ("homogeneity.check", "homogeneity.ledger"),
     ("attr", "xdnn", "testing"),
     ("priors", "metrics", "visualization"),

@@ -6,7 +6,7 @@ from captum.attr import GradientAttribution, LayerAttribution, NeuronAttribution
 from captum.attr._core.integrated_gradients import IntegratedGradients
 from captum.attr._core.layer.layer_integrated_gradients import LayerIntegratedGradients
 from captum.attr._core.neuron.neuron_integrated_gradients import NeuronIntegratedGradients
-from captum.attr._utils.approximation_methods import SUPPORTED_METHODS
+from captum.attr._utils.approximation_methods import SUPPORTED_METHODS, approximation_parameters
 from captum.log import log_usage
 
 __all__ = [
@@ -17,6 +17,7 @@ __all__ = [
     "LayerIntegratedGradients",
     "NeuronAttribution",
     "NeuronIntegratedGradients",
+    "approximation_parameters",
     "compute_gradients",
     "log_usage",
     "select_targets",

@@ -14,6 +14,7 @@ from collections.abc import Callable
 from typing import Any, Literal, get_args
 
 import torch
+from torch import Tensor
 
 from captum_xg._core.captum_compat import compute_gradients
 from captum_xg._core.function import Evaluation, ScalarFunction
@@ -181,6 +182,7 @@ class Explainer:
         function, validation = task.function, self._validation(task.function.where)
         self._require_known_gradients(task)
         parts: list[Tensors] = []
+        values: list[Tensor] = []
         calls: list[tuple[ScalarFunction, Tensors, Tensors]] = []
         degree = 1.0
 
@@ -200,13 +202,14 @@ class Explainer:
                 evaluation, degree = validated(own, own_inputs)
                 parts.append(closed_form(evaluation, degree, multiply_by_inputs=self._multiply_by_inputs))
                 calls.append((own, own_inputs, parts[-1]))
+                values.append(evaluation.values.detach())
             if after is not None:  # and all parts are known to be valid
                 for call in calls:
                     after(*call)
             # Here, where a caller's no_grad is not in force.
             with torch.set_grad_enabled(task.create_graph):
                 attributions = parts[0] if len(parts) == 1 else tuple(map(torch.cat, zip(*parts, strict=True)))
-        return Outcome(attributions, validation.conclusion(), degree)
+        return Outcome(attributions, validation.conclusion(), degree, values=torch.cat(values))
 
     def _require_known_gradients(self, task: Task) -> None:
         needed = self.validate != "off" or task.create_graph or task.targets is not None

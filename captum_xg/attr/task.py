@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from torch import Tensor
+
 from captum_xg._core.function import ScalarFunction
 from captum_xg._core.many_targets import ManyTargets
 from captum_xg._core.types import Tensors
@@ -46,9 +48,11 @@ class Outcome:
         warning: What to warn of; None if nothing.
         degree: The degree of F, that of the last part; NaN where it was integrated.
         integration: How it was integrated; None for the closed form.
+        values: F(x), shape ``(N,)``, where the closed form has evaluated it.
     """
 
     attributions: Tensors
     warning: str | None = None
     degree: float = 1.0
     integration: Integration | None = None
+    values: Tensor | None = None

@@ -31,6 +31,7 @@ from captum_xg.errors.base import (
 
 if TYPE_CHECKING:
     from captum_xg.attr.adaptive.report import IntegrationWarning
+    from captum_xg.attr.exact.errors import NotPiecewiseLinearError, RegionLimitError
     from captum_xg.attr.integrated import IntegrationNotice
     from captum_xg.homogeneity.check.report import HomogeneityError, HomogeneityWarning
     from captum_xg.xdnn.report import ConversionError
@@ -39,6 +40,7 @@ else:
         __name__,
         {
             "captum_xg.attr.adaptive.report": ("IntegrationWarning",),
+            "captum_xg.attr.exact.errors": ("NotPiecewiseLinearError", "RegionLimitError"),
             "captum_xg.attr.integrated": ("IntegrationNotice",),
             "captum_xg.homogeneity.check.report": ("HomogeneityError", "HomogeneityWarning"),
             "captum_xg.xdnn.report": ("ConversionError",),
@@ -65,10 +67,12 @@ __all__ = [
     "ModelStateError",
     "NonFinitePriorError",
     "NondeterministicForwardError",
+    "NotPiecewiseLinearError",
     "OptionError",
     "OptionTypeError",
     "PriorError",
     "PriorOutputError",
+    "RegionLimitError",
     "TargetError",
     "TrainingModeError",
 ]

@@ -19,8 +19,7 @@ from captum_xg._core.distributed import unwrapped
 from captum_xg._core.target import check_output
 from captum_xg._core.types import Arguments, ForwardFunction, Tensors
 from captum_xg.errors import GradientError, OptionError, OptionTypeError
-from captum_xg.homogeneity.certificate.certify import Output
-from captum_xg.homogeneity.certificate.outputs import checked_output, one_output
+from captum_xg.homogeneity.certificate.outputs import Output, checked_output, one_output
 from captum_xg.priors.supported import WHERE
 
 Returned: TypeAlias = tuple[tuple[object, ...], bool]
@@ -92,7 +91,7 @@ class Forward:
             # in place. Whatever the inputs were computed from stays connected.
             points, single = tuple(map(_handle, inputs)) if at_points else inputs, len(inputs) == 1
             outputs = model(*map(Tensor.clone, points), *additional)
-        return Pass(points, single, outputs, self._wide(outputs, inputs[0]))
+        return Pass(points, single, outputs, self.widened(outputs, inputs[0]))
 
     def points_of(self, inputs: Tensors, additional: Arguments) -> Tensors:
         """Return what would be attributed to at these inputs: themselves, or what the layer gives for them."""
@@ -105,10 +104,10 @@ class Forward:
     def at(self, points: Tensors, inputs: Tensors, additional: Arguments) -> Tensor:
         """Return the explained output where the inputs, or the layer's outputs, are replaced by the points."""
         if self.layer is None:
-            return self._wide(self.model(*map(Tensor.clone, points), *additional), points[0])
+            return self.widened(self.model(*map(Tensor.clone, points), *additional), points[0])
         with _replaced(self.layer, points):
             outputs = self.model(*map(Tensor.clone, inputs), *additional)
-        return self._wide(outputs, inputs[0])
+        return self.widened(outputs, inputs[0])
 
     def with_points(self, points: Tensors, *arguments: object) -> Tensor:
         """Return the explained output, as the model gives it, with the layer's outputs replaced by the points."""
@@ -121,7 +120,8 @@ class Forward:
     def _explained(self, outputs: object, first: Tensor) -> Tensor:
         return check_output(one_output(outputs, self.output, WHERE), first.shape[0], WHERE)
 
-    def _wide(self, outputs: object, first: Tensor) -> Tensor:
+    def widened(self, outputs: object, first: Tensor) -> Tensor:
+        """Return the explained part of what the model gave, in float32 at least."""
         explained = self._explained(outputs, first)
         # Softmax and sums over positions lose too much in 16 bits.
         return explained.to(torch.promote_types(explained.dtype, torch.float32))

@@ -24,7 +24,7 @@ from captum_xg._core.losses import IGNORED, Loss, checked_number, default_loss, 
 from captum_xg._core.options import forward_function, integer, single_number
 from captum_xg._core.types import Arguments, ForwardFunction, Tensors
 from captum_xg.errors import InputError, OptionError, OptionTypeError
-from captum_xg.homogeneity.certificate.certify import Output
+from captum_xg.homogeneity.certificate.outputs import Output
 from captum_xg.priors.attribution import Batch, CustomAttribution, attribution_of
 from captum_xg.priors.forward import Forward, Pass
 from captum_xg.priors.paths import Trained, require_path_to_parameters
@@ -59,9 +59,11 @@ class AttributionPriorLoss(nn.Module):
             probabilities, and binary cross entropy for one logit and labels 0 and 1; anything else, a regression among
             it, needs one.
         attribution: ``"xgradient"`` (x·∇F, where F is proven to be homogeneous), ``"input_x_gradient"`` (x·∇F of any
-            model), ``"gradient"``, ``"rrr"`` (gradient of the summed log-probabilities), ``"expected_gradients"``,
-            ``"integrated_gradients"``, a function ``(inputs, target=…)`` that returns attributions, or one of your own
-            (:class:`~captum_xg.priors.attribution.Attribution`): an instance, or the name it is registered by.
+            model), ``"joint"`` (x·∂F/∂x, and c·∂F/∂c of the constants that a model with biases adds, where F is proven
+            to be homogeneous in both together), ``"gradient"``, ``"rrr"`` (gradient of the summed log-probabilities),
+            ``"expected_gradients"``, ``"integrated_gradients"``, a function ``(inputs, target=…)`` that returns
+            attributions, or one of your own (:class:`~captum_xg.priors.attribution.Attribution`): an instance, or the
+            name it is registered by.
         target: Which scores are explained: ``"true"`` class, ``"predicted"`` class, ``"all"`` classes (one attribution
             for each, and the mean of their priors), or a function of outputs and target that gives one score per
             example. Models with one output have one score, and ``"rrr"`` always takes all classes together.
@@ -69,7 +71,8 @@ class AttributionPriorLoss(nn.Module):
         ignore_index: Label of positions, or examples, without a class.
         layer: Attribute to what this layer (a name, or the module) returns in place of the inputs.
         output: Which part of a tuple or dict that the model returns is explained: a key, a path, or a function.
-        options: Of the attribution: ``validate``, ``degree`` for ``"xgradient"``; ``n_samples``, ``references``,
+        options: Of the attribution: ``validate``, ``degree`` for ``"xgradient"``; ``part`` (``"inputs"``,
+            ``"constants"`` or ``"both"``), ``constants``, ``validate`` for ``"joint"``; ``n_samples``, ``references``,
             ``generator`` for ``"expected_gradients"``; ``n_steps``, ``baselines`` for ``"integrated_gradients"``.
 
     Under ``loss.eval()`` everything is computed, also within ``no_grad``, and returned detached; steps are not counted.

@@ -25,7 +25,7 @@ from captum_xg._core.modules import require_evaluation_mode
 from captum_xg._core.options import forward_function, switch
 from captum_xg._core.state import preserve_state
 from captum_xg.errors import ConversionError, InputError
-from captum_xg.homogeneity.certificate.certify import Output
+from captum_xg.homogeneity.certificate.outputs import Output
 from captum_xg.xdnn.evidence import WHERE, Examples
 from captum_xg.xdnn.pipeline import convert
 from captum_xg.xdnn.report import ConversionReport

@@ -25,7 +25,8 @@ from captum_xg._core.digest import digest_of
 from captum_xg._core.function import additional_arguments
 from captum_xg.errors import CaptumXGError, ConversionError
 from captum_xg.homogeneity.certificate.certificate import Certificate, Violation
-from captum_xg.homogeneity.certificate.certify import Output, chosen_outputs, prove
+from captum_xg.homogeneity.certificate.outputs import Output, chosen_outputs
+from captum_xg.homogeneity.certificate.prove import prove
 from captum_xg.homogeneity.ledger.bias_ledger import bias_ledger
 from captum_xg.xdnn.added_parameters import added_parameters
 from captum_xg.xdnn.dataflow import Dataflow

@@ -33,8 +33,7 @@ from captum_xg._core.batches import (
 from captum_xg._core.losses import Loss, checked_number, default_loss, require_a_loss_of_one_output
 from captum_xg._core.options import finite_number, forward_function, positive_integer, switch
 from captum_xg.errors import GradientError, InputError, OptionError, OptionTypeError
-from captum_xg.homogeneity.certificate.certify import Output
-from captum_xg.homogeneity.certificate.outputs import checked_output, one_output
+from captum_xg.homogeneity.certificate.outputs import Output, checked_output, one_output
 
 _WHERE = "fine_tune"
 

@@ -77,7 +77,7 @@ class AdaptiveLayerIntegratedGradients(LayerIntegratedGradients):  # type: ignor
     def __init__(
         self,
         forward_func: Callable[..., Any],
-        layer: nn.Module | list[nn.Module],
+        layer: nn.Module | list[nn.Module] | None,
         device_ids: list[int] | None = None,
         multiply_by_inputs: bool = True,
         *,
@@ -86,7 +86,8 @@ class AdaptiveLayerIntegratedGradients(LayerIntegratedGradients):  # type: ignor
     ) -> None:
         where = "AdaptiveLayerIntegratedGradients"
         forward_function(forward_func, "forward_func", where)
-        self._layers = checked_layers(layer, where)
+        if layer is not None:  # TCAV sets it, to each of its layers in turn
+            checked_layers(layer, where)
         LayerAttribution.__init__(self, forward_func, layer, device_ids)
         GradientAttribution.__init__(self, forward_func)
         self._multiply_by_inputs = switch(multiply_by_inputs, "multiply_by_inputs", where)
@@ -157,7 +158,7 @@ class AdaptiveLayerIntegratedGradients(LayerIntegratedGradients):  # type: ignor
             require_memory(self.forward_func, where)
             require_evaluation_mode(self.forward_func, where)
             size = batch_size(internal_batch_size, points_at_once(front.n), where)
-            behind = BehindLayer(self.forward_func, self._layers, at_input)
+            behind = BehindLayer(self.forward_func, checked_layers(self.layer, where), at_input)
             behind.where = where
             start, values = path_ends(behind, front, size)
             function = ScalarFunction(behind, front.arguments, target, where, unused_as_zero=unused_as_zero)

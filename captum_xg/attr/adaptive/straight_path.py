@@ -35,6 +35,11 @@ class StraightPath:
         self._ends = np.stack([self._values(self._baselines), self._values(self._inputs)], axis=1)
         self._require_one_function()
 
+    @property
+    def points_at_once(self) -> int:
+        """The most points in one forward pass: 1 where a single example has several rows of output."""
+        return self._size
+
     def ends(self, examples: Sequence[int]) -> Array:
         """Return F(b) and F(x) of some examples."""
         return self._ends[list(examples)]

@@ -134,6 +134,10 @@ class Assumptions:
         floating = any(source.dtype.is_floating_point or source.dtype.is_complex for source in among)
         return floating or (bool(among) and len(among) == len(sources))
 
+    def sources(self, tensor: Tensor) -> list[Tensor]:
+        """Return the constants that a tensor was computed from; itself if it was there before the pass."""
+        return list(self._sources_of(tensor).values())
+
     def tensors(self) -> list[Tensor]:
         """Return the constants that were asked about."""
         return [*self._zero.values(), *(source for source, _ in self._unchanged.values())]

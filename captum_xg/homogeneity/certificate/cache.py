@@ -29,8 +29,8 @@ from captum_xg._core.storage import shares_memory
 from captum_xg._core.types import ForwardFunction
 from captum_xg.homogeneity.certificate.assumptions import Assumptions
 from captum_xg.homogeneity.certificate.certificate import Certificate
-from captum_xg.homogeneity.certificate.certify import Proof, prove
 from captum_xg.homogeneity.certificate.fingerprint import fingerprint_of
+from captum_xg.homogeneity.certificate.prove import Proof, prove
 
 _MOST = 16
 """How many model states and shapes are remembered: one proof for each shape of input in use."""

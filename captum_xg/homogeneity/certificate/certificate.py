@@ -9,7 +9,7 @@ from typing import Any, Literal, TypeAlias
 
 from captum_xg._core.digest import digest_of
 from captum_xg._core.finding import Finding, listed
-from captum_xg._core.text import displayed
+from captum_xg._core.text import displayed, first_ten
 from captum_xg._core.types import ForwardFunction
 from captum_xg.homogeneity.certificate.standing import Standing
 from captum_xg.homogeneity.scaling.checks import Counterexample, format_scale
@@ -69,6 +69,8 @@ class Certificate:
         digest: SHA-256 of architecture, parameters and buffers; :meth:`is_stale` compares with it.
         detached: ``"constants"`` if everything here is said of F with what it detaches held constant. Then the values
             of F itself need not scale: proven is Σ x·∂F = kF, with autograd's gradient, at every input.
+        jointly: The names of the constants that are scaled with the inputs, where homogeneity is said of both
+            together: F(αx; αc) = αᵏF(x; c). Then nothing is said of Integrated Gradients of x alone.
         standing: What it stands on in Python: F as it was, for :meth:`is_stale`; not in copies, nor in ``to_dict()``.
     """
 
@@ -86,6 +88,7 @@ class Certificate:
     notes: tuple[str, ...] = ()
     name: str = field(default="F", repr=False)
     detached: Detached = "violations"
+    jointly: tuple[str, ...] = ()
     standing: Standing | None = field(default=None, repr=False, compare=False)
 
     @property
@@ -103,8 +106,8 @@ class Certificate:
 
     def covers(self, degree: float | None) -> bool:
         """Return whether x·∇F/k is proven to be Integrated Gradients against zero for k = ``degree`` ≥ 1."""
-        if not self.homogeneous or self.detached == "constants":
-            return False  # F itself need not scale, so its integrated gradients are others
+        if not self.homogeneous or self.detached == "constants" or self.jointly:
+            return False  # F itself need not scale in x, so its integrated gradients are others
         return self.identically_zero or (
             degree is not None and degree >= 1 and self.degree is not None and abs(degree - self.degree) < 1e-9
         )
@@ -132,6 +135,7 @@ class Certificate:
         result["shapes"] = [list(shape) for shape in self.shapes]
         result["dtypes"] = list(self.dtypes)
         result["notes"] = list(self.notes)
+        result["jointly"] = list(self.jointly)
         if self.counterexample is not None and not math.isfinite(self.counterexample.deviation):
             result["counterexample"]["deviation"] = None  # JSON has no infinity
         for key in ("violations", "unsupported"):
@@ -147,6 +151,8 @@ class Certificate:
         lines = [f"{self.name}: {self._headline()}"]
         inputs = ", ".join(f"{dtype} {list(shape)}" for shape, dtype in zip(self.shapes, self.dtypes, strict=True))
         lines.append(f"  {self.n_ops} operations; inputs {inputs}; parameters {self.digest[:12] or 'not recorded'}")
+        if self.jointly:
+            lines.append(f"  constants scaled with the inputs: {', '.join(first_ten(self.jointly))}")
         if self.homogeneous and self.confrontation is not None:
             lines.append(f"  {self.confrontation}")
         lines += self.finding_lines()
@@ -177,9 +183,15 @@ class Certificate:
             return "identically zero, so homogeneous of every degree (proven)"
         if self.homogeneous and self.degree is not None:
             power = "" if self.degree == 0 else "α" if self.degree == 1 else f"α^{self.degree:g}·"
+            if self.jointly:
+                return (
+                    f"F(αx; αc) = {power}F(x; c) for all α > 0, in the inputs and {len(self.jointly)} constants "
+                    f"together (proven, degree {self.degree:g})"
+                )
             headline = f"F(αx) = {power}F(x) for all α > 0 (proven, degree {self.degree:g})"
             return headline if self.degree >= 1 else f"{headline}; X-Gradient needs a degree of at least 1"
         if self.verdict == "disproved":
-            seen = "the gradient is not that of F" if self.counterexample is None else "F(αx) ≠ αᵏF(x) for every k"
+            scaled = "F(αx; αc) ≠ αᵏF(x; c)" if self.jointly else "F(αx) ≠ αᵏF(x)"
+            seen = "the gradient is not that of F" if self.counterexample is None else f"{scaled} for every k"
             return f"not homogeneous: {seen}"
         return "unknown: neither proven to be homogeneous nor disproved"

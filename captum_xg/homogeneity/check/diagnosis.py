@@ -16,7 +16,7 @@ from dataclasses import replace
 from captum_xg._core.function import Evaluation, ScalarFunction
 from captum_xg._core.modules import modules_of
 from captum_xg.homogeneity.certificate.certificate import Certificate, Violation
-from captum_xg.homogeneity.certificate.certify import prove
+from captum_xg.homogeneity.certificate.prove import prove
 from captum_xg.homogeneity.check.localization import find_culprits
 from captum_xg.homogeneity.check.one_function import differ_for, require_repeatable, require_separate_from
 from captum_xg.homogeneity.check.report import Culprit, HomogeneityReport

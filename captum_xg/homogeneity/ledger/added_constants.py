@@ -107,6 +107,9 @@ class ConstantWatch(TorchFunctionMode):
         outermost: Code of the function that calls the model.
     """
 
+    entry = Added
+    """What is kept of a constant."""
+
     def __init__(
         self, inputs: Iterable[Tensor], names: Mapping[int, tuple[str, nn.Module]], outermost: CodeType
     ) -> None:
@@ -186,7 +189,7 @@ class ConstantWatch(TorchFunctionMode):
         name = "shift" if func in (nn.functional.batch_norm, nn.functional.instance_norm) else self._name(sources)
         prefix = f"{site.module}."
         name = name.removeprefix(prefix) if site.module else name
-        return self.found.added.setdefault((site.module, name), Added(site.module, site.type, name, site.location))
+        return self.found.added.setdefault((site.module, name), self.entry(site.module, site.type, name, site.location))
 
     def _name(self, sources: list[object]) -> str:
         if len(sources) != 1:

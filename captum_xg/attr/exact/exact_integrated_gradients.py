@@ -1,0 +1,374 @@
+"""Integrated Gradients without error, of piecewise linear networks: the method with Captum's interface."""
+
+from __future__ import annotations
+
+import typing
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from captum_xg._core.captum_compat import SUPPORTED_METHODS, GradientAttribution, compute_gradients, log_usage
+from captum_xg._core.function import ScalarFunction
+from captum_xg._core.inputs import format_baselines, format_inputs
+from captum_xg._core.model_state import require_memory
+from captum_xg._core.modules import require_evaluation_mode
+from captum_xg._core.options import forward_function, number_that, one_of, positive_integer, switch
+from captum_xg._core.state import preserve_state
+from captum_xg._core.token_ids import ids_refused
+from captum_xg._core.types import Baselines, Inputs, Target, Tensors
+from captum_xg.attr.adaptive.samples import Array, Indices
+from captum_xg.attr.adaptive.straight_path import StraightPath
+from captum_xg.attr.call_options import batch_size, require_options_of_integration
+from captum_xg.attr.exact.double import in_float64
+from captum_xg.attr.exact.errors import ADVICE, RegionLimitError
+from captum_xg.attr.exact.points import PathPoints
+from captum_xg.attr.exact.report import ExactReport, Line, StepsNeeded
+from captum_xg.attr.exact.steps import MOST_STEPS, Rule, numbers_of_steps
+from captum_xg.attr.exact.verification import require_agreement, values_at_ends
+from captum_xg.attr.exact.walk import Pieces, walk
+from captum_xg.errors import OptionError
+
+MOST_REGIONS = 100_000
+"""The most regions of one example, unless the caller says otherwise."""
+_HELD = 2**25
+"""Numbers of rules' sums that are held at once."""
+
+
+class ExactIntegratedGradients(GradientAttribution):  # type: ignore[misc]  # Captum has no type information
+    r"""Integrated Gradients without error, for piecewise linear networks and any baseline.
+
+    .. math:: \mathrm{IG}_i(x) = (x_i - b_i) \int_0^1 \frac{\partial F(b + \alpha (x - b))}{\partial x_i}\, d\alpha
+              = (x_i - b_i) \sum_r (\alpha_{r+1} - \alpha_r)\, \frac{\partial F}{\partial x_i}\Big|_r
+
+    On the straight path from b to x a network of affine layers, ReLU, LeakyReLU, PReLU, abs, Hardtanh, max pooling,
+    batch norm in evaluation mode, sorting and the like is linear between finitely many places. All of them are found,
+    and one gradient is taken in each region between two: biases and kinks make no error, whatever their number. A
+    network of 10,000 ReLUs has some 3,000 regions on a path, a homogeneous one against zero has one.
+
+    That F is piecewise linear is proven operation by operation while it runs; what is not (GELU, softmax, LayerNorm, a
+    product of two features) is an error that names the operation and its line. The proof is confronted with numbers:
+    in each region F must change as its gradient says, and regions must meet.
+
+    Everything is computed in float64: modules in a copy, other callables in what they are given.
+
+    Args:
+        forward_func: A module or any callable that gives one score per example once a target is chosen.
+        multiply_by_inputs: Return (x − b)·mean gradient (global attributions), else the mean gradient along the path
+            (local ones).
+        max_regions: The most regions of one example. Each takes about one and a half gradients of time.
+
+    Raises:
+        OptionTypeError: If ``forward_func`` is no model or function, or an option is of the wrong type.
+        OptionError: If an option has no such value.
+
+    Source: Sundararajan et al. 2017, Eq. 1 (Integrated Gradients); Sotoudeh and Thakur 2019, *Computing Linear
+    Restrictions of Neural Networks* (that they can be computed exactly on a line).
+
+    Example:
+        >>> _ = torch.manual_seed(0)
+        >>> model = torch.nn.Sequential(torch.nn.Linear(3, 8), torch.nn.ReLU(), torch.nn.Linear(8, 2))
+        >>> x, baseline = torch.rand(4, 3), torch.full((1, 3), 0.5)
+        >>> attributions, report = ExactIntegratedGradients(model).attribute(x, baseline, 1, return_report=True)
+        >>> bool((report.completeness_gap < 1e-10).all())
+        True
+    """
+
+    def __init__(
+        self, forward_func: Callable[..., Any], multiply_by_inputs: bool = True, *, max_regions: int = MOST_REGIONS
+    ) -> None:
+        where = "ExactIntegratedGradients"
+        super().__init__(forward_function(forward_func, "forward_func", where))
+        self._multiply_by_inputs = switch(multiply_by_inputs, "multiply_by_inputs", where)
+        self.max_regions = positive_integer(max_regions, "max_regions", where)
+
+    @typing.overload
+    def attribute(
+        self,
+        inputs: Inputs,
+        baselines: Baselines = None,
+        target: Target = None,
+        additional_forward_args: object = None,
+        n_steps: int = 50,
+        method: str = "gausslegendre",
+        internal_batch_size: int | None = None,
+        return_convergence_delta: Literal[False] = False,
+        *,
+        return_report: Literal[False] = False,
+    ) -> Inputs: ...
+
+    @typing.overload
+    def attribute(
+        self,
+        inputs: Inputs,
+        baselines: Baselines = None,
+        target: Target = None,
+        additional_forward_args: object = None,
+        n_steps: int = 50,
+        method: str = "gausslegendre",
+        internal_batch_size: int | None = None,
+        return_convergence_delta: Literal[False] = False,
+        *,
+        return_report: Literal[True],
+    ) -> tuple[Inputs, ExactReport]: ...
+
+    @typing.overload
+    def attribute(
+        self,
+        inputs: Inputs,
+        baselines: Baselines = None,
+        target: Target = None,
+        additional_forward_args: object = None,
+        n_steps: int = 50,
+        method: str = "gausslegendre",
+        internal_batch_size: int | None = None,
+        return_convergence_delta: bool = False,
+        *,
+        return_report: bool = False,
+    ) -> Any: ...
+
+    @log_usage()  # type: ignore[untyped-decorator]  # NoiseTunnel reads the __wrapped__ that it leaves
+    def attribute(
+        self,
+        inputs: Any,
+        baselines: Baselines = None,
+        target: Target = None,
+        additional_forward_args: object = None,
+        n_steps: int = 50,
+        method: str = "gausslegendre",
+        internal_batch_size: int | None = None,
+        return_convergence_delta: bool = False,
+        *,
+        return_report: bool = False,
+    ) -> Any:
+        """Return Integrated Gradients, in the order of arguments of Captum's ``IntegratedGradients.attribute``.
+
+        Args:
+            inputs: Tensor, or tuple of tensors, of shape ``(N, …)``. Integers are made floating-point.
+            baselines: None for zeros, a number, or a tensor of the inputs' shape or with 1 in place of N; a tuple of
+                these for several inputs.
+            target: Which output is explained, in the forms that Captum takes: one for all examples, or one for each.
+            additional_forward_args: What follows the inputs in a call of the forward function; not attributed to.
+            n_steps: A positive integer, for compatibility: there is nothing to approximate.
+            method: A rule of integration that Captum knows, for compatibility.
+            internal_batch_size: The most points on paths, of all examples together, in one forward pass. If None, as
+                many as have some two million activations with kinks together.
+            return_convergence_delta: Also return Σ attributions − (F(x) − F(b)), shape ``(N,)``.
+            return_report: Also return an :class:`ExactReport`, last.
+
+        Returns:
+            Attributions in the form, shape and dtype of ``inputs`` (float32 for coarser ones), detached; with
+            ``return_convergence_delta`` or ``return_report`` a tuple that begins with them.
+
+        Raises:
+            NotPiecewiseLinearError: If F is not continuous and piecewise linear on a path, with the gradient that
+                autograd gives; it names the first operation that is not.
+            RegionLimitError: If a path has more than ``max_regions`` regions.
+            OptionError, InputError, BaselineError, TargetError: If an argument is unsuitable.
+            ForwardOutputError, GradientError: If F or ∇F is not one finite real number per example, or per feature.
+            ModelStateError, TrainingModeError: If the model holds no numbers, or dropout or the like is on.
+            NondeterministicForwardError, CrossExampleError: If F is random, or mixes the examples of a batch.
+        """
+        where = "ExactIntegratedGradients.attribute"
+        require_options_of_integration(n_steps, method, where)
+        with_delta = switch(return_convergence_delta, "return_convergence_delta", where)
+        with_report = switch(return_report, "return_report", where)
+        call = self._call(inputs, baselines, target, additional_forward_args, internal_batch_size, where)
+        with self._prepared(call) as paths:
+            means = torch.zeros_like(paths.points.displacement)
+
+            def collect(examples: Indices, left: Array, right: Array, gradients: Tensor) -> None:
+                lengths = torch.from_numpy(right - left).to(gradients.device).unsqueeze(1)
+                means.index_add_(0, torch.from_numpy(examples).to(gradients.device), lengths * gradients)
+
+            pieces = self._walked(paths, range(len(means)), collect)
+            total = means * paths.points.displacement
+            attributions = paths.split(total if self._multiply_by_inputs else means, call.inputs)
+        change = paths.ends[:, 1] - paths.ends[:, 0]
+        deltas = total.sum(1).cpu() - torch.from_numpy(change)
+        result = attributions if isinstance(inputs, tuple) else attributions[0]
+        if not with_delta and not with_report:
+            return result
+        delta = deltas.to(attributions[0])
+        return (result, *([delta] if with_delta else []), *([_report(pieces, deltas)] if with_report else []))
+
+    def steps_needed(
+        self,
+        inputs: Any,
+        baselines: Baselines = None,
+        target: Target = None,
+        additional_forward_args: object = None,
+        *,
+        rtol: float = 1e-2,
+        method: str = "gausslegendre",
+        most: int = MOST_STEPS,
+        internal_batch_size: int | None = None,
+    ) -> StepsNeeded:
+        """Return how many steps Captum's Integrated Gradients needs to come as near as ``rtol`` to the exact ones.
+
+        The gradients of all regions tell what any rule of integration gives: it takes as long as
+        :meth:`attribute`, and nothing is integrated. Captum multiplies in the dtype of the inputs, which is not
+        counted as error.
+
+        Args:
+            inputs, baselines, target, additional_forward_args, internal_batch_size: As in :meth:`attribute`.
+            rtol: The relative error ‖IG(n) − IG‖₂/‖IG‖₂ that is allowed, between 0 and 1.
+            method: The rule of integration, one that Captum knows.
+            most: The largest number of steps that is tried, at least 2.
+
+        Raises:
+            CaptumXGError: As :meth:`attribute`.
+        """
+        where = "ExactIntegratedGradients.steps_needed"
+        rtol = number_that(rtol, lambda r: 0 < r < 1, "a number between 0 and 1", "rtol", where)
+        method = one_of(method, SUPPORTED_METHODS, "method", where)
+        if positive_integer(most, "most", where) < 2:
+            raise OptionError(f"{where}: `most` must be at least 2 but is {most}.")
+        tried = numbers_of_steps(most)
+        call = self._call(inputs, baselines, target, additional_forward_args, internal_batch_size, where)
+        errors = self._errors_of_rules(call, [Rule(method, n) for n in tried])
+        within = errors <= rtol
+        since = within.flip(1).cumprod(1).sum(1)  # how many of the largest numbers are within the tolerance
+        numbers = torch.tensor([*tried, float("inf")], dtype=torch.float64)
+        return StepsNeeded(numbers[len(tried) - since], torch.tensor(tried), errors, rtol, method)
+
+    def _errors_of_rules(self, call: _Call, rules: Sequence[Rule]) -> Tensor:
+        """Return the relative error of rules of integration, float64, shape ``(N, len(rules))``."""
+        errors = []
+        with self._prepared(call) as paths:
+            points = paths.points
+            n, features = points.displacement.shape
+            group = max(_HELD // (features * (len(rules) + 1)), 1)
+            at_ends = torch.from_numpy(np.stack([rule.at_ends for rule in rules]))
+            for start in range(0, n, group):
+                examples = range(start, min(start + group, n))
+                sums = points.displacement.new_zeros((len(examples), len(rules) + 1, features))
+
+                def collect(own: Indices, left: Array, right: Array, gradients: Tensor) -> None:
+                    weights = np.stack([*(rule.weights(left, right) for rule in rules), right - left])
+                    given = torch.from_numpy(weights).to(gradients)
+                    for example in np.unique(own).tolist():
+                        of_example = torch.from_numpy(own == example).to(gradients.device)
+                        sums[example - start] += given[:, of_example] @ gradients[of_example]
+
+                self._walked(paths, examples, collect)
+                for i in examples:
+                    if at_ends.any():
+                        rows = points.at(np.full(2, i), np.array([0.0, 1.0])).gradients
+                        sums[i - start, :-1] += at_ends.to(rows) @ rows
+                terms = sums * points.displacement[start : start + len(examples), None]
+                exact = terms[:, -1:]
+                size = exact.norm(dim=2).clamp_min(torch.finfo(torch.float64).tiny)
+                errors.append(((terms[:, :-1] - exact).norm(dim=2) / size).cpu())
+        return torch.cat(errors)
+
+    def _walked(self, paths: _Paths, examples: range, collect: Any) -> Pieces:
+        where, first = paths.where, examples.start
+
+        def limit(counts: Indices) -> RegionLimitError:
+            many = int(np.argmax(counts))
+            return RegionLimitError(
+                f"{where}: the path of example {first + many} has more than max_regions={self.max_regions} linear "
+                f"regions; {int(counts[many])} were found, and not all of the path is covered. Raise max_regions. "
+                f"{ADVICE}"
+            )
+
+        pieces = walk(paths.points, examples, paths.size, self.max_regions, collect, limit)
+        for i in examples:
+            require_agreement(pieces.of(i), paths.ends[i], where, i)
+        return pieces
+
+    def _call(
+        self, inputs: Any, baselines: Baselines, target: Target, additional: object, size: int | None, where: str
+    ) -> _Call:
+        formatted = format_inputs(inputs, where)
+        ends = format_baselines(baselines, formatted, where)
+        if size is not None:
+            batch_size(size, 1, where)
+        if self.gradient_func is not compute_gradients:
+            raise OptionError(
+                f"{where}: `gradient_func` was replaced, so that F no longer tells what its integral should be."
+            )
+        function = ScalarFunction(self.forward_func, additional, target, where)
+        return _Call(function, inputs, formatted, ends, size)
+
+    @contextmanager
+    def _prepared(self, call: _Call) -> Iterator[_Paths]:
+        own, where = call.function, call.function.where
+        require_memory(self.forward_func, where)
+        require_evaluation_mode(self.forward_func, where)
+        with (
+            ids_refused(self.forward_func, call.given, own.additional, where),
+            torch.inference_mode(False),
+            torch.no_grad(),
+            preserve_state(self.forward_func, call.inputs[0].device),
+        ):
+            function = in_float64(own, call.inputs)
+            inputs = tuple(x.detach().to(torch.float64, copy=True) for x in call.inputs)
+            baselines = tuple(b.detach().to(torch.float64) for b in call.baselines)
+            path = StraightPath(function, inputs, baselines, call.size or max(64, len(inputs[0])))
+            size = 1 if path.points_at_once == 1 else call.size
+            yield _Paths(PathPoints(function, inputs, baselines), path.ends(range(len(inputs[0]))), size, where)
+
+    def attribute_future(self) -> None:
+        """Raise NotImplementedError, as Captum's gradient methods do."""
+        raise NotImplementedError("attribute_future is not implemented for ExactIntegratedGradients")
+
+    def has_convergence_delta(self) -> bool:
+        """Return True: the attributions are complete, and the delta says how exactly."""
+        return True
+
+    @property
+    def multiplies_by_inputs(self) -> bool:
+        """Whether the attributions are (x − b)·mean gradient (else the mean gradient)."""
+        return self._multiply_by_inputs
+
+
+@dataclass(frozen=True)
+class _Call:
+    """The arguments of a call, checked."""
+
+    function: ScalarFunction
+    given: object
+    inputs: Tensors
+    baselines: Tensors
+    size: int | None
+
+
+@dataclass(frozen=True)
+class _Paths:
+    """The paths of a call in float64, F at their ends, and the most points in one pass."""
+
+    points: PathPoints
+    ends: Array
+    size: int | None
+    where: str
+
+    def split(self, rows: Tensor, like: Tensors) -> Tensors:
+        """Return rows as one tensor for each input, of its shape and dtype (float32 for coarser ones)."""
+        parts = torch.split(rows, [x[0].numel() for x in like], dim=1)
+        return tuple(
+            part.reshape(x.shape).to(x.device, torch.promote_types(x.dtype, torch.float32))
+            for part, x in zip(parts, like, strict=True)
+        )
+
+
+def _report(pieces: Pieces, deltas: Tensor) -> ExactReport:
+    regions, gaps, lines = [], [], []
+    for i, delta in enumerate(deltas.tolist()):
+        own = pieces.of(i)
+        left, right = values_at_ends(own)
+        lines.append(
+            Line(
+                torch.from_numpy(np.concatenate([own.left, own.right[-1:]])),
+                torch.from_numpy(np.concatenate([left, right[-1:]])),
+            )
+        )
+        regions.append(len(own.left))
+        size = float((own.sizes * (own.right - own.left)).sum())
+        gaps.append(abs(delta) / size if size else abs(delta))
+    return ExactReport(torch.tensor(regions), torch.tensor(gaps, dtype=torch.float64), lines)

@@ -1,0 +1,1 @@
+"""Which networks are piecewise linear along a line, and where their pieces end."""

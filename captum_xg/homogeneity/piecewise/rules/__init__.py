@@ -1,0 +1,1 @@
+"""Operations that are affine, or affine in pieces, one family each."""

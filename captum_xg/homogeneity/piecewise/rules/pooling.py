@@ -1,0 +1,120 @@
+"""Maxima over windows: affine as long as the same one wins in every window."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterator
+from typing import TypeAlias
+
+import torch
+from torch import Tensor
+
+from captum_xg.homogeneity.piecewise.call import PieceCall
+from captum_xg.homogeneity.piecewise.registry import Found, piece_rule
+
+Windows: TypeAlias = "Callable[[Tensor, float], Iterator[Tensor]]"
+"""From a tensor, and what to put outside of it, to one tensor of the result's shape for each place in a window."""
+_LEAST = torch.finfo(torch.float64).tiny
+
+
+@piece_rule("max_pool2d_with_indices", "max_pool3d_with_indices", "max_pool1d", "max_pool2d", "max_pool3d")
+def maximum(call: PieceCall) -> Found:
+    """The largest of each window of one size."""
+    n = int(call.name[len("max_pool")])
+    z, size = call["self"], _each(call["kernel_size"], n)
+    steps = _each(call.get("stride") or size, n)
+    padding, dilation = _each(call.get("padding", 0), n), _each(call.get("dilation", 1), n)
+    shape = call.event.results[0].shape[-n:]
+    if steps == size and not any(padding) and all(gap == 1 for gap in dilation):
+        covered = [out * k for out, k in zip(shape, size, strict=True)]
+        if all(own <= length for own, length in zip(covered, z.shape[-n:], strict=True)):
+            return _side_by_side(call, size, covered)
+    ends = [
+        max((out - 1) * step + (k - 1) * gap + 1 - pad - length, 0)
+        for out, step, k, gap, pad, length in zip(shape, steps, size, dilation, padding, z.shape[-n:], strict=True)
+    ]
+
+    def windows(x: Tensor, outside: float) -> Iterator[Tensor]:
+        if any(padding) or any(ends):
+            around = [side for pad, end in zip(padding[::-1], ends[::-1], strict=True) for side in (pad, end)]
+            x = torch.nn.functional.pad(x, around, value=outside)
+        for place in itertools.product(*map(range, size)):
+            part = x
+            for i, at in enumerate(place):
+                begin = at * dilation[i]
+                end = begin + (shape[i] - 1) * steps[i] + 1
+                part = part[(..., slice(begin, end, steps[i]), *[slice(None)] * (n - 1 - i))]
+            yield part
+
+    return _winners(call, n, windows)
+
+
+@piece_rule("adaptive_max_pool2d", "adaptive_max_pool3d")
+def adaptive_maximum(call: PieceCall) -> Found:
+    """The largest of windows that share out the input."""
+    n = int(call.name[len("adaptive_max_pool")])
+    inside = []
+    for out, length in zip(call.event.results[0].shape[-n:], call["self"].shape[-n:], strict=True):
+        begin = torch.arange(out) * length // out
+        end = ((torch.arange(out) + 1) * length + out - 1) // out
+        width = int((end - begin).max())
+        inside.append(torch.minimum(begin[:, None] + torch.arange(width), end[:, None] - 1))
+
+    def windows(x: Tensor, outside: float) -> Iterator[Tensor]:
+        for place in itertools.product(*(range(places.shape[1]) for places in inside)):
+            part = x
+            for i, at in enumerate(place):
+                part = part.index_select(x.dim() - n + i, inside[i][:, at].to(x.device))
+            yield part
+
+    return _winners(call, n, windows)
+
+
+def _side_by_side(call: PieceCall, size: list[int], covered: list[int]) -> Found:
+    """Do the same for windows that touch each other: with winners spread over them, all memory is read in order."""
+    n, (best, *index) = len(size), call.event.results
+    within = (..., *(slice(length) for length in covered))
+    z, dz = call["self"][within], call.tangent("self")
+    assert dz is not None
+    if index:
+        rate = dz.flatten(-n).gather(-1, index[0].flatten(-n)).view(best.shape)
+        dz = dz[within]
+    else:
+        dz = dz[within]
+        rate = torch.where(z == _spread(best, size), dz, -torch.inf)
+        for i, k in enumerate(size):
+            rate = rate.unflatten(rate.dim() - n + i, (-1, k)).amax(rate.dim() - n + i + 1)
+    call.crosses((_spread(best, size) - z).clamp_min_(_LEAST), _spread(rate, size) - dz)
+    return [rate, *[None] * len(index)]
+
+
+def _spread(x: Tensor, size: list[int]) -> Tensor:
+    """Return a tensor with each element repeated over its window."""
+    for i, k in reversed(list(enumerate(size))):
+        dim = x.dim() - len(size) + i
+        shape = (*x.shape[: dim + 1], k, *x.shape[dim + 1 :])
+        x = x.unsqueeze(dim + 1).expand(shape).flatten(dim, dim + 1)
+    return x
+
+
+def _winners(call: PieceCall, n: int, windows: Windows) -> Found:
+    """Report the winner of every window against the others in it; return the tangents of the winners."""
+    z, dz = call["self"], call.tangent("self")
+    assert dz is not None
+    results = call.event.results
+    best = results[0]
+    if len(results) > 1:
+        rate = dz.flatten(-n).gather(-1, results[1].flatten(-n)).view(best.shape)
+    else:
+        rate = torch.zeros_like(best)
+        for value, own in zip(windows(z, -torch.inf), windows(dz, 0.0), strict=True):
+            rate = torch.where(value == best, own, rate)
+    for value, own in zip(windows(z, -torch.inf), windows(dz, 0.0), strict=True):
+        # None is larger. What is equal and stands still relative to the winner must not become 0/0.
+        call.crosses((best - value).clamp_min_(_LEAST), rate - own)
+    return [rate, *[None] * (len(results) - 1)]
+
+
+def _each(value: object, n: int) -> list[int]:
+    values = list(value) if isinstance(value, (list, tuple)) else [value]
+    return [int(v) for v in (values * n if len(values) == 1 else values)]  # type: ignore[call-overload]
