@@ -3,6 +3,7 @@
 from captum_xg.xdnn.convert import to_xdnn
 from captum_xg.xdnn.extension import HomogeneousExtension
 from captum_xg.xdnn.fine_tuning import fine_tune
+from captum_xg.xdnn.how_far import Distance, distance
 from captum_xg.xdnn.registry import (
     Conversion,
     ModuleContext,
@@ -18,12 +19,14 @@ __all__ = [
     "Change",
     "Conversion",
     "ConversionReport",
+    "Distance",
     "HomogeneousExtension",
     "ModuleContext",
     "NotConvertible",
     "Place",
     "Refusal",
     "Unconverted",
+    "distance",
     "fine_tune",
     "forget_conversion",
     "register_conversion",
