@@ -128,17 +128,17 @@ def test_without_a_proof_that_stands_it_is_asked_once():
 
 @pytest.mark.parametrize("validate", ["auto", "certificate"])
 def test_a_contradicted_proof_is_refused_without_a_way_out_by_the_numeric_check(validate, monkeypatch):
-    from captum_xg.homogeneity.certificate import certify
+    from captum_xg.homogeneity.certificate import prove as proofs
     from captum_xg.homogeneity.scaling.confrontation import Confrontation
 
-    original = certify.confront
+    original = proofs.confront
 
     def contradicted(subject):
         found: Confrontation = original(subject)
         object.__setattr__(found, "contradiction", "at α = 2^-4 the gradient of example 0 is another")
         return found
 
-    monkeypatch.setattr(certify, "confront", contradicted)
+    monkeypatch.setattr(proofs, "confront", contradicted)
     model = nn.Sequential(nn.Linear(3, 1, bias=False)).double().eval()
     explainer = XGradient(model, validate=validate)
     for _ in range(2):

@@ -21,7 +21,7 @@ from captum_xg import certify
 from captum_xg.homogeneity.certificate import exported_memory
 from captum_xg.homogeneity.scaling.confrontation import Confrontation
 
-certify_module = importlib.import_module("captum_xg.homogeneity.certificate.certify")
+proof_module = importlib.import_module("captum_xg.homogeneity.certificate.prove")
 X = torch.randn(3, 4, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
 W = torch.randn(4, 2, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
 
@@ -29,8 +29,8 @@ W = torch.randn(4, 2, generator=torch.Generator().manual_seed(1), dtype=torch.fl
 @pytest.fixture(autouse=True)
 def _static(monkeypatch):
     """Numbers would find out as well; here the proof stands alone."""
-    monkeypatch.setattr(certify_module, "confront", lambda subject: Confrontation((), 1.0))
-    monkeypatch.setattr(certify_module, "find_counterexample", lambda *arguments: None)
+    monkeypatch.setattr(proof_module, "confront", lambda subject: Confrontation((), 1.0))
+    monkeypatch.setattr(proof_module, "find_counterexample", lambda *arguments: None)
 
 
 def verdict(function, x=X):
