@@ -109,7 +109,7 @@ def largest_so_far(call: PieceCall) -> Found:
     return [rates, None]
 
 
-@piece_rule("linalg_vector_norm", "norm")
+@piece_rule("linalg_vector_norm")
 def norm(call: PieceCall) -> Found:
     """Σ|z|; other norms are curved."""
     if call.get("ord", call.get("p", 2)) != 1:

@@ -13,7 +13,6 @@ _FACTORS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "bmm": (("self", "mat2"), ()),
     "mv": (("self", "vec"), ()),
     "dot": (("self", "tensor"), ()),
-    "vdot": (("self", "other"), ()),
     "linear": (("input", "weight"), ("bias",)),
     "convolution": (("input", "weight"), ("bias",)),
     "addmm": (("mat1", "mat2"), ("self",)),
