@@ -25,9 +25,9 @@ from captum_xg.errors import CaptumXGError
 
 RESOLUTION = 1e-13
 """Gaps that are no longer than that are rounding of the pieces' ends, and go to a neighbour."""
-_CONDITIONS = 2**21
+_CONDITIONS = 2**19
 """Numbers whose signs are looked at in one pass, if the caller does not say how many points it has."""
-_MOST_POINTS = 2048
+_LEAST_POINTS, _MOST_POINTS = 16, 2048
 
 
 @dataclass(frozen=True)
@@ -97,7 +97,7 @@ def walk(
             start += len(own)
             at = paths.at(own, points)
             if size is None:
-                size = int(np.clip(_CONDITIONS // max(at.units, 1), 1, _MOST_POINTS))
+                size = int(np.clip(_CONDITIONS // max(at.units, 1), _LEAST_POINTS, _MOST_POINTS))
             begin, end = np.maximum(points - at.left, a), np.minimum(points + at.right, b)
             begin = np.where(begin - a <= RESOLUTION, a, begin)
             end = np.where(b - end <= RESOLUTION, b, end)

@@ -50,8 +50,11 @@ class Pieces(Observer):
             self._look(event)
 
     def _look(self, event: OpEvent) -> None:
-        has = self._tangents.has
-        if not any(has(tensor) for tensor in event.tensors):
+        tensors = event.tensors
+        if not any(map(self._tangents.knows, tensors)):
+            return
+        if not any(map(self._tangents.has, tensors)):
+            self._decide(event)
             return
         try:
             with torch.no_grad():
@@ -60,6 +63,17 @@ class Pieces(Observer):
             if self.refusal is None:
                 self.refusal = _said(event, str(error))
             raise
+
+    def _decide(self, event: OpEvent) -> None:
+        """See what is made of constants of a piece, of which another point may have other ones."""
+        if event.takes_functions:
+            self._bounds.separate = False
+            return
+        if not event.results or event.schema.sizes_up:
+            self._bounds.separate = False  # Python decides for all points of the pass together
+        for result in event.results:
+            if isinstance(result, Tensor):
+                self._tangents.mark(result)
 
     def _follow(self, event: OpEvent) -> None:
         if event.takes_functions:
@@ -89,7 +103,9 @@ class Pieces(Observer):
         tangents = [found] * len(event.results) if found is None or isinstance(found, Tensor) else list(found)
         for place, result in event.fresh:
             tangent = tangents[place]
-            if tangent is not None:
+            if tangent is None:
+                self._tangents.mark(result)
+            else:
                 if result.dtype != torch.float64:
                     raise NotAffineError(f"its result is rounded to {result.dtype}, in steps")
                 self._tangents.put(result, tangent)
@@ -105,6 +121,8 @@ class Pieces(Observer):
             self._tangents.put(target, tangent.expand(target.shape))
         elif (held := self._tangents.of(target)) is not None:
             held.zero_()
+        else:
+            self._tangents.mark(target)
 
 
 def _is_in_place(event: OpEvent) -> bool:

@@ -25,7 +25,21 @@ class Tangents:
 
     def __init__(self) -> None:
         self._held: dict[int, tuple[StorageWeakRef, Tensor]] = {}
+        self._constant: dict[int, StorageWeakRef] = {}
         self._since = 0
+
+    def knows(self, tensor: Tensor) -> bool:
+        """Return whether a tensor depends on α, or is a constant of a piece that may be another one elsewhere."""
+        if not has_storage(tensor):
+            return False
+        place = tensor.untyped_storage()._cdata
+        return place in self._held or place in self._constant
+
+    def mark(self, tensor: Tensor) -> None:
+        """Note that a tensor is constant within a piece, such as the result of a comparison."""
+        if has_storage(tensor):
+            storage = tensor.untyped_storage()
+            self._constant[storage._cdata] = StorageWeakRef(storage)
 
     def has(self, tensor: Tensor) -> bool:
         """Return whether a tensor lies in memory that depends on α."""
@@ -71,3 +85,4 @@ class Tangents:
         if self._since >= _PURGED_AFTER:
             self._since = 0
             self._held = {key: entry for key, entry in self._held.items() if not entry[0].expired()}
+            self._constant = {key: held for key, held in self._constant.items() if not held.expired()}

@@ -13,7 +13,17 @@ from captum_xg.homogeneity.piecewise.registry import Found, piece_rule
 
 @piece_rule(
     *("clone", "alias", "_reshape_copy", "view", "_unsafe_view", "expand_copy", "view_copy", "neg", "sum", "mean"),
-    *("nansum", "cumsum", "trace", "tril", "triu", "diag_embed", "cat", "stack", "repeat", ),
+    *(
+        "nansum",
+        "cumsum",
+        "trace",
+        "tril",
+        "triu",
+        "diag_embed",
+        "cat",
+        "stack",
+        "repeat",
+    ),
     *("roll", "flip", "rot90", "index_select", "index", "_unsafe_index", "gather", "take", "masked_select"),
     *("select_copy", "slice_copy", "select_scatter", "slice_scatter", "diagonal_scatter", "scatter_add", "index_add"),
     *("index_copy", "index_put", "_unsafe_index_put", "_index_put_impl", "masked_scatter", "pixel_shuffle"),
