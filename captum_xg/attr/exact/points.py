@@ -97,8 +97,9 @@ class PathPoints:
         slopes = torch.zeros_like(values) if slopes is None else slopes
         rows = torch.cat([g.reshape(len(g), -1).to(gradients[0].device) for g in gradients], 1)
         self._require_finite(values.detach(), rows, examples)
-        units = bounds.units
-        return Found(*map(_numbers, (values, slopes, left, right)), rows, units), bounds.separate  # type: ignore[arg-type]
+        of_points = [_numbers(x) for x in (values, slopes, left, right)]
+        found = Found(of_points[0], of_points[1], of_points[2], of_points[3], rows, bounds.units)
+        return found, bounds.separate
 
     def _run(self, function: ScalarFunction, handles: Tensors, tangents: Tangents, bounds: Bounds) -> Tensor:
         pieces = Pieces(tangents, bounds)
@@ -137,8 +138,8 @@ class PathPoints:
         if not bool(rows.sum().isfinite()) and not bool(rows.isfinite().all()):
             i = int((~rows.isfinite()).any(1).nonzero()[0])
             raise GradientError(
-                f"{where}: the gradient has NaN or infinity on the path of example {first + int(examples[i])}, although "
-                "F is finite there."
+                f"{where}: the gradient has NaN or infinity on the path of example {first + int(examples[i])}, "
+                "although F is finite there."
             )
 
 

@@ -82,11 +82,7 @@ class Pieces(Observer):
         if schema.outs:
             raise NotAffineError("it writes its result into `out`")
         if not in_place and event.results and not event.fresh:
-            for view in event.views:
-                if any(reads_other_bits(view, viewed) for viewed in event.tensors if self._tangents.has(viewed)):
-                    raise NotAffineError("it reads the bits of numbers as other numbers")
-                if view.is_neg():
-                    raise NotAffineError("it hides a sign in a view")
+            self._require_plain_views(event)
             return
         namespace, _, name = schema.name.partition("::")
         name = name.removesuffix("_") if in_place else name
@@ -95,6 +91,7 @@ class Pieces(Observer):
         if rule is None:
             if call.moves():
                 raise NotAffineError("it is curved, or not known to be affine in pieces")
+            self._decide(event)
             return
         found = rule(call)
         if in_place:
@@ -109,6 +106,13 @@ class Pieces(Observer):
                 if result.dtype != torch.float64:
                     raise NotAffineError(f"its result is rounded to {result.dtype}, in steps")
                 self._tangents.put(result, tangent)
+
+    def _require_plain_views(self, event: OpEvent) -> None:
+        for view in event.views:
+            if any(reads_other_bits(view, viewed) for viewed in event.tensors if self._tangents.has(viewed)):
+                raise NotAffineError("it reads the bits of numbers as other numbers")
+            if view.is_neg():
+                raise NotAffineError("it hides a sign in a view")
 
     def _write(self, event: OpEvent, tangent: Tensor | None) -> None:
         (written,) = event.schema.written
@@ -126,7 +130,7 @@ class Pieces(Observer):
 
 
 def _is_in_place(event: OpEvent) -> bool:
-    """Return whether a result is what was written to; other arguments that may be written to are buffers in training."""
+    """Return whether a result is what was written to. What else may be written to are buffers, in training."""
     return not event.takes_functions and any(event.schema.rewrites)
 
 

@@ -209,7 +209,7 @@ CONSTANT = {
             + (x != 0).double()
             + (x == 0.5).double()
             + (x.gt(x.flip(2))).double()
-            + (0.1 < x).double()
+            + (x > 0.1).double()
         )
     ),
     "infinity": kept(lambda x: (x < float("inf")).double()),
@@ -351,14 +351,14 @@ def test_what_is_curved_may_work_on_what_stands_still(name):
         gate = (x.sum((1, 2, 3), keepdim=True) > -1e9) * still  # constant, but with a past
         return x + REFUSED[name](gate + 0.0 * x)[..., :1].sum() if name != "weight" else x
 
-    y, tangent, _, right = found(forward, *(z[:1] for z in case(0)))
+    _y, tangent, _, right = found(forward, *(z[:1] for z in case(0)))
     assert bool(right > 0)
     torch.testing.assert_close(tangent, case(0)[1][:1])
 
 
 def test_every_rule_is_tried():
     seen = set()
-    for name, forward in itertools.chain(AFFINE.items(), PIECEWISE.items(), CONSTANT.items()):
+    for _name, forward in itertools.chain(AFFINE.items(), PIECEWISE.items(), CONSTANT.items()):
         with Recorder(Names(seen)), torch.no_grad():
             forward(case(0)[0])
     called = {name.rstrip("_") if not name.startswith("_") else "_" + name[1:].rstrip("_") for name in seen}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
@@ -44,7 +46,7 @@ def extreme(call: PieceCall) -> Found:
     return [*shaped, *[None] * (len(results) - len(shaped))]
 
 
-def _finder(name: str):  # type: ignore[no-untyped-def]
+def _finder(name: str) -> Callable[..., Tensor]:
     return torch.argmin if name.endswith("min") else torch.argmax
 
 

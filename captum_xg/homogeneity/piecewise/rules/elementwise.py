@@ -20,15 +20,16 @@ def _self(call: PieceCall) -> tuple[Tensor, Tensor]:
 
 @piece_rule("relu")
 def relu(call: PieceCall) -> Found:
-    """z where it is positive."""
+    """Z where it is positive."""
     z, dz = _self(call)
     call.crosses(z, dz)
-    return torch.ops.aten.threshold_backward(dz, z, 0)
+    found: Tensor = torch.ops.aten.threshold_backward(dz, z, 0)
+    return found
 
 
 @piece_rule("leaky_relu", "rrelu_with_noise")
 def leaky_relu(call: PieceCall) -> Found:
-    """z where it is positive, and a multiple of it elsewhere; RReLU draws that one only in training."""
+    """Z where it is positive, and a multiple of it elsewhere; RReLU draws that one only in training."""
     z, dz = _self(call)
     if call.name == "leaky_relu":
         slope = call["negative_slope"]
@@ -58,13 +59,13 @@ def absolute(call: PieceCall) -> Found:
 
 @piece_rule("hardtanh")
 def hard_tanh(call: PieceCall) -> Found:
-    """z between two bounds; ReLU6 is one."""
+    """Z between two bounds; ReLU6 is one."""
     return _bounded(call, call["min_val"], call["max_val"])
 
 
 @piece_rule("clamp", "clamp_min", "clamp_max")
 def clamp(call: PieceCall) -> Found:
-    """z between two bounds, which may be tensors."""
+    """Z between two bounds, which may be tensors."""
     return _bounded(call, call.get("min"), call.get("max"))
 
 
@@ -88,7 +89,7 @@ def _bounded(call: PieceCall, lower: Any, upper: Any) -> Tensor:
 
 @piece_rule("threshold")
 def threshold(call: PieceCall) -> Found:
-    """z where it exceeds a threshold, and a number elsewhere."""
+    """Z where it exceeds a threshold, and a number elsewhere."""
     z, dz = _self(call)
     call.crosses(z - call["threshold"], dz)
     return torch.where(z > call["threshold"], dz, 0.0)

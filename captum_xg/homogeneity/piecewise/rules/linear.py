@@ -93,7 +93,8 @@ def added(call: PieceCall) -> Found:
     if b is not None:
         a = b * (sign * factor)
     assert a is not None
-    return a.expand(torch.broadcast_shapes(*(x.shape for x in (call["self"], call["other"]) if isinstance(x, Tensor))))
+    tensors = [x for x in (call["self"], call["other"]) if isinstance(x, Tensor)]
+    return a.expand(torch.broadcast_tensors(*tensors)[0].shape)  # type: ignore[no-untyped-call]
 
 
 @piece_rule("copy")

@@ -35,13 +35,17 @@ _CHANNELS = 4
 @piece_rule("mul")
 def times(call: PieceCall) -> Found:
     """(a·b)' = a'·b + a·b', where at no place both move."""
-    a, b = call["self"], call["other"]
+    a: Tensor = call["self"]
+    b: Tensor = call["other"]
     da, db = call.tangent("self"), call.tangent("other")
     if da is not None and db is not None:
         if bool(((da != 0) & (db != 0)).any()):
             call.refuse("both factors depend on the input, so their product is curved")
-        return da * b + a * db
-    return da * b if da is not None else a * db
+        return da * b + db * a
+    if da is not None:
+        return da * b
+    assert db is not None
+    return db * a
 
 
 @piece_rule(*_FACTORS)
@@ -100,10 +104,9 @@ def _or_zero(call: PieceCall, name: str) -> Tensor:
 
 
 def _with(call: PieceCall, total: Tensor | None, tangent: Tensor, name: str) -> Tensor:
-    if name == "bias":
-        if "convolution" in call.name:
-            call.fixed("bias")
-            return torch.zeros_like(call.event.output) if total is None else total
+    if name == "bias" and "convolution" in call.name:
+        call.fixed("bias")
+        return torch.zeros_like(call.event.output) if total is None else total
     if total is None:
         total = torch.zeros_like(call.event.output if call.event.output is not None else call["self"])
     return total + tangent
