@@ -28,7 +28,7 @@ RESOLUTION = 1e-13
 """Gaps that are no longer than that are rounding of the pieces' ends, and go to a neighbour."""
 _CONDITIONS = 2**19
 """Numbers whose signs are looked at in one pass, if the caller does not say how many points it has."""
-_LEAST_POINTS, _MOST_POINTS = 16, 2048
+_LEAST_POINTS, _MOST_POINTS = 24, 2048
 
 
 @dataclass(frozen=True)
