@@ -156,7 +156,7 @@ class ExactIntegratedGradients(GradientAttribution):  # type: ignore[misc]  # Ca
             n_steps: A positive integer, for compatibility: there is nothing to approximate.
             method: A rule of integration that Captum knows, for compatibility.
             internal_batch_size: The most points on paths, of all examples together, in one forward pass. If None, as
-                many as have some two million activations with kinks together.
+                many as have some half a million activations with kinks together, 24 to 2,048.
             return_convergence_delta: Also return Σ attributions − (F(x) − F(b)), shape ``(N,)``.
             return_report: Also return an :class:`ExactReport`, last.
 
