@@ -16,7 +16,7 @@ PACKAGE = Path(captum_xg.__file__).parent
 LAYERS = (
     ("_version", "errors", "_core", "assets"),
     ("homogeneity.degree",),
-    ("homogeneity.rules",),
+    ("homogeneity.rules", "homogeneity.piecewise"),
     ("homogeneity.scaling",),
     ("homogeneity.certificate", "homogeneity.joint"),
     ("homogeneity.check", "homogeneity.ledger"),

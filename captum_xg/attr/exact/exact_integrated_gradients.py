@@ -156,7 +156,7 @@ class ExactIntegratedGradients(GradientAttribution):  # type: ignore[misc]  # Ca
             n_steps: A positive integer, for compatibility: there is nothing to approximate.
             method: A rule of integration that Captum knows, for compatibility.
             internal_batch_size: The most points on paths, of all examples together, in one forward pass. If None, as
-                many as have some two million activations with kinks together.
+                many as have some half a million activations with kinks together, 24 to 2,048.
             return_convergence_delta: Also return Σ attributions − (F(x) − F(b)), shape ``(N,)``.
             return_report: Also return an :class:`ExactReport`, last.
 
@@ -215,10 +215,14 @@ class ExactIntegratedGradients(GradientAttribution):  # type: ignore[misc]  # Ca
         counted as error.
 
         Args:
-            inputs, baselines, target, additional_forward_args, internal_batch_size: As in :meth:`attribute`.
+            inputs: As in :meth:`attribute`.
+            baselines: As there.
+            target: As there.
+            additional_forward_args: As there.
             rtol: The relative error ‖IG(n) − IG‖₂/‖IG‖₂ that is allowed, between 0 and 1.
             method: The rule of integration, one that Captum knows.
             most: The largest number of steps that is tried, at least 2.
+            internal_batch_size: As there.
 
         Raises:
             CaptumXGError: As :meth:`attribute`.
@@ -248,7 +252,14 @@ class ExactIntegratedGradients(GradientAttribution):  # type: ignore[misc]  # Ca
                 examples = range(start, min(start + group, n))
                 sums = points.displacement.new_zeros((len(examples), len(rules) + 1, features))
 
-                def collect(own: Indices, left: Array, right: Array, gradients: Tensor) -> None:
+                def collect(
+                    own: Indices,
+                    left: Array,
+                    right: Array,
+                    gradients: Tensor,
+                    sums: Tensor = sums,
+                    start: int = start,
+                ) -> None:
                     weights = np.stack([*(rule.weights(left, right) for rule in rules), right - left])
                     given = torch.from_numpy(weights).to(gradients)
                     for example in np.unique(own).tolist():

@@ -15,7 +15,7 @@ from captum_xg._core.recorder import Names, Recorder
 from captum_xg._core.types import Tensors
 from captum_xg.attr.adaptive.samples import Array, Indices
 from captum_xg.attr.exact.errors import ADVICE, NotPiecewiseLinearError
-from captum_xg.errors import GradientError
+from captum_xg.errors import ForwardOutputError, GradientError
 from captum_xg.homogeneity.piecewise.analysis import Pieces
 from captum_xg.homogeneity.piecewise.bounds import Bounds
 from captum_xg.homogeneity.piecewise.call import NotAffineError
@@ -96,8 +96,10 @@ class PathPoints:
         left, right = bounds.distances()
         slopes = torch.zeros_like(values) if slopes is None else slopes
         rows = torch.cat([g.reshape(len(g), -1).to(gradients[0].device) for g in gradients], 1)
-        units = bounds.units
-        return Found(*map(_numbers, (values, slopes, left, right)), rows, units), bounds.separate  # type: ignore[arg-type]
+        self._require_finite(values.detach(), rows, examples)
+        of_points = [_numbers(x) for x in (values, slopes, left, right)]
+        found = Found(of_points[0], of_points[1], of_points[2], of_points[3], rows, bounds.units)
+        return found, bounds.separate
 
     def _run(self, function: ScalarFunction, handles: Tensors, tangents: Tangents, bounds: Bounds) -> Tensor:
         pieces = Pieces(tangents, bounds)
@@ -123,6 +125,22 @@ class PathPoints:
                     "or detached. Leave it out of `inputs`, or pass it as an additional forward argument."
                 )
         return tuple(found)
+
+    def _require_finite(self, values: Tensor, rows: Tensor, examples: Indices) -> None:
+        bad = ~values.isfinite()
+        where, first = self._function.where, self._function.first
+        if bool(bad.any()):
+            i = int(bad.nonzero()[0])
+            raise ForwardOutputError(
+                f"{where}: F is {values[i].item()} on the path of example {first + int(examples[i])}. Both of its ends "
+                "are finite, so forward_func overflows or divides by zero; nothing can be explained about that value."
+            )
+        if not bool(rows.sum().isfinite()) and not bool(rows.isfinite().all()):
+            i = int((~rows.isfinite()).any(1).nonzero()[0])
+            raise GradientError(
+                f"{where}: the gradient has NaN or infinity on the path of example {first + int(examples[i])}, "
+                "although F is finite there."
+            )
 
 
 def _numbers(values: Tensor) -> Array:

@@ -1,7 +1,7 @@
 """The error of Captum's rules of integration, from the pieces of a path: no further gradients but at its two ends.
 
-A rule is a weighted sum of gradients at its nodes. The gradient at a node is that of the piece that the node lies in, so
-that every piece counts with the weights of the nodes inside. At α = 0 and 1, where some rules have nodes, gradients are
+A rule is a weighted sum of gradients at its nodes. The gradient at a node is that of the piece that it lies in, so that
+every piece counts with the weights of the nodes inside. At α = 0 and 1, where some rules have nodes, gradients are
 taken as Captum takes them: behind a zero input all of a network may stand on its kinks, and the gradient there is none
 of a piece.
 """

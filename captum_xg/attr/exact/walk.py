@@ -1,10 +1,10 @@
 """The walk along straight paths: piece by piece, in the gaps between those that are known, until none is left.
 
-A pass at a point of a gap finds a whole linear piece of F: its gradient and both of its ends. What is left of the gap on
-either side lies in other pieces, and the middle of each such part is a point of the next pass. So there are as many
+A pass at a point of a gap finds a whole linear piece of F: its gradient and both of its ends. What is left of the gap
+on either side lies in other pieces, and the middle of each such part is a point of the next pass. So there are as many
 gradients as pieces, no two of which are the same, and points of all gaps of all examples share passes.
 
-Example: F(α) = |α − 0.3|. The point 0.5 finds the piece from 0.3 to 1, the point 0.15 that from 0 to 0.3: two gradients.
+Example: F(α) = |α − 0.3|. The point 0.5 finds the piece from 0.3 to 1, the point 0.15 that from 0 to 0.3.
 
 What must never happen: part of a path is counted twice or left out. Pieces are cut to the gap they were found in, and
 the lengths of gaps and pieces of a path add up to 1 at any time.
@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -25,9 +26,9 @@ from captum_xg.errors import CaptumXGError
 
 RESOLUTION = 1e-13
 """Gaps that are no longer than that are rounding of the pieces' ends, and go to a neighbour."""
-_CONDITIONS = 2**21
+_CONDITIONS = 2**19
 """Numbers whose signs are looked at in one pass, if the caller does not say how many points it has."""
-_MOST_POINTS = 2048
+_LEAST_POINTS, _MOST_POINTS = 24, 2048
 
 
 @dataclass(frozen=True)
@@ -86,7 +87,7 @@ def walk(
     size = size if size == 1 or paths.are_separate(first) else 1
     examples, left, right = np.arange(first, first + n), np.zeros(n), np.ones(n)
     counts = np.zeros(n, dtype=np.int64)
-    found: list[tuple[Array, ...]] = []
+    found: list[tuple[Any, ...]] = []
     while len(examples):
         middles = (left + right) / 2
         again: list[tuple[Indices, Array, Array]] = []
@@ -97,7 +98,7 @@ def walk(
             start += len(own)
             at = paths.at(own, points)
             if size is None:
-                size = int(np.clip(_CONDITIONS // max(at.units, 1), 1, _MOST_POINTS))
+                size = int(np.clip(_CONDITIONS // max(at.units, 1), _LEAST_POINTS, _MOST_POINTS))
             begin, end = np.maximum(points - at.left, a), np.minimum(points + at.right, b)
             begin = np.where(begin - a <= RESOLUTION, a, begin)
             end = np.where(b - end <= RESOLUTION, b, end)

@@ -50,8 +50,11 @@ class Pieces(Observer):
             self._look(event)
 
     def _look(self, event: OpEvent) -> None:
-        has = self._tangents.has
-        if not any(has(tensor) for tensor in event.tensors):
+        tensors = event.tensors
+        if not any(map(self._tangents.knows, tensors)):
+            return
+        if not any(map(self._tangents.has, tensors)):
+            self._decide(event)
             return
         try:
             with torch.no_grad():
@@ -61,6 +64,17 @@ class Pieces(Observer):
                 self.refusal = _said(event, str(error))
             raise
 
+    def _decide(self, event: OpEvent) -> None:
+        """See what is made of constants of a piece, of which another point may have other ones."""
+        if event.takes_functions:
+            self._bounds.separate = False
+            return
+        if not event.results or event.schema.sizes_up:
+            self._bounds.separate = False  # Python decides for all points of the pass together
+        for result in event.results:
+            if isinstance(result, Tensor):
+                self._tangents.mark(result)
+
     def _follow(self, event: OpEvent) -> None:
         if event.takes_functions:
             raise NotAffineError("it runs functions as a whole, which are not looked into")
@@ -68,11 +82,7 @@ class Pieces(Observer):
         if schema.outs:
             raise NotAffineError("it writes its result into `out`")
         if not in_place and event.results and not event.fresh:
-            for view in event.views:
-                if any(reads_other_bits(view, viewed) for viewed in event.tensors if self._tangents.has(viewed)):
-                    raise NotAffineError("it reads the bits of numbers as other numbers")
-                if view.is_neg():
-                    raise NotAffineError("it hides a sign in a view")
+            self._require_plain_views(event)
             return
         namespace, _, name = schema.name.partition("::")
         name = name.removesuffix("_") if in_place else name
@@ -81,6 +91,7 @@ class Pieces(Observer):
         if rule is None:
             if call.moves():
                 raise NotAffineError("it is curved, or not known to be affine in pieces")
+            self._decide(event)
             return
         found = rule(call)
         if in_place:
@@ -89,10 +100,19 @@ class Pieces(Observer):
         tangents = [found] * len(event.results) if found is None or isinstance(found, Tensor) else list(found)
         for place, result in event.fresh:
             tangent = tangents[place]
-            if tangent is not None:
+            if tangent is None:
+                self._tangents.mark(result)
+            else:
                 if result.dtype != torch.float64:
                     raise NotAffineError(f"its result is rounded to {result.dtype}, in steps")
                 self._tangents.put(result, tangent)
+
+    def _require_plain_views(self, event: OpEvent) -> None:
+        for view in event.views:
+            if any(reads_other_bits(view, viewed) for viewed in event.tensors if self._tangents.has(viewed)):
+                raise NotAffineError("it reads the bits of numbers as other numbers")
+            if view.is_neg():
+                raise NotAffineError("it hides a sign in a view")
 
     def _write(self, event: OpEvent, tangent: Tensor | None) -> None:
         (written,) = event.schema.written
@@ -105,10 +125,12 @@ class Pieces(Observer):
             self._tangents.put(target, tangent.expand(target.shape))
         elif (held := self._tangents.of(target)) is not None:
             held.zero_()
+        else:
+            self._tangents.mark(target)
 
 
 def _is_in_place(event: OpEvent) -> bool:
-    """Return whether a result is what was written to; other arguments that may be written to are buffers in training."""
+    """Return whether a result is what was written to. What else may be written to are buffers, in training."""
     return not event.takes_functions and any(event.schema.rewrites)
 
 

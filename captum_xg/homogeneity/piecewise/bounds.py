@@ -63,7 +63,9 @@ class Bounds:
 
     def distances(self) -> tuple[Tensor, Tensor]:
         """Return how far the changes are on the left and on the right, infinity where there is none."""
-        return (1 / self._largest).abs(), (1 / self._smallest).abs()
+        # On a change it is not known which of the two pieces the gradient is that autograd gives: it reaches nowhere.
+        reach = torch.where(torch.maximum(self._largest, -self._smallest).isinf(), 0.0, torch.inf)
+        return torch.minimum((1 / self._largest).abs(), reach), torch.minimum((1 / self._smallest).abs(), reach)
 
 
 def _size(tangents: Tensor) -> float:

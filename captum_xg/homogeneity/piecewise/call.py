@@ -71,9 +71,9 @@ class PieceCall:
         """Return the difference of two arguments, the second of which may be a number, and its tangent."""
         a, b = self[first], self[second]
         da, db = self.tangent(first), self.tangent(second)
-        if da is None and db is None:
-            return a - b, None
-        return a - b, da - db if da is not None and db is not None else da if da is not None else -db  # type: ignore[operator]
+        if db is None:
+            return a - b, da
+        return a - b, -db if da is None else da - db
 
     def fixed(self, *names: str) -> None:
         """Refuse arguments that move."""

@@ -2,7 +2,8 @@
 
 A rule is a function of a :class:`~captum_xg.homogeneity.piecewise.call.PieceCall`. It reports the conditions of the
 piece that holds, returns the tangents of the results (None where those are constant within the piece), and refuses what
-is not affine in it. The files of ``rules`` register those of PyTorch's operations and are imported at the first look-up.
+is not affine in it. The files of ``rules`` register those of PyTorch's operations, and are imported when the first one
+is asked for.
 
 *What must never happen*: an operation without a rule taken for affine. It is refused as soon as what it is given moves.
 """
@@ -20,7 +21,7 @@ from captum_xg._core.loading import import_files
 if TYPE_CHECKING:
     from captum_xg.homogeneity.piecewise.call import PieceCall
 
-Found: TypeAlias = "Tensor | None | Sequence[Tensor | None]"
+Found: TypeAlias = "Tensor | Sequence[Tensor | None] | None"
 PieceRule: TypeAlias = "Callable[[PieceCall], Found]"
 
 _RULES: dict[str, PieceRule] = {}

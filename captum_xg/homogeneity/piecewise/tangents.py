@@ -25,7 +25,21 @@ class Tangents:
 
     def __init__(self) -> None:
         self._held: dict[int, tuple[StorageWeakRef, Tensor]] = {}
+        self._constant: dict[int, StorageWeakRef] = {}
         self._since = 0
+
+    def knows(self, tensor: Tensor) -> bool:
+        """Return whether a tensor depends on α, or is a constant of a piece that may be another one elsewhere."""
+        if not has_storage(tensor):
+            return False
+        place = tensor.untyped_storage()._cdata
+        return place in self._held or place in self._constant
+
+    def mark(self, tensor: Tensor) -> None:
+        """Note that a tensor is constant within a piece, such as the result of a comparison."""
+        if has_storage(tensor):
+            storage = tensor.untyped_storage()
+            self._constant[storage._cdata] = StorageWeakRef(storage)  # type: ignore[no-untyped-call]
 
     def has(self, tensor: Tensor) -> bool:
         """Return whether a tensor lies in memory that depends on α."""
@@ -49,14 +63,14 @@ class Tangents:
                 whole = torch.zeros(storage.nbytes() // tensor.itemsize, dtype=tensor.dtype, device=tensor.device)
                 whole.as_strided(tensor.size(), tensor.stride(), tensor.storage_offset()).copy_(tangent)
             self._purge()
-            self._held[storage._cdata] = (StorageWeakRef(storage), whole)
+            self._held[storage._cdata] = (StorageWeakRef(storage), whole)  # type: ignore[no-untyped-call]
         else:
             held.copy_(tangent)
 
     def _is_like(self, tangent: Tensor, tensor: Tensor) -> bool:
         """Return whether the memory of a tangent can be kept as it is: laid out alike, and nobody else's."""
         storage = tangent.untyped_storage()
-        return (
+        return bool(
             tangent.dtype == tensor.dtype
             and tangent.shape == tensor.shape
             and tangent.stride() == tensor.stride()
@@ -70,4 +84,9 @@ class Tangents:
         self._since += 1
         if self._since >= _PURGED_AFTER:
             self._since = 0
-            self._held = {key: entry for key, entry in self._held.items() if not entry[0].expired()}
+            self._held = {key: entry for key, entry in self._held.items() if not _is_gone(entry[0])}
+            self._constant = {key: held for key, held in self._constant.items() if not _is_gone(held)}
+
+
+def _is_gone(held: StorageWeakRef) -> bool:
+    return bool(held.expired())  # type: ignore[no-untyped-call]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
@@ -44,7 +46,7 @@ def extreme(call: PieceCall) -> Found:
     return [*shaped, *[None] * (len(results) - len(shaped))]
 
 
-def _finder(name: str):  # type: ignore[no-untyped-def]
+def _finder(name: str) -> Callable[..., Tensor]:
     return torch.argmin if name.endswith("min") else torch.argmax
 
 
@@ -109,7 +111,7 @@ def largest_so_far(call: PieceCall) -> Found:
     return [rates, None]
 
 
-@piece_rule("linalg_vector_norm", "norm")
+@piece_rule("linalg_vector_norm")
 def norm(call: PieceCall) -> Found:
     """Σ|z|; other norms are curved."""
     if call.get("ord", call.get("p", 2)) != 1:

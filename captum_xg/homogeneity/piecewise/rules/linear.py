@@ -13,7 +13,17 @@ from captum_xg.homogeneity.piecewise.registry import Found, piece_rule
 
 @piece_rule(
     *("clone", "alias", "_reshape_copy", "view", "_unsafe_view", "expand_copy", "view_copy", "neg", "sum", "mean"),
-    *("nansum", "cumsum", "trace", "tril", "triu", "diag_embed", "cat", "stack", "repeat", "repeat_interleave"),
+    *(
+        "nansum",
+        "cumsum",
+        "trace",
+        "tril",
+        "triu",
+        "diag_embed",
+        "cat",
+        "stack",
+        "repeat",
+    ),
     *("roll", "flip", "rot90", "index_select", "index", "_unsafe_index", "gather", "take", "masked_select"),
     *("select_copy", "slice_copy", "select_scatter", "slice_scatter", "diagonal_scatter", "scatter_add", "index_add"),
     *("index_copy", "index_put", "_unsafe_index_put", "_index_put_impl", "masked_scatter", "pixel_shuffle"),
@@ -83,7 +93,8 @@ def added(call: PieceCall) -> Found:
     if b is not None:
         a = b * (sign * factor)
     assert a is not None
-    return a.expand(torch.broadcast_shapes(*(x.shape for x in (call["self"], call["other"]) if isinstance(x, Tensor))))
+    tensors = [x for x in (call["self"], call["other"]) if isinstance(x, Tensor)]
+    return a.expand(torch.broadcast_tensors(*tensors)[0].shape)  # type: ignore[no-untyped-call]
 
 
 @piece_rule("copy")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterator
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor
@@ -43,7 +43,7 @@ def maximum(call: PieceCall) -> Found:
             for i, at in enumerate(place):
                 begin = at * dilation[i]
                 end = begin + (shape[i] - 1) * steps[i] + 1
-                part = part[(..., slice(begin, end, steps[i]), *[slice(None)] * (n - 1 - i))]
+                part = _sliced(part, part.dim() - n + i, begin, end, steps[i])
             yield part
 
     return _winners(call, n, windows)
@@ -73,17 +73,18 @@ def adaptive_maximum(call: PieceCall) -> Found:
 def _side_by_side(call: PieceCall, size: list[int], covered: list[int]) -> Found:
     """Do the same for windows that touch each other: with winners spread over them, all memory is read in order."""
     n, (best, *index) = len(size), call.event.results
-    within = (..., *(slice(length) for length in covered))
-    z, dz = call["self"][within], call.tangent("self")
+    z, dz = call["self"], call.tangent("self")
     assert dz is not None
+    whole = dz
+    for i, length in enumerate(covered):
+        z, dz = (_sliced(x, x.dim() - n + i, 0, length, 1) for x in (z, dz))
     if index:
-        rate = dz.flatten(-n).gather(-1, index[0].flatten(-n)).view(best.shape)
-        dz = dz[within]
+        rate = whole.flatten(-n).gather(-1, index[0].flatten(-n)).view(best.shape)
     else:
-        dz = dz[within]
         rate = torch.where(z == _spread(best, size), dz, -torch.inf)
         for i, k in enumerate(size):
-            rate = rate.unflatten(rate.dim() - n + i, (-1, k)).amax(rate.dim() - n + i + 1)
+            dim = rate.dim() - n + i
+            rate = rate.view(*rate.shape[:dim], -1, k, *rate.shape[dim + 1 :]).amax(dim + 1)
     call.crosses((_spread(best, size) - z).clamp_min_(_LEAST), _spread(rate, size) - dz)
     return [rate, *[None] * len(index)]
 
@@ -115,6 +116,10 @@ def _winners(call: PieceCall, n: int, windows: Windows) -> Found:
     return [rate, *[None] * (len(results) - 1)]
 
 
-def _each(value: object, n: int) -> list[int]:
-    values = list(value) if isinstance(value, (list, tuple)) else [value]
-    return [int(v) for v in (values * n if len(values) == 1 else values)]  # type: ignore[call-overload]
+def _sliced(x: Tensor, dim: int, begin: int, end: int, step: int) -> Tensor:
+    return x if (begin, end, step) == (0, x.shape[dim], 1) else torch.ops.aten.slice(x, dim, begin, end, step)
+
+
+def _each(value: Any, n: int) -> list[int]:
+    values = [int(v) for v in value] if isinstance(value, (list, tuple)) else [int(value)]
+    return values * n if len(values) == 1 else values

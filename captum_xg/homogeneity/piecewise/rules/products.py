@@ -13,7 +13,6 @@ _FACTORS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "bmm": (("self", "mat2"), ()),
     "mv": (("self", "vec"), ()),
     "dot": (("self", "tensor"), ()),
-    "vdot": (("self", "other"), ()),
     "linear": (("input", "weight"), ("bias",)),
     "convolution": (("input", "weight"), ("bias",)),
     "addmm": (("mat1", "mat2"), ("self",)),
@@ -29,18 +28,24 @@ _FACTORS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
 """For each product its factors, and what is added to it."""
 _CURVED = {"grid_sampler_2d": ("grid",), "grid_sampler_3d": ("grid",), "lerp": ("weight",)}
 """Factors that must not move at all."""
+_CHANNELS = 4
+"""From how many channels on a convolution takes longer than its gradient."""
 
 
 @piece_rule("mul")
 def times(call: PieceCall) -> Found:
     """(a·b)' = a'·b + a·b', where at no place both move."""
-    a, b = call["self"], call["other"]
+    a: Tensor = call["self"]
+    b: Tensor = call["other"]
     da, db = call.tangent("self"), call.tangent("other")
     if da is not None and db is not None:
         if bool(((da != 0) & (db != 0)).any()):
             call.refuse("both factors depend on the input, so their product is curved")
-        return da * b + a * db
-    return da * b if da is not None else a * db
+        return da * b + db * a
+    if da is not None:
+        return da * b
+    assert db is not None
+    return db * a
 
 
 @piece_rule(*_FACTORS)
@@ -63,12 +68,34 @@ def product(call: PieceCall) -> Found:
             without["beta"] = 0
         elif added == ("self",):
             without["self"] = torch.zeros_like(call["self"])
-        total = call.on({**without, moving[0]: call.tangent(moving[0])})
+        tangent = call.tangent(moving[0])
+        assert tangent is not None
+        quick = _convolved(call, tangent) if call.name == "convolution" and moving[0] == "input" else None
+        total = call.on({**without, moving[0]: tangent}) if quick is None else quick
     for name in added:
         tangent = call.tangent(name)
         if tangent is not None:
             total = _with(call, total, tangent * call.get("beta", 1), name)
     return total
+
+
+def _convolved(call: PieceCall, tangent: Tensor) -> Tensor | None:
+    """Return a convolution in float64 on a CPU in half the time, as a gradient; None for other ones.
+
+    With steps of 1 it is the gradient of the convolution by the weights with their sides exchanged and turned around.
+    PyTorch computes that faster than the convolution itself, which unfolds its input element by element.
+    """
+    weight, padding = call["weight"], call["padding"]
+    plain = set(call["stride"]) == set(call["dilation"]) == {1} and call["groups"] == 1 and not call["transposed"]
+    sides = [k - 1 - pad for k, pad in zip(weight.shape[2:], padding, strict=False)]
+    if not (plain and weight.dim() == 4 and weight.is_cpu and weight.shape[1] >= _CHANNELS and min(sides) >= 0):
+        return None
+    turned = weight.detach().flip(2, 3).transpose(0, 1)
+    like, ones = call.event.output.detach(), [1, 1]
+    found: Tensor = torch.ops.aten.convolution_backward(
+        tangent, like, turned, None, ones, sides, ones, False, [0, 0], 1, [True, False, False]
+    )[0]
+    return found
 
 
 def _or_zero(call: PieceCall, name: str) -> Tensor:
@@ -77,10 +104,9 @@ def _or_zero(call: PieceCall, name: str) -> Tensor:
 
 
 def _with(call: PieceCall, total: Tensor | None, tangent: Tensor, name: str) -> Tensor:
-    if name == "bias":
-        if "convolution" in call.name:
-            call.fixed("bias")
-            return torch.zeros_like(call.event.output) if total is None else total
+    if name == "bias" and "convolution" in call.name:
+        call.fixed("bias")
+        return torch.zeros_like(call.event.output) if total is None else total
     if total is None:
         total = torch.zeros_like(call.event.output if call.event.output is not None else call["self"])
     return total + tangent
