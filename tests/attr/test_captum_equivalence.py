@@ -631,5 +631,5 @@ def test_a_replaced_gradient_function_cannot_be_validated(model, x):
 
 def test_where_integrated_gradients_is_needed_the_refusal_says_so(x):
     torch.manual_seed(0)
-    with pytest.raises(HomogeneityError, match="on_violation=.integrate."):
+    with pytest.raises(HomogeneityError, match=r"on_violation=.integrate."):
         XGradient(nn.Linear(FEATURES, 1).double()).attribute(x)
