@@ -39,6 +39,10 @@ class JointAttributions:
     holders: Mapping[str, tuple[str, str]] = field(repr=False)
     maps: Callable[[], ConstantMaps] = field(repr=False)
 
+    def __getstate__(self) -> dict[str, object]:
+        # A map needs the model, which is not copied along, nor pickled: it may be any function.
+        return {**vars(self), "maps": _without_the_model}
+
     @property
     def input_part(self) -> Tensor:
         """What all inputs carry, shape ``(N,)``."""
@@ -103,7 +107,8 @@ class JointAttributions:
 
         Raises:
             InputError: If the input is no batch of images ``(N, C, H, W)``.
-            CaptumXGError: If the model is not what it was, or F adds constants that its layers do not show.
+            CaptumXGError: If the model is not what it was, or F adds constants that its layers do not show; or these
+                attributions are a copy, which has no model.
 
         Source: Srinivas and Fleuret 2019, Eq. 8, and its published code.
         """
@@ -151,3 +156,10 @@ class JointAttributions:
     def _parts(self) -> list[object]:
         first, *rest = self.ledger()._parts()
         return [f"Joint attributions: {first}", *rest]
+
+
+def _without_the_model() -> ConstantMaps:
+    raise CaptumXGError(
+        "JointAttributions.map: a map runs the model, which copied or pickled attributions do not have with them. Draw "
+        "it before they are copied, or call attribute again."
+    )
