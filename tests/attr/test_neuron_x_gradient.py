@@ -137,7 +137,7 @@ def test_the_arguments_are_those_of_captum_in_their_order() -> None:
         (BaselineError, "is not zero", 3, 1, {"baselines": 1.0}),
         (OptionTypeError, "`attribute_to_neuron_input` must be", 3, 1, {"attribute_to_neuron_input": None}),
         (OptionError, "`method` must be", 3, 1, {"method": "simpson"}),
-        (HomogeneityError, "4 \\(GELU\\)[^$]*captum.attr.NeuronIntegratedGradients", 4, 0, {}),
+        (HomogeneityError, "4 \\(GELU\\)[^$]*on_violation='integrate'", 4, 0, {}),
     ],
     ids=range(12),
 )
