@@ -159,6 +159,9 @@ class Forwards(nn.Module):
     "change",
     [
         lambda m, b: m.net[0].weight.data.mul_(2),
+        lambda m, b: m.net[0].weight.data.copy_(m.net[0].weight.data.roll(1, 0)),
+        lambda m, b: m.net[0].weight.data.copy_(m.net[0].weight.data.flip(1)),
+        lambda m, b: b.numpy().__setitem__(slice(None), b.numpy()[:, ::-1].copy()),
         lambda m, b: m.net[2].register_forward_hook(lambda *a: -a[2]),
         lambda m, b: setattr(m, "scale", 3.0),
         lambda m, b: b.mul_(2),
@@ -166,7 +169,18 @@ class Forwards(nn.Module):
         lambda m, b: m.net.__setitem__(2, nn.Linear(8, 3, bias=False).double()),
         lambda m, b: torch.optim.SGD(m.parameters(), 0.1).step(lambda: [m(X).sum().backward(), torch.tensor(0.0)][1]),
     ],
-    ids=["data", "hook", "setting", "baselines", "numpy", "layer", "step"],
+    ids=[
+        "data",
+        "shuffled rows",
+        "shuffled columns",
+        "shuffled baselines",
+        "hook",
+        "setting",
+        "baselines",
+        "numpy",
+        "layer",
+        "step",
+    ],
 )
 def test_a_term_is_remembered_until_model_or_baselines_change(change: Any) -> None:
     model, b = Forwards(), B.clone()
