@@ -18,7 +18,7 @@ LAYERS = (
     ("homogeneity.degree",),
     ("homogeneity.rules",),
     ("homogeneity.scaling",),
-    ("homogeneity.certificate", "homogeneity.joint"),
+    ("homogeneity.certificate", "homogeneity.joint", "homogeneity.piecewise"),
     ("homogeneity.check", "homogeneity.ledger"),
     ("attr", "xdnn", "testing"),
     ("priors", "metrics", "visualization"),

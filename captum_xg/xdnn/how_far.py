@@ -18,7 +18,9 @@ from captum_xg.attr.adaptive.report import IntegrationWarning
 from captum_xg.attr.exact.errors import NotPiecewiseLinearError, RegionLimitError
 from captum_xg.attr.integrated import first_sentence
 from captum_xg.errors import CaptumXGError
-from captum_xg.homogeneity import Certificate, bias_ledger, certify
+from captum_xg.homogeneity.certificate.certificate import Certificate
+from captum_xg.homogeneity.certificate.certify import certify
+from captum_xg.homogeneity.ledger.bias_ledger import bias_ledger
 from captum_xg.homogeneity.ledger.result import BiasLedger
 from captum_xg.xdnn.convert import to_xdnn
 from captum_xg.xdnn.report import ConversionReport
