@@ -259,3 +259,9 @@ def test_baselines_are_validated_like_inputs() -> None:
     positive = torch.rand(3, 6, dtype=torch.float64)
     with pytest.raises(DegreeError, match="found 1 at the inputs and 2 at the baselines"):
         ExpectedXGradient(by_sign, degree="auto", validate="numeric").attribute(positive, -positive)
+
+
+def test_examples_may_be_single_numbers() -> None:
+    x, b = torch.tensor([1.0, -2.0, 3.0]).double(), torch.tensor([0.5, -4.0]).double()
+    found = ExpectedXGradient(lambda x: 2 * x.abs()).attribute(x, b)
+    assert torch.equal(found, 2 * x.abs() - 2 * b.abs().mean())

@@ -46,13 +46,12 @@ class JointAttributions:
     @property
     def input_part(self) -> Tensor:
         """What all inputs carry, shape ``(N,)``."""
-        parts = self.inputs if isinstance(self.inputs, tuple) else (self.inputs,)
-        return sum((part.flatten(1).sum(1) for part in parts), torch.zeros_like(self.values))
+        return sum(map(_of_examples, self._parts_of_inputs()), torch.zeros_like(self.values))
 
     @property
     def constant_part(self) -> Tensor:
         """What all constants carry, shape ``(N,)``."""
-        return sum((part.flatten(1).sum(1) for part in self.constants.values()), torch.zeros_like(self.values))
+        return sum(map(_of_examples, self.constants.values()), torch.zeros_like(self.values))
 
     @property
     def total(self) -> Tensor:
@@ -72,21 +71,21 @@ class JointAttributions:
         """
         rows = []
         size = sum(
-            (part.detach().flatten(1).abs().sum(1) for part in self._parts_of_inputs()), torch.zeros_like(self.values)
+            (_of_examples(part.detach().abs()) for part in self._parts_of_inputs()), torch.zeros_like(self.values)
         )
         for name, part in self.constants.items():
-            terms = part.detach().flatten(1)
-            size = size + terms.abs().sum(1)
+            terms = part.detach()
+            size = size + _of_examples(terms.abs())
             module, kind = self.holders[name]
             own = name.removeprefix(f"{module}.") if module else name
             if bool((terms != 0).any()):
-                rows.append(LedgerRow(module, kind, own, "", terms.sum(1)))
+                rows.append(LedgerRow(module, kind, own, "", _of_examples(terms)))
         input_part = self.input_part.detach()
         remainder = self.values - input_part - self.constant_part.detach()
         precision = Precision.of(*self._parts_of_inputs(), self.values)
         rounding = precision.euler_rtol * torch.maximum(self.values.abs(), size)
         dtype = str(precision.dtype).removeprefix("torch.")
-        return BiasLedger(self.values, input_part, tuple(rows), remainder, rounding, dtype)
+        return BiasLedger(self.values, input_part, tuple(rows), remainder, rounding, dtype, self._notes())
 
     def map(self, *, rescaled: bool = False) -> Tensor:
         r"""Return one picture per image of where inputs and constants act, from one more forward and backward pass.
@@ -153,9 +152,19 @@ class JointAttributions:
     def _parts_of_inputs(self) -> tuple[Tensor, ...]:
         return self.inputs if isinstance(self.inputs, tuple) else (self.inputs,)
 
+    def _notes(self) -> tuple[str, ...]:
+        if math.isnan(self.degree):
+            return ("All parts were integrated, as F is not homogeneous in both; the remainder is the error of that.",)
+        return () if self.degree == 1 else (f"F has degree {self.degree:g}: each part is divided by that.",)
+
     def _parts(self) -> list[object]:
         first, *rest = self.ledger()._parts()
         return [f"Joint attributions: {first}", *rest]
+
+
+def _of_examples(part: Tensor) -> Tensor:
+    """Return the sum over each example; a constant that is one number has one for each already."""
+    return part.reshape(len(part), -1).sum(1)
 
 
 def _without_the_model() -> ConstantMaps:

@@ -160,6 +160,6 @@ class JointXGradient(Explainer, GradientAttribution):  # type: ignore[misc]  # C
 def _meant(augmented: Augmented) -> str:
     n = len(augmented.constants)
     return (
-        f"F is meant as a function of the inputs and of {n} constants of the model, which are scaled together. "
-        "Numbers in the code and tensors of a closure are none of them: make those buffers of a module."
+        f"F is meant as a function of the inputs and of {n} constant{'s' * (n != 1)} of the model, which are scaled "
+        "together. Numbers in the code and tensors of a closure are none of them: make those buffers of a module."
     )

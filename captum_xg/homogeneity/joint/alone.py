@@ -38,7 +38,9 @@ def require_same_alone(
         CrossExampleError: Naming the worst example.
     """
     one, other = to_vector(in_batch), to_vector(alone)
-    size = sum((to_vector(p.detach().abs().flatten(1).sum(1)) for p in products), one.abs().maximum(other.abs()))
+    size = sum(
+        (to_vector(p.detach().abs().reshape(len(p), -1).sum(1)) for p in products), one.abs().maximum(other.abs())
+    )
     difference = ((one - other).abs() / size).nan_to_num(nan=0.0)  # of zero and zero
     if float(difference.max()) <= Precision.of(in_batch, *products).inexact_rtol:
         return

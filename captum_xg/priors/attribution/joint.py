@@ -93,8 +93,9 @@ class JointOfPass(Attribution):
             raise HomogeneityError(
                 "\n".join(
                     [
-                        f"{WHERE}: F is not proven to be homogeneous of degree 1 in its inputs and its "
-                        f"{len(function.constants)} additive constants together, so attribution='joint' is refused.",
+                        f"{WHERE}: F is not proven to be homogeneous of degree 1 in its inputs and its additive "
+                        f"constants together ({len(function.constants)} were found), so attribution='joint' is "
+                        "refused.",
                         *certificate.finding_lines(most=10),
                         "  What to do: fix what is named above; or choose attribution='integrated_gradients' or "
                         "'expected_gradients', which need no homogeneity, or 'input_x_gradient', which claims nothing.",
@@ -114,7 +115,7 @@ class JointOfPass(Attribution):
         together = (*points, *values)
         explained = batch.forward.widened(outputs, points[0])
         # A constant of another output is in no graph, and has a gradient of zero.
-        nothing = sum((value.flatten(1).sum(1) * 0 for value in together), torch.zeros((), dtype=explained.dtype))
+        nothing = sum((t.reshape(len(t), -1).sum(1) * 0 for t in together), torch.zeros((), dtype=explained.dtype))
         scores = [score + nothing for score in batch.selection.scores(explained)]
         found = []
         for score in scores:

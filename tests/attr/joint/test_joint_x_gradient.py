@@ -24,6 +24,7 @@ from captum_xg.errors import (
     GradientError,
     HomogeneityError,
     InputError,
+    IntegrationNotice,
     OptionError,
     OptionTypeError,
     TargetError,
@@ -499,3 +500,35 @@ def test_a_model_of_inference_mode_is_refused_in_words():
         JointXGradient(model).attribute(torch.rand(3, 4), target=1)
     with pytest.raises(GradientError, match=r"^certify: .*inference_mode"):
         certify(model, torch.rand(3, 4), jointly=True)
+
+
+class Offset(nn.Module):
+    """Adds a number to every feature, and every example is one."""
+
+    def __init__(self):
+        super().__init__()
+        self.offset = nn.Parameter(torch.tensor(0.75, dtype=torch.float64))
+
+    def forward(self, x):
+        return (x + self.offset).relu()
+
+
+def test_constants_that_are_one_number_and_examples_that_are_one():
+    model, x = Offset(), torch.tensor([1.0, -2.0, 3.0], dtype=torch.float64)
+    joint = JointXGradient(model).attribute(x)
+    assert_same(joint, torch.tensor([1.0, 0.0, 3.0]).double(), {"offset": torch.tensor([0.75, 0.0, 0.75]).double()})
+    torch.testing.assert_close(joint.total, model(x).detach())
+    assert joint.ledger().exact
+    assert "offset" in str(joint)
+
+
+def test_what_was_integrated_and_other_degrees_are_said():
+    model, x = (
+        nn.Sequential(nn.Linear(3, 4), nn.Tanh(), nn.Linear(4, 1), nn.Flatten(0)).double(),
+        torch.rand(2, 3).double(),
+    )
+    with pytest.warns(IntegrationNotice):
+        assert "were integrated" in str(JointXGradient(model, on_violation="integrate").attribute(x))
+    offset = Offset()
+    squared = JointXGradient(lambda x: offset(x).sum(1) ** 2, degree=2).attribute(x)
+    assert "degree 2" in str(squared)
