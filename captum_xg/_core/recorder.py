@@ -42,6 +42,7 @@ from torch.utils._pytree import tree_leaves
 from torch.utils.hooks import RemovableHandle
 
 from captum_xg._core.operations import Schema, arguments_by_name, schema_of, tensors_in
+from captum_xg._core.own_thread import in_this_thread
 from captum_xg._core.provenance import Site, current_site
 from captum_xg._core.storage import shares_memory
 
@@ -253,8 +254,8 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
             if isinstance(module, torch.jit.ScriptModule):
                 continue  # takes no hooks
             self._handles += [
-                module.register_forward_pre_hook(self._entering(path), with_kwargs=True),
-                module.register_forward_hook(self._leaving(path), with_kwargs=True),
+                module.register_forward_pre_hook(in_this_thread(self._entering(path)), with_kwargs=True),
+                module.register_forward_hook(in_this_thread(self._leaving(path)), with_kwargs=True),
             ]
         super().__enter__()  # type: ignore[no-untyped-call]
         return self

@@ -4,7 +4,8 @@ What a set of baselines contributes to an attribution depends on them, on the ta
 It is used again if the model has the structure, the tensors and the numbers that it had.
 
 What must never happen: a term of another model state is used. Weights are also written to behind autograd's back
-(``parameter.data.copy_(average)``), where no version tells it; so sums over all numbers are compared as well.
+(``parameter.data.copy_(average)``), where no version tells it; so sums over all numbers are compared as well, weighted
+by where the numbers stand, as they may be shuffled.
 """
 
 from __future__ import annotations
@@ -142,7 +143,7 @@ def _identity(value: object) -> Hashable:
 
 @torch.no_grad()
 def _sums(forward_func: ForwardFunction, points: Tensors, additional: Arguments) -> Tensor:
-    """Return two sums over each tensor that a term is computed from, from one transfer to the CPU for each device."""
+    """Return sums over each tensor that a term is computed from, from one transfer to the CPU for each device."""
     with plainly():
         tensors = [
             tensor
@@ -153,8 +154,19 @@ def _sums(forward_func: ForwardFunction, points: Tensors, additional: Arguments)
     tensors += [*points, *tensors_referred_to(forward_func), *(a for a in additional if isinstance(a, Tensor))]
     usable = [t.detach() for t in tensors if t.layout == torch.strided and not t.is_meta and not t.is_nested]
     found = [
-        torch.stack([t.sum(dtype=torch.float64), t.abs().sum(dtype=torch.float64)]).nan_to_num()
+        _digest(t)
         for t in usable
         if not t.dtype.is_complex and not t.is_quantized and t.dtype != torch.bool and t.numel()
     ]
-    return torch.stack([pair.to("cpu") for pair in found]) if found else torch.empty(0)
+    return torch.stack([sums.to("cpu") for sums in found]) if found else torch.empty(0)
+
+
+def _digest(tensor: Tensor) -> Tensor:
+    """Return four sums over a tensor, of which no two numbers can change places unseen."""
+    table = tensor.reshape(len(tensor), -1) if tensor.dim() else tensor.reshape(1, 1)
+    by_row, by_column = (table.sum(dim, dtype=torch.float64) for dim in (1, 0))
+    weighted = [
+        sums @ torch.arange(1, len(sums) + 1, device=sums.device, dtype=sums.dtype).sqrt()
+        for sums in (by_row, by_column)
+    ]
+    return torch.stack([by_row.sum(), table.abs().sum(dtype=torch.float64), *weighted]).nan_to_num()

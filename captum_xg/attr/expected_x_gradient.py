@@ -210,7 +210,7 @@ class ExpectedXGradient(Explainer, GradientAttribution):  # type: ignore[misc]  
     def _term(self, own: ScalarFunction, points: Tensors, task_at: TaskAt) -> Outcome:
         """Return the mean of b·∇F(b)/k over the baselines, for the target and arguments of one example."""
         # A baseline of zero contributes zero, and the numeric check has nothing to go by there.
-        away = torch.stack([(p != 0).flatten(1).any(1).to("cpu") for p in points]).any(0)
+        away = torch.stack([(p != 0).reshape(len(p), -1).any(1).to("cpu") for p in points]).any(0)
         count, some = len(away), int(away.sum())
         if some == 0:
             return Outcome(tuple(torch.zeros(1, device=p.device, dtype=p.dtype) for p in points))

@@ -185,7 +185,8 @@ class NeuronXGradient(Explainer, NeuronAttribution, GradientAttribution):  # typ
         task = replace(all_neurons, function=ScalarFunction(neurons, additional, target, where))
         if neurons.whole_batch:
             start = task.start if task.start is None else tuple(part.unsqueeze(0) for part in task.start)
-            task = replace(task, inputs=tuple(part.unsqueeze(0) for part in x), start=start, size=1)
+            # Several points would be several batches, which the model does not take at once.
+            task = replace(task, inputs=tuple(part.unsqueeze(0) for part in x), start=start, size=1, at_once=1)
         picks = "`neuron_selector`" if target is None else "`target`, here `neuron_selector`,"
         with said_further(lambda: f"F is the neuron that {picks} picks of {neurons.described()}."):
             outcome = self._explained(task)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 import sys
 import warnings
 from contextlib import redirect_stdout
@@ -60,8 +61,10 @@ def run(options: argparse.Namespace) -> int:
     figure = _picture(found, options)
     _write(folder / NUMBERS, found)
     write_figure(folder / PICTURE, figure, dpi=120)
-    degree = "" if found["verdict"] != "homogeneous" else f" of degree {found['degree']:g}"
-    print(f"{options.target} on {options.data}, {len(found['inputs'])} examples: {found['verdict']}{degree}")
+    proof = {"disproved": "not homogeneous", "unknown": "not known to be homogeneous"}.get(found["verdict"])
+    degree = found["degree"]
+    proof = proof or f"homogeneous of {'any degree' if math.isnan(degree) else f'degree {degree:g}'}"
+    print(f"{options.target} on {options.data}, {len(found['inputs'])} examples: {proof}")
     print(f"Attributions: {found['method']}")
     for name in (NUMBERS, PICTURE):
         print(f"Written: {(folder / name).resolve()}")

@@ -19,6 +19,7 @@ __all__ = list(captum.attr.__all__)
 IntegratedGradients, LayerIntegratedGradients, NeuronIntegratedGradients = stand_ins("integrate")
 for _class in (IntegratedGradients, LayerIntegratedGradients, NeuronIntegratedGradients):
     _class.__module__ = __name__  # where pickle finds it
+    setattr(_class, "__reduce__", object.__reduce__)  # noqa: B010  which is by that name
 
 
 def __getattr__(name: str) -> Any:

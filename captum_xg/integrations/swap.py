@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import sys
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, get_args
@@ -156,4 +156,16 @@ def stand_ins(on_violation: OnViolation) -> tuple[type, type, type]:
     ):
         stand_in.__name__ = stand_in.__qualname__ = original.__name__
         stand_in.__doc__ = original.__doc__
+    for position, stand_in in enumerate(made):
+        # No module has these classes for good, where pickle could find them.
+        setattr(stand_in, "__reduce__", _reduced(position, on_violation))  # noqa: B010  which is by that name
     return made
+
+
+def _reduced(position: int, on_violation: OnViolation) -> Callable[[Any], tuple[Any, ...]]:
+    return lambda self: (_made_again, (position, on_violation), vars(self))
+
+
+def _made_again(position: int, on_violation: OnViolation) -> object:
+    """Return an object without contents of such a class, for pickle and copy."""
+    return object.__new__(stand_ins(on_violation)[position])

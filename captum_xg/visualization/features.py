@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -21,7 +21,7 @@ _MOST_CHARACTERS = 36
 
 
 def feature_bars(
-    attributions: Attributions, names: Sequence[str], *, values: Tensor | None = None, top: int = 20, title: str = ""
+    attributions: Attributions, names: Iterable[str], *, values: Tensor | None = None, top: int = 20, title: str = ""
 ) -> Figure:
     r"""Draw a bar for each feature, the largest first.
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Literal, get_args
 
 import numpy as np
@@ -27,7 +27,7 @@ def image_grid(
     images: Tensor,
     attributions: Attributions,
     *,
-    labels: Sequence[str] | None = None,
+    labels: Iterable[str] | None = None,
     scale: Scale = "example",
     percentile: float = 99.5,
     mean: Sequence[float] | None = None,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 import torch
@@ -49,11 +49,13 @@ def checked_names(names: object, count: int, name: str, unit: str, where: str) -
     """Return one text for each of so many things.
 
     Raises:
-        OptionTypeError: If they are no sequence, or a single text.
+        OptionTypeError: If there is nothing to go through, or a single text.
         OptionError: If there are more or fewer.
     """
-    if isinstance(names, str) or not isinstance(names, Sequence):
+    # Whatever has them in order: the columns of a data frame and arrays are no sequences.
+    if isinstance(names, (str, set, frozenset, Mapping)) or not isinstance(names, Iterable):
         raise OptionTypeError(f"{where}: `{name}` must be a list with one text per {unit}, but is {names!r}.")
-    if len(names) != count:
-        raise OptionError(f"{where}: `{name}` must have one text for each of {count} {unit}s, but has {len(names)}.")
-    return [str(each) for each in names]
+    texts = [str(each) for each in names]
+    if len(texts) != count:
+        raise OptionError(f"{where}: `{name}` must have one text for each of {count} {unit}s, but has {len(texts)}.")
+    return texts

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -32,7 +32,7 @@ class Html(str):
         return str(self)
 
 
-def token_html(tokens: Texts, attributions: Tensor, *, labels: Sequence[str] | None = None) -> Html:
+def token_html(tokens: Texts, attributions: Tensor, *, labels: Iterable[str] | None = None) -> Html:
     """Return texts whose tokens lie on the colour of their attribution: red speaks for the class, blue against it.
 
     Each text has a colour scale of its own, and the number is shown where the mouse rests on a token.
@@ -71,7 +71,7 @@ def token_html(tokens: Texts, attributions: Tensor, *, labels: Sequence[str] | N
 
 
 def token_figure(
-    tokens: Texts, attributions: Tensor, *, labels: Sequence[str] | None = None, width: float = 8.0
+    tokens: Texts, attributions: Tensor, *, labels: Iterable[str] | None = None, width: float = 8.0
 ) -> Figure:
     """Draw what :func:`token_html` writes, for papers and terminals.
 
@@ -122,7 +122,7 @@ def _plain(word: str) -> str:
 
 
 def _texts(
-    tokens: object, attributions: Tensor, labels: Sequence[str] | None, where: str
+    tokens: object, attributions: Tensor, labels: Iterable[str] | None, where: str
 ) -> Iterator[tuple[str, list[str], NDArray[np.float64]]]:
     """Yield the label, tokens and attributions of each text."""
     if isinstance(tokens, str) or not isinstance(tokens, Sequence) or not tokens:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import dataclass
+from statistics import median
 from typing import TYPE_CHECKING
 
 import torch
@@ -18,7 +19,9 @@ from captum_xg.attr.adaptive.report import IntegrationWarning
 from captum_xg.attr.exact.errors import NotPiecewiseLinearError, RegionLimitError
 from captum_xg.attr.integrated import first_sentence
 from captum_xg.errors import CaptumXGError
-from captum_xg.homogeneity import Certificate, bias_ledger, certify
+from captum_xg.homogeneity.certificate.certificate import Certificate
+from captum_xg.homogeneity.certificate.certify import certify
+from captum_xg.homogeneity.ledger.bias_ledger import bias_ledger
 from captum_xg.homogeneity.ledger.result import BiasLedger
 from captum_xg.xdnn.convert import to_xdnn
 from captum_xg.xdnn.report import ConversionReport
@@ -67,11 +70,9 @@ class Distance:
 
     @property
     def apart(self) -> Tensor:
-        """Σ|x·∂F/∂x − IG| / Σ|IG| of each example, shape ``(N,)``: 0 in an X-DNN."""
-        difference, whole = (
-            t.double().flatten(1).abs().sum(1) for t in (self.input_x_gradient - self.integral, self.integral)
-        )
-        return torch.where(whole > 0, difference / whole, torch.zeros_like(whole))
+        """Σ|x·∂F/∂x − IG| / Σ|IG| of each example, shape ``(N,)``: 0 in an X-DNN, ∞ where only IG are zero."""
+        difference, whole = (_flat(t).abs().sum(1) for t in (self.input_x_gradient - self.integral, self.integral))
+        return torch.where(difference > 0, difference / whole, difference)
 
     def steps_for(self, rtol: float) -> Tensor:
         """Return from how many of the tried steps on the error stays within a tolerance; infinity where none does."""
@@ -102,8 +103,8 @@ class Distance:
         share = self.ledger.share
         known = "" if self.ledger.exact else "; what they do not explain is larger than rounding"
         rows = [
-            ("F(αx) = αF(x)?", _proof(self.certificate)),
-            ("F(αx; αc) = αF(x; c)?", _proof(self.jointly)),
+            ("F(αx) = αᵏF(x)?", _proof(self.certificate)),
+            ("F(αx; αc) = αᵏF(x; c)?", _proof(self.jointly)),
             ("constants carry", f"{_range(100 * share, '{:.0f} %')} of the prediction{known}"),
             ("IG of x against 0", self.how),
             ("x·∂F/∂x differs by", f"{_range(100 * self.apart, '{:.1f} %')} of it (sum of absolute differences)"),
@@ -133,10 +134,13 @@ class Distance:
     def _advice(self) -> list[str]:
         if self.certificate.covers(1):
             return ["XGradient is exact for it: one gradient."]
+        degree = self.certificate.degree
+        if self.certificate.homogeneous and degree is not None and degree > 1:
+            return [f"XGradient(model, degree={degree:g}) is exact for it: one gradient."]
         ways = ["XGradient(model, on_violation='integrate') for Integrated Gradients of x, to 1 %"]
         if "exact" in self.how:
             ways.append("ExactIntegratedGradients for them without error")
-        if self.jointly.homogeneous:
+        if self.jointly.homogeneous and self.jointly.degree in (None, 1):
             ways.append("JointXGradient for what x and the constants carry together, one gradient")
         if self.conversion is not None and not self.conversion.unconverted:
             ways.append("to_xdnn and fine_tune for a model that needs one gradient")
@@ -216,15 +220,19 @@ def _integrated(
     columns = []
     for n in STEPS:
         found = IntegratedGradients(model).attribute(x, target=target, n_steps=n, internal_batch_size=max(64, len(x)))
-        difference = (found - integral).double().flatten(1).norm(dim=1)
-        columns.append(difference / integral.double().flatten(1).norm(dim=1).clamp_min(1e-300))
+        columns.append(_flat(found - integral).norm(dim=1) / _flat(integral).norm(dim=1).clamp_min(1e-300))
     how = f"to an estimated {error:.1e}, from {_range(taken.evaluations)} gradients ({reason})"
     return integral, how, error, torch.tensor(STEPS), torch.stack(columns, 1).cpu()
 
 
+def _flat(attributions: Tensor) -> Tensor:
+    return attributions.double().reshape(len(attributions), -1)
+
+
 def _proof(certificate: Certificate) -> str:
     if certificate.homogeneous:
-        constants = f", {len(certificate.jointly)} constants" if certificate.jointly else ""
+        n = len(certificate.jointly)
+        constants = f", {n} constant{'s' * (n != 1)}" if n else ""
         return f"yes, proven (degree {certificate.degree or 0:g}{constants})"
     found = certificate.violations or certificate.unsupported
     named = ", ".join(f"{v.module or 'the model itself'} ({v.type or v.op})" for v in found[:3])
@@ -235,6 +243,6 @@ def _proof(certificate: Certificate) -> str:
 
 def _range(values: Tensor, form: str = "{:.0f}") -> str:
     """Return the median and, in parentheses, smallest and largest."""
-    low, middle, high = (form.format(float(v)) for v in (values.min(), values.double().median(), values.max()))
+    low, middle, high = (form.format(float(v)) for v in (values.min(), median(values.tolist()), values.max()))
     low, middle, high = (f"> {STEPS[-1]}" if v == "inf" else v for v in (low, middle, high))
     return middle if low == high else f"{middle} ({low} to {high})"

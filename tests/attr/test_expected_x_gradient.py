@@ -159,6 +159,9 @@ class Forwards(nn.Module):
     "change",
     [
         lambda m, b: m.net[0].weight.data.mul_(2),
+        lambda m, b: m.net[0].weight.data.copy_(m.net[0].weight.data.roll(1, 0)),
+        lambda m, b: m.net[0].weight.data.copy_(m.net[0].weight.data.flip(1)),
+        lambda m, b: b.numpy().__setitem__(slice(None), b.numpy()[:, ::-1].copy()),
         lambda m, b: m.net[2].register_forward_hook(lambda *a: -a[2]),
         lambda m, b: setattr(m, "scale", 3.0),
         lambda m, b: b.mul_(2),
@@ -166,7 +169,18 @@ class Forwards(nn.Module):
         lambda m, b: m.net.__setitem__(2, nn.Linear(8, 3, bias=False).double()),
         lambda m, b: torch.optim.SGD(m.parameters(), 0.1).step(lambda: [m(X).sum().backward(), torch.tensor(0.0)][1]),
     ],
-    ids=["data", "hook", "setting", "baselines", "numpy", "layer", "step"],
+    ids=[
+        "data",
+        "shuffled rows",
+        "shuffled columns",
+        "shuffled baselines",
+        "hook",
+        "setting",
+        "baselines",
+        "numpy",
+        "layer",
+        "step",
+    ],
 )
 def test_a_term_is_remembered_until_model_or_baselines_change(change: Any) -> None:
     model, b = Forwards(), B.clone()
@@ -245,3 +259,9 @@ def test_baselines_are_validated_like_inputs() -> None:
     positive = torch.rand(3, 6, dtype=torch.float64)
     with pytest.raises(DegreeError, match="found 1 at the inputs and 2 at the baselines"):
         ExpectedXGradient(by_sign, degree="auto", validate="numeric").attribute(positive, -positive)
+
+
+def test_examples_may_be_single_numbers() -> None:
+    x, b = torch.tensor([1.0, -2.0, 3.0]).double(), torch.tensor([0.5, -4.0]).double()
+    found = ExpectedXGradient(lambda x: 2 * x.abs()).attribute(x, b)
+    assert torch.equal(found, 2 * x.abs() - 2 * b.abs().mean())

@@ -2,7 +2,9 @@
 
 import copy
 import pickle
+import sys
 import warnings
+from concurrent.futures import ThreadPoolExecutor
 
 import captum.attr
 import pytest
@@ -112,6 +114,15 @@ def test_neuron_attributions_are_what_captums_converge_to(make, selector, seed):
     for baseline in (None, start):
         found = quietly(ours.attribute, x, selector, baseline)
         assert_near(found, captums.attribute(x, selector, baseline, **FINE), 0.03)
+
+
+def test_a_selector_of_one_number_for_all_examples_is_integrated_as_well():
+    model = nn.Sequential(nn.Conv2d(1, 2, 3), nn.Tanh()).double()
+    x, start = torch.randn(2, 3, 1, 5, 5, dtype=torch.float64)
+    ours, captums = NeuronXGradient(model, model[1], **WHERE), captum.attr.NeuronIntegratedGradients(model, model[1])
+    for baseline in (None, start):
+        found = quietly(ours.attribute, x, torch.sum, baseline)
+        assert_near(found, captums.attribute(x, torch.sum, baseline, **FINE), 0.03)
 
 
 @given(st.sampled_from(MODELS), st.integers(0, 99))
@@ -327,3 +338,24 @@ def test_others_at_which_the_model_raises_do_not_hide_why_it_is_refused():
 
     with pytest.raises(HomogeneityError, match=r"F\(αx\) ≠ αF\(x\)"):
         XGradient(choosy).attribute(torch.rand(5, 6, dtype=torch.float64), target=1)
+
+
+@pytest.mark.parametrize("make", [LayerXGradient, NeuronXGradient])
+def test_threads_do_not_meet_each_others_layers(make):
+    model = seeded(MODELS[0], 0)
+    choice = {"target": 1} if make is LayerXGradient else {"neuron_selector": 1}
+    xs = torch.randn(4, 3, 6, dtype=torch.float64)
+    expected = [quietly(make(model, model[1], **WHERE).attribute, x, **choice) for x in xs]
+
+    def found(i):
+        return [make(model, model[1], **WHERE).attribute(xs[i], **choice) for _ in range(4)]
+
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-5)
+    try:
+        with warnings.catch_warnings(), ThreadPoolExecutor(4) as pool:
+            warnings.simplefilter("ignore")
+            for i, several in enumerate(pool.map(found, range(4))):
+                assert all(torch.equal(one, expected[i]) for one in several)
+    finally:
+        sys.setswitchinterval(interval)

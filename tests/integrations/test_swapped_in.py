@@ -1,9 +1,12 @@
 """While a block of swapped_in lasts, whoever asks Captum for Integrated Gradients gets ours; then all is as it was."""
 
+import copy
 import inspect
+import pickle
 import sys
 import threading
 import types
+import warnings
 
 import captum.attr
 import pytest
@@ -192,3 +195,19 @@ def test_by_default_any_model_and_any_baseline_is_integrated(client):
 def test_an_unknown_option_replaces_nothing():
     with pytest.raises(OptionError, match="on_violation"), swapped_in("ignore"):
         pass
+
+
+@pytest.mark.parametrize("copied", [copy.deepcopy, lambda method: pickle.loads(pickle.dumps(method))])
+def test_what_was_made_in_a_block_can_be_copied_and_pickled(copied):
+    model = nn.Sequential(nn.Linear(3, 4), nn.Tanh(), nn.Linear(4, 2)).double()
+    x = torch.rand(2, 3).double()
+    with swapped_in():
+        methods = [captum.attr.IntegratedGradients(model), captum.attr.LayerIntegratedGradients(model, model[1])]
+    for method in methods:
+        other = copied(method)
+        assert type(other).__name__ == type(method).__name__
+        assert isinstance(other, ORIGINALS)
+        assert isinstance(other, OURS)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", IntegrationNotice)
+            assert torch.equal(other.attribute(x, target=1), method.attribute(x, target=1))

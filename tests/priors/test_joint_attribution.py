@@ -8,7 +8,7 @@ from networks_with_constants import NETWORKS, inputs_of, network
 from torch import nn
 
 from captum_xg import JointXGradient
-from captum_xg.errors import HomogeneityError, OptionError, TrainingModeError
+from captum_xg.errors import CrossExampleError, HomogeneityError, OptionError, TrainingModeError
 from captum_xg.priors import AttributionPriorLoss, LpNorm
 
 LABELS = torch.tensor([0, 2, 1])
@@ -96,3 +96,35 @@ def test_what_it_is_not_defined_for_is_refused(model, options, kind, said):
     with pytest.raises(kind, match=said) as error:
         AttributionPriorLoss(model, LpNorm(1), attribution="joint", **options)(torch.rand(3, 5), LABELS)
     assert str(error.value).startswith("AttributionPriorLoss")
+
+
+class Mixing(nn.Module):
+    """Sees how large the other examples are."""
+
+    def __init__(self):
+        super().__init__()
+        self.linear = nn.Linear(5, 3)
+
+    def forward(self, x):
+        return self.linear(x / x.norm() * x.norm(dim=1, keepdim=True))
+
+
+def test_a_model_that_mixes_examples_is_refused():
+    loss = AttributionPriorLoss(Mixing(), LpNorm(1), attribution="joint")
+    with pytest.raises(CrossExampleError, match="by itself"):
+        loss(torch.rand(3, 5), LABELS)
+
+
+def test_what_is_added_is_searched_for_anew_for_other_arguments():
+    class Switched(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.linear, self.position = nn.Linear(5, 3), nn.Parameter(torch.randn(5))
+
+        def forward(self, x, switch):
+            return self.linear(x + self.position if switch else x).relu()
+
+    loss = AttributionPriorLoss(Switched(), size, attribution="joint", part="constants")
+    for switch, count in ((False, 1), (True, 2), (False, 1)):
+        found = loss(torch.rand(3, 5), LABELS, additional_forward_args=(switch,)).attributions
+        assert (len(found) if isinstance(found, tuple) else 1) == count

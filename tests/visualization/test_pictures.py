@@ -85,6 +85,12 @@ def test_bars_are_the_attributions_in_order_of_their_size(count, top, seed):
     assert ("not shown" in axes.get_xlabel()) == (top < count)
 
 
+@pytest.mark.parametrize("form", [tuple, np.array, lambda names: dict.fromkeys(names).keys()])
+def test_names_may_be_the_columns_of_any_table(form):
+    figure = feature_bars(torch.tensor([3.0, 2.0]), form(["age", "income"]))
+    assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == ["age", "income"]
+
+
 def test_bars_of_several_examples_are_mean_sizes_for_each_method():
     one, other = torch.tensor([[1.0, -4.0], [-3.0, 4.0]]), torch.tensor([[0.0, 1.0], [0.0, -1.0]])
     (axes,) = feature_bars({"one": one, "other": other}, ["a", "b"]).axes

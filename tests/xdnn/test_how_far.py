@@ -103,3 +103,17 @@ def test_the_picture_has_bars_and_a_curve():
 def test_unsuitable_inputs_are_errors(wrong):
     with pytest.raises(CaptumXGError):
         distance(mlp(0), wrong, 1)
+
+
+def test_other_degrees_are_named():
+    model = mlp(0, bias=False)
+    assert "XGradient(model, degree=2) is exact" in str(distance(lambda x: model(x)[:, 0] ** 2, inputs(0)))
+
+
+@pytest.mark.parametrize(("weight", "expected"), [(0.0, 0.0), (1.0, float("inf"))])
+def test_products_beside_an_integral_of_zero(weight, expected):
+    zero = torch.zeros(2, 3, dtype=torch.float64)
+    found = distance(mlp(0, bias=False), inputs(0)[:2], 1)
+    object.__setattr__(found, "integral", zero)
+    object.__setattr__(found, "input_x_gradient", zero + weight)
+    assert found.apart.tolist() == [expected, expected]

@@ -39,16 +39,19 @@ class JointAttributions:
     holders: Mapping[str, tuple[str, str]] = field(repr=False)
     maps: Callable[[], ConstantMaps] = field(repr=False)
 
+    def __getstate__(self) -> dict[str, object]:
+        # A map needs the model, which is not copied along, nor pickled: it may be any function.
+        return {**vars(self), "maps": _without_the_model}
+
     @property
     def input_part(self) -> Tensor:
         """What all inputs carry, shape ``(N,)``."""
-        parts = self.inputs if isinstance(self.inputs, tuple) else (self.inputs,)
-        return sum((part.flatten(1).sum(1) for part in parts), torch.zeros_like(self.values))
+        return sum(map(_of_examples, self._parts_of_inputs()), torch.zeros_like(self.values))
 
     @property
     def constant_part(self) -> Tensor:
         """What all constants carry, shape ``(N,)``."""
-        return sum((part.flatten(1).sum(1) for part in self.constants.values()), torch.zeros_like(self.values))
+        return sum(map(_of_examples, self.constants.values()), torch.zeros_like(self.values))
 
     @property
     def total(self) -> Tensor:
@@ -68,21 +71,21 @@ class JointAttributions:
         """
         rows = []
         size = sum(
-            (part.detach().flatten(1).abs().sum(1) for part in self._parts_of_inputs()), torch.zeros_like(self.values)
+            (_of_examples(part.detach().abs()) for part in self._parts_of_inputs()), torch.zeros_like(self.values)
         )
         for name, part in self.constants.items():
-            terms = part.detach().flatten(1)
-            size = size + terms.abs().sum(1)
+            terms = part.detach()
+            size = size + _of_examples(terms.abs())
             module, kind = self.holders[name]
             own = name.removeprefix(f"{module}.") if module else name
             if bool((terms != 0).any()):
-                rows.append(LedgerRow(module, kind, own, "", terms.sum(1)))
+                rows.append(LedgerRow(module, kind, own, "", _of_examples(terms)))
         input_part = self.input_part.detach()
         remainder = self.values - input_part - self.constant_part.detach()
         precision = Precision.of(*self._parts_of_inputs(), self.values)
         rounding = precision.euler_rtol * torch.maximum(self.values.abs(), size)
         dtype = str(precision.dtype).removeprefix("torch.")
-        return BiasLedger(self.values, input_part, tuple(rows), remainder, rounding, dtype)
+        return BiasLedger(self.values, input_part, tuple(rows), remainder, rounding, dtype, self._notes())
 
     def map(self, *, rescaled: bool = False) -> Tensor:
         r"""Return one picture per image of where inputs and constants act, from one more forward and backward pass.
@@ -103,7 +106,8 @@ class JointAttributions:
 
         Raises:
             InputError: If the input is no batch of images ``(N, C, H, W)``.
-            CaptumXGError: If the model is not what it was, or F adds constants that its layers do not show.
+            CaptumXGError: If the model is not what it was, or F adds constants that its layers do not show; or these
+                attributions are a copy, which has no model.
 
         Source: Srinivas and Fleuret 2019, Eq. 8, and its published code.
         """
@@ -148,6 +152,23 @@ class JointAttributions:
     def _parts_of_inputs(self) -> tuple[Tensor, ...]:
         return self.inputs if isinstance(self.inputs, tuple) else (self.inputs,)
 
+    def _notes(self) -> tuple[str, ...]:
+        if math.isnan(self.degree):
+            return ("All parts were integrated, as F is not homogeneous in both; the remainder is the error of that.",)
+        return () if self.degree == 1 else (f"F has degree {self.degree:g}: each part is divided by that.",)
+
     def _parts(self) -> list[object]:
         first, *rest = self.ledger()._parts()
         return [f"Joint attributions: {first}", *rest]
+
+
+def _of_examples(part: Tensor) -> Tensor:
+    """Return the sum over each example; a constant that is one number has one for each already."""
+    return part.reshape(len(part), -1).sum(1)
+
+
+def _without_the_model() -> ConstantMaps:
+    raise CaptumXGError(
+        "JointAttributions.map: a map runs the model, which copied or pickled attributions do not have with them. Draw "
+        "it before they are copied, or call attribute again."
+    )

@@ -17,15 +17,17 @@ from captum_xg._core.modules import require_evaluation_mode
 from captum_xg._core.options import forward_function, switch
 from captum_xg._core.state import preserve_state
 from captum_xg._core.token_ids import ids_refused
-from captum_xg._core.types import Arguments, Target, Tensors
+from captum_xg._core.types import Target
 from captum_xg.attr.call_options import batch_size, said_further
 from captum_xg.attr.explainer import Explainer, OnViolation, Validation
 from captum_xg.attr.joint.attributions import JointAttributions
 from captum_xg.attr.joint.maps import constant_maps
 from captum_xg.attr.task import Task
-from captum_xg.homogeneity.joint.additive import constants_of
-from captum_xg.homogeneity.joint.augmented import Augmented
-from captum_xg.homogeneity.joint.constants import held_tensors, same_places
+from captum_xg.homogeneity.joint.alone import require_same_alone
+from captum_xg.homogeneity.joint.augmented import ALONE, Augmented
+from captum_xg.homogeneity.joint.constants import chosen_constants, held_tensors
+from captum_xg.homogeneity.joint.found import AugmentedFunctions
+from captum_xg.homogeneity.scaling.dtypes import inner_dtypes
 
 
 class JointXGradient(Explainer, GradientAttribution):  # type: ignore[misc]  # Captum has no type information
@@ -46,7 +48,9 @@ class JointXGradient(Explainer, GradientAttribution):  # type: ignore[misc]  # C
     :class:`~captum_xg.AdaptiveIntegratedGradients` and ``XGradient(…, on_violation="integrate")``.
 
     It is validated like :class:`~captum_xg.XGradient`, with inputs and constants scaled together, and refuses models
-    that are not homogeneous in both: GELU and sigmoid, ReLU6, LayerNorm and softmax are no more so than before.
+    that are not homogeneous in both: GELU and sigmoid, ReLU6, LayerNorm and softmax are no more so than before. While
+    it runs, other tensors stand in the model's places for constants: no other thread may run the model meanwhile, but
+    for calls of this class, which wait for each other.
 
     Args:
         forward_func: A module or any callable that gives one score per example once a target is chosen.
@@ -85,10 +89,9 @@ class JointXGradient(Explainer, GradientAttribution):  # type: ignore[misc]  # C
     ) -> None:
         super().__init__(forward_function(forward_func, "forward_func", self._name))
         self._take_options(True, degree, validate, on_violation, rtol)
-        self._chosen: object = True if constants is None else constants
         if constants is not None:
-            constants_of(forward_func, (), (), constants, self._name)  # names that do not exist are refused here
-        self._functions: dict[int, tuple[Augmented, tuple[Any, ...]]] = {}
+            chosen_constants(constants, held_tensors(forward_func), self._name)
+        self._functions = AugmentedFunctions(True if constants is None else constants, f"{self._name}.attribute")
 
     @log_usage()  # type: ignore[untyped-decorator]
     def attribute(
@@ -115,7 +118,8 @@ class JointXGradient(Explainer, GradientAttribution):  # type: ignore[misc]  # C
         Raises:
             HomogeneityError: If F is not homogeneous in inputs and constants together; it names what breaks it.
             OptionError, InputError, TargetError, ForwardOutputError, GradientError, ModelStateError, TrainingModeError,
-                NondeterministicForwardError, DegreeError: As of :meth:`captum_xg.XGradient.attribute`.
+                NondeterministicForwardError, CrossExampleError, DegreeError: As of
+                :meth:`captum_xg.XGradient.attribute`.
         """
         where = f"{self._name}.attribute"
         recorded = switch(create_graph, "create_graph", where)
@@ -126,18 +130,23 @@ class JointXGradient(Explainer, GradientAttribution):  # type: ignore[misc]  # C
         require_memory(self.forward_func, where)
         require_usable_state(self.forward_func, where)
         require_evaluation_mode(self.forward_func, where)
-        with torch.inference_mode(False), ids_refused(self.forward_func, inputs, additional_forward_args, where):
-            augmented = self._augmented(x, additional, where)
+        with ALONE, torch.inference_mode(False), ids_refused(self.forward_func, inputs, additional_forward_args, where):
+            augmented = self._functions.of(self.forward_func, x, additional)
             values = augmented.values(n) if recorded else tuple(v.detach() for v in augmented.values(n))
             function = ScalarFunction(augmented, additional, target, where)
             with said_further(lambda: _meant(augmented)):
                 outcome = self._explained(Task(function, (*x, *values), size, recorded, at_once=internal_batch_size))
                 found = outcome.values
                 found = function.values((*x, *values)).detach() if found is None else found
+            own = ScalarFunction(self.forward_func, additional, target, where)
+            if n > 1 and self.validate != "off":
+                with preserve_state(self.forward_func, x[0].device):
+                    together = torch.cat([f.values(tuple(map(Tensor.clone, xs))) for xs, f in own.parts(x, size)])
+                    inner = partial(inner_dtypes, own.values, x)
+                    require_same_alone(together, found, outcome.attributions, where, inner)
         self._warn(outcome, 3)
         parts = outcome.attributions
         names = [constant.name for constant in augmented.constants]
-        own = ScalarFunction(self.forward_func, additional, target, where)
         return JointAttributions(
             inputs=parts[: len(x)] if isinstance(inputs, tuple) else parts[0],
             constants=dict(zip(names, parts[len(x) :], strict=True)),
@@ -147,29 +156,10 @@ class JointXGradient(Explainer, GradientAttribution):  # type: ignore[misc]  # C
             maps=partial(constant_maps, own, tuple(t.detach() for t in x)),
         )
 
-    def _augmented(self, inputs: Tensors, additional: Arguments, where: str) -> Augmented:
-        """Return F as a function of inputs and constants: that of the last call, if the model holds what it held."""
-        held = held_tensors(self.forward_func)
-        kept = self._functions.get(len(inputs))
-        if kept is not None and same_places(kept[1], held.values()):
-            return kept[0]
-        with preserve_state(self.forward_func, inputs[0].device):
-            constants = constants_of(self.forward_func, inputs, additional, self._chosen, where)
-            augmented = Augmented(self.forward_func, len(inputs), constants)
-            values = tuple(value.detach() for value in augmented.values(len(inputs[0])))
-            augmented.settle((*inputs, *values, *additional))
-        self._functions[len(inputs)] = augmented, tuple(held.values())
-        return augmented
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> JointXGradient:
-        from copy import copy, deepcopy
-
-        result = copy(self)
-        result.__dict__.update({k: deepcopy(v, memo) for k, v in vars(self).items() if k != "_functions"})
-        result._functions = {}  # they hold places in the model that was copied
-        return result
-
 
 def _meant(augmented: Augmented) -> str:
     n = len(augmented.constants)
-    return f"F is meant as a function of the inputs and of {n} constants of the model, which are scaled together."
+    return (
+        f"F is meant as a function of the inputs and of {n} constant{'s' * (n != 1)} of the model, which are scaled "
+        "together. Numbers in the code and tensors of a closure are none of them: make those buffers of a module."
+    )

@@ -13,6 +13,7 @@ from captum_xg._core.function import ScalarFunction
 from captum_xg._core.modules import named_modules_of
 from captum_xg._core.state import preserve_state
 from captum_xg._core.types import Tensors
+from captum_xg.homogeneity.joint.augmented import ALONE
 from captum_xg.homogeneity.ledger.added_constants import Added, ConstantWatch
 
 _EPS = 1e-6
@@ -92,7 +93,7 @@ def constant_maps(function: ScalarFunction, inputs: Tensors) -> ConstantMaps:
             return function.forward_func(*args)
 
     watched = ScalarFunction(run, function.additional, function.target, function.where, first=function.first)
-    with torch.inference_mode(False), preserve_state(function.forward_func, inputs[0].device):
+    with ALONE, torch.inference_mode(False), preserve_state(function.forward_func, inputs[0].device):
         try:
             evaluation = watched.evaluate(inputs)
         finally:

@@ -22,6 +22,7 @@ from torch import Tensor, nn
 
 from captum_xg._core.inputs import all_finite, first_not_finite
 from captum_xg._core.modules import named_modules_of
+from captum_xg._core.own_thread import in_this_thread
 from captum_xg._core.types import Arguments, ForwardFunction, Tensors
 from captum_xg.errors import InputError, OptionError
 from captum_xg.homogeneity.certificate.fingerprint import RestsOn
@@ -190,6 +191,8 @@ def meeting(
 ) -> Iterator[None]:
     """Let a function meet what each layer gives, or gets, which must happen exactly once for each in the body.
 
+    What other threads run of the model in the meantime is left as it is.
+
     Raises:
         OptionError: If it does not.
     """
@@ -200,7 +203,7 @@ def meeting(
             calls[index] += 1
             return meet(index, arguments if at_input else result)
 
-        return hook
+        return in_this_thread(hook)
 
     handles = []
     try:

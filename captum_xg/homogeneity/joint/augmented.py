@@ -7,11 +7,13 @@ functions with several inputs apply to them as they are, example by example.
 Each example is computed by itself, vectorised over the batch (``torch.vmap``), or one after the other where the model
 cannot be vectorised. So examples are never mixed, and the model's memory is that of one forward pass.
 
-What must never happen: a model is left with a value that is not its own. Places are put back whatever happens.
+What must never happen: a model is left with a value that is not its own. Places are put back whatever happens, and
+whoever reads or replaces what is in them holds :data:`ALONE`, as other threads may explain the same model.
 """
 
 from __future__ import annotations
 
+import threading
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -27,6 +29,9 @@ from captum_xg._core.modules import named_modules_of
 from captum_xg._core.types import ForwardFunction, Tensors
 from captum_xg.homogeneity.joint.constants import Constant
 from captum_xg.homogeneity.joint.fixed_norms import FixedNorms
+
+ALONE = threading.RLock()
+"""Held by the one thread that may look at, or replace, the constants of models."""
 
 
 class Augmented:

@@ -10,14 +10,13 @@ from torch import Tensor
 from captum_xg._core.function import checked_arguments
 from captum_xg._core.inputs import format_inputs
 from captum_xg._core.options import forward_function
-from captum_xg._core.state import preserve_state
 from captum_xg._core.token_ids import ids_refused
 from captum_xg._core.types import ForwardFunction
 from captum_xg.homogeneity.certificate.certificate import Detached
 from captum_xg.homogeneity.certificate.outputs import Output
 from captum_xg.homogeneity.certificate.prove import Proof, prove
-from captum_xg.homogeneity.joint.additive import constants_of
-from captum_xg.homogeneity.joint.augmented import Augmented
+from captum_xg.homogeneity.joint.augmented import ALONE
+from captum_xg.homogeneity.joint.found import searched
 
 
 def prove_jointly(
@@ -35,13 +34,9 @@ def prove_jointly(
     forward_function(forward_func, "forward_func", where)
     formatted = format_inputs(inputs, where)
     additional = checked_arguments(additional_forward_args, where)
-    with ids_refused(forward_func, inputs, additional_forward_args, where):
-        with preserve_state(forward_func, formatted[0].device):
-            names = True if jointly is True else jointly
-            constants = constants_of(forward_func, formatted, additional, names, where)
-            function = Augmented(forward_func, len(formatted), constants)
-            values = tuple(value.detach() for value in function.values(len(formatted[0])))
-            function.settle((*formatted, *values, *additional))
+    with ALONE, ids_refused(forward_func, inputs, additional_forward_args, where):
+        function = searched(forward_func, formatted, additional, True if jointly is True else jointly, where)
+        values = tuple(value.detach() for value in function.values(len(formatted[0])))
         proof = prove(
             function, (*formatted, *values), additional, where, output=output, finite=finite, detached=detached
         )
@@ -52,7 +47,7 @@ def prove_jointly(
             certificate,
             shapes=certificate.shapes[:n],
             dtypes=certificate.dtypes[:n],
-            jointly=tuple(constant.name for constant in constants),
+            jointly=tuple(constant.name for constant in function.constants),
             name=type(forward_func).__name__ if hasattr(forward_func, "parameters") else "F",
         ),
     )

@@ -7,19 +7,20 @@ every step.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Literal
 
 import torch
 from torch import Tensor
 
 from captum_xg._core.options import one_of
-from captum_xg._core.state import preserve_state
 from captum_xg._core.types import Arguments, Tensors
 from captum_xg.errors import HomogeneityError, OptionError
 from captum_xg.homogeneity.certificate.cache import CertificateCache
-from captum_xg.homogeneity.joint.additive import constants_of
-from captum_xg.homogeneity.joint.augmented import Augmented
-from captum_xg.homogeneity.joint.constants import held_tensors, same_places
+from captum_xg.homogeneity.joint.alone import require_same_alone
+from captum_xg.homogeneity.joint.augmented import ALONE
+from captum_xg.homogeneity.joint.found import AugmentedFunctions
+from captum_xg.homogeneity.scaling.dtypes import inner_dtypes
 from captum_xg.priors.attribution.base import Attribution, Batch, register_attribution
 from captum_xg.priors.euler import require_euler
 from captum_xg.priors.forward import Forward
@@ -55,9 +56,8 @@ class JointOfPass(Attribution):
     ) -> None:
         self._part = one_of(part, ("inputs", "constants", "both"), "part", WHERE)
         self._validate = one_of(validate, ("certificate", "off"), "validate", WHERE)
-        self._chosen: object = True if constants is None else constants
+        self._functions = AugmentedFunctions(True if constants is None else constants, WHERE)
         self._proofs = CertificateCache()
-        self._kept: tuple[Augmented, tuple[object, ...]] | None = None
 
     @property
     def n_proofs(self) -> int:
@@ -79,19 +79,23 @@ class JointOfPass(Attribution):
                 f"{WHERE}: attribution='joint' is of inputs and constants, and takes no `layer`. Leave one of them out."
             )
         require_whole_parameters(forward.model)
-        function = self._augmented(forward, inputs, additional)
-        if not function.constants and self._part == "constants":
-            raise OptionError(f"{WHERE}: the model adds no constants that could be attributed to (part='constants').")
-        if self._validate == "off":
-            return
-        points = (*inputs, *(value.detach() for value in function.values(len(inputs[0]))))
-        certificate = self._proofs.certificate(function, tuple(p.detach() for p in points), additional, WHERE)
+        with ALONE:
+            function = self._functions.of(forward, inputs, additional)
+            if not function.constants and self._part == "constants":
+                raise OptionError(
+                    f"{WHERE}: the model adds no constants that could be attributed to (part='constants')."
+                )
+            if self._validate == "off":
+                return
+            points = tuple(p.detach() for p in (*inputs, *function.values(len(inputs[0]))))
+            certificate = self._proofs.certificate(function, points, additional, WHERE)
         if not certificate.homogeneous or certificate.degree not in (None, 1.0):
             raise HomogeneityError(
                 "\n".join(
                     [
-                        f"{WHERE}: F is not proven to be homogeneous of degree 1 in its inputs and its "
-                        f"{len(function.constants)} additive constants together, so attribution='joint' is refused.",
+                        f"{WHERE}: F is not proven to be homogeneous of degree 1 in its inputs and its additive "
+                        f"constants together ({len(function.constants)} were found), so attribution='joint' is "
+                        "refused.",
                         *certificate.finding_lines(most=10),
                         "  What to do: fix what is named above; or choose attribution='integrated_gradients' or "
                         "'expected_gradients', which need no homogeneity, or 'input_x_gradient', which claims nothing.",
@@ -102,14 +106,16 @@ class JointOfPass(Attribution):
 
     def __call__(self, batch: Batch) -> list[Tensors]:
         """Return the products for each score."""
-        assert self._kept is not None
-        function, n = self._kept[0], len(batch.inputs[0])
         points = tuple(x if x.requires_grad else x.detach().requires_grad_() for x in batch.inputs)
-        values = tuple(v if v.requires_grad else v.detach().requires_grad_() for v in function.values(n))
+        with ALONE:
+            function = self._functions.of(batch.forward, batch.inputs, batch.additional)
+            values = function.values(len(points[0]))
+            values = tuple(v if v.requires_grad else v.detach().requires_grad_() for v in values)
+            outputs = function(*map(Tensor.clone, points), *values, *batch.additional)
         together = (*points, *values)
-        explained = batch.forward.widened(function(*map(Tensor.clone, points), *values, *batch.additional), points[0])
+        explained = batch.forward.widened(outputs, points[0])
         # A constant of another output is in no graph, and has a gradient of zero.
-        nothing = sum((value.flatten(1).sum(1) * 0 for value in together), torch.zeros((), dtype=explained.dtype))
+        nothing = sum((t.reshape(len(t), -1).sum(1) * 0 for t in together), torch.zeros((), dtype=explained.dtype))
         scores = [score + nothing for score in batch.selection.scores(explained)]
         found = []
         for score in scores:
@@ -117,17 +123,11 @@ class JointOfPass(Attribution):
             found.append(tuple(t * g for t, g in zip(together, gradients, strict=True)))
         if self._validate != "off":
             require_euler(batch, scores, found, 1.0)
+            if len(points[0]) > 1:
+                inner = partial(inner_dtypes, lambda xs: batch.forward(*xs, *batch.additional), batch.inputs)
+                in_batch = batch.selection.scores(batch.passed.explained)
+                for one, alone, products in zip(in_batch, scores, found, strict=True):
+                    require_same_alone(one, alone, products, WHERE, inner)
         k = len(points)
         parts = {"inputs": slice(None, k), "constants": slice(k, None), "both": slice(None)}[self._part]
         return [each[parts] for each in found]
-
-    def _augmented(self, forward: Forward, inputs: Tensors, additional: Arguments) -> Augmented:
-        held = held_tensors(forward)
-        if self._kept is not None and same_places(self._kept[1], held.values()):  # type: ignore[arg-type]
-            return self._kept[0]
-        with preserve_state(forward.model, inputs[0].device):
-            detached = tuple(x.detach() for x in inputs)
-            function = Augmented(forward, len(inputs), constants_of(forward, detached, additional, self._chosen, WHERE))
-            function.settle((*detached, *(v.detach() for v in function.values(len(inputs[0]))), *additional))
-        self._kept = function, tuple(held.values())
-        return function

@@ -2,6 +2,9 @@
 
 import copy
 import math
+import pickle
+import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
@@ -14,8 +17,18 @@ from torch import nn
 from torch.nn import functional as F
 from violations import nothing_changes
 
-from captum_xg import AdaptiveIntegratedGradients, BiasLedger, JointXGradient, XGradient, bias_ledger
-from captum_xg.errors import CaptumXGError, HomogeneityError, InputError, OptionError, OptionTypeError, TargetError
+from captum_xg import AdaptiveIntegratedGradients, BiasLedger, JointXGradient, XGradient, bias_ledger, certify
+from captum_xg.errors import (
+    CaptumXGError,
+    CrossExampleError,
+    GradientError,
+    HomogeneityError,
+    InputError,
+    IntegrationNotice,
+    OptionError,
+    OptionTypeError,
+    TargetError,
+)
 
 SEEDS = st.integers(0, 10_000)
 CLOSE = {"rtol": 1e-9, "atol": 1e-11}
@@ -405,3 +418,117 @@ def test_the_bars_are_the_sums():
 def test_functions_without_modules_have_inputs_alone():
     joint = JointXGradient(lambda x: F.relu(x).sum(1)).attribute(torch.rand(3, 4))
     assert joint.constants == {}
+
+
+@pytest.mark.parametrize("validate", ["auto", "certificate", "numeric"])
+def test_models_that_mix_examples_are_refused(validate):
+    linear = nn.Linear(4, 2).double()
+    x = torch.randn(3, 4).double()
+    with pytest.raises(CrossExampleError, match="by itself"):
+        JointXGradient(lambda x: linear(x - x.mean(0)), validate=validate).attribute(x, target=1)
+
+
+def test_a_table_that_happens_to_have_a_row_for_each_example_is_refused():
+    table = torch.randn(3, 4).double()
+    x = torch.randn(3, 4).double()
+    with pytest.raises(CrossExampleError, match="bind it"):
+        JointXGradient(lambda x, table: (x @ table.T).relu()).attribute(x, 0, table)
+    assert JointXGradient(lambda x: (x @ table.T).relu()).attribute(x, 0).inputs.shape == x.shape
+
+
+def test_casts_to_half_inside_are_no_mixing():
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 3)).bfloat16()
+    x = torch.randn(7, 64)
+    joint = JointXGradient(lambda x: model(x.bfloat16()).float()).attribute(x, target=1)
+    torch.testing.assert_close(joint.values, model(x.bfloat16()).float()[:, 1].detach(), rtol=0.05, atol=0.02)
+
+
+class Switched(nn.Module):
+    """Adds a position only if it is told to."""
+
+    def __init__(self):
+        super().__init__()
+        self.linear, self.position = nn.Linear(4, 2).double(), nn.Parameter(torch.randn(4).double())
+
+    def forward(self, x, switch):
+        return self.linear(x + self.position if switch else x).relu()
+
+
+def test_what_is_added_is_searched_for_anew_for_other_arguments():
+    explainer, x = JointXGradient(Switched()), torch.randn(3, 4).double()
+    for switch, expected in ((False, ["linear.bias"]), (True, ["position", "linear.bias"]), (False, ["linear.bias"])):
+        assert list(explainer.attribute(x, 1, switch).constants) == expected
+
+
+def test_attributions_are_pickled_and_copied_without_the_model():
+    linear = nn.Conv2d(1, 2, 3).double()
+    joint = JointXGradient(lambda x: linear(x).relu().sum((2, 3))).attribute(torch.rand(2, 1, 4, 4).double(), target=1)
+    assert joint.map().shape == (2, 4, 4)
+    for other in (pickle.loads(pickle.dumps(joint)), copy.deepcopy(joint)):
+        assert_same(other, joint.inputs, joint.constants)
+        assert str(other) == str(joint)
+        with pytest.raises(CaptumXGError, match="runs the model"):
+            other.map()
+
+
+def test_threads_explain_one_model_one_after_the_other():
+    model, shape = network("mlp")
+    x = inputs_of(shape)
+    expected = JointXGradient(model).attribute(x, target=1)
+    before = list(model.parameters())
+
+    def explained(_):
+        return [JointXGradient(model).attribute(x, target=1) for _ in range(3)]
+
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-5)
+    try:
+        with ThreadPoolExecutor(4) as pool:
+            found = [joint for joints in pool.map(explained, range(4)) for joint in joints]
+    finally:
+        sys.setswitchinterval(interval)
+    for joint in found:
+        assert_same(joint, expected.inputs, expected.constants)
+    assert all(one is other for one, other in zip(before, model.parameters(), strict=True))
+
+
+def test_a_model_of_inference_mode_is_refused_in_words():
+    with torch.inference_mode():
+        model = nn.Linear(4, 2)
+    with pytest.raises(GradientError, match="inference_mode"):
+        JointXGradient(model).attribute(torch.rand(3, 4), target=1)
+    with pytest.raises(GradientError, match=r"^certify: .*inference_mode"):
+        certify(model, torch.rand(3, 4), jointly=True)
+
+
+class Offset(nn.Module):
+    """Adds a number to every feature, and every example is one."""
+
+    def __init__(self):
+        super().__init__()
+        self.offset = nn.Parameter(torch.tensor(0.75, dtype=torch.float64))
+
+    def forward(self, x):
+        return (x + self.offset).relu()
+
+
+def test_constants_that_are_one_number_and_examples_that_are_one():
+    model, x = Offset(), torch.tensor([1.0, -2.0, 3.0], dtype=torch.float64)
+    joint = JointXGradient(model).attribute(x)
+    assert_same(joint, torch.tensor([1.0, 0.0, 3.0]).double(), {"offset": torch.tensor([0.75, 0.0, 0.75]).double()})
+    torch.testing.assert_close(joint.total, model(x).detach())
+    assert joint.ledger().exact
+    assert "offset" in str(joint)
+
+
+def test_what_was_integrated_and_other_degrees_are_said():
+    model, x = (
+        nn.Sequential(nn.Linear(3, 4), nn.Tanh(), nn.Linear(4, 1), nn.Flatten(0)).double(),
+        torch.rand(2, 3).double(),
+    )
+    with pytest.warns(IntegrationNotice):
+        assert "were integrated" in str(JointXGradient(model, on_violation="integrate").attribute(x))
+    offset = Offset()
+    squared = JointXGradient(lambda x: offset(x).sum(1) ** 2, degree=2).attribute(x)
+    assert "degree 2" in str(squared)

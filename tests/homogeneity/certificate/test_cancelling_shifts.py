@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from truth import truth_of
 
-from captum_xg.homogeneity.certificate import certify as certify_module
+from captum_xg.homogeneity.certificate import prove as proof_module
 from captum_xg.homogeneity.certificate.certify import certify
 from captum_xg.homogeneity.scaling.confrontation import Confrontation
 
@@ -162,7 +162,7 @@ def _unrecorded(e: Tensor) -> Tensor:
 
 @pytest.mark.parametrize("name", CUT_AGAIN)
 def test_a_shift_ends_at_another_cut_for_the_proof_alone(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(certify_module, "confront", lambda subject: Confrontation((), 1.0))
+    monkeypatch.setattr(proof_module, "confront", lambda subject: Confrontation((), 1.0))
 
     def f(x: Tensor) -> Tensor:
         z = scores(x)
