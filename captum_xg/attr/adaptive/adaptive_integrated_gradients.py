@@ -7,6 +7,7 @@ import warnings
 from collections.abc import Callable
 from typing import Any, Literal
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -19,7 +20,7 @@ from captum_xg._core.options import forward_function, number_that, positive_inte
 from captum_xg._core.state import preserve_state
 from captum_xg._core.token_ids import ids_refused
 from captum_xg._core.types import Baselines, Inputs, Target, Tensors
-from captum_xg.attr.adaptive.integral import Integral, integrate
+from captum_xg.attr.adaptive.integral import Integrals, integrate
 from captum_xg.attr.adaptive.report import IntegrationReport, IntegrationWarning
 from captum_xg.attr.adaptive.straight_path import StraightPath
 from captum_xg.attr.call_options import batch_size, require_options_of_integration
@@ -239,28 +240,28 @@ class AdaptiveIntegratedGradients(GradientAttribution):  # type: ignore[misc]  #
         features = sum(x[0].numel() for x in inputs)
         group = min(size, max(_HELD // (_TYPICAL * features), 1))
         dtypes = [torch.promote_types(x.dtype, torch.float32) for x in inputs]
-        found: list[Integral] = []
-        rows: list[Tensors] = []
+        found: list[Integrals] = []
+        parts: list[Tensors] = []
         totals: list[Tensor] = []
         with torch.inference_mode(False), torch.no_grad(), preserve_state(function.forward_func, inputs[0].device):
             path = StraightPath(function, inputs, baselines, size)
             for start in range(0, n, group):
                 examples = range(start, min(start + group, n))
                 integrals = integrate(path, examples, self.rtol, self.max_evaluations, finer=finer, to_spend=to_spend)
-                for i, integral in zip(examples, integrals, strict=True):
-                    row = integral.mean_gradient
-                    row = row * path.displacement(i).to(row.dtype) if self._multiply_by_inputs else row
-                    totals.append(row.sum())
-                    rows.append(path.split(row, dtypes))
-                    found.append(integral)
-            attributions = tuple(map(torch.stack, zip(*rows, strict=True)))
+                rows = integrals.mean_gradients
+                if self._multiply_by_inputs:
+                    rows = rows * path.displacements(examples).to(rows.dtype)
+                totals.append(rows.sum(1))
+                parts.append(path.split(rows, dtypes))
+                found.append(integrals)
+            attributions = tuple(map(torch.cat, zip(*parts, strict=True)))
             ends = torch.from_numpy(path.ends(range(n)))
             change = (ends[:, 1] - ends[:, 0]).to(totals[0].device)
-            deltas = (torch.stack(totals) - change).to(dtypes[0])
+            deltas = (torch.cat(totals) - change).to(dtypes[0])
         report = IntegrationReport(
-            torch.tensor([integral.evaluations for integral in found]),
-            torch.tensor([integral.error for integral in found], dtype=torch.float64),
-            torch.tensor([integral.converged for integral in found]),
+            torch.from_numpy(np.concatenate([integrals.evaluations for integrals in found])),
+            torch.from_numpy(np.concatenate([integrals.errors for integrals in found])),
+            torch.from_numpy(np.concatenate([integrals.converged for integrals in found])),
             self.rtol,
         )
         return attributions, deltas, report
