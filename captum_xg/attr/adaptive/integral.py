@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from captum_xg.attr.adaptive.report import MARGIN
 from captum_xg.attr.adaptive.rows import Rows
 from captum_xg.attr.adaptive.samples import Array, Flags, Indices, Samples
 from captum_xg.attr.adaptive.scheme import FIRST, Steps, next_steps
@@ -45,7 +46,7 @@ class Integrals:
         mean_gradients: Means of the gradients along the paths, float64, shape ``(M, D)``.
         evaluations: How many gradients each took, ``(M,)``.
         errors: Estimated relative errors of displacement · mean gradient, in the Euclidean norm, ``(M,)``.
-        converged: Whether these are within the tolerance, ``(M,)``.
+        converged: Whether these, with their margin, are within the tolerance, ``(M,)``.
     """
 
     mean_gradients: Tensor
@@ -139,7 +140,7 @@ def integrate(
     Args:
         integrand: The curves.
         examples: Which ones.
-        rtol: The tolerance.
+        rtol: The tolerance, which the estimated error has to be within with :data:`MARGIN`.
         budget: At least 2.
         finer: A tolerance below ``rtol`` to be met where ``to_spend`` gradients are enough for it.
         to_spend: What that may cost for one example.
@@ -158,9 +159,9 @@ def integrate(
         cohorts = _evaluated(integrand, examples, asked, held)
         asked = []
         for cohort in cohorts:
-            steps = next_steps(cohort.samples, rtol, budget - len(cohort))
+            steps = next_steps(cohort.samples, rtol / MARGIN, budget - len(cohort))
             if finer is not None and len(cohort) < to_spend:
-                _go_on(steps, cohort, finer, to_spend - len(cohort))
+                _go_on(steps, cohort, finer / MARGIN, to_spend - len(cohort))
             counts = np.array([len(new) for new in steps.points])
             _conclude(found, cohort, steps, np.flatnonzero(counts == 0), held, rtol)
             for count in np.unique(counts[counts > 0]).tolist():
@@ -205,4 +206,4 @@ def _conclude(found: Integrals, cohort: _Cohort, steps: Steps, done: Indices, he
     means = held.means(cohort.rows[done], steps.estimate.weights[done])
     found.mean_gradients[torch.from_numpy(places)] = means
     found.evaluations[places], found.errors[places] = len(cohort), errors
-    found.converged[places] = errors <= rtol
+    found.converged[places] = MARGIN * errors <= rtol

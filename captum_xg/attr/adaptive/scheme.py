@@ -30,6 +30,10 @@ _JUMPY = 0.97
 """Probability of jumps from which on the rule for them is used."""
 _EARLY = 8
 """Below so many points they are put where a smooth integrand needs them, even if jumps are likely: nothing is lost."""
+_UNSEEN = 0.05
+"""Probability of jumps up to which fewer points than :data:`_EARLY` may be enough. Kinks may lie between them all."""
+_SCATTER = 6.0
+"""Number of points for which the error by cells is doubled, as a mean of so few squares is often too small."""
 _NONE: Array = np.zeros(0)
 """No new points."""
 
@@ -86,7 +90,8 @@ def _put_smooth(steps: Steps, samples: Samples, left: Indices, rtol: float, budg
     smooth = smooth_estimate(own)
     likely = np.full(len(few), True) if n < 4 else smooth.jumpy < _JUMPY
     # Two rows alike that are no power are two zeros: a neuron that is off at both may be on between them.
-    done = likely & ((smooth.relative <= rtol) & (n > 3) | (budget == 0))
+    enough = n >= _EARLY or (smooth.jumpy <= _UNSEEN) & (n > 3)
+    done = likely & ((smooth.relative <= rtol) & enough | (budget == 0))
     more = ~done & (likely | (n < _EARLY)) & (n < _FEW) & (budget > 0)
     points = [_NONE] * len(few)
     wanting = np.flatnonzero(more)
@@ -130,7 +135,7 @@ def _by_cells(samples: Samples, rtol: float, budget: int) -> tuple[Estimate, lis
     better = located.error < cells.error
     estimate = Estimate(
         np.where(better[:, None], located.weights, cells.weights),
-        np.where(better, located.error, cells.error),
+        np.where(better, located.error, cells.error) * (1 + (_SCATTER / samples.points.shape[1]) ** 2),
         np.where(better, located.norm, cells.norm),
     )
     energies = np.where(better[:, None], located.energies, cells.energies)
