@@ -12,7 +12,7 @@ from captum_xg._core.text import Table, displayed, first_ten
 
 MARGIN = 1.5
 """How many times the estimated error has to be within a tolerance. The estimate is of the size of the error, and no
-bound: with this margin the error itself is within the tolerance in some 97 % of examples of every kind of network."""
+bound: with this margin the error itself is within 1 % in 95 to 100 % of random examples, by kind of network."""
 _SHOWN = 20
 
 
