@@ -49,8 +49,9 @@ class AdaptiveLayerIntegratedGradients(LayerIntegratedGradients):  # type: ignor
 
     .. math:: (h_i(x) - h_i(b)) \int_0^1 \frac{\partial G(h(b) + \alpha (h(x) - h(b)))}{\partial h_i}\, d\alpha
 
-    is integrated as by :class:`~captum_xg.AdaptiveIntegratedGradients`. Inputs may be token ids, as they are seen by
-    the layers in front alone. What reaches the score past the layer stays as it is at x.
+    is integrated as by :class:`~captum_xg.AdaptiveIntegratedGradients`, until 1.5 times the estimated error is within
+    the tolerance. Inputs may be token ids, as they are seen by the layers in front alone. What reaches the score past
+    the layer stays as it is at x.
 
     Args:
         forward_func: A module or any callable that gives one score per example once a target is chosen.

@@ -24,7 +24,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from captum_xg.attr.adaptive.samples import Array, Estimate, Indices, Samples
+from captum_xg.attr.adaptive.combinations import Combinations
+from captum_xg.attr.adaptive.samples import REACH, Array, Estimate, Flags, Samples
 
 _REACH = 3.0
 """The most by which an error of a sum of entries is scaled up to one of the row."""
@@ -37,138 +38,99 @@ _POOL = 3.0
 
 
 @dataclass(frozen=True)
-class Combinations:
-    """Sums of rows, one for each inner cell: of the six rows nearest to it, and of one vector that all share.
-
-    Attributes:
-        near: Coefficients of the rows i − 2 … i + 3 for cell i between rows i and i + 1, shape ``(n − 1, 6)``.
-        shared: Coefficient of the shared vector, shape ``(n − 1,)``.
-        vector: The shared vector as a combination of all rows, shape ``(n,)``.
-    """
-
-    near: Array
-    shared: Array
-    vector: Array
-
-    def shifted(self, by: int) -> Combinations:
-        """Return for each cell the combination of the cell ``by`` places further, 0 where there is none."""
-        near, shared = np.zeros_like(self.near), np.zeros_like(self.shared)
-        here, there = (slice(None, -1), slice(1, None)) if by > 0 else (slice(1, None), slice(None, -1))
-        if by > 0:
-            near[here, 1:] = self.near[there, :-1]
-        else:
-            near[here, :-1] = self.near[there, 1:]
-        shared[here] = self.shared[there]
-        return Combinations(near, shared, self.vector)
-
-    def scaled(self, factors: Array) -> Combinations:
-        """Return them with one factor each."""
-        return Combinations(self.near * factors[:, None], self.shared * factors, self.vector)
-
-    def plus(self, other: Combinations) -> Combinations:
-        """Return the sums with others of the same shared vector."""
-        return Combinations(self.near + other.near, self.shared + other.shared, self.vector)
-
-    def squares(self, gram: Array) -> Array:
-        """Return their squared norms."""
-        places = self._places()
-        local = gram[places[:, :, None], places[:, None, :]]
-        across = gram @ self.vector
-        inner = np.einsum("ia,ib,iab->i", self.near, self.near, local)
-        mixed = (self.near * across[places]).sum(1)
-        squares: Array = inner + 2 * self.shared * mixed + self.shared**2 * (self.vector @ across)
-        return np.maximum(squares, 0.0)
-
-    def weighted(self, factors: Array) -> Array:
-        """Return the sum over the cells with one factor each, as weights of the rows."""
-        weights = (factors @ self.shared) * self.vector
-        np.add.at(weights, self._places(), self.near * factors[:, None])
-        return weights
-
-    def _places(self) -> Indices:
-        cells = len(self.near)
-        # Beyond the outer rows coefficients are 0, whatever row stands there.
-        places: Indices = np.clip(np.arange(cells)[:, None] + np.arange(-2, 4), 0, cells)
-        return places
-
-
-@dataclass(frozen=True)
 class CellEstimate(Estimate):
-    """The rule on cells, and where its error comes from.
+    """The rule on cells, and where its errors come from.
 
     Attributes:
-        energies: Squared error by cell, of all n + 1, for whoever decides which to split.
+        energies: Squared error by cell, of all n + 1, for whoever decides which to split, shape ``(B, n + 1)``.
     """
 
     energies: Array
 
 
 def cell_estimate(samples: Samples) -> CellEstimate:
-    """Return the integral by cells, with what it may err by. There must be at least four points."""
-    widths, inner = samples.widths, samples.widths[1:-1]
-    weights = trapezoid(widths)
-    differences = _differences(len(inner))
+    """Return the integrals by cells, with what they may err by. There must be at least four points."""
+    widths, inner = samples.widths, samples.widths[:, 1:-1]
+    differences = _differences(inner.shape)
     slopes = np.diff(samples.sums)
     missed = _missed(samples)
-    squares = _without_trend(differences, inner).squares(samples.gram)
+    squares = _without_trend(differences, inner).squares(samples)
     energies = _energies(squares, widths)
-    correction = _regression(samples, differences, slopes, missed, energies)
-    if correction is not None:
-        weights, squares = weights + correction.weights, correction.squares
+    weights = trapezoid(widths)
+    if (correction := _regression(samples, differences, slopes, missed, energies)) is not None:
+        of_it = correction.applies[:, None]
+        weights = np.where(of_it, weights + correction.weights, weights)
+        squares = np.where(of_it, correction.squares, squares)
         energies = _energies(squares, widths)
-    bend = _curvature(differences, widths)
+    bend = _curvature(widths)
     curved = samples.norm(bend)
     weights = weights + bend
-    scale = row_by_sum(differences.squares(samples.gram), slopes, samples.features)
-    blind = (scale * missed) ** 2
-    blind = np.maximum(blind - 9 * energies - 0.5 * energies.mean(), 0.0)
-    blind[[0, -1]] += beyond(samples)
-    error = float(np.sqrt(energies.sum() + blind.sum() + curved**2 / 16))
-    return CellEstimate(
-        weights, error, samples.norm(weights), np.maximum(_spread(squares, energies, inner), blind) + 1e-300
-    )
+    near = samples.near
+    plain = np.maximum(near[:, :, 2, 2] + near[:, :, 3, 3] - 2 * near[:, :, 2, 3], 0.0)
+    scale = row_by_sum(plain, slopes, samples.features)
+    blind = (scale[:, None] * missed) ** 2
+    blind = np.maximum(blind - 9 * energies - 0.5 * energies.mean(1, keepdims=True), 0.0)
+    blind[:, [0, -1]] += beyond(samples)
+    error = np.sqrt(energies.sum(1) + blind.sum(1) + curved**2 / 16)
+    spread = np.maximum(_spread(squares, energies, inner), blind) + 1e-300
+    return CellEstimate(weights, error, samples.norm(weights), spread)
 
 
 def trapezoid(widths: Array) -> Array:
     """Return the weights of the trapezoidal rule, constant beyond the outer points: midpoints, if cells are equal."""
-    weights = (widths[1:] + widths[:-1]) / 2
-    weights[0] += widths[0] / 2
-    weights[-1] += widths[-1] / 2
+    weights: Array = (widths[:, 1:] + widths[:, :-1]) / 2
+    weights[:, 0] += widths[:, 0] / 2
+    weights[:, -1] += widths[:, -1] / 2
     return weights
 
 
-def row_by_sum(squares: Array, slopes: Array, features: int) -> float:
-    """Return how large a row is beside the sum of its entries, as differences of rows have it.
+def row_by_sum(squares: Array, slopes: Array, features: int) -> Array:
+    """Return how large rows are beside the sums of their entries, as differences of rows have it, shape ``(B,)``.
 
     Args:
         squares: Squared norms of the differences.
         slopes: The sums of their entries.
         features: How many entries there are: a row is never smaller than its sum by more than their root.
     """
-    ratio = np.sqrt(squares.sum() / max((slopes**2).sum(), 1e-300))
-    return float(np.clip(ratio, features**-0.5, _REACH))
+    ratio = np.sqrt(squares.sum(1) / np.maximum((slopes**2).sum(1), 1e-300))
+    found: Array = np.clip(ratio, features**-0.5, _REACH)
+    return found
 
 
-def _differences(cells: int) -> Combinations:
-    near = np.zeros((cells, 6))
-    near[:, 2], near[:, 3] = -1.0, 1.0
-    return Combinations(near, np.zeros(cells), np.zeros(cells + 1))
+def around(values: Array, kernel: tuple[float, ...]) -> Array:
+    """Return means over neighbouring cells with these weights, of which there is an odd number."""
+    cells, reach = values.shape[1], len(kernel) // 2
+    padded = np.empty((len(values), cells + 2 * reach))
+    padded[:, :reach], padded[:, reach : cells + reach], padded[:, cells + reach :] = (
+        values[:, :1],
+        values,
+        values[:, -1:],
+    )
+    total = kernel[0] * padded[:, :cells]
+    for k, weight in enumerate(kernel[1:], start=1):
+        total += weight * padded[:, k : k + cells]
+    return total
+
+
+def _differences(shape: tuple[int, ...]) -> Combinations:
+    near = np.zeros((*shape, REACH))
+    near[:, :, 2], near[:, :, 3] = -1.0, 1.0
+    return Combinations(near)
 
 
 def _missed(samples: Samples) -> Array:
     """Return by how much the rule misses the sum of entries in each cell."""
     widths, sums = samples.widths, samples.sums
-    ends = np.concatenate([sums[:1], sums, sums[-1:]])
-    return samples.beyond_rounding(np.diff(samples.values) - widths * (ends[1:] + ends[:-1]) / 2)
+    both = np.concatenate([2 * sums[:, :1], sums[:, 1:] + sums[:, :-1], 2 * sums[:, -1:]], axis=1)
+    return samples.beyond_rounding(np.diff(samples.values) - widths * both / 2)
 
 
 def _without_trend(differences: Combinations, inner: Array) -> Combinations:
     """Return the differences less what their neighbours' slopes predict, scaled to the size of pure noise."""
-    n = len(inner)
-    before, after = np.zeros(n), np.zeros(n)
-    before[1:], after[:-1] = inner[1:] / inner[:-1], inner[:-1] / inner[1:]
-    share = np.full(n, 0.5)
-    share[0] = share[-1] = 1.0
+    before, after = np.zeros_like(inner), np.zeros_like(inner)
+    before[:, 1:], after[:, :-1] = inner[:, 1:] / inner[:, :-1], inner[:, :-1] / inner[:, 1:]
+    share = np.full(inner.shape[1], 0.5)
+    share[[0, -1]] = 1.0
     # Noise has a variance that is proportional to the width; slopes of neighbours bring theirs with them.
     variance = 1 + share**2 * (before + after)
     trend = differences.shifted(-1).scaled(-share * before).plus(differences.shifted(1).scaled(-share * after))
@@ -177,17 +139,18 @@ def _without_trend(differences: Combinations, inner: Array) -> Combinations:
 
 def _energies(squares: Array, widths: Array) -> Array:
     """Return the squared error of each cell."""
-    first, last = outer_energies(squares, widths)
-    energies: Array = np.concatenate([[first], squares * widths[1:-1] ** 2 / 12, [last]])
+    energies = np.empty_like(widths)
+    energies[:, 1:-1] = squares * widths[:, 1:-1] ** 2 / 12
+    energies[:, [0, -1]] = outer_energies(squares, widths)
     return energies
 
 
 def outer_energies(squares: Array, widths: Array) -> Array:
     """Return the squared errors of the outer cells, which hold as many jumps as the three nearest by width."""
-    inner, k = widths[1:-1], 3
-    first = squares[:k].sum() / inner[:k].sum() * widths[0] ** 3 / 3
-    last = squares[-k:].sum() / inner[-k:].sum() * widths[-1] ** 3 / 3
-    return np.array([first, last])
+    inner, k = widths[:, 1:-1], 3
+    first = squares[:, :k].sum(1) / inner[:, :k].sum(1) * widths[:, 0] ** 3 / 3
+    last = squares[:, -k:].sum(1) / inner[:, -k:].sum(1) * widths[:, -1] ** 3 / 3
+    return np.stack([first, last], axis=1)
 
 
 def beyond(samples: Samples) -> Array:
@@ -196,28 +159,29 @@ def beyond(samples: Samples) -> Array:
     Behind a LayerNorm they grow like 1/α until its eps stops them, in directions whose entries sum to zero: F shows
     nothing of it.
     """
-    sizes = np.sqrt(np.maximum(np.diag(samples.gram), 1e-300))
-    found = []
-    for near, far, distances in ((0, 1, samples.points), (-1, -2, 1 - samples.points)):
-        rate = np.log(sizes[near] / sizes[far]) / np.log(distances[far] / distances[near])
-        # ∫ (α/w)^−p over an outer cell of width w is w/(1 − p): by so much does a constant miss it.
-        missed = sizes[near] * distances[near] * rate / (1 - min(rate, 0.9))
-        found.append(missed**2 if rate > _GROWTH else 0.0)
-    return np.array(found)
+    # Of the two rows nearest to 0, and of the two nearest to 1.
+    near, far = [0, -1], [1, -2]
+    sizes = np.sqrt(np.maximum(np.diagonal(samples.gram, axis1=1, axis2=2), 1e-300))
+    distances = np.stack([samples.points[:, 0], 1 - samples.points[:, -1]], axis=1)
+    further = np.stack([samples.points[:, 1], 1 - samples.points[:, -2]], axis=1)
+    rate = np.log(sizes[:, near] / sizes[:, far]) / np.log(further / distances)
+    # ∫ (α/w)^−p over an outer cell of width w is w/(1 − p): by so much does a constant miss it.
+    missed = sizes[:, near] * distances * rate / (1 - np.minimum(rate, 0.9))
+    return np.where(rate > _GROWTH, missed**2, 0.0)
 
 
 def _spread(squares: Array, energies: Array, inner: Array) -> Array:
     """Return the squared errors as they are to be expected, not as a few jumps happen to fall."""
-    kernel = np.array([0.25, 0.5, 0.25])
-    density = np.convolve(np.pad(squares, 1, mode="edge"), kernel, "valid")
-    density = density / np.convolve(np.pad(inner, 1, mode="edge"), kernel, "valid")
+    kernel = (0.25, 0.5, 0.25)
+    density = around(squares, kernel) / around(inner, kernel)
     spread: Array = energies.copy()
-    spread[1:-1] = np.minimum(density * inner**3 / 12, 4 * energies[1:-1])
+    spread[:, 1:-1] = np.minimum(density * inner**3 / 12, 4 * energies[:, 1:-1])
     return spread
 
 
 @dataclass(frozen=True)
 class _Correction:
+    applies: Flags
     weights: Array
     squares: Array
 
@@ -225,55 +189,56 @@ class _Correction:
 def _regression(
     samples: Samples, differences: Combinations, slopes: Array, missed: Array, energies: Array
 ) -> _Correction | None:
-    """Return what the misses of the sums say of the rows; None where they say little."""
-    inner = samples.widths[1:-1]
-    if len(inner) < 4:
+    """Return what the misses of the sums say of the rows, and for which examples they say enough; None for none."""
+    inner = samples.widths[:, 1:-1]
+    if inner.shape[1] < 4:
         return None
-    vector = np.zeros(len(inner) + 1)
-    vector[:-1] -= slopes
-    vector[1:] += slopes  # Σ d·D
-    total, length = max((slopes**2).sum(), 1e-300), inner.sum()
-    density, size = Combinations(differences.near, differences.shared, vector).scaled(slopes / inner), slopes**2 / inner
+    vector = np.zeros_like(samples.sums)
+    vector[:, :-1] -= slopes
+    vector[:, 1:] += slopes  # Σ d·D
+    total, length = np.maximum((slopes**2).sum(1, keepdims=True), 1e-300), inner.sum(1, keepdims=True)
+    density, size = differences.scaled(slopes / inner), slopes**2 / inner
     beside = density.shifted(-1).plus(density.shifted(1))
-    beside = Combinations(beside.near, beside.shared + _POOL / length, vector)
-    sizes = np.full(len(inner), _POOL * total / length)
-    sizes[1:] += size[:-1]
-    sizes[:-1] += size[1:]
+    beside = Combinations(beside.near, np.broadcast_to(_POOL / length, inner.shape), vector)
+    sizes = np.repeat(_POOL * total / length, inner.shape[1], axis=1)
+    sizes[:, 1:] += size[:, :-1]
+    sizes[:, :-1] += size[:, 1:]
     # A cell must not witness for itself: its own difference explains itself to the last bit, jumps or not.
-    others = beside.scaled(-slopes / sizes)
-    left = Combinations(others.near + differences.near, others.shared, vector)
-    squares = _without_trend(left, inner).squares(samples.gram)
-    if _energies(squares, samples.widths).sum() > 0.97 * energies.sum():
+    left = beside.scaled(-slopes / sizes).plus(differences)
+    squares = _without_trend(left, inner).squares(samples)
+    before = energies.sum(1)
+    applies = _energies(squares, samples.widths).sum(1) < 0.97 * before
+    if not applies.any():
         return None
-    rates = beside.plus(density).scaled(1 / (sizes + size))
-    if rates.squares(samples.gram).max() > _REACH**2:
-        return None
-    by_cell = missed[1:-1].copy()
-    by_cell[0] += missed[0]
-    by_cell[-1] += missed[-1]
+    rates = beside.plus(density).scaled(applies[:, None] / (sizes + size))
+    applies &= rates.squares(samples).max(1) <= _REACH**2
+    by_cell = missed[:, 1:-1].copy()
+    by_cell[:, 0] += missed[:, 0]
+    by_cell[:, -1] += missed[:, -1]
     weights = rates.weighted(by_cell)
-    if samples.norm(weights) ** 2 > 9 * energies.sum():
-        return None
-    return _Correction(weights, squares)
+    applies &= samples.norm(weights) ** 2 <= 9 * before
+    return _Correction(applies, weights, squares)
 
 
-def _curvature(differences: Combinations, widths: Array) -> Array:
+def _curvature(widths: Array) -> Array:
     """Return the weights of Σ h²/12·(a′ left − a′ right), and of the slopes in the outer cells."""
-    inner = widths[1:-1]
-    n = len(inner)
-    slope = np.zeros((n + 1, n + 1))
-    steps = np.zeros((n, n + 1))
-    index = np.arange(n)
-    steps[index, index], steps[index, index + 1] = -1 / inner, 1 / inner
-    share = (inner[1:] / (inner[1:] + inner[:-1]))[:, None]
-    slope[1:-1] = share * steps[:-1] + (1 - share) * steps[1:]
-    slope[0], slope[-1] = steps[0], steps[-1]
-    # The slope in a cell that was made narrow around a jump says nothing of a much wider one beside it.
-    alike = np.maximum(inner[1:], inner[:-1]) <= _ALIKE * np.minimum(inner[1:], inner[:-1])
-    left, right = slope[:-1].copy(), slope[1:].copy()
-    left[1:][~alike], right[:-1][~alike] = steps[1:][~alike], steps[:-1][~alike]
-    weights: Array = (inner**2 / 12) @ (left - right)
-    for outer, next_to, sign in ((widths[0], 0, -1.0), (widths[-1], -1, 1.0)):
-        if outer <= _ALIKE * inner[next_to]:
-            weights += sign * outer**2 / 2 * slope[next_to]
+    inner = widths[:, 1:-1]
+    before, after = inner[:, :-1], inner[:, 1:]
+    # The slope at a row is a mean of those in the cells on its sides, but what it is in a cell that was made narrow
+    # around a jump says nothing of a much wider one beside it, which then keeps its own.
+    alike = np.maximum(after, before) <= _ALIKE * np.minimum(after, before)
+    share = after / (after + before)
+    size = inner**2 / 12
+    slopes = np.zeros_like(inner)  # coefficients of the slopes in the cells
+    slopes[:, 0] += size[:, 0]
+    slopes[:, -1] -= size[:, -1]
+    slopes[:, :-1] += np.where(alike, share, 0.0) * size[:, 1:] - np.where(alike, share, 1.0) * size[:, :-1]
+    slopes[:, 1:] += np.where(alike, 1 - share, 1.0) * size[:, 1:] - np.where(alike, 1 - share, 0.0) * size[:, :-1]
+    for end, sign in ((0, -1.0), (-1, 1.0)):
+        outer = widths[:, end]
+        slopes[:, end] += np.where(outer <= _ALIKE * inner[:, end], sign * outer**2 / 2, 0.0)
+    slopes /= inner
+    weights = np.zeros((len(widths), widths.shape[1] - 1))
+    weights[:, :-1] -= slopes
+    weights[:, 1:] += slopes
     return weights

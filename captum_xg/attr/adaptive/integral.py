@@ -8,7 +8,7 @@ The tolerance is relative and in the Euclidean norm: ‖estimate − integral‖
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -16,11 +16,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from captum_xg.attr.adaptive.samples import Array, Indices, Samples
-from captum_xg.attr.adaptive.scheme import FIRST, Step, next_step
-
-_CHUNK = 2**22
-"""Numbers that are widened to float64 at once."""
+from captum_xg.attr.adaptive.report import MARGIN
+from captum_xg.attr.adaptive.rows import Rows
+from captum_xg.attr.adaptive.samples import Array, Flags, Indices, Samples
+from captum_xg.attr.adaptive.scheme import FIRST, Steps, next_steps
 
 
 class Integrand(Protocol):
@@ -35,84 +34,96 @@ class Integrand(Protocol):
     def rows(self, examples: Sequence[int], points: Sequence[float]) -> tuple[Tensor, Array]:
         """Return gradients, shape ``(M, D)``, and F at M pairs of an example and a point."""
 
-    def displacement(self, example: int) -> Tensor:
-        """Return what the gradients of an example are multiplied by to be its curve, shape ``(D,)``."""
+    def displacements(self, examples: Sequence[int]) -> Tensor:
+        """Return what the gradients of some examples are multiplied by to be their curves, shape ``(M, D)``."""
 
 
 @dataclass(frozen=True)
-class Integral:
-    """The integral for one example.
+class Integrals:
+    """The integrals for some examples.
 
     Attributes:
-        mean_gradient: Mean of the gradients along the path, float64, shape ``(D,)``.
-        evaluations: How many gradients it took.
-        error: Estimated relative error of displacement · mean gradient, in the Euclidean norm.
-        converged: Whether that is within the tolerance.
+        mean_gradients: Means of the gradients along the paths, float64, shape ``(M, D)``.
+        evaluations: How many gradients each took, ``(M,)``.
+        errors: Estimated relative errors of displacement · mean gradient, in the Euclidean norm, ``(M,)``.
+        converged: Whether these, with their margin, are within the tolerance, ``(M,)``.
     """
 
-    mean_gradient: Tensor
-    evaluations: int
-    error: float
-    converged: bool
+    mean_gradients: Tensor
+    evaluations: Indices
+    errors: Array
+    converged: Flags
 
 
-class _Example:
-    """What was evaluated of one example."""
+@dataclass(frozen=True)
+class _Cohort:
+    """Examples of which as many points are known each, in ascending order of α.
 
-    def __init__(self, ends: Array, displacement: Tensor, precision: float) -> None:
-        self._precision = precision
-        self._ends, self._displacement = ends, displacement.to(torch.float64)
-        self._points: list[float] = []
-        self._values: list[float] = []
-        self._rows: list[Tensor] = []
-        self._gram = np.zeros((0, 0))
-        self._sums = np.zeros(0)
+    Attributes:
+        examples: Which they are.
+        rows: Numbers of their rows, shape ``(B, n)``.
+        samples: What is known of them.
+    """
+
+    examples: Indices
+    rows: Indices
+    samples: Samples
+
+    @classmethod
+    def at_the_start(cls, ends: Array, features: int, precision: float) -> _Cohort:
+        """Return all examples, with nothing known but F at the ends."""
+        b = len(ends)
+        samples = Samples(np.zeros((b, 0)), np.zeros((b, 0, 0)), np.zeros((b, 0)), ends, features, precision)
+        return cls(np.arange(b), np.zeros((b, 0), dtype=np.int64), samples)
+
+    @classmethod
+    def of(cls, parts: Sequence[_Cohort]) -> _Cohort:
+        """Return examples of several cohorts with as many points each in one."""
+        if len(parts) == 1:
+            return parts[0]
+        known = [part.samples for part in parts]
+        samples = Samples(
+            np.concatenate([own.points for own in known]),
+            np.concatenate([own.gram for own in known]),
+            np.concatenate([own.sums for own in known]),
+            np.concatenate([own.values for own in known]),
+            known[0].features,
+            known[0].precision,
+        )
+        return cls(
+            np.concatenate([part.examples for part in parts]), np.concatenate([part.rows for part in parts]), samples
+        )
 
     def __len__(self) -> int:
-        return len(self._points)
+        return int(self.rows.shape[1])
 
-    def add(self, points: Sequence[float], rows: Tensor, values: Array) -> None:
-        """Add rows, with their inner products with all others and themselves."""
-        old, new = len(self), len(points)
-        self._points.extend(points)
-        self._values.extend(values.tolist())
-        self._rows.append(rows)
-        grown = np.zeros((old + new, old + new))
-        grown[:old, :old] = self._gram
-        sums = np.zeros(new)
-        step = max(_CHUNK // (old + new), 1)
-        for start in range(0, rows.shape[1], step):
-            # In float64 from the start: differences of rows that are nearly the same are what errors are told from.
-            scale = self._displacement[start : start + step]
-            own = rows[:, start : start + step].to(torch.float64) * scale
-            sums += own.sum(1).cpu().numpy()
-            first = 0
-            for block in self._rows:
-                others = block[:, start : start + step].to(torch.float64) * scale
-                grown[old:, first : first + len(block)] += (own @ others.T).cpu().numpy()
-                first += len(block)
-        grown[:old, old:] = grown[old:, :old].T
-        self._gram, self._sums = grown, np.concatenate([self._sums, sums])
+    def take(self, chosen: Indices) -> _Cohort:
+        """Return some of the examples."""
+        return _Cohort(self.examples[chosen], self.rows[chosen], self.samples.of(chosen))
 
-    def samples(self) -> tuple[Samples, Indices]:
-        """Return what is known in ascending order of α, and which row comes where."""
-        order = np.argsort(self._points)
-        values = np.concatenate([self._ends[:1], np.array(self._values)[order], self._ends[1:]])
-        gram = self._gram[np.ix_(order, order)]
-        points = np.array(self._points)[order]
-        return Samples(points, gram, self._sums[order], values, self._displacement.numel(), self._precision), order
-
-    def mean(self, weights: Array) -> Tensor:
-        """Return the weighted sum of the rows, with weights in the order in which they came."""
-        total = torch.zeros_like(self._displacement)
-        first = 0
-        for block in self._rows:
-            own = torch.from_numpy(weights[first : first + len(block)]).to(total.device)
-            step = max(_CHUNK // len(block), 1)
-            for start in range(0, len(total), step):
-                total[start : start + step] += own @ block[:, start : start + step].to(torch.float64)
-            first += len(block)
-        return total
+    def grown(self, points: Array, rows: Indices, values: Array, held: Rows) -> _Cohort:
+        """Return the examples with k points more each, of whose rows the numbers are given, and F there."""
+        samples, n, k = self.samples, len(self), points.shape[1]
+        products, sums = held.products(self.examples, rows, self.rows)
+        gram = np.empty((len(points), n + k, n + k))
+        gram[:, :n, :n], gram[:, n:] = samples.gram, products
+        gram[:, :n, n:] = products[:, :, :n].transpose(0, 2, 1)
+        together = np.concatenate([samples.points, points], axis=1)
+        order = np.argsort(together, axis=1)
+        by_example = np.arange(len(points))[:, None]
+        inner = np.concatenate([samples.values[:, 1:-1], values], axis=1)[by_example, order]
+        return _Cohort(
+            self.examples,
+            np.concatenate([self.rows, rows], axis=1)[by_example, order],
+            Samples(
+                together[by_example, order],
+                gram[by_example[:, :, None], order[:, :, None], order[:, None]],
+                np.concatenate([samples.sums, sums], axis=1)[by_example, order],
+                np.concatenate([samples.values[:, :1], inner, samples.values[:, -1:]], axis=1),
+                samples.features,
+                samples.precision,
+            ),
+        )
 
 
 def integrate(
@@ -123,45 +134,76 @@ def integrate(
     *,
     finer: float | None = None,
     to_spend: int = 0,
-) -> list[Integral]:
+) -> Integrals:
     """Return the integrals of some examples, with at most ``budget`` gradients for each.
 
     Args:
         integrand: The curves.
         examples: Which ones.
-        rtol: The tolerance.
+        rtol: The tolerance, which the estimated error has to be within with :data:`MARGIN`.
         budget: At least 2.
         finer: A tolerance below ``rtol`` to be met where ``to_spend`` gradients are enough for it.
         to_spend: What that may cost for one example.
     """
-    ends = integrand.ends(examples)
-    states = [
-        _Example(own, integrand.displacement(i), integrand.precision) for own, i in zip(ends, examples, strict=True)
+    m = len(examples)
+    held = Rows(integrand.displacements(examples))
+    start = _Cohort.at_the_start(integrand.ends(examples), held.features, integrand.precision)
+    found = Integrals(
+        torch.empty(m, held.features, dtype=torch.float64, device=held.device),
+        np.zeros(m, dtype=np.int64),
+        np.zeros(m),
+        np.zeros(m, dtype=np.bool_),
+    )
+    asked = [(start, np.tile(FIRST, (m, 1)))]
+    while asked:
+        cohorts = _evaluated(integrand, examples, asked, held)
+        asked = []
+        for cohort in cohorts:
+            steps = next_steps(cohort.samples, rtol / MARGIN, budget - len(cohort))
+            if finer is not None and len(cohort) < to_spend:
+                _go_on(steps, cohort, finer / MARGIN, to_spend - len(cohort))
+            counts = np.array([len(new) for new in steps.points])
+            _conclude(found, cohort, steps, np.flatnonzero(counts == 0), held, rtol)
+            for count in np.unique(counts[counts > 0]).tolist():
+                chosen = np.flatnonzero(counts == count)
+                asked.append((cohort.take(chosen), np.stack([steps.points[i] for i in chosen])))
+    return found
+
+
+def _evaluated(
+    integrand: Integrand, examples: Sequence[int], asked: list[tuple[_Cohort, Array]], held: Rows
+) -> Iterable[_Cohort]:
+    """Return all examples with the points that they asked for, one cohort for each number of points."""
+    pairs = [
+        (examples[i], point)
+        for cohort, points in asked
+        for i, own in zip(cohort.examples.tolist(), points.tolist(), strict=True)
+        for point in own
     ]
-    done: list[Integral | None] = [None] * len(examples)
-    wanted: dict[int, Array] = dict.fromkeys(range(len(examples)), FIRST)
-    while wanted:
-        pairs = [(i, float(point)) for i, points in wanted.items() for point in points]
-        rows, values = integrand.rows([examples[i] for i, _ in pairs], [point for _, point in pairs])
-        first = 0
-        for i, points in list(wanted.items()):
-            part = slice(first, first + len(points))
-            states[i].add(points.tolist(), rows[part], values[part])
-            first += len(points)
-            samples, order = states[i].samples()
-            spent = len(states[i])
-            step = next_step(samples, rtol, budget - spent)
-            if finer is not None and not len(step.points) and spent < to_spend:
-                step = next_step(samples, finer, to_spend - spent)
-            wanted[i] = step.points
-            if not len(step.points):
-                done[i] = _concluded(states[i], step, order, rtol)
-                del wanted[i]
-    return [integral for integral in done if integral is not None]
+    rows, values = integrand.rows([i for i, _ in pairs], [point for _, point in pairs])
+    first, at = held.add(rows), 0
+    grown: dict[int, list[_Cohort]] = {}
+    for cohort, points in asked:
+        numbers = np.arange(at, at + points.size).reshape(points.shape)
+        at += points.size
+        new = cohort.grown(points, first + numbers, values[numbers], held)
+        grown.setdefault(len(new), []).append(new)
+    return map(_Cohort.of, grown.values())
 
 
-def _concluded(state: _Example, step: Step, order: Indices, rtol: float) -> Integral:
-    weights = np.empty(len(state))
-    weights[order] = step.estimate.weights
-    error = step.estimate.relative
-    return Integral(state.mean(weights), len(state), error, error <= rtol)
+def _go_on(steps: Steps, cohort: _Cohort, rtol: float, budget: int) -> None:
+    """Let those examples that are done go on to a finer tolerance."""
+    done = np.flatnonzero([not len(new) for new in steps.points])
+    if len(done):
+        further = next_steps(cohort.samples.of(done), rtol, budget)
+        steps.put(done, further.estimate, further.points)
+
+
+def _conclude(found: Integrals, cohort: _Cohort, steps: Steps, done: Indices, held: Rows, rtol: float) -> None:
+    if not len(done):
+        return
+    places, errors = cohort.examples[done], steps.estimate.relative[done]
+    means = held.means(cohort.rows[done], steps.estimate.weights[done])
+    found.mean_gradients[torch.from_numpy(places)] = means
+    found.evaluations[places], found.errors[places] = len(cohort), errors
+    found.converged[places] = MARGIN * errors <= rtol

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from captum_xg.attr.adaptive.cells import CellEstimate, beyond, outer_energies, row_by_sum, trapezoid
+from captum_xg.attr.adaptive.cells import CellEstimate, around, beyond, outer_energies, row_by_sum, trapezoid
 from captum_xg.attr.adaptive.samples import Array, Samples
 
 _HIDDEN = 0.25
@@ -24,68 +24,62 @@ _HIDDEN = 0.25
 
 
 def jump_estimate(samples: Samples) -> CellEstimate:
-    """Return the integral with one jump in each cell, and what it may err by. There must be at least four points."""
-    widths, inner = samples.widths, samples.widths[1:-1]
+    """Return the integrals with one jump in each cell, and what they may err by. There must be at least four points."""
+    widths, inner = samples.widths, samples.widths[:, 1:-1]
     slopes, change = np.diff(samples.sums), np.diff(samples.values)
-    squares = _squares(samples.gram)
-    scale = row_by_sum(squares, slopes, samples.features) ** 2
-    missed = samples.beyond_rounding(change[1:-1] - inner * (samples.sums[1:] + samples.sums[:-1]) / 2)
+    near = samples.near
+    squares = np.maximum(near[:, :, 2, 2] + near[:, :, 3, 3] - 2 * near[:, :, 2, 3], 0.0)
+    scale = row_by_sum(squares, slopes, samples.features)[:, None] ** 2
+    missed = samples.beyond_rounding(change[:, 1:-1] - inner * (samples.sums[:, 1:] + samples.sums[:, :-1]) / 2)
     shifts = _shifts(missed, slopes, inner)
     weights = trapezoid(widths)
-    weights[:-1] -= shifts
-    weights[1:] += shifts
+    weights[:, :-1] -= shifts
+    weights[:, 1:] += shifts
     left = scale * (missed - shifts * slopes) ** 2
     seen = _by_merging(samples, shifts) + left + _HIDDEN * _smoothed(squares, inner) * inner**3 / 12
-    outside = widths[[0, -1]] * samples.sums[[0, -1]]
-    gaps = samples.beyond_rounding(change[[0, -1]] - outside)
+    outside = widths[:, [0, -1]] * samples.sums[:, [0, -1]]
+    gaps = samples.beyond_rounding(change[:, [0, -1]] - outside)
     outer = (outer_energies(squares, widths) + scale * gaps**2) / 2 + beyond(samples)
-    energies = np.concatenate([outer[:1], seen, outer[1:]])
-    return CellEstimate(weights, float(np.sqrt(energies.sum())), samples.norm(weights), energies + 1e-300)
-
-
-def _squares(gram: Array) -> Array:
-    """Return the squared norms of the differences of neighbouring rows."""
-    diagonal = np.diag(gram)
-    return np.maximum(diagonal[1:] + diagonal[:-1] - 2 * np.diag(gram, 1), 0.0)
+    energies = np.concatenate([outer[:, :1], seen, outer[:, 1:]], axis=1)
+    return CellEstimate(weights, np.sqrt(energies.sum(1)), samples.norm(weights), energies + 1e-300)
 
 
 def _shifts(missed: Array, slopes: Array, widths: Array) -> Array:
     """Return how far from the middle of its cell, to the left, each jump is."""
-    known = np.abs(slopes) > 1e-9 * np.abs(slopes).max(initial=0.0)
+    sizes = np.abs(slopes)
+    known = sizes > 1e-9 * sizes.max(1, initial=0.0, keepdims=True)
     found: Array = np.where(known, missed / np.where(known, slopes, 1.0), 0.0)
     return np.clip(found, -widths / 2, widths / 2)
 
 
 def _by_merging(samples: Samples, shifts: Array) -> Array:
     """Return the squared errors of the inner cells as told by the difference that leaving out a point makes."""
-    inner = samples.widths[1:-1]
-    left, right = inner[:-1], inner[1:]
-    merged, sums, values = left + right, samples.sums, samples.values[1:-1]
-    missed = samples.beyond_rounding(values[2:] - values[:-2] - merged * (sums[2:] + sums[:-2]) / 2)
-    shift = _shifts(missed, sums[2:] - sums[:-2], merged)
-    weights = np.stack(
-        [
-            right / 2 - shift + shifts[:-1],
-            -merged / 2 - shifts[:-1] + shifts[1:],
-            left / 2 + shift - shifts[1:],
-        ],
-        axis=1,
+    inner = samples.widths[:, 1:-1]
+    left, right = inner[:, :-1], inner[:, 1:]
+    merged, sums, values = left + right, samples.sums, samples.values[:, 1:-1]
+    missed = samples.beyond_rounding(values[:, 2:] - values[:, :-2] - merged * (sums[:, 2:] + sums[:, :-2]) / 2)
+    shift = _shifts(missed, sums[:, 2:] - sums[:, :-2], merged)
+    weights = (
+        right / 2 - shift + shifts[:, :-1],
+        -merged / 2 - shifts[:, :-1] + shifts[:, 1:],
+        left / 2 + shift - shifts[:, 1:],
     )
-    rows = np.arange(len(merged))[:, None] + np.arange(3)
-    local = samples.gram[rows[:, :, None], rows[:, None, :]]
-    squares = np.maximum(np.einsum("ia,ib,iab->i", weights, weights, local), 0.0)
-    energies, told = np.zeros(len(inner)), np.zeros(len(inner))
+    # Rows i, i + 1 and i + 2 are the third to the fifth of those around cell i.
+    local = samples.near[:, :-1]
+    squares = np.zeros_like(merged)
+    for a, one in enumerate(weights):
+        for c, other in enumerate(weights):
+            squares += one * other * local[:, :, 2 + a, 2 + c]
+    squares = np.maximum(squares, 0.0)
+    energies, told = np.zeros_like(inner), np.zeros(inner.shape[1])
     for cells, own in ((slice(None, -1), left), (slice(1, None), right)):
-        energies[cells] += squares * (own / merged) ** 3
+        energies[:, cells] += squares * (own / merged) ** 3
         told[cells] += 1
-    return energies / told
+    found: Array = energies / told
+    return found
 
 
 def _smoothed(squares: Array, inner: Array) -> Array:
     """Return the squares of differences by width, as the cells around have them."""
-    kernel = np.array([0.1, 0.2, 0.4, 0.2, 0.1])
-
-    def around(values: Array) -> Array:
-        return np.convolve(np.pad(values, 2, mode="edge"), kernel, "valid")
-
-    return around(squares) / around(inner)
+    kernel = (0.1, 0.2, 0.4, 0.2, 0.1)
+    return around(squares, kernel) / around(inner, kernel)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import heapq
 import itertools
 from collections.abc import Iterator
 
@@ -16,52 +15,51 @@ _WORTH = 0.1
 """Cells are left alone that gain less than this share of what a cell would that may have no more points."""
 
 
-def shared_out(energies: Array, count: int) -> Indices:
-    """Return how many of ``count`` points each cell gets by its squared error. The first and the last are outer."""
-    cells = len(energies)
-    outer = (0, cells - 1)
+def shared_out(energies: Array, counts: Indices) -> Indices:
+    """Return how many of so many points each cell gets by its squared error. The first and the last are outer.
 
-    def after(i: int, m: int) -> float:
-        # k points at equal distances split an inner cell into k + 1; in an outer one the last half distance is free.
-        return float(energies[i]) * (0.25 / (m + 0.5) ** 2 if i in outer else 1 / (m + 1) ** 2)
-
-    def gain(i: int, m: int) -> float:
-        return after(i, m) - after(i, m + 1)
-
-    given = np.zeros(cells, dtype=np.int64)
-    queue = [(-gain(i, 0), i) for i in range(cells)]
-    heapq.heapify(queue)
-    held_back = 0.0
-    for _ in range(count):
-        if not queue:
-            break
-        best, i = heapq.heappop(queue)
-        if -best < _WORTH * held_back:
-            break
-        given[i] += 1
-        if given[i] < _MOST:
-            heapq.heappush(queue, (-gain(i, int(given[i])), i))
-        else:
-            held_back = max(held_back, gain(i, int(given[i])))
+    Args:
+        energies: Squared errors by cell, shape ``(B, cells)``.
+        counts: How many points each example may have, ``(B,)``.
+    """
+    b, cells = energies.shape
+    # k points at equal distances split an inner cell into k + 1; in an outer one the last half distance is free.
+    k = np.arange(_MOST + 2)
+    left = np.repeat(1 / (k + 1.0)[None] ** 2, cells, axis=0)
+    left[[0, -1]] = 0.25 / (k + 0.5) ** 2
+    after = energies[:, :, None] * left
+    gains = after[:, :, :-1] - after[:, :, 1:]
+    each = gains[:, :, :_MOST].reshape(b, -1)
+    # A point more gains less than the one before it in every cell, so that the greediest order is that of the gains.
+    order = np.argsort(-each, axis=1, kind="stable")
+    sorted_gains = np.take_along_axis(each, order, 1)
+    full = order % _MOST == _MOST - 1
+    held_back = np.where(full, np.take_along_axis(gains[:, :, _MOST], order // _MOST, 1), 0.0)
+    before = np.zeros_like(held_back)
+    before[:, 1:] = np.maximum.accumulate(held_back, axis=1)[:, :-1]
+    # Both only grow less likely along the order, so that the first cell that is not worth it ends it.
+    taken = np.logical_and.accumulate(sorted_gains >= _WORTH * before, axis=1)
+    taken &= np.arange(taken.shape[1]) < counts[:, None]
+    given = np.zeros((b, cells), dtype=np.int64)
+    example, place = np.nonzero(taken)
+    np.add.at(given, (example, order[example, place] // _MOST), 1)
     return given
 
 
-def placed(points: Array, given: Indices) -> Array:
-    """Return so many new points in each cell, at equal distances."""
-    edges = np.concatenate([[0.0], points, [1.0]])
-    found: list[float] = []
-    for i, k in enumerate(given.tolist()):
-        left, width = edges[i], edges[i + 1] - edges[i]
-        steps = np.arange(1, k + 1)
-        if k and i == 0:
-            found.extend(edges[1] - width / (k + 0.5) * steps)
-        elif k and i == len(given) - 1:
-            found.extend(left + width / (k + 0.5) * steps)
-        else:
-            found.extend(left + width * steps / (k + 1))
-    new = np.unique(np.array(found))
+def placed(points: Array, given: Indices) -> list[Array]:
+    """Return so many new points in each cell, at equal distances, in ascending order by example."""
+    b, n = points.shape
+    edges = np.zeros((b, n + 2))
+    edges[:, 1:-1], edges[:, -1] = points, 1.0
+    left, right = edges[:, :-1, None], edges[:, 1:, None]
+    width, k, step = right - left, given[:, :, None], np.arange(1, _MOST + 1)
+    found = left + width * step / (k + 1)
+    free = width[:, [0, -1]] / (k[:, [0, -1]] + 0.5) * step
+    found[:, 0], found[:, -1] = right[:, 0] - free[:, 0], left[:, -1] + free[:, 1]
     # Cells can become too narrow for a number between their ends, or for one above 0.
-    return new[(new > 0) & (new < 1) & ~np.isin(new, points)]
+    inside = (step <= k) & (found > left) & (found < right)
+    inside[:, :, 1:] &= found[:, :, 1:] != found[:, :, :-1]
+    return [np.sort(own[here]) for own, here in zip(found, inside, strict=True)]
 
 
 def mirrored(points: Array, count: int) -> Iterator[Array]:

@@ -20,7 +20,9 @@ from functools import lru_cache
 
 import numpy as np
 
-from captum_xg.attr.adaptive.samples import Array, Estimate, Samples
+from captum_xg.attr.adaptive.samples import Array, Estimate, Indices, Samples
+
+Points = tuple[float, ...]
 
 LENGTHS = (0.1, 0.14, 0.2, 0.28, 0.4, 0.56, 0.8, 1.13, 1.6)
 """Lengths over which smooth kinds vary."""
@@ -36,138 +38,160 @@ _NUGGET = 1e-9
 
 @dataclass(frozen=True)
 class SmoothEstimate(Estimate):
-    """The integral as a mean over the kinds by their evidence.
+    """The integrals as means over the kinds by their evidence.
 
     Attributes:
-        jumpy: Posterior probability of the kind that jumps.
-        kinds: Posterior probabilities of the smooth kinds, as of :data:`LENGTHS`.
-        amplitudes: Variance of the process for each smooth kind, summed over the features.
+        jumpy: Posterior probability of the kind that jumps, shape ``(B,)``.
+        kinds: Posterior probabilities of the smooth kinds, as of :data:`LENGTHS`, ``(B, 9)``.
+        amplitudes: Variance of the process for each smooth kind, summed over the features, ``(B, 9)``.
     """
 
-    jumpy: float
+    jumpy: Array
     kinds: Array
     amplitudes: Array
 
+    def of(self, chosen: Indices) -> SmoothEstimate:
+        """Return the estimates for chosen examples."""
+        parts = (self.weights, self.error, self.norm, self.jumpy, self.kinds, self.amplitudes)
+        return SmoothEstimate(*(part[chosen] for part in parts))
+
 
 @dataclass(frozen=True)
-class _Kind:
-    """What a kind of process makes of some points, whatever is seen there.
+class _Kinds:
+    """What each of K kinds of process, of which the last jumps, makes of n points, whatever is seen there.
 
     Attributes:
-        weights: Of the best rule with these points.
-        variance: Of the integral, by amplitude.
-        rows: W with WᵀW the inverse covariance of the rows' differences, shape ``(n − 1, n)``.
-        sums: The same for the sums at the points and their means over the cells.
-        logarithms: Of the determinants of both covariances.
+        weights: Of the best rule with these points, shape ``(K, n)``.
+        variance: Of the integral, by amplitude, ``(K,)``.
+        rows: W with WᵀW the inverse covariance of the rows' differences, ``(K, n − 1, n)``.
+        sums: The same for the sums at the points and their means over the cells, ``(K, 2n, 2n + 1)``.
+        logarithms: Of the determinants of both covariances, ``(2, K)``.
     """
 
     weights: Array
-    variance: float
+    variance: Array
     rows: Array
     sums: Array
-    logarithms: tuple[float, float]
-
-
-@dataclass(frozen=True)
-class _Fit:
-    evidence: float
-    weights: Array
-    variance: float
-    amplitude: float
+    logarithms: Array
 
 
 def smooth_estimate(samples: Samples) -> SmoothEstimate:
-    """Return the integral with the error that the evidence leaves. There must be at least two points."""
-    kinds = _kinds(tuple(samples.points.tolist()))
-    fits = [_fit(samples, kind) for kind in kinds]
+    """Return the integrals with the errors that the evidence leaves. There must be at least two points."""
+    rules, of_rows, of_sums, logarithms, variances = _for_all(samples.points)
+    amplitudes, rows = _evidence(((of_rows @ samples.gram[:, None]) * of_rows).sum((2, 3)), logarithms[:, 0], of_rows)
+    sums = np.concatenate([samples.sums, np.diff(samples.values) / samples.widths], axis=1)
+    seen = (of_sums @ sums[:, None, :, None])[..., 0]
+    _, totals = _evidence((seen**2).sum(2), logarithms[:, 1], of_sums)
     prior = np.array([0.5 / len(LENGTHS)] * len(LENGTHS) + [0.5])
-    evidence = np.array([fit.evidence for fit in fits]) + np.log(prior)
-    shares = np.exp(evidence - evidence.max())
-    shares /= shares.sum()
-    weights = sum((s * fit.weights for s, fit in zip(shares, fits, strict=True)), np.zeros(len(samples.points)))
-    considered = np.append(shares[:-1], max(shares[-1] - _UNLIKELY, 0.0))
-    variance = sum(
-        s * (fit.variance + samples.norm(fit.weights - weights) ** 2) for s, fit in zip(considered, fits, strict=True)
-    )
-    gap = float(samples.beyond_rounding(samples.change - weights @ samples.sums))
-    return SmoothEstimate(
-        weights,
-        float(np.sqrt(variance + gap**2)) * _CALIBRATION,
-        samples.norm(weights),
-        float(shares[-1]),
-        shares[:-1],
-        np.array([fit.amplitude for fit in fits[:-1]]),
-    )
+    evidence = _directions(samples.gram)[:, None] * rows + totals + np.log(prior)
+    shares = np.exp(evidence - evidence.max(1, keepdims=True))
+    shares /= shares.sum(1, keepdims=True)
+    weights = (shares[:, None] @ rules)[:, 0]
+    considered = shares.copy()
+    considered[:, -1] = np.maximum(considered[:, -1] - _UNLIKELY, 0.0)
+    apart = rules - weights[:, None]
+    squares = np.maximum(((apart @ samples.gram) * apart).sum(2), 0.0)
+    variance = (considered * (variances * amplitudes + squares)).sum(1)
+    gap = samples.beyond_rounding(samples.change - (weights * samples.sums).sum(1))
+    error = np.sqrt(variance + gap**2) * _CALIBRATION
+    norm = samples.norm(weights)
+    return SmoothEstimate(weights, error, norm, shares[:, -1], shares[:, :-1], amplitudes[:, :-1])
 
 
-def predicted_error(estimate: SmoothEstimate, before: Array, points: Array) -> float:
-    """Return the error that is to be expected with other points than before, if the integrand is smooth."""
-    if estimate.kinds.sum() <= 0:
-        return float("inf")
-    now, then = (np.array([kind.variance for kind in _kinds(tuple(p.tolist()))[:-1]]) for p in (before, points))
+def predicted_errors(estimate: SmoothEstimate, before: Points, ways: tuple[Points, ...]) -> Array:
+    """Return the errors to be expected with each of other points than before, if integrands are smooth.
+
+    Args:
+        estimate: Of B examples with the same points.
+        before: These.
+        ways: What to have in their place.
+    """
+    now, then = _kinds(before).variance[:-1], _variances(ways)
     amplitudes = estimate.kinds * estimate.amplitudes
-    return estimate.error * float(np.sqrt((amplitudes @ then) / max(amplitudes @ now, 1e-300)))
+    ratios = (amplitudes @ then.T) / np.maximum(amplitudes @ now, 1e-300)[:, None]
+    known = estimate.kinds.sum(1, keepdims=True) > 0
+    return np.where(known, estimate.error[:, None] * np.sqrt(ratios), np.inf)
+
+
+def _for_all(points: Array) -> tuple[Array, Array, Array, Array, Array]:
+    """Return rules, whitenings, logarithms and variances of the kinds for each example; of one if all are alike."""
+    keys = dict.fromkeys(map(tuple, points.tolist()))
+    if len(keys) == 1:
+        (key,) = keys
+        found = _kinds(key)
+        one = (found.weights, found.rows, found.sums, found.logarithms, found.variance)
+        return tuple(part[None] for part in one)  # type: ignore[return-value]  # five, as above
+    each = [_kinds(tuple(own)) for own in points.tolist()]
+    return (
+        np.stack([kinds.weights for kinds in each]),
+        np.stack([kinds.rows for kinds in each]),
+        np.stack([kinds.sums for kinds in each]),
+        np.stack([kinds.logarithms for kinds in each]),
+        np.stack([kinds.variance for kinds in each]),
+    )
+
+
+@lru_cache(maxsize=256)
+def _variances(ways: tuple[Points, ...]) -> Array:
+    return np.stack([_kinds(points).variance[:-1] for points in ways])
 
 
 @lru_cache(maxsize=1024)  # the first points are the same for every example
-def _kinds(points: tuple[float, ...]) -> tuple[_Kind, ...]:
-    return tuple(_kind(np.array(points), length) for length in (*LENGTHS, None))
-
-
-def _kernel(length: float | None, one: Array, other: Array) -> Array:
-    distance = one[:, None] - other[None]
-    # Of Brownian motion all that matters once a constant is free.
-    return -np.abs(distance) if length is None else np.exp(-0.5 * (distance / length) ** 2)
-
-
-def _kind(points: Array, length: float | None) -> _Kind:
-    edges = np.concatenate([[0.0], points, [1.0]])
+def _kinds(points: Points) -> _Kinds:
+    edges = np.array([0.0, *points, 1.0])
     widths = np.diff(edges)
     n, cells = len(points), len(widths)
-    places = np.concatenate([points, (edges[:-1, None] + widths[:, None] * _NODES).ravel()])
+    places = np.concatenate([np.array(points), (edges[:-1, None] + widths[:, None] * _NODES).ravel()])
     means = np.zeros((n + cells, len(places)))
     means[:n, :n] = np.eye(n)
     for i in range(cells):
         means[n + i, n + 5 * i : n + 5 * i + 5] = _WEIGHTS
-    covariance = means @ _kernel(length, places, places) @ means.T
-    integral = covariance[:, n:] @ widths
+    covariance = means @ _kernels(places) @ means.T
+    integral = covariance[:, :, n:] @ widths
     # The best weights sum to 1, as the mean of the process is unknown.
-    system = np.ones((n + 1, n + 1))
-    system[:n, :n] = covariance[:n, :n] + _NUGGET * np.eye(n)
-    system[n, n] = 0.0
-    right = np.append(integral[:n], 1.0)
-    solution = np.linalg.solve(system, right)
-    variance = max(float(widths @ integral[n:] - right @ solution), 0.0)
-    rows, of_rows = _whitened(covariance[:n, :n])
+    system = np.ones((len(covariance), n + 1, n + 1))
+    system[:, :n, :n] = covariance[:, :n, :n] + _NUGGET * np.eye(n)
+    system[:, n, n] = 0.0
+    right = np.ones((len(covariance), n + 1))
+    right[:, :n] = integral[:, :n]
+    solution = np.asarray(np.linalg.solve(system, right[:, :, None])[:, :, 0], dtype=np.float64)
+    variance = np.maximum(integral[:, n:] @ widths - (right * solution).sum(1), 0.0)
+    rows, of_rows = _whitened(covariance[:, :n, :n])
     sums, of_sums = _whitened(covariance)
-    return _Kind(solution[:n], variance, rows, sums, (of_rows, of_sums))
+    return _Kinds(solution[:, :n], variance, rows, sums, np.stack([of_rows, of_sums]))
 
 
-def _fit(samples: Samples, kind: _Kind) -> _Fit:
-    amplitude, of_rows = _evidence(kind.rows, kind.logarithms[0], samples.gram)
-    sums = np.concatenate([samples.sums, np.diff(samples.values) / samples.widths])
-    _, of_sums = _evidence(kind.sums, kind.logarithms[1], np.outer(sums, sums))
-    return _Fit(_directions(samples.gram) * of_rows + of_sums, kind.weights, kind.variance * amplitude, amplitude)
+def _kernels(places: Array) -> Array:
+    distance = places[:, None] - places
+    smooth = [np.exp(-0.5 * (distance / length) ** 2) for length in LENGTHS]
+    # Of Brownian motion all that matters once a constant is free.
+    return np.stack([*smooth, -np.abs(distance)])
 
 
-def _directions(gram: Array) -> float:
+def _directions(gram: Array) -> Array:
     """Return in how many independent directions the rows differ."""
-    centred = gram - gram.mean(0) - gram.mean(1)[:, None] + gram.mean()
-    squares = float((centred**2).sum())
-    return float(np.trace(centred)) ** 2 / squares if squares > 0 else 1.0
+    means = gram.mean(1)
+    centred = gram - means[:, None] - means[:, :, None] + means.mean(1)[:, None, None]
+    squares = (centred**2).sum((1, 2))
+    traces = np.trace(centred, axis1=1, axis2=2)
+    found: Array = np.divide(traces**2, squares, out=np.ones_like(squares), where=squares > 0)
+    return found
 
 
-def _whitened(covariance: Array) -> tuple[Array, float]:
-    m = len(covariance)
+def _whitened(covariance: Array) -> tuple[Array, Array]:
+    m = covariance.shape[1]
     # Differences from the mean: an orthonormal basis of all that is left of them.
     basis = np.linalg.qr(np.concatenate([np.ones((m, 1)), np.eye(m)[:, : m - 1]], axis=1))[0][:, 1:]
     reduced = basis.T @ covariance @ basis
-    reduced += (_NUGGET * max(abs(float(np.trace(reduced))) / m, 1.0)) * np.eye(m - 1)
+    size = np.maximum(np.abs(np.trace(reduced, axis1=1, axis2=2)) / m, 1.0)
+    reduced += (_NUGGET * size)[:, None, None] * np.eye(m - 1)
     factor = np.linalg.cholesky(reduced)
-    return np.linalg.solve(factor, basis.T), 2 * float(np.log(np.diag(factor)).sum())
+    logarithms: Array = 2 * np.log(np.diagonal(factor, axis1=1, axis2=2)).sum(1)
+    return np.linalg.solve(factor, np.broadcast_to(basis.T, (len(factor), m - 1, m))), logarithms
 
 
-def _evidence(whitening: Array, logarithm: float, gram: Array) -> tuple[float, float]:
-    """Return the amplitude that fits best, and the restricted log-likelihood of one direction with it."""
-    amplitude = max(float(((whitening @ gram) * whitening).sum()) / len(whitening), 0.0)
-    return amplitude, -0.5 * (len(whitening) * float(np.log(max(amplitude, 1e-300))) + logarithm)
+def _evidence(squares: Array, logarithms: Array, whitening: Array) -> tuple[Array, Array]:
+    """Return the amplitudes that fit best, and the restricted log-likelihoods of one direction with them."""
+    m = whitening.shape[2]
+    amplitudes = np.maximum(squares / m, 0.0)
+    return amplitudes, -0.5 * (m * np.log(np.maximum(amplitudes, 1e-300)) + logarithms)

@@ -44,13 +44,15 @@ class StraightPath:
         """Return F(b) and F(x) of some examples."""
         return self._ends[list(examples)]
 
-    def displacement(self, example: int) -> Tensor:
-        """Return x − b of an example."""
+    def displacements(self, examples: Sequence[int]) -> Tensor:
+        """Return x − b of some examples, shape ``(M, D)``."""
+        chosen = torch.tensor(list(examples))
         differences = [
-            (_wide(x[example]) - _wide(b[example])).reshape(-1)
+            (_wide(x[rows]) - _wide(b[rows])).reshape(len(chosen), -1)
             for x, b in zip(self._inputs, self._baselines, strict=True)
+            for rows in (chosen.to(x.device),)
         ]
-        return _joined([difference.unsqueeze(0) for difference in differences])[0]
+        return _joined(differences)
 
     def rows(self, examples: Sequence[int], points: Sequence[float]) -> tuple[Tensor, Array]:
         """Return gradients and values at pairs of an example and an α."""
@@ -62,12 +64,12 @@ class StraightPath:
             values.append(_numbers(found.values))
         return torch.cat(rows), np.concatenate(values)
 
-    def split(self, row: Tensor, dtypes: Sequence[torch.dtype]) -> Tensors:
-        """Return a row as one tensor for each input, of its shape without the examples."""
+    def split(self, rows: Tensor, dtypes: Sequence[torch.dtype]) -> Tensors:
+        """Return rows, one for each of some examples, as one tensor for each input."""
         sizes = [x[0].numel() for x in self._inputs]
         return tuple(
-            part.reshape(x.shape[1:]).to(dtype).to(x.device)
-            for part, x, dtype in zip(torch.split(row, sizes), self._inputs, dtypes, strict=True)
+            part.reshape(len(rows), *x.shape[1:]).to(dtype).to(x.device)
+            for part, x, dtype in zip(torch.split(rows, sizes, dim=1), self._inputs, dtypes, strict=True)
         )
 
     def _evaluated(self, examples: Sequence[int], points: Sequence[float]) -> Evaluation:

@@ -38,7 +38,7 @@ def errors(kind, seed, n, *, zero, **options):
 @given(seed=seeds, kind=st.sampled_from(sorted(KINDS)), zero=st.booleans())
 def test_the_error_is_within_the_tolerance(seed, kind, zero):
     true, _, _ = errors(kind, seed, 1, zero=zero)
-    assert (true <= 2e-2).all()  # where it jumps, the estimate is of the size of the error and no bound
+    assert (true <= 2e-2).all()  # within 1 % in some 97 % of examples, as the estimate is no bound
 
 
 @pytest.mark.parametrize("kind", sorted(KINDS))
@@ -46,13 +46,25 @@ def test_the_estimate_is_honest(kind):
     found = [errors(kind, seed, 2, zero=seed % 2 == 0) for seed in range(tries(3, 10))]
     true, estimated = (torch.cat([each[i] for each in found]) for i in (0, 1))
     assert (true <= 3 * estimated).double().mean() >= 0.95
-    assert (true <= 1.2e-2).double().mean() >= 0.75
     # A smooth integrand converges so fast that a point more takes the error far below the tolerance, unknown how far.
     assert ((true >= estimated / 3) | (true <= 2e-3)).double().mean() >= 0.8
 
 
+@pytest.mark.parametrize("kind", sorted(KINDS))
+def test_the_tolerance_holds_nearly_always(kind):
+    found = [errors(kind, seed, 4, zero=seed % 2 == 0) for seed in range(tries(3, 20))]
+    true = torch.cat([each[0] for each in found])
+    assert (true <= 1e-2 + 4e-4 * ("ReLU" in kind)).double().mean() >= tries(0.9, 0.95)  # the reference errs, too
+
+
+@pytest.mark.parametrize("kind", ["ReLU", "LayerNorm and ReLU", "tanh"])
+def test_a_coarse_tolerance_holds_mostly(kind):
+    true = torch.cat([errors(kind, seed, 4, zero=seed % 2 == 0, rtol=0.1)[0] for seed in range(tries(3, 20))])
+    assert (true <= 0.1).double().mean() >= tries(0.75, 0.9)  # from ten gradients and fewer little is known
+
+
 @pytest.mark.parametrize(
-    ("kind", "most"), [("GELU", 9), ("tanh", 9), ("transformer", 9), ("ReLU", 200), ("LayerNorm at zero", 100)]
+    ("kind", "most"), [("GELU", 9), ("tanh", 9), ("transformer", 9), ("ReLU", 260), ("LayerNorm at zero", 130)]
 )
 def test_few_gradients_suffice(kind, most):
     model, (x, b) = KINDS[kind](3), points(3, 4, zero=kind == "LayerNorm at zero")

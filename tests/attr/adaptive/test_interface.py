@@ -104,7 +104,7 @@ def test_results_come_in_this_order():
     found, delta, report = method.attribute(X, B, 0, return_convergence_delta=True, return_report=True)
     assert isinstance(report, IntegrationReport)
     assert delta.shape == report.evaluations.shape == report.converged.shape == (4,)
-    assert report.converged.equal(report.estimated_error <= 1e-2)
+    assert report.converged.equal(1.5 * report.estimated_error <= 1e-2)
     torch.testing.assert_close(method.attribute(X, B, 0, return_convergence_delta=True)[1], delta)
     torch.testing.assert_close(method.compute_convergence_delta(found, B, X, 0), delta)
     assert str(report).startswith("4 of 4 examples within 0.01")

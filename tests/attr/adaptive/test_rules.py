@@ -17,11 +17,22 @@ FEATURES = 10
 
 
 def samples(points, rows, antiderivative):
-    """Return samples of a curve, with the antiderivative of the sum of its entries."""
+    """Return samples of one curve, with the antiderivative of the sum of its entries."""
     points = np.sort(np.asarray(points))
     matrix = np.stack([rows(a) for a in points])
     values = np.array([antiderivative(a) for a in (0.0, *points, 1.0)])
-    return Samples(points, matrix @ matrix.T, matrix.sum(1), values, FEATURES), matrix
+    return Samples(points[None], (matrix @ matrix.T)[None], matrix.sum(1)[None], values[None], FEATURES), matrix
+
+
+def together(several):
+    """Return samples of several curves with as many points each."""
+    parts = ([getattr(each, name)[0] for each in several] for name in ("points", "gram", "sums", "values"))
+    return Samples(*map(np.stack, parts), FEATURES)
+
+
+def given_out(energies, count):
+    """Return how many of ``count`` points each cell of one example gets."""
+    return shared_out(np.asarray(energies)[None], np.array([count]))
 
 
 def steps(seed, jumps):
@@ -46,7 +57,7 @@ def test_errors_of_jumps_are_known_to_a_small_factor(seed, jumps, n):
         rows, scalar, exact = steps(1000 * i + seed, jumps)
         seen, matrix = samples((np.arange(n) + 0.5) / n, rows, scalar)
         estimate = cell_estimate(seen)
-        ratios.append(np.linalg.norm(estimate.weights @ matrix - exact) / estimate.error)
+        ratios.append(np.linalg.norm(estimate.weights[0] @ matrix - exact) / estimate.error[0])
     assert 1 / 3 < np.sqrt(np.mean(np.square(ratios))) < 3
     assert np.mean(np.array(ratios) < 3) >= 0.9
 
@@ -73,10 +84,10 @@ def test_smooth_curves_are_told_from_steps(seed):
 
     seen, matrix = samples([0.11, 0.37, 0.63, 0.89], rows, lambda a: integral(a).sum())
     smooth = smooth_estimate(seen)
-    assert smooth.jumpy < 0.1
-    assert np.linalg.norm(smooth.weights @ matrix - integral(1.0)) <= 3 * smooth.error + 1e-6
+    assert smooth.jumpy[0] < 0.1
+    assert np.linalg.norm(smooth.weights[0] @ matrix - integral(1.0)) <= 3 * smooth.error[0] + 1e-6
     jumping, _ = samples([0.05, 0.2, 0.35, 0.5, 0.65, 0.8, 0.95], *steps(seed, 60)[:2])
-    assert smooth_estimate(jumping).jumpy > 0.5
+    assert smooth_estimate(jumping).jumpy[0] > 0.5
 
 
 @given(seed=st.integers(0, 1000), power=st.integers(0, 4))
@@ -86,24 +97,25 @@ def test_powers_are_integrated_from_two_points(seed, power):
         [0.1, 0.9], lambda a: direction * a**power, lambda a: direction.sum() * a ** (power + 1) / (power + 1)
     )
     estimate = power_estimate(seen)
-    np.testing.assert_allclose(estimate.weights @ matrix, direction / (power + 1))
-    assert estimate.relative < 1e-6
+    np.testing.assert_allclose(estimate.weights[0] @ matrix, direction / (power + 1))
+    assert estimate.relative[0] < 1e-6
 
 
 def test_two_points_are_no_power_if_a_value_disagrees():
     seen, _ = samples([0.1, 0.9], lambda a: np.ones(FEATURES), lambda a: FEATURES * a + 0.5 * (a > 0.5))
-    assert power_estimate(seen) is None
+    assert np.isinf(power_estimate(seen).error).all()
     seen, _ = samples([0.1, 0.9], lambda a: np.ones(FEATURES) / a, np.log1p)
-    assert power_estimate(seen) is None
+    assert np.isinf(power_estimate(seen).error).all()
 
 
 def test_what_rows_do_not_see_raises_the_estimate_and_is_looked_for():
     points = (np.arange(8) + 0.5) / 8
     seen, _ = samples(points, lambda a: np.ones(FEATURES), lambda a: FEATURES * a + 4 * (a > 1e-5))
     estimate = cell_estimate(seen)
-    assert estimate.relative > 0.1
-    assert shared_out(estimate.energies, 3).tolist() == [3, *[0] * 8]
-    new = placed(points, shared_out(estimate.energies, 3))
+    assert estimate.relative[0] > 0.1
+    given = shared_out(estimate.energies, np.array([3]))
+    assert given.tolist() == [[3, *[0] * 8]]
+    (new,) = placed(points[None], given)
     assert (new < points[0]).all()
 
 
@@ -111,7 +123,7 @@ def test_what_rows_do_not_see_raises_the_estimate_and_is_looked_for():
 def test_points_are_new_and_inside_and_no_more_than_asked_for(energies, count):
     cells = np.array(energies)
     points = np.linspace(0, 1, len(cells) + 1)[1:-1]
-    new = placed(points, shared_out(cells, count))
+    (new,) = placed(points[None], given_out(cells, count))
     assert 1 <= len(new) <= count
     assert ((new > 0) & (new < 1)).all()
     assert not np.isin(new, points).any()
@@ -141,7 +153,7 @@ def test_lone_jumps_are_found_by_what_the_function_says(seed, jumps):
     )
     estimate = jump_estimate(seen)
     exact = start + (1 - places) @ sizes
-    np.testing.assert_allclose(estimate.weights @ matrix, exact, rtol=1e-6, atol=1e-7)
+    np.testing.assert_allclose(estimate.weights[0] @ matrix, exact, rtol=1e-6, atol=1e-7)
 
 
 @given(seed=st.integers(0, 1000), jumps=st.integers(10, 120), n=st.integers(12, 60))
@@ -151,7 +163,7 @@ def test_errors_of_cells_with_few_jumps_are_known_to_a_small_factor(seed, jumps,
         rows, scalar, exact = steps(1000 * i + seed, jumps)
         seen, matrix = samples((np.arange(n) + 0.5) / n, rows, scalar)
         estimate = jump_estimate(seen)
-        ratios.append(np.linalg.norm(estimate.weights @ matrix - exact) / estimate.error)
+        ratios.append(np.linalg.norm(estimate.weights[0] @ matrix - exact) / estimate.error[0])
     assert 1 / 3 < np.sqrt(np.mean(np.square(ratios))) < 3
     assert np.mean(np.array(ratios) < 3) >= 0.9
 
@@ -160,5 +172,52 @@ def test_a_kink_before_the_first_point_is_an_error_of_every_rule():
     points = np.linspace(0.1, 0.9, 7)
     seen, _ = samples(points, lambda a: np.ones(FEATURES) * (a > 0.05), lambda a: FEATURES * max(a - 0.05, 0))
     for estimate in (cell_estimate(seen), jump_estimate(seen)):
-        assert estimate.relative > 0.01
-        assert np.argmax(estimate.energies) == 0
+        assert estimate.relative[0] > 0.01
+        assert np.argmax(estimate.energies[0]) == 0
+
+
+@given(seed=st.integers(0, 1000), n=st.integers(4, 40), several=st.integers(2, 6))
+def test_curves_together_are_what_each_is_alone(seed, n, several):
+    rng = np.random.default_rng(seed)
+    each = [
+        samples(rng.uniform(size=n), *steps(seed + i, jumps)[:2])[0]
+        for i, jumps in enumerate(rng.integers(1, 60, size=several))
+    ]
+    for rule in (cell_estimate, jump_estimate, *([smooth_estimate] if n <= 16 else [])):
+        found = rule(together(each))
+        for i, own in enumerate(map(rule, each)):
+            np.testing.assert_allclose(found.weights[i], own.weights[0], rtol=1e-6, atol=1e-9)
+            np.testing.assert_allclose(found.error[i], own.error[0], rtol=1e-6)
+
+
+@given(
+    energies=st.lists(st.floats(1e-6, 1e3), min_size=3, max_size=12), counts=st.lists(st.integers(1, 40), min_size=2)
+)
+def test_points_are_shared_out_one_after_the_other_where_they_gain_most(energies, counts):
+    cells = np.array(energies)
+    given = shared_out(np.tile(cells, (len(counts), 1)), np.array(counts))
+    for own, count in zip(given.tolist(), counts, strict=True):
+        assert own == greedily(energies, count)
+    assert (given == given_out(cells, counts[0])).all() or len(set(counts)) > 1
+
+
+def greedily(energies, count):
+    """Return what every cell gets if each point goes where the error falls most, three to a cell at most."""
+    outer = (0, len(energies) - 1)
+
+    def gain(i, m):
+        left = [0.25 / (k + 0.5) ** 2 if i in outer else 1 / (k + 1) ** 2 for k in (m, m + 1)]
+        return energies[i] * left[0] - energies[i] * left[1]
+
+    got, held_back = [0] * len(energies), 0.0
+    for _ in range(count):
+        free = [i for i, m in enumerate(got) if m < 3]
+        if not free:
+            break
+        best = max(free, key=lambda i: gain(i, got[i]))
+        if gain(best, got[best]) < 0.1 * held_back:
+            break
+        got[best] += 1
+        if got[best] == 3:
+            held_back = max(held_back, gain(best, 3))
+    return got
