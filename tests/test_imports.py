@@ -72,6 +72,7 @@ def test_help_and_version_import_nothing_at_all():
         ["demo"],
         ["certify"],
         ["convert"],
+        ["distance"],
         ["evaluate"],
         ["explain"],
         ["repro"],

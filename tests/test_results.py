@@ -21,6 +21,7 @@ import captum_xg
 from captum_xg import (
     AdaptiveIntegratedGradients,
     AttributionPriorLoss,
+    ExactIntegratedGradients,
     JointXGradient,
     bias_ledger,
     certify,
@@ -32,6 +33,7 @@ from captum_xg.homogeneity import Reason, Scaling, UnusedScale, Violation
 from captum_xg.homogeneity.certificate.prove import Proof
 from captum_xg.metrics import AttributionBenchmark, CompletenessGap, KeepPositiveMask, axiom_report
 from captum_xg.priors import GiniSparsity
+from captum_xg.xdnn import distance
 
 
 def _modules():
@@ -169,6 +171,10 @@ def samples():
         *(check_homogeneity(model, x, target=y) for model in (good, bad)),
         *(bias_ledger(model, x, target=y) for model in (bad, normed)),
         JointXGradient(biased).attribute(x, y),
+        exact := ExactIntegratedGradients(biased).attribute(x, target=y, return_report=True)[-1],
+        exact.line(0),
+        ExactIntegratedGradients(biased).steps_needed(x, target=y, most=20),
+        distance(biased, x, y),
         to_xdnn(normed, x)[1],
         to_xdnn(nn.Sequential(nn.Linear(6, 5), nn.Softmax(1)).eval(), x, strict=False)[1],
         AdaptiveIntegratedGradients(bad).attribute(x, target=y, return_report=True)[-1],

@@ -29,7 +29,7 @@ class IntegrationReport:
         evaluations: How many gradients were evaluated, int64, shape ``(N,)``.
         estimated_error: Estimate of ‖error‖₂/‖attributions‖₂, float64, shape ``(N,)``.
         converged: Whether 1.5 times that is at most ``rtol``, shape ``(N,)``. As the estimate is of the size of the
-            error and no bound, the error itself is then within ``rtol`` in some 97 % of examples.
+            error and no bound, the error itself is then within ``rtol`` in some 97 % of examples at a tolerance of 1 %.
         rtol: The tolerance that was asked for.
     """
 
