@@ -66,14 +66,13 @@ def test_text_classifiers_are_proven_on_embedded_padded_texts_and_twins_are_not(
         assert certificate.degree == 1 or not x
 
 
-@given(seed=st.integers(0, 2**16), blank=st.booleans())
-def test_x_gradient_is_integrated_gradients_on_images(seed, blank):
+@pytest.mark.parametrize("seed", [0, 1, *thorough(range(2, 8))])
+def test_x_gradient_is_integrated_gradients_on_images(seed):
     model = vision(True)
     torch.manual_seed(seed)
     x = torch.rand(2, 1, 12, 12, dtype=torch.float64)
-    if blank:
-        x[0] = 0
-        x[:, :, :4, 4:8] = 0  # a token
+    x[:, :, :4, 4:8] = 0  # a token
+    x[1] *= seed % 2
     target = torch.tensor([3, 7])
     expected = IntegratedGradients(model).attribute(x, target=target, n_steps=64, method="gausslegendre")
     actual = XGradient(model).attribute(x, target=target)
@@ -81,8 +80,8 @@ def test_x_gradient_is_integrated_gradients_on_images(seed, blank):
     torch.testing.assert_close(actual.sum((1, 2, 3)), model(x).gather(1, target[:, None])[:, 0])
 
 
+@pytest.mark.parametrize("seed", [0, 1, *thorough(range(2, 8))])
 @pytest.mark.parametrize("name", TEXTS)
-@given(seed=st.integers(0, 2**16))
 def test_layer_x_gradient_at_the_embedding_is_integrated_gradients_and_sums_to_the_logit(name, seed):
     model, ids = text(name, True, seed=seed), padded_ids(seed)
     target = torch.tensor([0, 1, 2])
@@ -115,10 +114,8 @@ def test_sizes_of_images_and_classes_are_free(name):
 
 
 def test_an_x_dnn_has_no_biases_and_about_as_many_parameters_as_its_twin():
-    counts = {
-        name: sum(p.numel() for p in getattr(models, name)().parameters()) for name in ("xvit_small", "vit_small")
-    }
-    assert counts == {"xvit_small": 136464, "vit_small": 138762}
+    counts = [sum(p.numel() for p in model.parameters()) for model in (models.xvit_small(), models.vit_small())]
+    assert counts == [136464, 138890]
     x_dnns = [models.xvit_small(), models.xtext_transformer(20), models.xtext_cnn(20)]
     assert not [name for model in x_dnns for name, _ in model.named_parameters() if name.endswith("bias")]
 
@@ -141,11 +138,11 @@ def test_layers_of_a_transformer_start_from_different_weights(x):
         (lambda: models.xtext_cnn(9, windows=(0,)), OptionError, "a positive integer"),
         (lambda: models.xtext_cnn(9)(torch.rand(2, 3)), InputError, "integers of shape"),
         (
-            lambda: models.xtext_transformer(9, max_length=4)(torch.ones(1, 5, dtype=torch.int64)),
+            lambda: models.xtext_transformer(9, max_length=4)(torch.ones(1, 5).long()),
             InputError,
             "5 tokens",
         ),
-        (lambda: models.text_transformer(9, max_length=4)(torch.ones(1, 5, dtype=torch.int64)), InputError, "5 tokens"),
+        (lambda: models.text_transformer(9, max_length=4)(torch.ones(1, 5).long()), InputError, "5 tokens"),
         (lambda: models.xvit_small()(torch.rand(2, 1, 32, 32)), InputError, "64 tokens"),
     ],
 )
