@@ -24,7 +24,8 @@ class ScalePreservingNorm(nn.Module):
     zero, and passes on a gradient of zero.
 
     What it costs: every token has a share in s, so that attributions of one output reach all tokens that are not zero,
-    through it, also where attention does not. Without T (examples of one token each) it is y = g ⊙ x.
+    through it, also where attention does not; unless it is causal. Without T (examples of one token each) it is
+    y = g ⊙ x.
 
     Args:
         dim: d, the numbers of a token.
@@ -55,23 +56,28 @@ class ScalePreservingNorm(nn.Module):
         self.dim = positive_integer(dim, "dim", _WHERE)
         self.weight = nn.Parameter(torch.ones(self.dim, device=device, dtype=dtype))
 
-    def forward(self, x: Tensor, key_padding_mask: Tensor | None = None) -> Tensor:
+    def forward(self, x: Tensor, key_padding_mask: Tensor | None = None, is_causal: bool = False) -> Tensor:
         """Return the normalised tokens.
 
         Args:
             x: Tokens ``(N, …, dim)``.
             key_padding_mask: ``(N, …)``, True where a token is padding: it has no share in s, and comes out
                 as zero.
+            is_causal: Whether each token of ``(N, T, dim)`` has an s of its own, over itself and those before it, so
+                that it depends on no later one.
         """
-        check_tokens(x, self.dim, _WHERE)
+        check_tokens(x, self.dim, _WHERE, sequences=is_causal)
         square = mean_square(x)
-        tokens = tuple(range(1, x.dim()))
-        if key_padding_mask is None:
-            size = root(square.mean(tokens, keepdim=True))
-        else:
+        real = torch.ones_like(square, dtype=torch.bool)
+        if key_padding_mask is not None:
             real = ~checked_padding(key_padding_mask, x.shape[:-1], _WHERE).unsqueeze(-1)
             square = torch.where(real, square, 0.0)
-            size = root(square.sum(tokens, keepdim=True) / real.sum(tokens, keepdim=True).clamp(min=1))
+        if is_causal:
+            total, count = square.cumsum(1), real.cumsum(1)
+        else:
+            tokens = tuple(range(1, x.dim()))
+            total, count = square.sum(tokens, keepdim=True), real.sum(tokens, keepdim=True)
+        size = root(total / count.clamp(min=1))
         return (divided_by_root(x, square) * size).to(x.dtype) * self.weight
 
     def extra_repr(self) -> str:

@@ -126,14 +126,18 @@ class HomogeneousTransformerLayer(nn.Module):
         src_key_padding_mask: Tensor | None = None,
         is_causal: bool = False,
     ) -> Tensor:
-        """Return the tokens after both branches; masks are those of :class:`CosineAttention`."""
+        """Return the tokens after both branches; masks are those of :class:`CosineAttention`.
+
+        With ``is_causal`` no token depends on a later one, through the norms neither. A causal ``src_mask`` alone does
+        not say that to the norms.
+        """
         x, padding = src, src_key_padding_mask
         if self.norm_first:
-            x = x + self._attend(self.norm1(x, padding), padding, src_mask, is_causal)
-            x = x + self._feed(self.norm2(x, padding))
+            x = x + self._attend(self.norm1(x, padding, is_causal), padding, src_mask, is_causal)
+            x = x + self._feed(self.norm2(x, padding, is_causal))
         else:
-            x = self.norm1(x + self._attend(x, padding, src_mask, is_causal), padding)
-            x = self.norm2(x + self._feed(x), padding)
+            x = self.norm1(x + self._attend(x, padding, src_mask, is_causal), padding, is_causal)
+            x = self.norm2(x + self._feed(x), padding, is_causal)
         return x if padding is None else x.masked_fill(padding[..., None], 0.0)
 
     def _attend(self, x: Tensor, padding: Tensor | None, mask: Tensor | None, is_causal: bool) -> Tensor:
@@ -206,12 +210,12 @@ class HomogeneousTransformerEncoder(nn.Module):
         src_key_padding_mask: Tensor | None = None,
         is_causal: bool | None = None,
     ) -> Tensor:
-        """Return the tokens after all layers; masks are those of :class:`CosineAttention`."""
+        """Return the tokens after all layers; masks are those of :class:`HomogeneousTransformerLayer`."""
         x = src
         for layer in self.layers:
             x = layer(x, mask, src_key_padding_mask, bool(is_causal))
         if self.norm is not None:
-            x = self.norm(x, src_key_padding_mask)
+            x = self.norm(x, src_key_padding_mask, bool(is_causal))
         return x
 
 

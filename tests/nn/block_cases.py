@@ -55,7 +55,7 @@ class Case:
         if self.kind not in TAKE_PADDING:
             return self.block(x)
         if self.kind == "norm":
-            return self.block(x, padding)
+            return self.block(x, padding, self.causal)
         if isinstance(self.block, CosineAttention):
             return self.block(x, padding, self.mask, self.causal)
         return self.block(x, self.mask, padding, self.causal)
@@ -100,7 +100,7 @@ def case_of(
         real = torch.randint(1, length + 1, (n,))
         padding = torch.arange(length) >= real[:, None]
     made = _mask(mask, n, length, dtype) if kind in TAKE_MASKS else None
-    return Case(kind, block, x, padding, made, kind in TAKE_MASKS and mask == "causal")
+    return Case(kind, block, x, padding, made, kind in TAKE_PADDING and mask == "causal")
 
 
 MASKS = ("none", "causal", "boolean", "added", "minus infinity")

@@ -3,7 +3,7 @@
 import block_references
 import pytest
 import torch
-from block_cases import KINDS, MASKS, TAKE_PADDING, built, case_of, cases
+from block_cases import KINDS, MASKS, TAKE_PADDING, case_of, cases
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -29,10 +29,10 @@ def test_masks_may_differ_by_example_and_head(seed, per_head):
     torch.testing.assert_close(case.block(case.x, attn_mask=mask).detach(), expected, rtol=1e-5, atol=1e-6)
 
 
-@given(seed=seeds, padded=st.booleans(), zeros=st.booleans())
-def test_the_norm_computes_its_formula(seed, padded, zeros):
-    case = case_of("norm", seed, n=3, padded=padded, zeros=zeros)
-    expected = block_references.norm_reference(case.x, case.block.weight.detach(), case.padding)
+@given(seed=seeds, padded=st.booleans(), zeros=st.booleans(), mask=st.sampled_from(["none", "causal"]))
+def test_the_norm_computes_its_formula(seed, padded, zeros, mask):
+    case = case_of("norm", seed, n=3, padded=padded, zeros=zeros, mask=mask)
+    expected = block_references.norm_reference(case.x, case.block.weight.detach(), case.padding, case.causal)
     torch.testing.assert_close(case.f(case.x, case.padding).detach(), expected)
 
 
@@ -104,10 +104,11 @@ def test_the_fused_kernel_gives_what_the_plain_formula_gives(seed, padded, mask,
         torch.testing.assert_close(fused, plain)
 
 
-def test_causal_attention_looks_back_only():
-    block = built("layer", 0).self_attn
-    x = torch.randn(1, 5, 8, dtype=torch.float64)
-    later = x.clone()
-    later[:, 3:] = torch.randn(1, 2, 8, dtype=torch.float64)
-    torch.testing.assert_close(block(x, is_causal=True)[:, :3], block(later, is_causal=True)[:, :3])
-    assert not torch.allclose(block(x)[:, :3], block(later)[:, :3])
+@pytest.mark.parametrize("kind", TAKE_PADDING)
+def test_what_is_causal_looks_back_only(kind):
+    case = case_of(kind, 0, mask="causal")
+    later = case.x.clone()
+    later[:, 3:] = torch.randn(2, 2, 8, dtype=torch.float64)
+    torch.testing.assert_close(case.f(case.x)[:, :3], case.f(later)[:, :3])
+    case.causal = False
+    assert not torch.allclose(case.f(case.x)[:, :3], case.f(later)[:, :3])

@@ -12,13 +12,14 @@ def rms(v: Tensor) -> float:
     return math.sqrt(sum(float(a) ** 2 for a in v) / len(v))
 
 
-def norm_reference(x: Tensor, g: Tensor, padding: Tensor | None) -> Tensor:
-    """y = s · g ⊙ x / rms(x), s over the tokens (N, T, d) that are no padding."""
+def norm_reference(x: Tensor, g: Tensor, padding: Tensor | None, causal: bool) -> Tensor:
+    """y = s · g ⊙ x / rms(x), s over the tokens (N, T, d) that are no padding, or those of them until t."""
     y = torch.zeros_like(x)
     for n, example in enumerate(x):
         real = [t for t in range(len(example)) if padding is None or not padding[n, t]]
-        s = math.sqrt(sum(rms(example[t]) ** 2 for t in real) / max(len(real), 1))
         for t in real:
+            over = [u for u in real if u <= t] if causal else real
+            s = math.sqrt(sum(rms(example[u]) ** 2 for u in over) / len(over))
             if rms(example[t]) > 0:
                 y[n, t] = s * g * example[t] / rms(example[t])
     return y
