@@ -149,3 +149,22 @@ def test_layers_of_a_transformer_start_from_different_weights(x):
 def test_what_does_not_fit_is_refused(call, error, words):
     with pytest.raises(error, match=words):
         call()
+
+
+@pytest.mark.parametrize("name", ["xtext_cnn", *thorough(["xtext_transformer", "xvit_small"])])
+def test_a_model_is_saved_and_exported(name):
+    model, other = (vision(True) if name == "xvit_small" else text(name[1:], True, seed=s) for s in (0, 1))
+    x = torch.randn(2, 1, 12, 12, dtype=torch.float64) if name == "xvit_small" else padded_ids(0)
+    other.load_state_dict(model.state_dict())
+    assert torch.equal(other(x), model(x))
+    exported = torch.export.export(model, (x,), dynamic_shapes=({0: torch.export.Dim.DYNAMIC},))
+    torch.testing.assert_close(exported.module()(x[:1].repeat(3, *[1] * (x.dim() - 1)))[2], model(x)[0])
+
+
+@pytest.mark.parametrize("name", TEXTS)
+def test_a_penalty_on_token_attributions_reaches_every_parameter(name):
+    model, ids = text(name, True), padded_ids(3)
+    layer = LayerXGradient(model, model.embedding)
+    attributions = layer.attribute(ids, target=1, grad_kwargs={"create_graph": True})
+    gradients = torch.autograd.grad(attributions.square().sum(), list(model.parameters()))
+    assert all(gradient.isfinite().all() and gradient.abs().sum() > 0 for gradient in gradients)
