@@ -31,7 +31,7 @@ from captum_xg.models.small import (
 )
 from captum_xg.models.small_weights import small_record
 
-# Texts, and images in patches
+# Texts
 from captum_xg.models.text import (
     TextCNN,
     TextTransformer,
@@ -41,6 +41,8 @@ from captum_xg.models.text import (
     xtext_transformer,
 )
 from captum_xg.models.vgg import vgg11, vgg13, vgg16, vgg19, xvgg11, xvgg13, xvgg16, xvgg19
+
+# Images in patches
 from captum_xg.models.vision_transformer import VisionTransformer, vit_small, xvit_small
 
 # Weights

@@ -22,9 +22,10 @@ def rotated(x: Tensor) -> Tensor:
     Source: Su et al. 2021, *RoFormer: Enhanced Transformer with Rotary Position Embedding*, Section 3.2.2.
     """
     length, d = x.shape[-2:]
-    half = torch.arange(0, d, 2, dtype=torch.float32, device=x.device)
-    # In float32: half precision cannot tell the positions of a long text apart.
-    angle = torch.arange(length, dtype=torch.float32, device=x.device)[:, None] * _BASE ** (-half / d)
+    # In float32 at least: half precision cannot tell the positions of a long text apart.
+    dtype = torch.promote_types(x.dtype, torch.float32)
+    half = torch.arange(0, d, 2, dtype=dtype, device=x.device)
+    angle = torch.arange(length, dtype=dtype, device=x.device)[:, None] * _BASE ** (-half / d)
     cos, sin = angle.cos().to(x.dtype), angle.sin().to(x.dtype)
     a, b = x.chunk(2, dim=-1)
     return torch.cat([a * cos - b * sin, a * sin + b * cos], dim=-1)
