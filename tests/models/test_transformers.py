@@ -54,7 +54,7 @@ def test_the_vision_transformer_is_proven_and_its_twin_is_not(dtype):
     assert not certify(vision(False, dtype), x).homogeneous
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, *thorough([torch.float64])])
+@pytest.mark.parametrize("dtype", [torch.float32, *thorough([torch.bfloat16, torch.float64])])
 @pytest.mark.parametrize("name", TEXTS)
 def test_text_classifiers_are_proven_on_embedded_padded_texts_and_twins_are_not(name, dtype):
     ids = padded_ids(1)
@@ -66,7 +66,7 @@ def test_text_classifiers_are_proven_on_embedded_padded_texts_and_twins_are_not(
         assert certificate.degree == 1 or not x
 
 
-@pytest.mark.parametrize("seed", [0, 1, *thorough(range(2, 8))])
+@pytest.mark.parametrize("seed", [1, *thorough([0, *range(2, 8)])])
 def test_x_gradient_is_integrated_gradients_on_images(seed):
     model = vision(True)
     torch.manual_seed(seed)

@@ -28,7 +28,9 @@ def test_a_state_dict_brings_back_what_a_block_gives(kind):
     assert torch.equal(copy.deepcopy(case.block)(case.x), case.block(case.x))
 
 
-@pytest.mark.parametrize("kind", ["layer, gated", *thorough(kind for kind in KINDS if kind != "layer, gated")])
+@pytest.mark.parametrize(
+    "kind", ["attention, relative", *thorough(kind for kind in KINDS if kind != "attention, relative")]
+)
 def test_an_exported_block_gives_the_same_for_batches_and_lengths_of_any_size(kind):
     case = case_of(kind, 0, n=3, length=4, padded=True)
     arguments = {"x": case.x, "padding": case.padding}
@@ -76,7 +78,7 @@ class Classifier(nn.Module):
 
 def task():
     """Which of the first and the last token is larger, with a zero token and a zero example among them."""
-    x = torch.randn(24, 6, 4)
+    x = torch.randn(16, 6, 4)
     x[:, 2] = 0
     x[0] = 0
     return x, (x[:, 0].norm(dim=-1) > x[:, -1].norm(dim=-1)).long()
@@ -92,14 +94,14 @@ def test_twelve_layers_train_stably(activation):
     assert 0.2 < sizes[1] / sizes[0] < 5
     optimizer = torch.optim.AdamW(model.parameters(), lr=2e-3)
     losses = []
-    for _ in range(20):
+    for _ in range(12):
         loss = nn.functional.cross_entropy(model(x), y)
         optimizer.zero_grad()
         loss.backward()
         assert all(p.grad.isfinite().all() for p in model.parameters())
         optimizer.step()
         losses.append(loss.item())
-    assert losses[-1] < 0.5 * losses[0]
+    assert losses[-1] < 0.6 * losses[0]
     assert max(losses) < 2 * losses[0]
     assert certify(model.eval(), x[:2]).degree == 1
 
