@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from captum_xg import integrations as integrations
     from captum_xg import metrics as metrics
     from captum_xg import models as models
+    from captum_xg import nn as nn
     from captum_xg import priors as priors
     from captum_xg import repro as repro
     from captum_xg import testing as testing

@@ -20,7 +20,7 @@ LAYERS = (
     ("homogeneity.scaling",),
     ("homogeneity.certificate", "homogeneity.joint"),
     ("homogeneity.check", "homogeneity.ledger"),
-    ("attr", "xdnn", "testing"),
+    ("attr", "nn", "xdnn", "testing"),
     ("priors", "metrics", "visualization"),
     ("models", "datasets"),
     ("benchmark", "integrations"),

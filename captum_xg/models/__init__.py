@@ -30,7 +30,20 @@ from captum_xg.models.small import (
     xsmall_vgg,
 )
 from captum_xg.models.small_weights import small_record
+
+# Texts
+from captum_xg.models.text import (
+    TextCNN,
+    TextTransformer,
+    text_cnn,
+    text_transformer,
+    xtext_cnn,
+    xtext_transformer,
+)
 from captum_xg.models.vgg import vgg11, vgg13, vgg16, vgg19, xvgg11, xvgg13, xvgg16, xvgg19
+
+# Images in patches
+from captum_xg.models.vision_transformer import VisionTransformer, vit_small, xvit_small
 
 # Weights
 from captum_xg.models.weights import RELEASED, LoadedCheckpoint, ReleasedWeights, load_checkpoint
@@ -40,6 +53,9 @@ __all__ = [
     "FixupResNet",
     "LoadedCheckpoint",
     "ReleasedWeights",
+    "TextCNN",
+    "TextTransformer",
+    "VisionTransformer",
     "alexnet",
     "fixup_resnet18",
     "fixup_resnet34",
@@ -51,10 +67,13 @@ __all__ = [
     "small_fixup_resnet",
     "small_record",
     "small_vgg",
+    "text_cnn",
+    "text_transformer",
     "vgg11",
     "vgg13",
     "vgg16",
     "vgg19",
+    "vit_small",
     "xalexnet",
     "xfixup_resnet18",
     "xfixup_resnet34",
@@ -64,8 +83,11 @@ __all__ = [
     "xsmall_alexnet",
     "xsmall_fixup_resnet",
     "xsmall_vgg",
+    "xtext_cnn",
+    "xtext_transformer",
     "xvgg11",
     "xvgg13",
     "xvgg16",
     "xvgg19",
+    "xvit_small",
 ]
