@@ -17,7 +17,7 @@ from captum_xg.attr.adaptive.samples import Array, Indices
 from captum_xg.attr.call_options import require_options_of_integration
 from captum_xg.attr.exact.paths import Call, checked, prepared
 from captum_xg.attr.exact.report import ExactReport, report_of
-from captum_xg.attr.exact.steps import MOST_STEPS, StepsNeeded, errors_of_rules, numbers_of_steps, rule_of
+from captum_xg.attr.exact.steps import MOST_STEPS, StepsNeeded, errors_of_rules, first_within, numbers_of_steps, rule_of
 from captum_xg.errors import OptionError
 
 MOST_REGIONS = 100_000
@@ -141,7 +141,7 @@ class ExactIntegratedGradients(GradientAttribution):  # type: ignore[misc]  # Ca
             n_steps: A positive integer, for compatibility: there is nothing to approximate.
             method: A rule of integration that Captum knows, for compatibility.
             internal_batch_size: The most points on paths, of all examples together, in one forward pass. If None, as
-                many as have some half a million activations with kinks together, 24 to 2,048.
+                many as have some half a million activations with kinks together, at most 2,048; up to 32 with more.
             return_convergence_delta: Also return Σ attributions − (F(x) − F(b)), shape ``(N,)``.
             return_report: Also return an :class:`ExactReport`, last.
 
@@ -221,10 +221,7 @@ class ExactIntegratedGradients(GradientAttribution):  # type: ignore[misc]  # Ca
         call = self._call(inputs, baselines, target, additional_forward_args, internal_batch_size, where)
         with prepared(call) as paths:
             errors = errors_of_rules(paths, [rule_of(method, n) for n in tried], self.max_regions)
-        within = errors <= rtol
-        since = within.flip(1).cumprod(1).sum(1)  # how many of the largest numbers are within the tolerance
-        numbers = torch.tensor([*tried, float("inf")], dtype=torch.float64)
-        return StepsNeeded(numbers[len(tried) - since], torch.tensor(tried), errors, rtol, method)
+        return StepsNeeded(first_within(rtol, tried, errors), torch.tensor(tried), errors, rtol, method)
 
     def _call(
         self, inputs: Any, baselines: Baselines, target: Target, additional: object, size: int | None, where: str

@@ -78,6 +78,12 @@ def numbers_of_steps(most: int) -> tuple[int, ...]:
     return tuple(sorted({*(n for n in listed if n <= most), most}))
 
 
+def first_within(rtol: float, tried: Sequence[int], errors: Tensor) -> Tensor:
+    """Return the number of steps from which on errors, of shape ``(N, len(tried))``, stay within a tolerance."""
+    since = (errors <= rtol).flip(1).cumprod(1).sum(1)  # how many of the largest numbers are within it
+    return torch.tensor([*tried, float("inf")], dtype=torch.float64)[len(tried) - since]
+
+
 class Rule:
     """A rule of integration with a number of steps.
 
