@@ -173,13 +173,15 @@ class ExactIntegratedGradients(GradientAttribution):  # type: ignore[misc]  # Ca
             pieces = paths.walked(range(len(means)), self.max_regions, collect)
             total = means * paths.points.displacement
             attributions = paths.split(total if self._multiply_by_inputs else means, call.inputs)
-        change = paths.ends[:, 1] - paths.ends[:, 0]
-        deltas = total.sum(1).cpu() - torch.from_numpy(change)
+        deltas = total.sum(1).cpu() - torch.from_numpy(paths.ends[:, 1] - paths.ends[:, 0])
         result = attributions if isinstance(inputs, tuple) else attributions[0]
         if not with_delta and not with_report:
             return result
-        delta = deltas.to(attributions[0])
-        return (result, *([delta] if with_delta else []), *([report_of(pieces, deltas)] if with_report else []))
+        return (
+            result,
+            *([deltas.to(attributions[0])] if with_delta else []),
+            *([report_of(pieces, deltas)] if with_report else []),
+        )
 
     def steps_needed(
         self,

@@ -57,7 +57,10 @@ class Bounds:
         still = _STILL * _size(tangents)
         values, tangents = values.reshape(self._points, -1), tangents.reshape(self._points, -1)
         rows = max(_CACHED // values.shape[1], 1) if values.is_cpu else self._points
-        found = [_extremes(z, dz, still) for z, dz in zip(values.split(rows), tangents.split(rows), strict=True)]
+        found = [
+            _extremes(z, dz, still)
+            for z, dz in zip(torch.split(values, rows), torch.split(tangents, rows), strict=True)
+        ]
         smallest, largest = (torch.cat(parts) for parts in zip(*found, strict=True))
         self._smallest = torch.minimum(self._smallest, smallest)
         self._largest = torch.maximum(self._largest, largest)

@@ -78,7 +78,7 @@ def _side_by_side(call: PieceCall, size: list[int], covered: list[int]) -> Found
     whole = dz
     for i, (length, k) in enumerate(zip(covered, size, strict=True)):
         dim = z.dim() - n + i  # the dimensions of windows that were split off stand behind, each after its own
-        z, dz = (_sliced(x, dim, 0, length, 1).unflatten(dim, (-1, k)) for x in (z, dz))
+        z, dz = (torch.unflatten(_sliced(x, dim, 0, length, 1), dim, (-1, k)) for x in (z, dz))
     if index:
         rate = whole.flatten(-n).gather(-1, index[0].flatten(-n)).view(best.shape)
     else:
