@@ -64,7 +64,7 @@ def initialised(model, seed):
     return model
 
 
-def mlp(names, seed, *, features=6, width=10):
+def mlp(names, seed, *, features=6, width=8):
     """Return an MLP with the named activations, one per hidden layer, in turn plain, residual and concatenated."""
     layers, n = [nn.Linear(features, width)], width
     for i, name in enumerate(names):

@@ -2,7 +2,8 @@
 
 from captum_xg.attr.exact.errors import NotPiecewiseLinearError, RegionLimitError
 from captum_xg.attr.exact.exact_integrated_gradients import ExactIntegratedGradients
-from captum_xg.attr.exact.report import ExactReport, Line, StepsNeeded
+from captum_xg.attr.exact.report import ExactReport, Line
+from captum_xg.attr.exact.steps import StepsNeeded
 
 __all__ = [
     "ExactIntegratedGradients",

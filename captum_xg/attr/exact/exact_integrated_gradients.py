@@ -3,40 +3,25 @@
 from __future__ import annotations
 
 import typing
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable
 from typing import Any, Literal
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from captum_xg._core.captum_compat import SUPPORTED_METHODS, GradientAttribution, compute_gradients, log_usage
 from captum_xg._core.function import ScalarFunction
-from captum_xg._core.inputs import format_baselines, format_inputs
-from captum_xg._core.model_state import require_memory
-from captum_xg._core.modules import require_evaluation_mode
 from captum_xg._core.options import forward_function, number_that, one_of, positive_integer, switch
-from captum_xg._core.state import preserve_state
-from captum_xg._core.token_ids import ids_refused
-from captum_xg._core.types import Baselines, Inputs, Target, Tensors
+from captum_xg._core.types import Baselines, Inputs, Target
 from captum_xg.attr.adaptive.samples import Array, Indices
-from captum_xg.attr.adaptive.straight_path import StraightPath
-from captum_xg.attr.call_options import batch_size, require_options_of_integration
-from captum_xg.attr.exact.double import in_float64
-from captum_xg.attr.exact.errors import ADVICE, RegionLimitError
-from captum_xg.attr.exact.points import PathPoints
-from captum_xg.attr.exact.report import ExactReport, Line, StepsNeeded
-from captum_xg.attr.exact.steps import MOST_STEPS, Rule, numbers_of_steps
-from captum_xg.attr.exact.verification import require_agreement, values_at_ends
-from captum_xg.attr.exact.walk import Pieces, walk
+from captum_xg.attr.call_options import require_options_of_integration
+from captum_xg.attr.exact.paths import Call, checked, prepared
+from captum_xg.attr.exact.report import ExactReport, report_of
+from captum_xg.attr.exact.steps import MOST_STEPS, StepsNeeded, errors_of_rules, first_within, numbers_of_steps, rule_of
 from captum_xg.errors import OptionError
 
 MOST_REGIONS = 100_000
 """The most regions of one example, unless the caller says otherwise."""
-_HELD = 2**25
-"""Numbers of rules' sums that are held at once."""
 
 
 class ExactIntegratedGradients(GradientAttribution):  # type: ignore[misc]  # Captum has no type information
@@ -156,7 +141,7 @@ class ExactIntegratedGradients(GradientAttribution):  # type: ignore[misc]  # Ca
             n_steps: A positive integer, for compatibility: there is nothing to approximate.
             method: A rule of integration that Captum knows, for compatibility.
             internal_batch_size: The most points on paths, of all examples together, in one forward pass. If None, as
-                many as have some half a million activations with kinks together, 24 to 2,048.
+                many as have some half a million activations with kinks together, at most 2,048; up to 32 with more.
             return_convergence_delta: Also return Σ attributions − (F(x) − F(b)), shape ``(N,)``.
             return_report: Also return an :class:`ExactReport`, last.
 
@@ -178,23 +163,25 @@ class ExactIntegratedGradients(GradientAttribution):  # type: ignore[misc]  # Ca
         with_delta = switch(return_convergence_delta, "return_convergence_delta", where)
         with_report = switch(return_report, "return_report", where)
         call = self._call(inputs, baselines, target, additional_forward_args, internal_batch_size, where)
-        with self._prepared(call) as paths:
+        with prepared(call) as paths:
             means = torch.zeros_like(paths.points.displacement)
 
             def collect(examples: Indices, left: Array, right: Array, gradients: Tensor) -> None:
                 lengths = torch.from_numpy(right - left).to(gradients.device).unsqueeze(1)
                 means.index_add_(0, torch.from_numpy(examples).to(gradients.device), lengths * gradients)
 
-            pieces = self._walked(paths, range(len(means)), collect)
+            pieces = paths.walked(range(len(means)), self.max_regions, collect)
             total = means * paths.points.displacement
             attributions = paths.split(total if self._multiply_by_inputs else means, call.inputs)
-        change = paths.ends[:, 1] - paths.ends[:, 0]
-        deltas = total.sum(1).cpu() - torch.from_numpy(change)
+        deltas = total.sum(1).cpu() - torch.from_numpy(paths.ends[:, 1] - paths.ends[:, 0])
         result = attributions if isinstance(inputs, tuple) else attributions[0]
         if not with_delta and not with_report:
             return result
-        delta = deltas.to(attributions[0])
-        return (result, *([delta] if with_delta else []), *([_report(pieces, deltas)] if with_report else []))
+        return (
+            result,
+            *([deltas.to(attributions[0])] if with_delta else []),
+            *([report_of(pieces, deltas)] if with_report else []),
+        )
 
     def steps_needed(
         self,
@@ -234,96 +221,19 @@ class ExactIntegratedGradients(GradientAttribution):  # type: ignore[misc]  # Ca
             raise OptionError(f"{where}: `most` must be at least 2 but is {most}.")
         tried = numbers_of_steps(most)
         call = self._call(inputs, baselines, target, additional_forward_args, internal_batch_size, where)
-        errors = self._errors_of_rules(call, [Rule(method, n) for n in tried])
-        within = errors <= rtol
-        since = within.flip(1).cumprod(1).sum(1)  # how many of the largest numbers are within the tolerance
-        numbers = torch.tensor([*tried, float("inf")], dtype=torch.float64)
-        return StepsNeeded(numbers[len(tried) - since], torch.tensor(tried), errors, rtol, method)
-
-    def _errors_of_rules(self, call: _Call, rules: Sequence[Rule]) -> Tensor:
-        """Return the relative error of rules of integration, float64, shape ``(N, len(rules))``."""
-        errors = []
-        with self._prepared(call) as paths:
-            points = paths.points
-            n, features = points.displacement.shape
-            group = max(_HELD // (features * (len(rules) + 1)), 1)
-            at_ends = torch.from_numpy(np.stack([rule.at_ends for rule in rules]))
-            for start in range(0, n, group):
-                examples = range(start, min(start + group, n))
-                sums = points.displacement.new_zeros((len(examples), len(rules) + 1, features))
-
-                def collect(
-                    own: Indices,
-                    left: Array,
-                    right: Array,
-                    gradients: Tensor,
-                    sums: Tensor = sums,
-                    start: int = start,
-                ) -> None:
-                    weights = np.stack([*(rule.weights(left, right) for rule in rules), right - left])
-                    given = torch.from_numpy(weights).to(gradients)
-                    for example in np.unique(own).tolist():
-                        of_example = torch.from_numpy(own == example).to(gradients.device)
-                        sums[example - start] += given[:, of_example] @ gradients[of_example]
-
-                self._walked(paths, examples, collect)
-                for i in examples:
-                    if at_ends.any():
-                        rows = points.at(np.full(2, i), np.array([0.0, 1.0])).gradients
-                        sums[i - start, :-1] += at_ends.to(rows) @ rows
-                terms = sums * points.displacement[start : start + len(examples), None]
-                exact = terms[:, -1:]
-                size = exact.norm(dim=2).clamp_min(torch.finfo(torch.float64).tiny)
-                errors.append(((terms[:, :-1] - exact).norm(dim=2) / size).cpu())
-        return torch.cat(errors)
-
-    def _walked(self, paths: _Paths, examples: range, collect: Any) -> Pieces:
-        where, first = paths.where, examples.start
-
-        def limit(counts: Indices) -> RegionLimitError:
-            many = int(np.argmax(counts))
-            return RegionLimitError(
-                f"{where}: the path of example {first + many} has more than max_regions={self.max_regions} linear "
-                f"regions; {int(counts[many])} were found, and not all of the path is covered. Raise max_regions. "
-                f"{ADVICE}"
-            )
-
-        pieces = walk(paths.points, examples, paths.size, self.max_regions, collect, limit)
-        for i in examples:
-            require_agreement(pieces.of(i), paths.ends[i], where, i)
-        return pieces
+        with prepared(call) as paths:
+            errors = errors_of_rules(paths, [rule_of(method, n) for n in tried], self.max_regions)
+        return StepsNeeded(first_within(rtol, tried, errors), torch.tensor(tried), errors, rtol, method)
 
     def _call(
         self, inputs: Any, baselines: Baselines, target: Target, additional: object, size: int | None, where: str
-    ) -> _Call:
-        formatted = format_inputs(inputs, where)
-        ends = format_baselines(baselines, formatted, where)
-        if size is not None:
-            batch_size(size, 1, where)
+    ) -> Call:
         if self.gradient_func is not compute_gradients:
             raise OptionError(
                 f"{where}: `gradient_func` was replaced, so that F no longer tells what its integral should be."
             )
         function = ScalarFunction(self.forward_func, additional, target, where)
-        return _Call(function, inputs, formatted, ends, size)
-
-    @contextmanager
-    def _prepared(self, call: _Call) -> Iterator[_Paths]:
-        own, where = call.function, call.function.where
-        require_memory(self.forward_func, where)
-        require_evaluation_mode(self.forward_func, where)
-        with (
-            ids_refused(self.forward_func, call.given, own.additional, where),
-            torch.inference_mode(False),
-            torch.no_grad(),
-            preserve_state(self.forward_func, call.inputs[0].device),
-        ):
-            function = in_float64(own, call.inputs)
-            inputs = tuple(x.detach().to(torch.float64, copy=True) for x in call.inputs)
-            baselines = tuple(b.detach().to(torch.float64) for b in call.baselines)
-            path = StraightPath(function, inputs, baselines, call.size or max(64, len(inputs[0])))
-            size = 1 if path.points_at_once == 1 else call.size
-            yield _Paths(PathPoints(function, inputs, baselines), path.ends(range(len(inputs[0]))), size, where)
+        return checked(function, inputs, baselines, size)
 
     def attribute_future(self) -> None:
         """Raise NotImplementedError, as Captum's gradient methods do."""
@@ -337,49 +247,3 @@ class ExactIntegratedGradients(GradientAttribution):  # type: ignore[misc]  # Ca
     def multiplies_by_inputs(self) -> bool:
         """Whether the attributions are (x − b)·mean gradient (else the mean gradient)."""
         return self._multiply_by_inputs
-
-
-@dataclass(frozen=True)
-class _Call:
-    """The arguments of a call, checked."""
-
-    function: ScalarFunction
-    given: object
-    inputs: Tensors
-    baselines: Tensors
-    size: int | None
-
-
-@dataclass(frozen=True)
-class _Paths:
-    """The paths of a call in float64, F at their ends, and the most points in one pass."""
-
-    points: PathPoints
-    ends: Array
-    size: int | None
-    where: str
-
-    def split(self, rows: Tensor, like: Tensors) -> Tensors:
-        """Return rows as one tensor for each input, of its shape and dtype (float32 for coarser ones)."""
-        parts = torch.split(rows, [x[0].numel() for x in like], dim=1)
-        return tuple(
-            part.reshape(x.shape).to(x.device, torch.promote_types(x.dtype, torch.float32))
-            for part, x in zip(parts, like, strict=True)
-        )
-
-
-def _report(pieces: Pieces, deltas: Tensor) -> ExactReport:
-    regions, gaps, lines = [], [], []
-    for i, delta in enumerate(deltas.tolist()):
-        own = pieces.of(i)
-        left, right = values_at_ends(own)
-        lines.append(
-            Line(
-                torch.from_numpy(np.concatenate([own.left, own.right[-1:]])),
-                torch.from_numpy(np.concatenate([left, right[-1:]])),
-            )
-        )
-        regions.append(len(own.left))
-        size = float((own.sizes * (own.right - own.left)).sum())
-        gaps.append(abs(delta) / size if size else abs(delta))
-    return ExactReport(torch.tensor(regions), torch.tensor(gaps, dtype=torch.float64), lines)

@@ -69,10 +69,10 @@ class PathPoints:
         found, _ = self._pass(examples, alphas, only=None)
         return found
 
-    def are_separate(self, example: int) -> bool:
-        """Return whether points of an example may share a pass: all that depends on one lies in its row."""
-        _, separate = self._pass(np.full(3, example), np.array([0.21, 0.53, 0.79]), only=1)
-        return separate
+    def look(self, example: int) -> tuple[bool, int]:
+        """Return whether points may share a pass, as all that depends on one lies in its row, and its conditions."""
+        found, separate = self._pass(np.full(3, example), np.array([0.21, 0.53, 0.79]), only=1)
+        return separate, found.units
 
     def _pass(self, examples: Indices, alphas: Array, only: int | None) -> tuple[Found, bool]:
         function, chosen = self._function, torch.from_numpy(np.asarray(examples))

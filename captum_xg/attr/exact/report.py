@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from captum_xg._core.text import Table, displayed
+from captum_xg.attr.exact.verification import values_at_ends
+from captum_xg.attr.exact.walk import Pieces
 from captum_xg.errors import OptionError
 
 _SHOWN = 20
@@ -65,36 +68,15 @@ class ExactReport:
             yield f"and {n - _SHOWN} more with fewer regions"
 
 
-@displayed
-@dataclass(frozen=True, eq=False)
-class StepsNeeded:
-    """How many steps Captum's Integrated Gradients needs on each example; its ``str()`` is a table.
-
-    Attributes:
-        steps: The smallest number that was tried from which on the relative error ‖IG(n) − IG‖₂/‖IG‖₂ stays within
-            ``rtol``, float64, shape ``(N,)``; infinity where no such number was tried.
-        tried: The numbers of steps that were tried, int64, ascending.
-        errors: The relative error for each of them, float64, shape ``(N, len(tried))``.
-        rtol: The error that is allowed.
-        method: The rule of integration.
-    """
-
-    steps: Tensor
-    tried: Tensor
-    errors: Tensor
-    rtol: float
-    method: str
-
-    def _parts(self) -> Iterator[str | Table]:
-        n = len(self.steps)
-        yield f"Steps that Integrated Gradients ({self.method}) needs for a relative error of {self.rtol:g}"
-        shown = [k for k in (10, 20, 50, 100, 300) if k in self.tried.tolist()]
-        rows = [("example", "steps", *(f"error of {k}" for k in shown))]
-        places = [self.tried.tolist().index(k) for k in shown]
-        for i in torch.argsort(self.steps, descending=True, stable=True).tolist()[:_SHOWN]:
-            steps = float(self.steps[i])
-            said = f"{steps:.0f}" if steps != float("inf") else f"> {int(self.tried[-1])}"
-            rows.append((str(i), said, *(f"{float(self.errors[i, k]):.1e}" for k in places)))
-        yield Table(rows, left=0)
-        if n > _SHOWN:
-            yield f"and {n - _SHOWN} more with fewer steps"
+def report_of(pieces: Pieces, deltas: Tensor) -> ExactReport:
+    """Return the report of pieces and of what attributions sum to beyond the change of F, in float64."""
+    regions, gaps, lines = [], [], []
+    for i, delta in enumerate(deltas.tolist()):
+        own = pieces.of(i)
+        left, right = values_at_ends(own)
+        ends = (np.concatenate([own.left, own.right[-1:]]), np.concatenate([left, right[-1:]]))
+        lines.append(Line(*map(torch.from_numpy, ends)))
+        regions.append(len(own.left))
+        size = float((own.sizes * (own.right - own.left)).sum())
+        gaps.append(abs(delta) / size if size else abs(delta))
+    return ExactReport(torch.tensor(regions), torch.tensor(gaps, dtype=torch.float64), lines)

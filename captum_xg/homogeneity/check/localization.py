@@ -20,7 +20,6 @@ from torch.utils._pytree import TreeSpec, tree_flatten, tree_unflatten
 
 from captum_xg._core.function import ScalarFunction
 from captum_xg._core.modules import named_modules_of
-from captum_xg._core.own_thread import in_this_thread
 from captum_xg.homogeneity.certificate.explanations import explain_module
 from captum_xg.homogeneity.check.report import Culprit
 from captum_xg.homogeneity.scaling.fit import Deviations, fits_a_degree
@@ -76,8 +75,8 @@ def _calls(function: ScalarFunction, inputs: tuple[Tensor, ...], named: _Named) 
     handles = []
     try:
         for _, module in named.values():
-            handles.append(module.register_forward_pre_hook(in_this_thread(enter), with_kwargs=True))
-            handles.append(module.register_forward_hook(in_this_thread(leave)))
+            handles.append(module.register_forward_pre_hook(enter, with_kwargs=True))
+            handles.append(module.register_forward_hook(leave))
         with torch.enable_grad():
             function(tuple(x.requires_grad_().clone() for x in inputs))  # no leaves: the first layer may work in place
     finally:

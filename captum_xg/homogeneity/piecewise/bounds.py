@@ -15,6 +15,8 @@ from torch import Tensor
 _STILL = 64 * torch.finfo(torch.float64).eps
 """z' that are smaller than that, relative to the largest of an operation, are rounding."""
 _LOOKED_AT = 2**14
+_CACHED = 2**16
+"""How many numbers are looked at together, so that a processor reads them from memory once."""
 
 
 class Bounds:
@@ -52,12 +54,14 @@ class Bounds:
             others = torch.ones(self._points, dtype=torch.bool, device=values.device)
             others[self._only] = False
             self.separate = self.separate and not bool((tangents.reshape(self._points, -1)[others] != 0).any())
-        quotient = torch.nn.functional.hardshrink(tangents, _STILL * _size(tangents)).div_(values)
-        quotient = quotient.reshape(self._points, -1)
-        smallest, largest = quotient.amin(1), quotient.amax(1)
-        if bool(smallest.isnan().any()):  # 0/0: neither moves nor is it anywhere but zero
-            quotient = quotient.nan_to_num(nan=0.0, posinf=torch.inf, neginf=-torch.inf)
-            smallest, largest = quotient.amin(1), quotient.amax(1)
+        still = _STILL * _size(tangents)
+        values, tangents = values.reshape(self._points, -1), tangents.reshape(self._points, -1)
+        rows = max(_CACHED // values.shape[1], 1) if values.is_cpu else self._points
+        found = [
+            _extremes(z, dz, still)
+            for z, dz in zip(torch.split(values, rows), torch.split(tangents, rows), strict=True)
+        ]
+        smallest, largest = (torch.cat(parts) for parts in zip(*found, strict=True))
         self._smallest = torch.minimum(self._smallest, smallest)
         self._largest = torch.maximum(self._largest, largest)
 
@@ -66,6 +70,16 @@ class Bounds:
         # On a change it is not known which of the two pieces the gradient is that autograd gives: it reaches nowhere.
         reach = torch.where(torch.maximum(self._largest, -self._smallest).isinf(), 0.0, torch.inf)
         return torch.minimum((1 / self._largest).abs(), reach), torch.minimum((1 / self._smallest).abs(), reach)
+
+
+def _extremes(values: Tensor, tangents: Tensor, still: float) -> tuple[Tensor, Tensor]:
+    """Return the smallest and the largest z'/z of each row, where z' is larger than ``still``."""
+    quotient = torch.nn.functional.hardshrink(tangents, still).div_(values)
+    smallest, largest = quotient.amin(1), quotient.amax(1)
+    if bool(smallest.isnan().any()):  # 0/0: neither moves nor is it anywhere but zero
+        quotient = quotient.nan_to_num(nan=0.0, posinf=torch.inf, neginf=-torch.inf)
+        smallest, largest = quotient.amin(1), quotient.amax(1)
+    return smallest, largest
 
 
 def _size(tangents: Tensor) -> float:

@@ -27,7 +27,7 @@ from captum_xg.errors import (
     TrainingModeError,
 )
 
-MODEL = mlp(["ReLU", "LeakyReLU"], 1)
+MODEL = mlp(["ReLU", "LeakyReLU"], 1, width=5)
 X, B = ends(1, 4, 6)
 
 
@@ -50,7 +50,7 @@ def close(one, other, rtol=1e-3):
 )
 def test_calls_mean_what_they_mean_to_captum(arguments):
     mine = ExactIntegratedGradients(MODEL).attribute(*arguments)
-    theirs = IntegratedGradients(MODEL).attribute(*arguments[:4], n_steps=800)
+    theirs = IntegratedGradients(MODEL).attribute(*arguments[:4], n_steps=300)
     assert close(mine, theirs, 1e-2)
     assert (mine.shape, mine.dtype, mine.requires_grad) == (X.shape, X.dtype, False)
 
@@ -63,9 +63,9 @@ def test_several_inputs_and_additional_arguments_stay_with_their_examples():
     image, row = torch.randn(4, 1, 2, 2).double(), torch.tensor([[1.0], [2.0], [-1.0], [0.5]]).double()
     call = {"baselines": (B, 0.5), "target": [0, 1, 2, 1], "additional_forward_args": (0.3, row)}
     mine = ExactIntegratedGradients(two_inputs).attribute((X, image), internal_batch_size=3, **call)
-    theirs = IntegratedGradients(two_inputs).attribute((X, image), n_steps=1000, **call)
+    theirs = IntegratedGradients(two_inputs).attribute((X, image), n_steps=400, **call)
     assert isinstance(mine, tuple)
-    assert all(close(m, t, 5e-3) for m, t in zip(mine, theirs, strict=True))
+    assert all(close(m, t, 1e-2) for m, t in zip(mine, theirs, strict=True))
 
 
 def test_local_attributions_are_the_mean_gradient():
@@ -166,15 +166,21 @@ def test_no_forward_pass_is_larger_than_asked_for(size):
     assert max(sizes) <= max(size, 4)  # F in the dtype of the inputs is looked at once, for all examples
 
 
-def test_as_many_gradients_are_taken_as_there_are_regions():
+@pytest.mark.parametrize("size", [1, None])
+def test_no_more_gradients_are_taken_than_there_are_regions_but_for_a_few(size):
     seen = []
 
     def forward(x):
         seen.append(len(x) if x.requires_grad else 0)
         return MODEL(x)
 
-    _, report = ExactIntegratedGradients(forward).attribute(X, B, 0, return_report=True)
-    assert sum(seen) - 3 == int(report.regions.sum())  # three points tell whether points may share a pass
+    method = ExactIntegratedGradients(forward)
+    _, report = method.attribute(X, B, 0, internal_batch_size=size, return_report=True)
+    if size == 1:
+        assert sum(seen) == int(report.regions.sum())
+    else:  # three points tell whether points may share a pass; points that share one may share a piece
+        assert sum(seen) - 3 <= 1.3 * int(report.regions.sum())
+        assert sum(map(bool, seen)) < 0.3 * int(report.regions.sum())
 
 
 def test_nothing_happens_between_equal_points():
@@ -289,6 +295,10 @@ BAD_FUNCTIONS = {
     ".data": (lambda: lambda x: MODEL(x) + x.data[:, :3].abs(), NotPiecewiseLinearError),
     "no_grad": (lambda: lambda x: MODEL(x) + torch.no_grad()(torch.abs)(x[:, :3]), NotPiecewiseLinearError),
     "straight through": (lambda: lambda x: MODEL(wrapped(lambda g: g)(x)), NotPiecewiseLinearError),
+    "max_pool1d under no_grad": (
+        lambda: lambda x: MODEL(x) + torch.no_grad()(F.max_pool1d)(x[:, None], 2)[:, 0],
+        NotPiecewiseLinearError,
+    ),
     "a jump": (lambda: lambda x: MODEL(x) + (x[:, :3] > 0), NotPiecewiseLinearError),
     "a rounding": (lambda: lambda x: MODEL(x) + x[:, :3].round(), NotPiecewiseLinearError),
     "numpy": (lambda: lambda x: MODEL(x) * torch.from_numpy(abs(x.detach().numpy()[:, :1])), NotPiecewiseLinearError),

@@ -71,30 +71,27 @@ def adaptive_maximum(call: PieceCall) -> Found:
 
 
 def _side_by_side(call: PieceCall, size: list[int], covered: list[int]) -> Found:
-    """Do the same for windows that touch each other: with winners spread over them, all memory is read in order."""
+    """Do the same for windows that touch each other: as parts of a view, all memory is read in order."""
     n, (best, *index) = len(size), call.event.results
     z, dz = call["self"], call.tangent("self")
     assert dz is not None
     whole = dz
-    for i, length in enumerate(covered):
-        z, dz = (_sliced(x, x.dim() - n + i, 0, length, 1) for x in (z, dz))
+    for i, (length, k) in enumerate(zip(covered, size, strict=True)):
+        dim = z.dim() - n + i  # the dimensions of windows that were split off stand behind, each after its own
+        z, dz = (torch.unflatten(_sliced(x, dim, 0, length, 1), dim, (-1, k)) for x in (z, dz))
     if index:
         rate = whole.flatten(-n).gather(-1, index[0].flatten(-n)).view(best.shape)
     else:
-        rate = torch.where(z == _spread(best, size), dz, -torch.inf)
-        for i, k in enumerate(size):
-            dim = rate.dim() - n + i
-            rate = rate.view(*rate.shape[:dim], -1, k, *rate.shape[dim + 1 :]).amax(dim + 1)
-    call.crosses((_spread(best, size) - z).clamp_min_(_LEAST), _spread(rate, size) - dz)
+        inside = tuple(range(-2 * n + 1, 0, 2))
+        rate = torch.where(z == _beside(best, n), dz, -torch.inf).amax(inside)
+    call.crosses((_beside(best, n) - z).clamp_min_(_LEAST), _beside(rate, n) - dz)
     return [rate, *[None] * len(index)]
 
 
-def _spread(x: Tensor, size: list[int]) -> Tensor:
-    """Return a tensor with each element repeated over its window."""
-    for i, k in reversed(list(enumerate(size))):
-        dim = x.dim() - len(size) + i
-        shape = (*x.shape[: dim + 1], k, *x.shape[dim + 1 :])
-        x = x.unsqueeze(dim + 1).expand(shape).flatten(dim, dim + 1)
+def _beside(x: Tensor, n: int) -> Tensor:
+    """Return a tensor with a dimension of length 1 behind each of the last n."""
+    for i in range(n):
+        x = x.unsqueeze(-1 - 2 * i)
     return x
 
 
