@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from captum_xg._core.options import integer, positive_integer
-from captum_xg.errors import InputError, OptionError
+from captum_xg.errors import InputError, OptionError, OptionTypeError
 from captum_xg.models.building import checked_dropout
 from captum_xg.models.transformer_parts import homogeneous_encoder, positions_of, regular_encoder
 
@@ -260,12 +260,14 @@ def _cnn(
     vocab_size: object,
     num_classes: object,
     d_model: object,
-    windows: Sequence[int],
+    windows: object,
     filters: object,
     dropout: object,
     *,
     bias: bool,
 ) -> TextCNN:
+    if isinstance(windows, str) or not isinstance(windows, Sequence):
+        raise OptionTypeError(f"{where}: `windows` must be a sequence of sizes but is {type(windows).__name__}.")
     sizes = tuple(positive_integer(size, "windows", where) for size in windows)
     if not sizes:
         raise OptionError(f"{where}: `windows` must hold at least one size.")

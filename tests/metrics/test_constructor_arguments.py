@@ -24,6 +24,7 @@ ELSEWHERE = {"AttributionBenchmark", "AxiomReport", "AxiomResult", "BenchmarkRes
 }
 NEEDED: dict[str, Any] = {
     "forward_func": NET,
+    "vocab_size": 30,
     "attribution_func": XGradient(NET).attribute,
     "dataset": range(4),
     "method": XGradient,
