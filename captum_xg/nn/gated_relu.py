@@ -29,8 +29,8 @@ class GatedReLU(nn.Module):
     Raises:
         InputError: If the dimension is of odd size or not there.
 
-    Source: Own construction, after Dauphin et al. 2017 (gated linear units) and Shazeer 2020, *GLU Variants Improve
-        Transformer* (ReGLU).
+    Source: Own construction, after Dauphin et al. 2017 (gated linear units) and Shazeer 2020 (ReGLU), *GLU Variants
+    Improve Transformer*.
 
     Example:
         >>> feed_forward = nn.Sequential(nn.Linear(8, 32, bias=False), GatedReLU(), nn.Linear(16, 8, bias=False))
