@@ -55,8 +55,8 @@ class HomogeneousTransformerLayer(nn.Module):
         OptionError: For an argument that would break homogeneity, or has no such value.
         InputError: For inputs or masks of other shapes.
 
-    Source: Vaswani et al. 2017, *Attention Is All You Need*; Xiong et al. 2020 (the norm first), *On Layer Normalization
-    in the Transformer Architecture*. The parts: see there.
+    Source: Vaswani et al. 2017, *Attention Is All You Need*; Xiong et al. 2020 (the norm first), *On Layer
+    Normalization in the Transformer Architecture*. The parts: see there.
 
     Example:
         >>> layer = HomogeneousTransformerLayer(64, 4, 128).eval()
