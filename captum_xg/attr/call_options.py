@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
-from captum_xg._core.captum_compat import SUPPORTED_METHODS
+from captum_xg._core.captum_compat import SUPPORTED_METHODS, compute_gradients
 from captum_xg._core.options import one_of, positive_integer
-from captum_xg.errors import CaptumXGError
+from captum_xg.errors import CaptumXGError, OptionError
 
 
 def require_options_of_integration(n_steps: object, method: object, where: str) -> None:
@@ -18,6 +19,24 @@ def require_options_of_integration(n_steps: object, method: object, where: str) 
     """
     positive_integer(n_steps, "n_steps", where)
     one_of(method, SUPPORTED_METHODS, "method", where)
+
+
+def require_gradients_of_f(gradient_func: object, where: str) -> None:
+    """Refuse a ``gradient_func`` that was replaced: an integral is held against the values of F.
+
+    Raises:
+        OptionError: If it is not Captum's own.
+    """
+    if gradient_func is not compute_gradients:
+        raise OptionError(
+            f"{where}: `gradient_func` was replaced, so that F no longer tells what its integral should be."
+        )
+
+
+def with_further(attributions: Any, *further: object) -> Any:
+    """Return attributions alone, or a tuple of them and what further was asked for, which is not None."""
+    asked = [part for part in further if part is not None]
+    return (attributions, *asked) if asked else attributions
 
 
 def rows_at_once(internal_batch_size: object, where: str) -> int | None:

@@ -17,6 +17,7 @@ from captum_xg._core.types import ForwardFunction, Target
 from captum_xg.attr import AdaptiveIntegratedGradients, ExactIntegratedGradients, JointXGradient, XGradient
 from captum_xg.attr.adaptive.report import IntegrationWarning
 from captum_xg.attr.exact.errors import NotPiecewiseLinearError, RegionLimitError
+from captum_xg.attr.exact.steps import first_within
 from captum_xg.attr.integrated import first_sentence
 from captum_xg.errors import CaptumXGError
 from captum_xg.homogeneity.certificate.certificate import Certificate
@@ -76,8 +77,7 @@ class Distance:
 
     def steps_for(self, rtol: float) -> Tensor:
         """Return from how many of the tried steps on the error stays within a tolerance; infinity where none does."""
-        since = (self.errors <= rtol).flip(1).cumprod(1).sum(1)
-        return torch.tensor([*self.steps.tolist(), float("inf")])[len(self.steps) - since]
+        return first_within(rtol, self.steps.tolist(), self.errors)
 
     def plot(self) -> Figure:
         """Draw what each constant carries, and how the error of Captum's method falls with its steps."""
@@ -170,9 +170,8 @@ def distance(
     """
     (x,) = format_inputs(inputs, "distance")
     certificate, jointly = certify(model, x), certify(model, x, jointly=True)
-    ledger = bias_ledger(model, x, target)
-    if jointly.homogeneous and jointly.degree == 1:
-        ledger = JointXGradient(model).attribute(x, target).ledger()
+    joint = jointly.homogeneous and jointly.degree == 1
+    ledger = JointXGradient(model).attribute(x, target).ledger() if joint else bias_ledger(model, x, target)
     products = XGradient(model, validate="off").attribute(x, target=target)
     integral, how, error, steps, errors = _integrated(model, x, target, max_regions)
     conversion, refused = None, ""

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from captum_xg._core.captum_compat import GradientAttribution, compute_gradients, log_usage
+from captum_xg._core.captum_compat import GradientAttribution, log_usage
 from captum_xg._core.function import ScalarFunction
 from captum_xg._core.inputs import format_baselines, format_inputs
 from captum_xg._core.model_state import require_memory
@@ -23,7 +23,12 @@ from captum_xg._core.types import Baselines, Inputs, Target, Tensors
 from captum_xg.attr.adaptive.integral import Integrals, integrate
 from captum_xg.attr.adaptive.report import IntegrationReport, IntegrationWarning
 from captum_xg.attr.adaptive.straight_path import StraightPath
-from captum_xg.attr.call_options import batch_size, require_options_of_integration
+from captum_xg.attr.call_options import (
+    batch_size,
+    require_gradients_of_f,
+    require_options_of_integration,
+    with_further,
+)
 from captum_xg.errors import OptionError
 
 MOST_EVALUATIONS = 1024
@@ -209,10 +214,7 @@ class AdaptiveIntegratedGradients(GradientAttribution):  # type: ignore[misc]  #
         formatted = format_inputs(inputs, where)
         ends = format_baselines(baselines, formatted, where)
         size = batch_size(internal_batch_size, points_at_once(len(formatted[0])), where)
-        if self.gradient_func is not compute_gradients:
-            raise OptionError(
-                f"{where}: `gradient_func` was replaced, so that F no longer tells what its integral should be."
-            )
+        require_gradients_of_f(self.gradient_func, where)
         function = ScalarFunction(self.forward_func, additional_forward_args, target, where)
         require_memory(self.forward_func, where)
         with ids_refused(self.forward_func, inputs, additional_forward_args, where):
@@ -221,9 +223,7 @@ class AdaptiveIntegratedGradients(GradientAttribution):  # type: ignore[misc]  #
         if message is not None:
             warnings.warn(message, IntegrationWarning, stacklevel=3)  # past the logging decorator: the line that called
         result = attributions if isinstance(inputs, tuple) else attributions[0]
-        if not with_delta and not with_report:
-            return result
-        return (result, *([deltas] if with_delta else []), *([report] if with_report else []))
+        return with_further(result, deltas if with_delta else None, report if with_report else None)
 
     def _attributed(
         self,

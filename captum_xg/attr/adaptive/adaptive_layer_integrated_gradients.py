@@ -28,7 +28,7 @@ from captum_xg.attr.adaptive.adaptive_integrated_gradients import (
     points_at_once,
 )
 from captum_xg.attr.adaptive.report import IntegrationWarning
-from captum_xg.attr.call_options import batch_size, require_options_of_integration, said_further
+from captum_xg.attr.call_options import batch_size, require_options_of_integration, said_further, with_further
 from captum_xg.attr.layers.arguments import (
     Front,
     checked_grad_kwargs,
@@ -174,10 +174,7 @@ class AdaptiveLayerIntegratedGradients(LayerIntegratedGradients):  # type: ignor
             warnings.warn(message, IntegrationWarning, stacklevel=3)  # past the logging decorator: the line that called
         entries = behind.packed(attributions)
         result = entries if isinstance(self.layer, list) else entries[0]
-        further: list[object] = [delta] if with_delta else []
-        if with_report:
-            further.append(report)
-        return (result, *further) if further else result
+        return with_further(result, delta, report if with_report else None)
 
     def has_convergence_delta(self) -> bool:
         """Return True: where no path leads past the layer the attributions are complete up to the tolerance."""

@@ -9,12 +9,12 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from captum_xg._core.captum_compat import SUPPORTED_METHODS, GradientAttribution, compute_gradients, log_usage
+from captum_xg._core.captum_compat import SUPPORTED_METHODS, GradientAttribution, log_usage
 from captum_xg._core.function import ScalarFunction
 from captum_xg._core.options import forward_function, number_that, one_of, positive_integer, switch
 from captum_xg._core.types import Baselines, Inputs, Target
 from captum_xg.attr.adaptive.samples import Array, Indices
-from captum_xg.attr.call_options import require_options_of_integration
+from captum_xg.attr.call_options import require_gradients_of_f, require_options_of_integration, with_further
 from captum_xg.attr.exact.paths import Call, checked, prepared
 from captum_xg.attr.exact.report import ExactReport, report_of
 from captum_xg.attr.exact.steps import MOST_STEPS, StepsNeeded, errors_of_rules, first_within, numbers_of_steps, rule_of
@@ -175,13 +175,8 @@ class ExactIntegratedGradients(GradientAttribution):  # type: ignore[misc]  # Ca
             attributions = paths.split(total if self._multiply_by_inputs else means, call.inputs)
         deltas = total.sum(1).cpu() - torch.from_numpy(paths.ends[:, 1] - paths.ends[:, 0])
         result = attributions if isinstance(inputs, tuple) else attributions[0]
-        if not with_delta and not with_report:
-            return result
-        return (
-            result,
-            *([deltas.to(attributions[0])] if with_delta else []),
-            *([report_of(pieces, deltas)] if with_report else []),
-        )
+        delta = deltas.to(attributions[0]) if with_delta else None
+        return with_further(result, delta, report_of(pieces, deltas) if with_report else None)
 
     def steps_needed(
         self,
@@ -228,10 +223,7 @@ class ExactIntegratedGradients(GradientAttribution):  # type: ignore[misc]  # Ca
     def _call(
         self, inputs: Any, baselines: Baselines, target: Target, additional: object, size: int | None, where: str
     ) -> Call:
-        if self.gradient_func is not compute_gradients:
-            raise OptionError(
-                f"{where}: `gradient_func` was replaced, so that F no longer tells what its integral should be."
-            )
+        require_gradients_of_f(self.gradient_func, where)
         function = ScalarFunction(self.forward_func, additional, target, where)
         return checked(function, inputs, baselines, size)
 

@@ -12,7 +12,7 @@ from torch import Tensor
 from captum_xg._core.captum_compat import GradientAttribution, log_usage
 from captum_xg._core.function import ScalarFunction, checked_arguments
 from captum_xg._core.inputs import format_inputs
-from captum_xg._core.model_state import require_memory, require_usable_state
+from captum_xg._core.model_state import require_usable_state
 from captum_xg._core.modules import require_evaluation_mode
 from captum_xg._core.options import forward_function, switch
 from captum_xg._core.state import preserve_state
@@ -127,7 +127,6 @@ class JointXGradient(Explainer, GradientAttribution):  # type: ignore[misc]  # C
         n = len(x[0])
         size = batch_size(internal_batch_size, n, where)
         additional = checked_arguments(additional_forward_args, where)
-        require_memory(self.forward_func, where)
         require_usable_state(self.forward_func, where)
         require_evaluation_mode(self.forward_func, where)
         with ALONE, torch.inference_mode(False), ids_refused(self.forward_func, inputs, additional_forward_args, where):

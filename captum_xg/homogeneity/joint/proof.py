@@ -35,7 +35,7 @@ def prove_jointly(
     formatted = format_inputs(inputs, where)
     additional = checked_arguments(additional_forward_args, where)
     with ALONE, ids_refused(forward_func, inputs, additional_forward_args, where):
-        function = searched(forward_func, formatted, additional, True if jointly is True else jointly, where)
+        function = searched(forward_func, formatted, additional, jointly, where)
         values = tuple(value.detach() for value in function.values(len(formatted[0])))
         proof = prove(
             function, (*formatted, *values), additional, where, output=output, finite=finite, detached=detached

@@ -5,6 +5,7 @@ import warnings
 
 import pytest
 import torch
+from bad_arguments import bad_arguments
 from captum.attr import IntegratedGradients, NoiseTunnel
 from path_networks import FEATURES, KINDS, network, points
 from torch import nn
@@ -12,7 +13,6 @@ from torch import nn
 import captum_xg
 from captum_xg import AdaptiveIntegratedGradients, IntegrationReport
 from captum_xg.errors import (
-    BaselineError,
     CrossExampleError,
     ForwardOutputError,
     GradientError,
@@ -22,7 +22,6 @@ from captum_xg.errors import (
     NondeterministicForwardError,
     OptionError,
     OptionTypeError,
-    TargetError,
     TrainingModeError,
 )
 
@@ -208,34 +207,7 @@ def test_an_option_without_a_meaning_is_refused(options, error):
         AdaptiveIntegratedGradients(MODEL, **options)
 
 
-BAD_ARGUMENTS = [
-    ({"inputs": X[0, 0]}, InputError),
-    ({"inputs": X[:0]}, InputError),
-    ({"inputs": X * float("nan")}, InputError),
-    ({"inputs": [X]}, InputError),
-    ({"inputs": X > 0}, InputError),
-    ({"inputs": X.to("meta")}, InputError),
-    ({"baselines": B[:2]}, BaselineError),
-    ({"baselines": B[:, :3]}, BaselineError),
-    ({"baselines": (B, B)}, BaselineError),
-    ({"baselines": "zero"}, BaselineError),
-    ({"baselines": float("inf")}, BaselineError),
-    ({"baselines": B * float("nan")}, BaselineError),
-    ({"baselines": B.to("meta")}, BaselineError),
-    ({"baselines": B > 0}, BaselineError),
-    ({"baselines": B.to_sparse()}, BaselineError),
-    ({"target": 3}, TargetError),
-    ({"target": None}, TargetError),
-    ({"target": [0, 1]}, TargetError),
-    ({"n_steps": 0}, OptionError),
-    ({"method": "simpson"}, OptionError),
-    ({"internal_batch_size": 0}, OptionError),
-    ({"return_report": "yes"}, OptionTypeError),
-    ({"return_convergence_delta": 3}, OptionTypeError),
-]
-
-
-@pytest.mark.parametrize(("arguments", "error"), BAD_ARGUMENTS)
+@pytest.mark.parametrize(("arguments", "error"), bad_arguments(X, B))
 def test_an_argument_without_a_meaning_is_refused(arguments, error):
     with pytest.raises(error, match=r"AdaptiveIntegratedGradients\.attribute"):
         AdaptiveIntegratedGradients(MODEL).attribute(**{"inputs": X, "target": 0, **arguments})

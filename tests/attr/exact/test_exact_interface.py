@@ -4,6 +4,7 @@ import copy
 
 import pytest
 import torch
+from bad_arguments import bad_arguments
 from captum.attr import IntegratedGradients, NoiseTunnel
 from piecewise_networks import cnn, ends, mlp
 from torch import nn
@@ -12,7 +13,6 @@ from torch.nn import functional as F
 import captum_xg
 from captum_xg import ExactIntegratedGradients, ExactReport
 from captum_xg.errors import (
-    BaselineError,
     CrossExampleError,
     ForwardOutputError,
     GradientError,
@@ -23,7 +23,6 @@ from captum_xg.errors import (
     OptionError,
     OptionTypeError,
     RegionLimitError,
-    TargetError,
     TrainingModeError,
 )
 
@@ -232,29 +231,7 @@ def test_an_option_without_a_meaning_is_refused(options, error):
         ExactIntegratedGradients(MODEL, **options)
 
 
-BAD_ARGUMENTS = [
-    ({"inputs": X[0, 0]}, InputError),
-    ({"inputs": X[:0]}, InputError),
-    ({"inputs": X * float("nan")}, InputError),
-    ({"inputs": [X]}, InputError),
-    ({"inputs": X > 0}, InputError),
-    ({"inputs": X.to("meta")}, InputError),
-    ({"baselines": B[:2]}, BaselineError),
-    ({"baselines": (B, B)}, BaselineError),
-    ({"baselines": "zero"}, BaselineError),
-    ({"baselines": float("inf")}, BaselineError),
-    ({"target": 3}, TargetError),
-    ({"target": None}, TargetError),
-    ({"target": [0, 1]}, TargetError),
-    ({"n_steps": 0}, OptionError),
-    ({"method": "simpson"}, OptionError),
-    ({"internal_batch_size": 0}, OptionError),
-    ({"return_report": "yes"}, OptionTypeError),
-    ({"return_convergence_delta": 3}, OptionTypeError),
-]
-
-
-@pytest.mark.parametrize(("arguments", "error"), BAD_ARGUMENTS)
+@pytest.mark.parametrize(("arguments", "error"), bad_arguments(X, B))
 def test_an_argument_without_a_meaning_is_refused(arguments, error):
     with pytest.raises(error, match=r"ExactIntegratedGradients\.attribute"):
         ExactIntegratedGradients(MODEL).attribute(**{"inputs": X, "target": 0, **arguments})
