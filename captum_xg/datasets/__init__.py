@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from captum_xg.datasets import decoy as decoy
     from captum_xg.datasets import evaluation as evaluation
     from captum_xg.datasets import fashion_mnist as fashion_mnist
+    from captum_xg.datasets import imagenet as imagenet
     from captum_xg.datasets import nhanes as nhanes
 else:
     __getattr__, __dir__ = on_demand(__name__)

@@ -3,9 +3,9 @@
 Every experiment trains networks by several methods, each an attribution that a prior is on, and compares them at the λ
 that does best on validation data: never on test data, and never with the repetitions that are reported as a choice.
 
-A new experiment ``captum_xg/repro/NAME`` has the two functions of :class:`Experiment`, and takes the rest from here and
-from the files beside this one: options (:func:`add_common_arguments`), the choice of λ (:func:`best_strength`), means
-with intervals (``estimate``), a folder of results that goes on where it stopped (``store``), looks (``figure``).
+A new experiment ``captum_xg/repro/NAME`` has the three functions of :class:`Experiment`, and takes the rest from here
+and from the files beside this one: options (:func:`add_common_arguments`), the choice of λ (:func:`best_strength`),
+means with intervals (``estimate``), a folder of results that goes on where it stopped (``store``), looks (``figure``).
 
 What must never happen: that λ is chosen by what is reported. The choice takes runs and a score, and has no access to
 anything else; a λ at the edge of its grid is reported as such, since a better one may lie outside.
@@ -18,7 +18,10 @@ import statistics
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol, TypeVar
+from typing import TYPE_CHECKING, Protocol, TypeVar
+
+if TYPE_CHECKING:
+    from captum_xg.repro.section import Section
 
 Run = TypeVar("Run")
 
@@ -28,6 +31,9 @@ class Experiment(Protocol):
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
         """Add the options of the experiment."""
+
+    def section(self, options: argparse.Namespace) -> Section:
+        """Do what is missing, write numbers and pictures, and return what there is to say in a report."""
 
     def run(self, options: argparse.Namespace) -> int:
         """Do what is missing, print the tables, write the numbers and pictures, and return the exit status."""
