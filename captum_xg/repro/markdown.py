@@ -6,19 +6,20 @@ from collections.abc import Sequence
 
 from captum_xg.repro.section import Finding, Panel, Section
 
-_MARKS = {"confirmed": "✓", "not confirmed": "✗", "not comparable": "≠", "not run": "–"}
+MARKS = {"confirmed": "✓", "not confirmed": "✗", "not comparable": "≠", "not run": "–"}
 
 
-def as_markdown(section: Section, *, level: int = 1, folder: str = "") -> str:
+def as_markdown(section: Section, *, level: int = 1, folder: str = "", findings: bool = True) -> str:
     """Return a section, with its pictures as links.
 
     Args:
         section: The section.
         level: Of its heading.
         folder: Where its pictures lie, from the file that this goes into.
+        findings: Whether the table of claims and verdicts is part of it.
     """
     parts = [f"{'#' * level} {section.title}", section.setting]
-    if section.findings:
+    if section.findings and findings:
         parts.append(findings_table(section.findings))
     parts += [_panel(panel, folder) for panel in section.panels]
     parts += ["\n".join(f"* {note}" for note in section.notes)] if section.notes else []
@@ -29,11 +30,11 @@ def as_markdown(section: Section, *, level: int = 1, folder: str = "") -> str:
 
 def findings_table(findings: Sequence[Finding]) -> str:
     """Return the table of claims and verdicts."""
-    rows = [("", "the paper says", "printed", "here", "verdict, why")]
+    rows = [("", "statement", "printed", "here", "verdict, why")]
     for each in findings:
         where = "" if not each.claim.source else f" ({each.claim.source})"
         verdict = f"**{each.verdict}**: {each.why}"
-        rows.append((_MARKS[each.verdict], f"{each.claim.says}{where}", each.claim.printed or "–", each.ours, verdict))
+        rows.append((MARKS[each.verdict], f"{each.claim.says}{where}", each.claim.printed or "–", each.ours, verdict))
     return markdown_table(rows, left=5)
 
 

@@ -1,0 +1,120 @@
+"""The sections of all experiments, one after the other; what cannot be run becomes a section that says so.
+
+What must never happen: that one experiment that fails takes the others with it, or disappears. Its claims stand in the
+report all the same, as *not run*, with the reason and the command that would.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from importlib import import_module
+from pathlib import Path
+from typing import cast
+
+from captum_xg._core.text import in_one_line
+from captum_xg.errors import CaptumXGError
+from captum_xg.repro.experiment import Experiment
+from captum_xg.repro.section import Claim, Finding, Section
+
+Arguments = Callable[[argparse.Namespace], list[str]]
+
+
+def _of_images(options: argparse.Namespace) -> list[str]:
+    images = [] if options.images is None else ["--images", str(options.images)]
+    given = ["--models", options.models, "--weights", options.weights, "--data", options.data]
+    return [*given, *images, *_of_all(options)]
+
+
+def _of_all(options: argparse.Namespace) -> list[str]:
+    return ["--preset", options.preset, "--device", options.device]
+
+
+def _of_people(options: argparse.Namespace) -> list[str]:
+    return [*([] if options.people is None else ["--data", str(options.people)]), *_of_all(options)]
+
+
+def _of_decoys(options: argparse.Namespace) -> list[str]:
+    there = options.data.startswith("fashion-mnist:")
+    return [*(["--data", options.data] if there else []), *_of_all(options)]
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One experiment of the report.
+
+    Attributes:
+        name: On the command line.
+        module: Of :mod:`captum_xg.repro`.
+        title: Of its section if it cannot be run.
+        arguments: From the options of the report to those of the experiment, without ``--output``.
+    """
+
+    name: str
+    module: str
+    title: str
+    arguments: Arguments
+
+
+ENTRIES = (
+    Entry("table1", "table1", "Table 1: axioms", _of_all),
+    Entry("table2", "table2", "Table 2: networks without biases", _of_images),
+    Entry("table3", "table3", "Table 3: masking metrics", _of_images),
+    Entry("figure1", "sparsity", "Figure 1: a sparsity prior", _of_people),
+    Entry("figure2", "figure2", "Figure 2: less contrast", _of_images),
+    Entry("figure3", "figure3", "Figure 3: convergence of Integrated Gradients", _of_images),
+    Entry("figure4", "figure4", "Figure 4: attributions at two contrasts", _of_images),
+    Entry("cost", "cost", "Appendix B.3: cost of a training step", _of_images),
+    Entry("fair", "fair", "Figure 1 with other choices", _of_people),
+    Entry("truth", "truth", "Networks whose attribution is known", _of_all),
+    Entry("decoy", "decoy", "Decoys", _of_decoys),
+)
+"""In the order of the report."""
+
+
+def sections(options: argparse.Namespace, names: list[str], parts: Path) -> Iterator[Section]:
+    """Yield a section for each experiment, once it is done.
+
+    Args:
+        options: Of the report.
+        names: Which experiments.
+        parts: The folder that has one folder for each experiment.
+    """
+    for entry in ENTRIES:
+        if entry.name in names:
+            yield _section(entry, options, parts / entry.name)
+
+
+def command_of(entry: Entry, options: argparse.Namespace) -> str:
+    """Return what runs one experiment by itself."""
+    return shlex.join(["captum-xg", "repro", entry.name, *entry.arguments(options)])
+
+
+def _section(entry: Entry, options: argparse.Namespace, folder: Path) -> Section:
+    command = command_of(entry, options)
+    try:
+        experiment = cast("Experiment", import_module(f"captum_xg.repro.{entry.module}"))
+        parser = type(options.parser)(prog=f"captum-xg repro {entry.name}")
+        parser.set_defaults(parser=parser)
+        experiment.add_arguments(parser)
+        own = parser.parse_args([*entry.arguments(options), "--output", str(folder)])
+        return replace(experiment.section(own), name=entry.name, command=command)
+    except CaptumXGError as error:
+        reason = str(error)
+    except Exception as error:  # whatever one experiment runs into, the others are not to blame for it
+        reason = f"it failed with {in_one_line(error)}"
+    return not_run(entry, reason, command)
+
+
+def not_run(entry: Entry, reason: str, command: str) -> Section:
+    """Return the section of an experiment that was not run: its claims, and why."""
+    findings = tuple(Finding(claim, "–", "not run", reason) for claim in claims_of(entry.module))
+    return Section(entry.name, entry.title, f"Not run: {reason}", findings, command=command)
+
+
+def claims_of(module: str) -> tuple[Claim, ...]:
+    """Return the claims of an experiment."""
+    found: tuple[Claim, ...] = import_module(f"captum_xg.repro.{module}.claims").CLAIMS
+    return found

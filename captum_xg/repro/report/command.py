@@ -1,0 +1,128 @@
+"""captum-xg repro all: every table and figure, and one report: does the paper hold, here, today?
+
+The report is written anew after each experiment, so that there is one at any time; what is done is kept in ``parts``
+and not done again. Written are ``report.md``, ``report.html`` (one file that needs nothing else), ``report.json`` and
+the pictures.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shlex
+import shutil
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from captum_xg._core.files import make_folder, require_writable, whole_file, write_json, write_text
+from captum_xg._core.reading import read_json, unreadable
+from captum_xg.errors import FileError
+from captum_xg.repro.environment import environment
+from captum_xg.repro.processes import shared_among_processes
+from captum_xg.repro.report.collection import ENTRIES, command_of, not_run, sections
+from captum_xg.repro.report.html import report_html
+from captum_xg.repro.report.markdown import PICTURES, report_markdown
+from captum_xg.repro.report.summary import Report
+from captum_xg.repro.section import Section
+from captum_xg.repro.subjects import add_subject_arguments
+
+FILES = ("report.json", "report.md", "report.html")
+PARTS = "parts"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options of the report."""
+    presets = {
+        "quick": "every experiment in a small form, some ten minutes on two cores",
+        "full": "the sizes of the paper, a night with a GPU",
+    }
+    add_subject_arguments(parser, "report", presets)
+    names = [entry.name for entry in ENTRIES]
+    add = parser.add_argument
+    people = "the data of figure1 and fair, as their --help says (default: NHEFS from the package causaldata)"
+    add("--people", type=Path, metavar="PATH", help=people)
+    listed = ", ".join(names)
+    add("--only", nargs="+", choices=names, metavar="NAME", help=f"only these experiments, of {listed}")
+    add("--skip", nargs="+", choices=names, default=[], metavar="NAME", help="not these experiments")
+
+
+def run(options: argparse.Namespace) -> int:
+    """Run what is missing, write the report after each experiment, and return 0."""
+    with shared_among_processes() as first:
+        report = _report(options, write=first)
+        if first:
+            print(f"\n{report}\n\nWritten: {(options.output / 'report.html').resolve()}, report.md and report.json")
+    return 0
+
+
+def section(options: argparse.Namespace) -> Section:
+    """Return the report's own summary as a section."""
+    report = _report(options, write=True)
+    return Section("all", "Report", report.summary, (*report.of_the_paper, *report.beyond))
+
+
+def read_report(folder: Path) -> Report:
+    """Return the report that lies in a folder.
+
+    Raises:
+        FileError: If there is none.
+    """
+    path = folder / FILES[0]
+    try:
+        return Report.from_dict(read_json(path, "Write it again."))
+    except ValueError as error:
+        if isinstance(error, FileError):
+            raise
+        raise unreadable(path, str(error), "Write it again.") from error
+
+
+def _report(options: argparse.Namespace, *, write: bool) -> Report:
+    folder = make_folder(options.output)
+    parts = make_folder(folder / PARTS)
+    make_folder(folder / PICTURES)
+    for name in FILES:
+        require_writable(folder / name)
+    entries = [each for each in ENTRIES if each.name in (options.only or [e.name for e in ENTRIES])]
+    names = [each.name for each in entries if each.name not in options.skip]
+    waiting = {
+        each.name: not_run(each, "not yet, as this run is not at its end", command_of(each, options))
+        for each in entries
+        if each.name in names
+    }
+    report = _of(waiting.values(), options)
+    for found in sections(options, names, parts):
+        shown = _with_pictures(found, parts / found.name, folder / PICTURES) if write else found
+        # As it will be read again, so that a report from a file is the one that was written.
+        waiting[found.name] = Section.from_dict(json.loads(json.dumps(shown.to_dict())))
+        report = _of(waiting.values(), options)
+        if write:
+            print(f"{found.name}: {found.title}", flush=True)
+            _write(report, folder)
+    return report
+
+
+def _of(found: Iterable[Section], options: argparse.Namespace) -> Report:
+    given: Sequence[str] = ["--preset", options.preset, "--models", options.models]
+    named = [] if options.people is None else ["--people", str(options.people)]
+    data = ["--weights", options.weights, "--data", options.data, "--device", options.device]
+    command = shlex.join(["captum-xg", "repro", "all", *given, *data, *named])
+    return Report(tuple(found), environment(options.device), command)
+
+
+def _write(report: Report, folder: Path) -> None:
+    write_text(folder / "report.md", report_markdown(report))
+    write_text(folder / "report.html", report_html(report, folder / PICTURES))
+    write_json(folder / "report.json", report.to_dict())
+
+
+def _with_pictures(found: Section, part: Path, pictures: Path) -> Section:
+    """Return the section with its pictures copied to the folder of all of them, under names of their own."""
+    panels = list(found.panels)
+    for i, panel in enumerate(panels):
+        if panel.picture:
+            name = f"{found.name}-{Path(panel.picture).name}".replace(f"{found.name}-{found.name}", found.name)
+            with whole_file(pictures / name) as unfinished:
+                shutil.copyfile(part / panel.picture, unfinished)
+            panels[i] = replace(panel, picture=name)
+    return replace(found, panels=tuple(panels))
