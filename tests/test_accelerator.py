@@ -5,7 +5,20 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from captum_xg import HomogeneousExtension, XGradient, bias_ledger, certify, check_homogeneity, models, to_xdnn
+from captum_xg import (
+    AdaptiveIntegratedGradients,
+    ExactIntegratedGradients,
+    ExpectedXGradient,
+    HomogeneousExtension,
+    JointXGradient,
+    LayerXGradient,
+    XGradient,
+    bias_ledger,
+    certify,
+    check_homogeneity,
+    models,
+    to_xdnn,
+)
 from captum_xg.demo import demo_images, demo_model
 from captum_xg.errors import HomogeneityError
 from captum_xg.priors import AttributionPriorLoss, GiniSparsity, TotalVariation
@@ -154,3 +167,52 @@ def test_a_compiled_model_is_refused_before_it_runs(images):
     with pytest.raises(Exception, match="compile"):
         AttributionPriorLoss(compiled, TotalVariation())(*images)
     assert F.cross_entropy(compiled(images[0]), images[1]).isfinite()
+
+
+def relative_error(found, expected):
+    return float((found.cpu().double() - expected.double()).norm() / expected.double().norm())
+
+
+def on_both(attribute, model, images):
+    """What a method gives on the CPU and on the accelerator, in double precision."""
+    x, y = images
+    expected = attribute(model.double().cpu(), x.double().cpu(), y.cpu())
+    found = attribute(model.double().cuda(), x.double(), y)
+    assert found.device.type == "cuda"
+    return found, expected
+
+
+METHODS = {
+    "exact": lambda model, x, y: ExactIntegratedGradients(model).attribute(x, target=y),
+    "adaptive": lambda model, x, y: AdaptiveIntegratedGradients(model, rtol=1e-3).attribute(x, target=y),
+    "integrate": lambda model, x, y: XGradient(model, on_violation="integrate").attribute(x, target=y),
+    "joint": lambda model, x, y: JointXGradient(model).attribute(x, target=y).inputs,
+    "layer": lambda model, x, y: LayerXGradient(model, model[1], on_violation="integrate").attribute(x, target=y),
+}
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_methods_for_networks_with_biases_give_what_they_give_on_a_cpu(method, images):
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Flatten(), nn.Linear(784, 32), nn.ReLU(), nn.Linear(32, 16), nn.ReLU(), nn.Linear(16, 10))
+    found, expected = on_both(METHODS[method], model.eval(), images)
+    assert relative_error(found, expected) < (1e-9 if method in ("exact", "joint") else 5e-3)
+
+
+def test_differences_to_references_and_many_targets_are_those_of_a_cpu(images):
+    def expected_x_gradient(model, x, y):
+        return ExpectedXGradient(model).attribute(x[:4], x[4:], target=y[:4])
+
+    def all_targets(model, x, y):
+        return XGradient(model).attribute_all(x[:4])
+
+    for attribute in (expected_x_gradient, all_targets):
+        assert relative_error(*on_both(attribute, demo_model(), images)) < 1e-9
+
+
+def test_a_transformer_is_proven_there_and_has_the_attributions_of_the_cpu(images):
+    torch.manual_seed(0)
+    model = models.xvit_small().eval()
+    found, expected = on_both(lambda net, x, y: XGradient(net).attribute(x, target=y), model, images)
+    assert relative_error(found, expected) < 1e-9
+    assert certify(model.float(), images[0].float()).degree == 1

@@ -1,0 +1,56 @@
+"""What the report quotes from the paper stands in the paper, number by number."""
+
+import os
+import re
+from pathlib import Path
+
+import pytest
+
+from captum_xg.repro.report.collection import ENTRIES, claims_of
+from captum_xg.repro.section import BEYOND
+
+CLAIMS = [claim for entry in ENTRIES for claim in claims_of(entry.module)]
+PRINTED = [claim for claim in CLAIMS if claim.source != BEYOND]
+RELEASED = "released results"
+"""The source of numbers that the paper draws in Figure 1 and its authors' files of results print."""
+
+
+def plain(text):
+    """Text without the differences that typesetting makes."""
+    return " ".join(text.replace("−", "-").replace("–", "-").replace("’", "'").split())
+
+
+@pytest.fixture(scope="module")
+def sources():
+    data = os.environ.get("CAPTUM_XG_DATA")
+    if not data or not (Path(data).parent / "seeds").is_dir():
+        pytest.skip("CAPTUM_XG_DATA does not name a folder beside the text of the paper")
+    paper = next((Path(data).parent / "seeds").glob("000_*.txt"))
+    return {"paper": plain(paper.read_text()), RELEASED: plain((Path(data).parent / "design.md").read_text())}
+
+
+def test_every_claim_has_a_name_of_its_own():
+    keys = [claim.key for claim in CLAIMS]
+    assert len(set(keys)) == len(keys)
+
+
+@pytest.mark.parametrize("claim", PRINTED, ids=lambda claim: claim.key)
+def test_a_claim_quotes_the_paper_word_for_word(claim, sources):
+    text = sources[RELEASED if RELEASED in claim.source else "paper"]
+    assert claim.quotes
+    for quote in claim.quotes:
+        assert plain(quote) in text
+
+
+@pytest.mark.parametrize("claim", [claim for claim in PRINTED if claim.printed], ids=lambda claim: claim.key)
+def test_every_printed_number_is_in_a_quoted_passage(claim):
+    numbers = re.findall(r"(?<![\w.])\d+(?:\.\d+)?(?![\w.]*\()", claim.printed)
+    assert numbers
+    quoted = re.findall(r"\d+(?:\.\d+)?", " ".join(map(plain, claim.quotes)))
+    assert set(numbers) <= set(quoted)
+
+
+@pytest.mark.parametrize("claim", [claim for claim in CLAIMS if claim.source == BEYOND], ids=lambda claim: claim.key)
+def test_a_statement_of_ours_is_not_put_into_the_papers_mouth(claim):
+    assert not claim.printed
+    assert not claim.quotes
