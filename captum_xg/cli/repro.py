@@ -27,6 +27,10 @@ EXPERIMENTS = {
     "fair": ("fair", "Figure 1 again: which of its statements survive other choices than the paper's?"),
     "truth": ("truth", "networks whose true attribution is known: how near do the methods come?"),
     "decoy": ("decoy", "Fashion-MNIST with a patch that gives the label away: does a prior keep a network from it?"),
+    "patches": ("patches", "images in patches: a transformer of degree 1 beside a regular one"),
+    "texts": ("texts", "rated sentences: networks of degree 1, and their words beside a lexicon that people made"),
+    "molecules": ("molecules", "molecules: message passing of degree 1, and its atoms beside known contributions"),
+    "restoration": ("restoration", "denoising without biases: noise that was not trained on, and filters by pixel"),
     "sparsity": ("sparsity", "figure1 under its old name"),
 }
 
@@ -39,7 +43,7 @@ def add_parser(commands: Commands) -> None:
         usage="captum-xg repro EXPERIMENT [options of the experiment]",
         description="Run an experiment on real data: prints a table and writes all numbers and a figure.\n"
         "`captum-xg repro EXPERIMENT --help` lists its options.\n\nexperiments:\n"
-        + "\n".join(f"  {name:<10}{about}" for name, (_, about) in EXPERIMENTS.items()),
+        + "\n".join(f"  {name:<13}{about}" for name, (_, about) in EXPERIMENTS.items()),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("experiment", choices=EXPERIMENTS, metavar="EXPERIMENT", help=", ".join(EXPERIMENTS))
