@@ -93,6 +93,8 @@ def command_of(entry: Entry, options: argparse.Namespace) -> str:
 
 
 def _section(entry: Entry, options: argparse.Namespace, folder: Path) -> Section:
+    from captum_xg._core.distributed import rank_and_processes
+
     command = command_of(entry, options)
     try:
         experiment = cast("Experiment", import_module(f"captum_xg.repro.{entry.module}"))
@@ -104,6 +106,8 @@ def _section(entry: Entry, options: argparse.Namespace, folder: Path) -> Section
     except CaptumXGError as error:
         reason = str(error)
     except Exception as error:  # whatever one experiment runs into, the others are not to blame for it
+        if rank_and_processes()[1] > 1:
+            raise  # the other processes wait for this one where it failed, and not at the next experiment
         reason = f"it failed with {in_one_line(error)}"
     return not_run(entry, reason, command)
 

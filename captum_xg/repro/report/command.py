@@ -18,14 +18,13 @@ from pathlib import Path
 from captum_xg._core.files import make_folder, require_writable, whole_file, write_json, write_text
 from captum_xg._core.reading import read_json, unreadable
 from captum_xg.errors import FileError
+from captum_xg.repro.arguments import add_subject_arguments
 from captum_xg.repro.environment import environment
-from captum_xg.repro.processes import shared_among_processes
 from captum_xg.repro.report.collection import ENTRIES, command_of, not_run, sections
 from captum_xg.repro.report.html import report_html
 from captum_xg.repro.report.markdown import PICTURES, report_markdown
 from captum_xg.repro.report.summary import Report
 from captum_xg.repro.section import Section
-from captum_xg.repro.subjects import add_subject_arguments
 
 FILES = ("report.json", "report.md", "report.html")
 PARTS = "parts"
@@ -49,6 +48,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Run what is missing, write the report after each experiment, and return 0."""
+    from captum_xg.repro.processes import shared_among_processes
+
     with shared_among_processes() as first:
         report = _report(options, write=first)
         if first:
