@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from captum_xg._core.figures import legend_below, new_figure
 from captum_xg._core.files import write_figure
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 _COLOURS = dict(zip(RULES, ("#d08a00", "#009e73", "#cc79a7", "#d55e00", "#0072b2"), strict=True))
 _MARKERS = dict(zip(RULES, "so^<>", strict=True))
-_LINES = ("-", "--")
+_LINES: tuple[Literal["-", "--"], ...] = ("-", "--")
 
 
 def draw(path: Path, networks: Sequence[Network]) -> None:
@@ -38,13 +38,14 @@ def draw(path: Path, networks: Sequence[Network]) -> None:
 
 
 def _panel(axes: Axes, curves: Sequence[Curves | None], title: str) -> None:
-    for each, line in zip(curves, _LINES, strict=True):
-        for rule in RULES if each is not None else ():
-            assert each is not None
+    shown = [(each, line) for each, line in zip(curves, _LINES, strict=True) if each is not None]
+    for each, line in shown:
+        for rule in RULES:
             # What is 0 has no place on a logarithmic axis, and no line goes there.
             points = [(n, value) for n, value in zip(STEPS, each.mean(rule), strict=True) if value > 0]
-            style = {"color": _COLOURS[rule], "marker": _MARKERS[rule], "markersize": 4.5, "linestyle": line}
-            axes.plot([n for n, _ in points], [value for _, value in points], linewidth=1.5, **style)
+            steps, values = ([point[i] for point in points] for i in (0, 1))
+            colour, marker = _COLOURS[rule], _MARKERS[rule]
+            axes.plot(steps, values, color=colour, marker=marker, markersize=4.5, linestyle=line, linewidth=1.5)
     axes.set_xscale("log", base=2)
     axes.set_yscale("log")
     axes.set_xticks(STEPS)
@@ -52,5 +53,5 @@ def _panel(axes: Axes, curves: Sequence[Curves | None], title: str) -> None:
     axes.set_title(title, fontsize=10.5)
     axes.grid(alpha=0.3)
     axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
-    if not any(curves):
+    if not shown:
         axes.text(0.5, 0.5, "not computed", transform=axes.transAxes, ha="center")

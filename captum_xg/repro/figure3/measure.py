@@ -74,7 +74,7 @@ def _of_image(chosen: Subjects, network: nn.Module, image: int, exact: bool) -> 
 
 def _integrated(network: nn.Module, x: Tensor, label: Tensor, n: int, rule: str, points: int) -> Tensor:
     method = IntegratedGradients(network)
-    found = method.attribute(x, target=label, n_steps=n, method=rule, internal_batch_size=points)
+    found: Tensor = method.attribute(x, target=label, n_steps=n, method=rule, internal_batch_size=points)
     return found.detach().double()
 
 

@@ -14,7 +14,7 @@ from captum_xg.repro.figure3 import claims
 from captum_xg.repro.figure3.curves import CLOSE, Curves, curves_of, relative
 from captum_xg.repro.figure3.measure import RULES, STEPS
 from captum_xg.repro.means import mean_over_examples
-from captum_xg.repro.section import Claim, Finding, Panel, table
+from captum_xg.repro.section import Claim, Finding, Panel, Verdict, table
 from captum_xg.repro.verdicts import above, below
 
 DEFAULT = RULES[0]
@@ -80,7 +80,7 @@ def _necessary(regular: Network) -> Finding:
     ours = f"{_steps(reached)} to stay within {CLOSE:.0%} of IG(300)" + (
         f", {_steps(regular.to_exact.converged_at(DEFAULT))} of the exact integral" if regular.to_exact else ""
     )
-    verdict = "confirmed" if reached in APPROXIMATELY else "not confirmed"
+    verdict: Verdict = "confirmed" if reached in APPROXIMATELY else "not confirmed"
     return Finding(claims.NECESSARY, ours, verdict, "approximately 128 are 64 to 256, of the powers of two tried")
 
 

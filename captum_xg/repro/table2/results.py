@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -91,7 +91,7 @@ def _values(units: Mapping[str, Unit], kind: str, name: str) -> list[dict[str, A
     return [unit.value for key, unit in units.items() if key.startswith(f"{kind} {name} ")]
 
 
-def _joined(parts: list[Mapping[str, list[float]]]) -> dict[str, list[float]]:
+def _joined(parts: Sequence[Mapping[str, list[float]]]) -> dict[str, list[float]]:
     return {key: [value for part in parts for value in part[key]] for key in (parts[0] if parts else ())}
 
 

@@ -54,7 +54,8 @@ def all_of(claim: Claim, parts: Sequence[Finding]) -> Finding:
     ours = "; ".join(part.ours for part in parts)
     worst = next((part for part in parts if part.verdict != "confirmed"), None)
     if worst is not None:
-        return Finding(claim, ours, worst.verdict, worst.why)
+        which, named, _ = worst.ours.partition(":")
+        return Finding(claim, ours, worst.verdict, f"{which}: {worst.why}" if named else worst.why)
     whys = dict.fromkeys(part.why for part in parts)
     return Finding(claim, ours, "confirmed", "; ".join(whys))
 
