@@ -81,8 +81,8 @@ def _setting(chosen: Subjects, used: dict[str, Masking]) -> str:
     masks = "; ".join(f"{key}: {each.about}" for key, each in used.items())
     return (
         f"AlexNet and X-AlexNet {chosen.described}, in float32. 16 fractions of kept pixels from 0.01 to 1, one "
-        f"mask for all channels. Masked pixels are taken from: {masks}. Intervals are 95 % bootstrap intervals over images, "
-        "differences are paired."
+        f"mask for all channels. Masked pixels are taken from: {masks}. Intervals are 95 % bootstrap intervals over "
+        "images, differences are paired."
     )
 
 
@@ -95,9 +95,9 @@ def _notes(chosen: Subjects, used: dict[str, Masking]) -> tuple[str, ...]:
     ]
     if black > 0.01:
         notes.append(
-            f"{black:.0%} of the pixels are 0 in all channels. Attributions x·(…) as those of IG and XG are 0 there, so "
-            "KPM and KNM never keep these pixels and RAM never keeps them either: the mask takes their place at every "
-            "fraction. ImageNet's normalised images hardly have such pixels."
+            f"{black:.0%} of the pixels are 0 in all channels. Attributions that are x times something, as IG "
+            "and XG, are 0 there: KPM, KNM and RAM never keep these pixels, whatever the fraction. "
+            "ImageNet's normalised images hardly have such pixels."
         )
     if "scaled" in used:
         notes.append(

@@ -23,7 +23,7 @@ _UNITS = {
 
 
 def draw(path: Path, scores: AllScores) -> None:
-    """Write a PNG: a row for each network, a panel for each metric, a line for each method with its interval."""
+    """Write a PNG: a row for each network, a panel for each metric, a line for each method."""
     figure = new_figure(11.5, 5.6)
     grid = figure.subplots(len(scores), len(METRICS), squeeze=False, sharex=True)
     for row, each in zip(grid, scores.values(), strict=True):
@@ -37,7 +37,7 @@ def draw(path: Path, scores: AllScores) -> None:
     # Of all panels, as X-Gradient is in those of one network only.
     pairs = [zip(*axes.get_legend_handles_labels(), strict=True) for axes in grid.flat]
     shown = {label: handle for panel in pairs for handle, label in panel}
-    legend_below(figure, list(shown.values()), list(shown), "Bands: 95 % intervals of the mean over images")
+    legend_below(figure, list(shown.values()), list(shown), "Means over images")
     write_figure(path, figure, dpi=100)
 
 
@@ -48,8 +48,6 @@ def _curves(axes: Axes, scores: Scores, metric: str) -> None:
             continue
         points, style = scores.curve(metric, method), method_style(name)
         axes.plot(fractions, [p.value for p in points], label=method, **style.of_line())
-        low, high = [p.low for p in points], [p.high for p in points]
-        axes.fill_between(fractions, low, high, color=style.colour, alpha=0.12, linewidth=0)
     axes.set_xscale("log")
     plain_log_ticks(axes.xaxis)
     axes.tick_params(labelsize=8)

@@ -1,0 +1,36 @@
+"""Figure 4, drawn anew: two examples side by side, each two rows of pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from captum_xg._core.figures import SPEAKS, colour_bar, new_figure
+from captum_xg._core.files import write_figure
+from captum_xg.repro.figure2.grid import COLUMNS, Example, draw_example
+from captum_xg.repro.figure2.maps import SHOWN
+
+BESIDE = 2
+"""Examples in a row of the figure."""
+
+
+def draw(path: Path, examples: Sequence[Example]) -> None:
+    """Write a PNG."""
+    blocks = min(BESIDE, len(examples))
+    lines = -(-len(examples) // blocks)
+    figure = new_figure(5.8 * blocks, 2.2 * lines + 0.9)
+    rows = figure.subplots(len(SHOWN) * lines, len(COLUMNS) * blocks, squeeze=False)
+    drawn: Any = None
+    for i in range(lines * blocks):
+        top, left = len(SHOWN) * (i // blocks), len(COLUMNS) * (i % blocks)
+        part = [row[left : left + len(COLUMNS)] for row in rows[top : top + len(SHOWN)]]
+        if i < len(examples):
+            drawn = draw_example(part, examples[i], headed=i < blocks)
+        else:
+            for axes in (each for row in part for each in row):
+                axes.remove()
+    colour_bar(
+        figure, drawn, [axes for row in rows for axes in row], f"attribution, each map by its own scale: {SPEAKS}"
+    )
+    write_figure(path, figure, dpi=100 if lines <= 2 else 60)
