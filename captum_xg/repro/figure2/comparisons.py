@@ -31,7 +31,7 @@ _NAMES = {
 
 @dataclass(frozen=True)
 class Comparisons:
-    """The numbers of one network about all images, as :func:`~captum_xg.repro.figure2.attributions.compared` has them."""
+    """The numbers of one network about all images, as ``attributions.compared`` gives them."""
 
     numbers: Mapping[str, Mapping[str, Sequence[float]]]
     halved: Sequence[bool]

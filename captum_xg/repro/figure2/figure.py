@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
-
-import numpy as np
+from typing import TYPE_CHECKING, Any
 
 from captum_xg._core.figures import SPEAKS, colour_bar, method_style, new_figure
 from captum_xg._core.files import write_figure
@@ -26,7 +24,8 @@ def draw(path: Path, xdnn: Accuracy, regular: Accuracy, example: Example) -> Non
         example: The image on the right.
     """
     figure = new_figure(11.5, 3.9)
-    left, right = np.ravel(figure.subfigures(1, 2, width_ratios=(1, 1.65)))
+    parts: Any = figure.subfigures(1, 2, width_ratios=(1, 1.65))
+    left, right = parts
     _accuracies(left.subplots(), xdnn, regular)
     rows = right.subplots(2, len(COLUMNS), squeeze=False)
     drawn = draw_example(rows, example, headed=True)

@@ -81,4 +81,5 @@ def _encoded(array: NDArray[Any]) -> dict[str, Any]:
 
 def _decoded(stored: dict[str, Any], kind: type) -> NDArray[Any]:
     flat: NDArray[Any] = np.frombuffer(base64.b64decode(stored["bytes"]), dtype=kind)
-    return flat.reshape(stored["shape"])
+    shaped: NDArray[Any] = flat.reshape(stored["shape"])
+    return shaped

@@ -42,5 +42,5 @@ CONSISTENT = Claim(
     SOURCE,
     "further images are consistent with what Section 4.4 finds",
     "",
-    ("Our findings in Sec. 4.4 are consistent with the additional results",),
+    ("are consistent with the additional results",),
 )

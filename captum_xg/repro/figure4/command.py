@@ -70,8 +70,8 @@ def section(options: argparse.Namespace) -> Section:
         "figure4",
         "Figure 4: more examples",
         f"AlexNet and X-AlexNet {replace(shown, n_images=len(indices)).described}: the first of each class, but "
-        "for the image of Figure 2. In float64, IG with 128 steps. Contrast α multiplies what goes into the network, after any "
-        "normalisation.",
+        "for the image of Figure 2. In float64, IG with 128 steps. Contrast α multiplies what goes into the network, "
+        "after any normalisation.",
         findings=(*findings, _consistent(findings)),
         panels=(picture, comparisons.panel(told[0], told[1])),
         command=f"captum-xg repro figure4 --preset {options.preset}",

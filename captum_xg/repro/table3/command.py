@@ -70,7 +70,13 @@ def section(options: argparse.Namespace) -> Section:
         command=f"captum-xg repro table3 --preset {options.preset}",
         seconds=sum(unit.seconds for unit in units),
         commits=tuple(sorted({commit for unit in units for commit in unit.value["commits"]})),
-        numbers={"settings": settings, "networks": {network: dict(each.values) for network, each in scores.items()}},
+        numbers={
+            "settings": settings,
+            "networks": {
+                network: {name: value for name, value in each.values.items() if name != "commits"}
+                for network, each in scores.items()
+            },
+        },
     )
 
 
