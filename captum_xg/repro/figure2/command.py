@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import argparse
 
-from captum_xg._core.files import require_writable
+from captum_xg._core.files import make_folder, require_writable
 from captum_xg.repro.running import running
 from captum_xg.repro.section import Panel, Section
 
@@ -40,7 +40,7 @@ def section(options: argparse.Namespace) -> Section:
     from captum_xg.repro.units import effort
 
     chosen = subjects(options, PRESETS[options.preset])
-    require_writable(options.output / PICTURE)
+    require_writable(make_folder(options.output) / PICTURE)
     n_classes = 10 if options.models == "small" else 1000
     pair = chosen.pair("AlexNet")
     n_explained = EXPLAINED[options.preset]

@@ -11,7 +11,7 @@ from dataclasses import replace
 from itertools import count
 from typing import Any
 
-from captum_xg._core.files import require_writable
+from captum_xg._core.files import make_folder, require_writable
 from captum_xg.repro.running import running
 from captum_xg.repro.section import Finding, Panel, Section
 
@@ -41,7 +41,7 @@ def section(options: argparse.Namespace) -> Section:
     from captum_xg.repro.units import done, effort
 
     shown = subjects(options, PRESETS[options.preset])
-    require_writable(options.output / PICTURE)
+    require_writable(make_folder(options.output) / PICTURE)
     pool = replace(shown, n_images=POOL * shown.n_images + 1)
     pair = pool.pair("AlexNet")
     indices = one_of_each_class(pool.labels, shown.n_images)

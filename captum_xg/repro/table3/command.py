@@ -8,7 +8,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
-from captum_xg._core.files import require_writable
+from captum_xg._core.files import make_folder, require_writable
 from captum_xg.repro.running import running
 from captum_xg.repro.section import Panel, Section
 
@@ -41,7 +41,7 @@ def section(options: argparse.Namespace) -> Section:
     from captum_xg.repro.table3.verdict import findings
 
     chosen = subjects(options, PRESETS[options.preset])
-    require_writable(options.output / PICTURE)
+    require_writable(make_folder(options.output) / PICTURE)
     networks = chosen.pair("AlexNet").both
     image = chosen.batch(0, 1)[0]
     used = maskings(min(image.shape[2:]))

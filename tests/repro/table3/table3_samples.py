@@ -1,4 +1,4 @@
-"""Scores of Table 3 by hand, a folder with four images' results, and one of two processes of the experiment."""
+"""Scores of Table 3 by hand, options for two images, and one of two processes of the experiment."""
 
 import argparse
 import itertools
@@ -19,7 +19,7 @@ MASKINGS = ("paper", "released", "ROAD")
 def options(folder, *arguments):
     parser = argparse.ArgumentParser()
     table3.add_arguments(parser)
-    return parser.parse_args(["--images", "4", "--output", str(folder), *arguments])
+    return parser.parse_args(["--images", "2", "--output", str(folder), *arguments])
 
 
 def scores_like(values, reach=0.001):
@@ -52,8 +52,8 @@ def as_printed(network, method):
 
 
 def main():
-    """Take part as one of two processes, in batches of three images: two of them for four images."""
-    measure.BATCH = 3
+    """Take part as one of two processes, in batches of one image."""
+    measure.BATCH = 1
     folder = Path(sys.argv[1])
     with shared_among_processes():
         rank = torch.distributed.get_rank()
