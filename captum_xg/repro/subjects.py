@@ -14,7 +14,7 @@ from __future__ import annotations
 import argparse
 import hashlib
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -158,8 +158,11 @@ class Subjects:
 
     def batch(self, index: int, size: int) -> tuple[Tensor, Tensor]:
         """Return one batch of images and classes, on the device."""
-        rows = range(index * size, min((index + 1) * size, len(self.labels)))
-        images, labels = zip(*(self.examples[i] for i in rows), strict=True)
+        return self.rows(range(index * size, min((index + 1) * size, len(self.labels))))
+
+    def rows(self, indices: Iterable[int]) -> tuple[Tensor, Tensor]:
+        """Return some images and their classes, on the device."""
+        images, labels = zip(*(self.examples[i] for i in indices), strict=True)
         return torch.stack(images).to(self.device), torch.as_tensor(labels).to(self.device)
 
     def settings(self) -> dict[str, object]:
