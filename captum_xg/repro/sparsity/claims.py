@@ -41,7 +41,7 @@ SAMPLES = _claim(
     "more references improve Expected Gradients",
     "adding more samples improves the ROC-AUC when training with an EG attribution in the prior",
 )
-_STRENGTHS = "All other hyperparameters are kept as in the original experiment of [7]"
+_STRENGTHS = "an individual hyperparameter search to find the optimal regularization strength"
 STRENGTHS = {
     key: _claim(f"strength_{key}", f"the best λ of {name} is {value:g}", _STRENGTHS, source="Appendix B.3")
     for key, name, value in (
