@@ -43,7 +43,7 @@ _EG = (
 )
 _EG1 = {
     "sensitivity_a": "Sensitivity (a) is also not satisfied by Expected Gradients in general",
-    "sensitivity_b": "As the gradient w.r.t. an irrelevant feature will always be zero, Sensitivity (b) is satisfied",
+    "sensitivity_b": "an irrelevant feature will always be zero, Sensitivity (b) is satisfied",
     "implementation_invariance": "there is no guarantee that even for the same model two attributions are equal",
     "completeness": "Again, following the argument from Sensitivity (a), Completeness is not given",
     "linearity": "there is no guarantee that Linearity holds",
