@@ -6,6 +6,9 @@ import argparse
 from collections.abc import Mapping
 from pathlib import Path
 
+FAMILIES = ("AlexNet", "VGG", "ResNet")
+"""Families of networks in the order of the paper's Table 2; the ResNet is a Fixup-ResNet."""
+
 
 def add_subject_arguments(parser: argparse.ArgumentParser, name: str, presets: Mapping[str, str]) -> None:
     """Add the options that experiments on images have.

@@ -34,8 +34,6 @@ from captum_xg.datasets.imagenet import imagenet_validation, images_in_folders, 
 from captum_xg.errors import FileError, OptionError
 from captum_xg.repro.processes import of_this_process
 
-FAMILIES = ("AlexNet", "VGG", "ResNet")
-"""In the order of the paper's Table 2; the ResNet is a Fixup-ResNet."""
 _NAMES = {
     "small": {"AlexNet": "small_alexnet", "VGG": "small_vgg", "ResNet": "small_fixup_resnet"},
     "paper": {"AlexNet": "alexnet", "VGG": "vgg16", "ResNet": "fixup_resnet50"},

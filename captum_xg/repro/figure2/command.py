@@ -18,7 +18,7 @@ PICTURE = "figure2.png"
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of this experiment."""
-    from captum_xg.repro.subjects import add_subject_arguments
+    from captum_xg.repro.arguments import add_subject_arguments
 
     presets = {
         "quick": "accuracy on 500 images, attributions of 12, seconds on one core",

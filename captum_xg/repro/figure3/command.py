@@ -11,9 +11,9 @@ import argparse
 
 from captum_xg._core.files import make_folder, require_writable
 from captum_xg.errors import OptionError
+from captum_xg.repro.arguments import add_subject_arguments
 from captum_xg.repro.running import running
 from captum_xg.repro.section import Panel, Section
-from captum_xg.repro.subjects import add_subject_arguments
 
 IMAGES = {"quick": 6, "full": 200}
 EXACT = {"quick": 2, "full": 20}

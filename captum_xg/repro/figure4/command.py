@@ -23,7 +23,7 @@ PICTURE = "figure4.png"
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of this experiment."""
-    from captum_xg.repro.subjects import add_subject_arguments
+    from captum_xg.repro.arguments import add_subject_arguments
 
     presets = {"quick": "4 images, seconds on one core", "full": "12"}
     add_subject_arguments(parser, "figure4", presets)

@@ -12,9 +12,9 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from captum_xg.errors import OptionError
+from captum_xg.repro.arguments import FAMILIES, add_subject_arguments
 from captum_xg.repro.running import running
 from captum_xg.repro.section import Section
-from captum_xg.repro.subjects import FAMILIES, add_subject_arguments
 
 if TYPE_CHECKING:
     from captum_xg.repro.subjects import Pair, Subjects

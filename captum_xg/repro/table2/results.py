@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from captum_xg._core.estimate import Estimate
+from captum_xg.repro.arguments import FAMILIES
 from captum_xg.repro.means import mean_over_examples
-from captum_xg.repro.subjects import FAMILIES
 from captum_xg.repro.units import Unit
 
 PRECISIONS = ("float32", "float64")

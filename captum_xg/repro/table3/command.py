@@ -22,7 +22,7 @@ PICTURE = "table3.png"
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of this experiment."""
-    from captum_xg.repro.subjects import add_subject_arguments
+    from captum_xg.repro.arguments import add_subject_arguments
 
     presets = {"quick": "60 images, two minutes on two cores", "full": "500, a quarter of an hour"}
     add_subject_arguments(parser, "table3", presets)
