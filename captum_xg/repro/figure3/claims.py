@@ -31,7 +31,7 @@ EXACT = Claim(
 REFERENCE = Claim(
     "figure3/reference",
     BEYOND,
-    "IG(300), the figure's reference, is itself off from the exact integral, so that the figure shows too small errors",
+    "IG(300), the figure's reference, is itself off from the exact integral",
 )
 HOMOGENEOUS = Claim(
     "figure3/homogeneous",

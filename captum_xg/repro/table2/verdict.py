@@ -97,7 +97,9 @@ def _marginal(families: Sequence[Family]) -> Finding:
         for key in ("top1", "top5")
     ]
     found = all_of(claims.MARGINAL, parts)
-    return Finding(claims.MARGINAL, f"percentage points, without biases − with: {found.ours}", found.verdict, found.why)
+    return Finding(
+        claims.MARGINAL, f"percentage points, without biases minus with: {found.ours}", found.verdict, found.why
+    )
 
 
 def _different(families: Sequence[Family]) -> Finding:
@@ -113,7 +115,7 @@ def _reduced(families: Sequence[Family]) -> Finding:
         claims.REDUCED,
         families,
         lambda family, what: [
-            below(claims.REDUCED, family.reduced("released"), 0.0, f"{what}, points without biases − with", "+.3g")
+            below(claims.REDUCED, family.reduced("released"), 0.0, f"{what}, points without biases minus with", ".3g")
         ],
     )
 
