@@ -5,38 +5,15 @@ from __future__ import annotations
 import statistics
 from collections.abc import Mapping
 
-from captum_xg.repro.decoy.protocol import (
-    EG_1,
-    EG_8,
-    INPUT_X_GRADIENT,
-    METHODS,
-    NO_PRIOR,
-    NO_PRIOR_XDNN,
-    RRR,
-    X_GRADIENT,
-    Method,
-)
+from captum_xg.repro.decoy.claims import BEATS, CHEAP, FOOLED, HELPS, LOOKS_AWAY
+from captum_xg.repro.decoy.protocol import EG_8, METHODS, NO_PRIOR, NO_PRIOR_XDNN, X_GRADIENT, Method
 from captum_xg.repro.decoy.report import Outcomes, accuracy_table, choice_table
 from captum_xg.repro.estimate import difference, estimate
-from captum_xg.repro.section import BEYOND, Claim, Finding, Panel, Section, table
+from captum_xg.repro.section import Finding, Panel, Section, table
 from captum_xg.repro.verdicts import above, below
 
 CHANCE = 0.02
 """The share of the pixels that the patch has."""
-
-
-def _claim(key: str, says: str) -> Claim:
-    return Claim(f"decoy/{key}", BEYOND, says)
-
-
-FOOLED = _claim("fooled", "without a prior a network attributes more to the decoy than its share of the pixels")
-HELPS = _claim("helps", "a prior on X-Gradient brings accuracy back that the decoy has cost")
-LOOKS_AWAY = _claim("patch", "a prior on X-Gradient lowers the share of the attribution that is in the decoy")
-BEATS = {
-    method: _claim(f"beats_{method.key}", f"the prior helps more on X-Gradient than on {method.label}")
-    for method in (RRR, EG_1, EG_8, INPUT_X_GRADIENT)
-}
-CHEAP = _claim("cost", "a step with the prior on X-Gradient takes less time than one on Expected Gradients (8)")
 PICTURES = (
     ("decoy.png", "Test accuracy on random decoys, with 95 % intervals"),
     ("decoy_examples.png", "Where networks look: Integrated Gradients of some test images"),

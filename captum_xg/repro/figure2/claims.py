@@ -77,3 +77,4 @@ BACKGROUND = Claim(
     "",
     ("high feature attribution scores can arise in the background",),
 )
+CLAIMS = (UNAFFECTED, EVERY_IMAGE, DROP, *FOUR.all, PREDICTABLE, BACKGROUND)

@@ -83,6 +83,11 @@ class FourClaims:
     methods: Claim
     contrasts: Claim
 
+    @property
+    def all(self) -> tuple[Claim, ...]:
+        """The four."""
+        return self.equal, self.scaled, self.methods, self.contrasts
+
 
 def findings(claims: FourClaims, xdnn: Comparisons, regular: Comparisons) -> list[Finding]:
     """Return the verdicts on the four claims; where one is about two pairs, the less favourable one decides."""

@@ -44,3 +44,4 @@ CONSISTENT = Claim(
     "",
     ("are consistent with the additional results",),
 )
+CLAIMS = (*FOUR.all, CONSISTENT)

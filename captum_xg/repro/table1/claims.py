@@ -98,3 +98,4 @@ STATEMENTS = (
         for key, method in (("gradient", "Gradient"), ("input_x_gradient", "Input×Gradient"))
     ),
 )
+CLAIMS = tuple(each.claim for each in STATEMENTS)

@@ -119,3 +119,4 @@ STATEMENTS: dict[Claim, list[Comparison]] = {
     CONTROLLED: _comparisons(REGULAR, IG, (CONTROL,)) + _comparisons(XDNN, XG, (CONTROL,)),
 }
 """Claims that say that methods are better than others → all that they say."""
+CLAIMS = (*ROWS.values(), REFUSES, ON_PAR, COST, BEST_REGULAR, BEST_XDNN, LOWER, GRAD_RAM, IMPROVES, ORDER, CONTROLLED)
