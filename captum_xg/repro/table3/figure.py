@@ -24,7 +24,7 @@ _UNITS = {
 
 def draw(path: Path, scores: AllScores) -> None:
     """Write a PNG: a row for each network, a panel for each metric, a line for each method."""
-    figure = new_figure(12.5, 6.0)
+    figure = new_figure(12.5, 5.0)
     grid = figure.subplots(len(scores), len(METRICS), squeeze=False, sharex=True)
     for row, each in zip(grid, scores.values(), strict=True):
         for axes, metric in zip(row, METRICS, strict=True):
@@ -38,7 +38,7 @@ def draw(path: Path, scores: AllScores) -> None:
     pairs = [zip(*axes.get_legend_handles_labels(), strict=True) for axes in grid.flat]
     shown = {label: handle for panel in pairs for handle, label in panel}
     legend_below(figure, list(shown.values()), list(shown), "Means over images")
-    write_figure(path, figure, dpi=72)
+    write_figure(path, figure, dpi=64)
 
 
 def _curves(axes: Axes, scores: Scores, metric: str) -> None:
