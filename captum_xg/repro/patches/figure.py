@@ -31,7 +31,7 @@ def _accuracies(axes: Axes, results: Results) -> None:
         each = [100 * training["test_accuracy"] for training in results.trainings(network)]
         axes.plot(each, [row] * len(each), "o", color=colour, alpha=0.6, ms=6)
         axes.errorbar(found.value, row + 0.25, xerr=found.standard_error, color=colour, marker="|", capsize=3)
-        labels.append(f"{network.label.partition(',')[0]} ({results.trainings(network)[0]['epochs']} epochs)")
+        labels.append(f"{network.label.partition(',')[0]} ({results.trainings(network)[0]['epochs']})")
     for row, network in enumerate(VARIANTS, len(COMPARED)):
         short = results.variant(network)
         colour = "#333333" if network is SHORT else "#777777"
@@ -42,7 +42,7 @@ def _accuracies(axes: Axes, results: Results) -> None:
     axes.set_yticks(range(len(labels)), labels, fontsize=9)
     axes.invert_yaxis()
     axes.grid(axis="x", alpha=0.25)
-    axes.set_xlabel("test accuracy in %; below the points: mean ± standard error", fontsize=9)
+    axes.set_xlabel("test accuracy in %; below points: mean ± standard error; (epochs)", fontsize=9)
 
 
 def _errors(axes: Axes, results: Results) -> None:

@@ -1,7 +1,7 @@
 """The units of the experiment: each trains one network once and measures it, or measures a cost.
 
-They know nothing of each other, so that processes and machines may share them. Besides its numbers, which it returns, a
-training leaves its weights in the folder of results, in float16, in which they are measured: ``xvit_small_0.pt``.
+They know nothing of each other, so that processes and machines may share them. Trainings of the two networks that are
+compared leave their weights, too, in float16, in which they are measured: ``xvit_small_0.pt``.
 """
 
 from __future__ import annotations
@@ -61,7 +61,8 @@ def _trained(network: Network, seed: int, protocol: Protocol, data: Data, weight
     finite = is_finite(losses)
     state = {key: value.to("cpu", torch.float16) for key, value in model.state_dict().items()}
     model.load_state_dict(state)  # what is kept is in float16, so that is what is measured
-    write_tensors(make_folder(weights) / f"{network.key}_{seed}.pt", state)
+    if network in COMPARED:
+        write_tensors(make_folder(weights) / f"{network.key}_{seed}.pt", state)
     right = correct(model, data.test)
     found = {
         "network": network.key,
