@@ -9,7 +9,11 @@ ACCURACY = Claim(
     BEYOND,
     "A transformer of degree 1 is as accurate as its regular twin: at most one percentage point below it",
 )
-PROVEN = Claim("patches/proven", BEYOND, "The trained transformer is proven to be homogeneous of degree 1")
+PROVEN = Claim(
+    "patches/proven",
+    BEYOND,
+    "The trained transformer, and every variant of it, is proven to be homogeneous of degree 1",
+)
 EXACT = Claim(
     "patches/exact",
     BEYOND,

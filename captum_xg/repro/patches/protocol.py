@@ -44,7 +44,7 @@ class Protocol:
     """
 
     epochs: int = 20
-    ablation_epochs: int = 8
+    ablation_epochs: int = 6
     batch_size: int = 512
     train_images: int = 55_000
     validation_images: int = 5_000

@@ -125,6 +125,8 @@ def _notes(results: Results, protocol: Protocol) -> tuple[str, ...]:
             f"Two trainings that differ in nothing but the seed differ by {results.seed_noise():.2f} points (standard "
             "deviation): a part whose difference is not above twice that may be worth nothing."
         )
+    if not results.comparison_lost and bool(results.steps().isinf().any()):
+        notes.append(f"Infinite steps: not even {protocol.most_steps} are enough.")
     if diverged := results.diverged():
         notes.append(f"The loss became infinite in: {', '.join(diverged)}.")
     return tuple(notes)

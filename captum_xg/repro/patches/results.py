@@ -117,7 +117,12 @@ class Results:
             ordered = steps.flatten().sort().values
             return ordered[math.ceil(q * len(ordered)) - 1]
 
-        return statistic_of_examples({"": self.steps()}, quantile)[""]
+        steps = self.steps()
+        largest = max(int(n) for n in self.trainings(TWIN)[0]["errors"])
+        # A number stands for infinity, of which the bootstrap makes no interval; order is all that counts.
+        found = statistic_of_examples({"": steps.clamp(max=2.0 * largest)}, quantile)[""]
+        ends = (math.inf if end > largest else end for end in (found.value, found.low, found.high))
+        return Estimate(*ends)
 
 
 def _flags(text: str) -> Tensor:
