@@ -84,8 +84,8 @@ class DenoisingUNet(nn.Module):
         return found
 
 
-def dncnn_small(*, channels: int = 1, width: int = 22, depth: int = 7, pretrained: bool = False) -> DnCNN:
-    """Return a denoiser of 22 thousand parameters with biases, the twin of :func:`xdncnn_small`.
+def dncnn_small(*, channels: int = 1, width: int = 24, depth: int = 6, pretrained: bool = False) -> DnCNN:
+    """Return a denoiser of 21 thousand parameters with biases, the twin of :func:`xdncnn_small`.
 
     Args:
         channels: Of the images.
@@ -107,7 +107,7 @@ def dncnn_small(*, channels: int = 1, width: int = 22, depth: int = 7, pretraine
     return _with_weights(_dncnn("dncnn_small", channels, width, depth), "dncnn_small", pretrained)
 
 
-def xdncnn_small(*, channels: int = 1, width: int = 22, depth: int = 7, pretrained: bool = False) -> DnCNN:
+def xdncnn_small(*, channels: int = 1, width: int = 24, depth: int = 6, pretrained: bool = False) -> DnCNN:
     """Return :func:`dncnn_small` without biases, so that F(αx) = αF(x) for α ≥ 0; same arguments.
 
     Source: Mohan et al. 2020, *Robust and Interpretable Blind Image Denoising via Bias-Free CNNs* (ICLR).

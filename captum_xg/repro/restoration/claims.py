@@ -23,4 +23,5 @@ NET_BIAS = _by_family(
 FILTERS = _by_family("filters", "filter times image is the Integrated Gradients of a pixel, and sums to the pixel")
 AVERAGES = _by_family("averages", "without biases the filters average over more pixels, the more noise there is")
 
-ALL = (CERTIFIED, UNSEEN_NOISE, SEEN_NOISE, NET_BIAS, FILTERS, AVERAGES)
+BY_KIND = (CERTIFIED, FILTERS, UNSEEN_NOISE, SEEN_NOISE, NET_BIAS, AVERAGES)
+CLAIMS = tuple(claims[family] for family in FAMILIES for claims in BY_KIND)

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from captum_xg._core.estimate import Estimate
+from captum_xg.datasets.photographs import TEST, TRAINING
 from captum_xg.repro import verdicts
 from captum_xg.repro.restoration import claims
 from captum_xg.repro.restoration.figure import CURVES, EXAMPLES, FILTERS
@@ -97,7 +98,7 @@ def _exact(family: Family, claim: Claim) -> Finding:
 
 def _not_run(family: str, label: str, preset: str) -> list[Finding]:
     why = f"the preset {preset} has no {label}"
-    return [Finding(each[family], "nothing", "not run", why) for each in claims.ALL]
+    return [Finding(each[family], "nothing", "not run", why) for each in claims.BY_KIND]
 
 
 def _tables(family: Family) -> list[Panel]:
@@ -171,15 +172,13 @@ def _pictures(found: Sequence[Family]) -> tuple[Panel, ...]:
 def _setting(found: Sequence[Family], protocol: Protocol) -> str:
     images = len(found[0].xdnns[0]["psnr"][str(MOST)])
     names = " and ".join(f"{FAMILIES[f.key]} ({f.xdnns[0]['parameters']:,} parameters)" for f in found)
-    where = (
-        f"{images} squares of {protocol.side} × {protocol.side} pixels of three photographs that none was trained on"
-    )
+    where = f"{images} squares of {protocol.side} × {protocol.side} pixels of {len(TEST)} photographs that none was trained on"
     if not protocol.seeds:
         return f"{names} with the shipped weights, and twins with biases; {where}; σ ≤ {MOST} of 255 was trained on."
     devices = {run["device"] for each in found for run in each.xdnns}
     trainings = f"{len(protocol.seeds)} training{'s' * (len(protocol.seeds) > 1)} of {protocol.steps:,} steps"
     return (
-        f"{names} and twins with biases, {trainings} on eight "
+        f"{names} and twins with biases, {trainings} on {len(TRAINING)} "
         f"photographs of scikit-image ({', '.join(sorted(devices))}), noise σ ≤ {MOST} of 255; measured on {where}."
     )
 

@@ -33,9 +33,13 @@ class Family:
     twins: tuple[Values, ...]
     filters: tuple[Values, Values]
 
+    def runs(self, which: str) -> tuple[Values, ...]:
+        """Return ``"xdnns"`` or ``"twins"``."""
+        return {"xdnns": self.xdnns, "twins": self.twins}[which]
+
     def ratio(self, which: str, levels: Sequence[int]) -> Estimate:
         """Return the mean signal-to-noise ratio over levels of ``"xdnns"`` or ``"twins"``, in decibels."""
-        return over_seeds([_mean(run["psnr"], levels) for run in getattr(self, which)])
+        return over_seeds([_mean(run["psnr"], levels) for run in self.runs(which)])
 
     def gain(self, levels: Sequence[int]) -> Estimate:
         """Return by how many decibels the networks without biases are better, in pairs of one seed and image."""
@@ -48,7 +52,7 @@ class Family:
 
     def net_bias(self, which: str, level: int) -> Estimate:
         """Return the net bias, root of the mean square, as a share of the standard deviation of the noise."""
-        runs = [[each / level for each in run["net_bias"][str(level)]] for run in getattr(self, which)]
+        runs = [[each / level for each in run["net_bias"][str(level)]] for run in self.runs(which)]
         return over_seeds(runs)
 
     def net_bias_grows(self, seen: int, unseen: int) -> Estimate:
@@ -63,7 +67,7 @@ class Family:
 
     def worst(self, which: int, key: str) -> float:
         """Return the largest of the deviations ``"from_ig"`` or ``"from_pixel"``."""
-        return max(max(each[key]) for each in self.filters[which]["explained"].values())
+        return float(max(max(each[key]) for each in self.filters[which]["explained"].values()))
 
 
 def over_seeds(runs: Sequence[Sequence[float]]) -> Estimate:
@@ -77,7 +81,7 @@ def over_seeds(runs: Sequence[Sequence[float]]) -> Estimate:
 
 def peak_of_noise(level: float) -> float:
     """Return the peak signal-to-noise ratio of an image with noise of that level, in decibels."""
-    return -20 * math.log10(level / GREY)
+    return float(-20 * math.log10(level / GREY))
 
 
 def _mean(by_level: Mapping[str, Sequence[float]], levels: Sequence[int]) -> list[float]:

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from captum_xg._core.files import make_folder, write_json, write_tensors
-from captum_xg.datasets.photographs import photograph
+from captum_xg.datasets.photographs import TEST, TRAINING, photograph
 from captum_xg.models import load_checkpoint
 from captum_xg.models.small_weights import DENOISER_FILE, load_small
 from captum_xg.repro.restoration import filters
@@ -20,9 +20,9 @@ from captum_xg.repro.restoration.protocol import (
     SEEN,
     WINDOWS,
     Protocol,
+    held_out,
     name_of,
     network,
-    test_crops,
     with_noise,
 )
 from captum_xg.repro.restoration.results import Family
@@ -89,9 +89,9 @@ def write_assets(assets: Path, found: Sequence[Family], protocol: Protocol, fold
             ratios = {level: sum(values) / len(values) for level, values in runs[0]["psnr"].items()}
             record[name] = {"psnr": ratios, "seed": protocol.seeds[0], "parameters": _size(model)}
     content = {
-        "measured_on": f"{len(test_crops(protocol))} squares of {protocol.side} × {protocol.side} pixels of 3 "
+        "measured_on": f"{len(held_out(protocol))} squares of {protocol.side} × {protocol.side} pixels of {len(TEST)} "
         "photographs, weights in float16, arithmetic in float32",
-        "trained_on": f"8 photographs of scikit-image, σ from 0 to {SEEN[-1]} of 255, {protocol.steps} steps",
+        "trained_on": f"{len(TRAINING)} photographs of scikit-image, σ from 0 to {SEEN[-1]} of 255, {protocol.steps} steps",
         "recipe": f"Adam, one-cycle learning rate up to {protocol.learning_rate}, {protocol.batch} patches of "
         f"{protocol.patch} × {protocol.patch} pixels a step",
         "networks": record,
@@ -108,7 +108,7 @@ def _quality(
         model = train(family, seed, protocol, device, bias=bias)
         state = {name: value.half().cpu() for name, value in model.state_dict().items()}
         write_tensors(_file(weights, family, seed, bias=bias), state)
-    return {**quality(model, test_crops(protocol), device), "device": device.type, "parameters": _size(model)}
+    return {**quality(model, held_out(protocol), device), "device": device.type, "parameters": _size(model)}
 
 
 def _filters(
