@@ -1,4 +1,4 @@
-"""Weights of the small networks that come with the package, trained on Fashion-MNIST."""
+"""Weights of the small networks that come with the package: for Fashion-MNIST, and for denoising photographs."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from captum_xg.models.building import Model
 from captum_xg.models.weights import load_checkpoint
 
 RECORD_FILE = "small_models.json"
+DENOISER_FILE = "denoisers.json"
 
 
 def load_small(model: Model, name: str, *, folder: str | Path = ASSETS) -> Model:
@@ -43,3 +44,18 @@ def small_record(folder: str | Path = ASSETS) -> dict[str, Any]:
         FileError: If it cannot be read.
     """
     return read_json(file_path(folder, "folder", "small_record") / RECORD_FILE)
+
+
+def denoiser_record(folder: str | Path = ASSETS) -> dict[str, Any]:
+    """Return how the shipped denoisers were trained, and what they came to on photographs they have not seen.
+
+    ``["networks"][name]`` has ``psnr``: mean peak signal-to-noise ratio in decibels, by the standard deviation of the
+    noise in grey levels of 255.
+
+    Args:
+        folder: Where ``denoisers.json`` lies.
+
+    Raises:
+        FileError: If it cannot be read.
+    """
+    return read_json(file_path(folder, "folder", "denoiser_record") / DENOISER_FILE)
