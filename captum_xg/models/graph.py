@@ -186,7 +186,7 @@ def xgin(
     node_features: int = NODE_FEATURES,
     edge_features: int = EDGE_FEATURES,
     *,
-    width: int = 96,
+    width: int = 64,
     num_layers: int = 3,
     num_outputs: int = 1,
     pretrained: bool = False,
@@ -225,7 +225,7 @@ def gin(
     node_features: int = NODE_FEATURES,
     edge_features: int = EDGE_FEATURES,
     *,
-    width: int = 96,
+    width: int = 64,
     num_layers: int = 3,
     num_outputs: int = 1,
     pretrained: bool = False,
@@ -308,5 +308,3 @@ def _check(nodes: Tensor, edges: Tensor, ends: Tensor, padding: Tensor, d: int, 
         raise InputError(
             f"GIN: `ends` must hold integers and `padding` booleans, but they are {ends.dtype} and {padding.dtype}."
         )
-
-
