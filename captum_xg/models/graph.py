@@ -1,0 +1,310 @@
+"""Message passing over graphs: ``xgin``, which is of degree 1 in nodes and edges together, and ``gin``, its twin.
+
+The features of nodes *and* of edges are inputs. In both together a network without biases is of degree 1, so that an
+output is the sum of what its nodes and its edges are given; which node an edge joins to which is structure, no number.
+In the nodes alone it has no degree: the message from a node over an edge is ReLU(h + e), which an e that stays as it
+is shifts. So pass both as inputs::
+
+    model = xgin(pretrained=True)
+    graphs = …                       # Graphs(nodes, edges, ends, padding), padded: the first dimension counts graphs
+    atoms, bonds = XGradient(model).attribute(graphs.inputs, additional_forward_args=graphs.structure)
+    atoms.sum((1, 2)) + bonds.sum((1, 2))          # = model(*graphs)[:, 0]
+
+Captum takes the first dimension of every tensor for examples. Graphs in one long list of nodes, as PyTorch Geometric
+batches them, have as many rows as nodes, while the output has a row for each graph; so graphs are padded.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from captum_xg._core.options import positive_integer, switch
+from captum_xg.errors import InputError
+from captum_xg.models.small_weights import load_small
+
+NODE_FEATURES, EDGE_FEATURES = 29, 6
+"""Those of atoms and bonds in :mod:`captum_xg.datasets.molecules`."""
+
+
+class Graphs(NamedTuple):
+    """B graphs, padded to the A nodes and E edges of the largest ones.
+
+    Attributes:
+        nodes: Features, ``(B, A, d)``; zero where there is no node.
+        edges: Features of undirected edges, ``(B, E, c)``; zero where there is no edge.
+        ends: The two nodes of each edge, ``(B, E, 2)``, integers from 0 to A − 1; −1 where there is no edge.
+        padding: ``(B, A)``, True where there is no node.
+    """
+
+    nodes: Tensor
+    edges: Tensor
+    ends: Tensor
+    padding: Tensor
+
+    @property
+    def inputs(self) -> tuple[Tensor, Tensor]:
+        """What is explained: features of nodes and of edges."""
+        return self.nodes, self.edges
+
+    @property
+    def structure(self) -> tuple[Tensor, Tensor]:
+        """What is not: which nodes edges join, and where there is no node."""
+        return self.ends, self.padding
+
+    def to(self, device: torch.device | str, dtype: torch.dtype | None = None) -> Graphs:
+        """Return them on a device, features in a dtype."""
+        nodes, edges = (features.to(device, dtype) for features in self.inputs)
+        return Graphs(nodes, edges, self.ends.to(device), self.padding.to(device))
+
+    def take(self, which: Tensor) -> Graphs:
+        """Return some of the graphs, no larger than the largest of them."""
+        nodes, edges, ends, padding = (each[which] for each in self)
+        most = max(1, int((~padding).sum(1).max())) if len(padding) else 1
+        joined = int((ends[..., 0] >= 0).sum(1).max()) if len(padding) else 0
+        return Graphs(nodes[:, :most], edges[:, :joined], ends[:, :joined], padding[:, :most])
+
+
+class GINLayer(nn.Module):
+    r"""One round of messages along the edges.
+
+    .. math:: h_i' = h_i + V \max\Big(0,\; U \big[(1 + \varepsilon) h_i
+        + \sum_{j \sim i} \max(0, h_j + C e_{ij})\big]\Big)
+
+    the sum over the neighbours of i. In square brackets is what GINE passes to its network; beside it is the state
+    itself, as in a residual network. Without biases h′ is of degree 1 in h and e together, and zero where both are.
+
+    Args:
+        width: Of the states h.
+        edge_features: c, of the features e.
+        bias: Whether U, V and C have biases.
+
+    Source: Hu et al. 2020, *Strategies for Pre-training Graph Neural Networks* (GINE), after Xu et al. 2019, *How
+        Powerful are Graph Neural Networks?*
+    """
+
+    def __init__(self, width: int, edge_features: int, *, bias: bool) -> None:
+        super().__init__()
+        self.edge = nn.Linear(edge_features, width, bias=bias)
+        self.eps = nn.Parameter(torch.zeros(()))
+        self.first = nn.Linear(width, width, bias=bias)
+        self.second = nn.Linear(width, width, bias=bias)
+
+    def forward(self, h: Tensor, e: Tensor, source: Tensor, target: Tensor) -> Tensor:
+        """Return the new states.
+
+        Args:
+            h: States of all nodes, ``(N, width)``.
+            e: Features of directed edges, ``(M, c)``.
+            source: Where they come from, ``(M,)``.
+            target: Where they go to, ``(M,)``; N for those that go nowhere.
+        """
+        messages = torch.relu(h[source] + self.edge(e))
+        # One row more than there are nodes takes what goes nowhere.
+        received = h.new_zeros(h.shape[0] + 1, h.shape[1]).index_add(0, target, messages)[:-1]
+        updated: Tensor = h + self.second(torch.relu(self.first((1 + self.eps) * h + received)))
+        return updated
+
+
+class GIN(nn.Module):
+    r"""Rounds of messages, and linear readouts of the sums over the nodes before, between and after them.
+
+    .. math:: F(x, e) = \sum_{l=0}^L R_l \sum_i h_i^{(l)}, \qquad h_i^{(0)} = P x_i
+
+    Args:
+        node_features: d.
+        edge_features: c.
+        width: Of the states of nodes.
+        num_layers: L.
+        num_outputs: Numbers in the output.
+        bias: Whether there are biases.
+
+    Source: Xu et al. 2019, *How Powerful are Graph Neural Networks?* (sums, readouts of all layers); layers: see
+        :class:`GINLayer`.
+    """
+
+    def __init__(
+        self, node_features: int, edge_features: int, *, width: int, num_layers: int, num_outputs: int, bias: bool
+    ) -> None:
+        super().__init__()
+        self.node = nn.Linear(node_features, width, bias=bias)
+        self.layers = nn.ModuleList(GINLayer(width, edge_features, bias=bias) for _ in range(num_layers))
+        self.head = nn.Linear(width * (num_layers + 1), num_outputs, bias=bias)
+        for module in self.modules():
+            if isinstance(module, nn.Linear):
+                nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
+                if module.bias is not None:
+                    nn.init.zeros_(module.bias)
+        with torch.no_grad():  # sums over neighbours and nodes are several times as large as what they add up
+            self.head.weight.mul_(0.1)
+            for layer in self.layers:
+                layer.second.weight.mul_(0.3)  # type: ignore[operator, union-attr]
+
+    def forward(self, nodes: Tensor, edges: Tensor, ends: Tensor, padding: Tensor) -> Tensor:
+        """Return outputs ``(B, num_outputs)`` of graphs in the form of :class:`Graphs`."""
+        _check(nodes, edges, ends, padding, self.node.in_features, self.layers[0].edge.in_features)
+        count, size, _ = nodes.shape
+        real = ends[..., 0] >= 0
+        first = torch.arange(count, device=ends.device)[:, None] * size
+        # Both ways along each edge; those that are no edges start anywhere and go nowhere.
+        one, other = (torch.where(real, first + ends[..., i], 0).flatten() for i in (0, 1))
+        to_one, to_other = (torch.where(real.flatten(), end, count * size) for end in (one, other))
+        e = edges.flatten(0, 1)
+        states = self._states(
+            nodes.flatten(0, 1), torch.cat([e, e]), torch.cat([one, other]), torch.cat([to_other, to_one])
+        )
+        nowhere = padding[..., None]
+        sums = [torch.where(nowhere, 0.0, h.unflatten(0, (count, size))).sum(1) for h in states]
+        outputs: Tensor = self.head(torch.cat(sums, 1))
+        return outputs
+
+    def of_lists(self, nodes: Tensor, edges: Tensor, edge_index: Tensor, graph: Tensor) -> Tensor:
+        """Return outputs ``(G, num_outputs)`` of graphs in the lists that PyTorch Geometric keeps.
+
+        Args:
+            nodes: Features of all nodes, ``(N, d)`` (its ``x``).
+            edges: Features of directed edges, ``(M, c)`` (its ``edge_attr``).
+            edge_index: From where to where they go, ``(2, M)``.
+            graph: To which graph each node belongs, ``(N,)``, from 0 to G − 1 (its ``batch``).
+        """
+        total = int(graph.max()) + 1 if len(graph) else 0
+        states = self._states(nodes, edges, *edge_index)
+        sums = [h.new_zeros(total, h.shape[1]).index_add(0, graph, h) for h in states]
+        outputs: Tensor = self.head(torch.cat(sums, 1))
+        return outputs
+
+    def _states(self, nodes: Tensor, edges: Tensor, source: Tensor, target: Tensor) -> list[Tensor]:
+        states = [self.node(nodes)]
+        for layer in self.layers:
+            states.append(layer(states[-1], edges, source, target))
+        return states
+
+
+def xgin(
+    node_features: int = NODE_FEATURES,
+    edge_features: int = EDGE_FEATURES,
+    *,
+    width: int = 64,
+    num_layers: int = 3,
+    num_outputs: int = 1,
+    pretrained: bool = False,
+) -> GIN:
+    """Return a message-passing network with F(αx, αe) = αF(x, e), for α ≥ 0, in features of nodes x and edges e.
+
+    Args:
+        node_features: Numbers of a node.
+        edge_features: Numbers of an edge.
+        width: Of the states of nodes.
+        num_layers: Rounds of messages.
+        num_outputs: Numbers in the output.
+        pretrained: Whether to return it with the shipped weights (sizes as given by default), in evaluation mode: log P
+            of molecules, learnt from Crippen's totals; else with random ones.
+
+    Returns:
+        A network from :class:`Graphs`, ``model(*graphs)``, to ``(B, num_outputs)``. With sums over nodes in place of
+        means, two copies of a graph have twice the output.
+
+    Raises:
+        OptionError: For sizes that make no sense.
+        CheckpointError: If ``pretrained`` and sizes are not those of the shipped weights.
+
+    Source: Xu et al. 2019 and Hu et al. 2020 (see :class:`GIN`), without biases.
+
+    Example:
+        >>> model = xgin(5, 2).eval()
+        >>> graphs = padded_graphs(x, edge_attr, edge_index, batch)  # from PyTorch Geometric
+        >>> nodes, edges = XGradient(model).attribute(graphs.inputs, additional_forward_args=graphs.structure)
+    """
+    sizes = (node_features, edge_features, width, num_layers, num_outputs)
+    return _gin("xgin", sizes, pretrained, bias=False)
+
+
+def gin(
+    node_features: int = NODE_FEATURES,
+    edge_features: int = EDGE_FEATURES,
+    *,
+    width: int = 64,
+    num_layers: int = 3,
+    num_outputs: int = 1,
+    pretrained: bool = False,
+) -> GIN:
+    """Return the regular twin of :func:`xgin`, with biases; same arguments. Source: as there."""
+    sizes = (node_features, edge_features, width, num_layers, num_outputs)
+    return _gin("gin", sizes, pretrained, bias=True)
+
+
+def padded_graphs(nodes: Tensor, edges: Tensor, edge_index: Tensor, graph: Tensor) -> Graphs:
+    """Return graphs as the networks here take them, from the lists that PyTorch Geometric keeps.
+
+    Args:
+        nodes: Features of all nodes, ``(N, d)`` (its ``x``).
+        edges: Features of directed edges, ``(M, c)`` (its ``edge_attr``): each edge there and back, with the same
+            features.
+        edge_index: From where to where they go, ``(2, M)``.
+        graph: To which graph each node belongs, ``(N,)``, ascending (its ``batch``).
+
+    Raises:
+        InputError: If an edge has no way back with the same features, or nodes are not ordered by graph.
+    """
+    where = "padded_graphs"
+    if len(graph) == 0 or bool((graph.diff() < 0).any()) or len(graph) != len(nodes):
+        raise InputError(f"{where}: `graph` must say for each of the nodes to which graph it belongs, in order.")
+    sizes = torch.bincount(graph)
+    place = torch.arange(len(graph), device=graph.device) - (sizes.cumsum(0) - sizes)[graph]
+    source, target = edge_index
+    there, back = source <= target, source >= target
+    order = [torch.argsort(a[m] * len(nodes) + b[m], stable=True) for a, b, m in
+             ((source, target, there), (target, source, back))]  # fmt: skip
+    ways = [torch.stack(pair, 1)[m][o] for pair, m, o in
+            (((source, target), there, order[0]), ((target, source), back, order[1]))]  # fmt: skip
+    kept, returned = edges[there][order[0]], edges[back][order[1]]
+    if ways[0].shape != ways[1].shape or not torch.equal(ways[0], ways[1]) or not torch.equal(kept, returned):
+        raise InputError(
+            f"{where}: each edge must be in `edge_index` there and back, with the same features: edges are undirected "
+            "here. Directed graphs go into `of_lists` of the network."
+        )
+    ends, of = place[ways[0]], graph[ways[0][:, 0]]
+    many = torch.bincount(of, minlength=len(sizes))
+    turn = torch.argsort(of, stable=True)
+    ends, of, kept = ends[turn], of[turn], kept[turn]
+    slot = torch.arange(len(of), device=of.device) - (many.cumsum(0) - many)[of]
+    longest = int(many.max()) if len(of) else 0
+    found = Graphs(
+        nodes.new_zeros(len(sizes), int(sizes.max()), nodes.shape[1]),
+        edges.new_zeros(len(sizes), longest, edges.shape[1]),
+        ends.new_full((len(sizes), longest, 2), -1),
+        torch.arange(int(sizes.max()), device=graph.device) >= sizes[:, None],
+    )
+    found.nodes[graph, place] = nodes
+    found.edges[of, slot], found.ends[of, slot] = kept, ends
+    return found
+
+
+def _gin(where: str, sizes: tuple[object, ...], pretrained: object, *, bias: bool) -> GIN:
+    names = ("node_features", "edge_features", "width", "num_layers", "num_outputs")
+    nodes, edges, width, layers, outputs = (
+        positive_integer(size, name, where) for size, name in zip(sizes, names, strict=True)
+    )
+    model = GIN(nodes, edges, width=width, num_layers=layers, num_outputs=outputs, bias=bias)
+    if switch(pretrained, "pretrained", where):
+        load_small(model, where)
+    return model
+
+
+def _check(nodes: Tensor, edges: Tensor, ends: Tensor, padding: Tensor, d: int, c: int) -> None:
+    """Raise unless shapes are those of padded graphs."""
+    b, a, e = nodes.shape[0], nodes.shape[1] if nodes.dim() > 1 else 0, edges.shape[1] if edges.dim() > 1 else 0
+    wanted = ((b, a, d), (b, e, c), (b, e, 2), (b, a))
+    shapes = tuple(tuple(each.shape) for each in (nodes, edges, ends, padding))
+    if shapes != wanted:
+        raise InputError(
+            f"GIN: graphs must be padded tensors `nodes` (B, A, {d}), `edges` (B, E, {c}), `ends` (B, E, 2) and "
+            f"`padding` (B, A), but are of shapes {', '.join(map(str, shapes))}. Lists of nodes and edges, as PyTorch "
+            "Geometric has them, go through `padded_graphs` first, or into `of_lists`."
+        )
+    if ends.dtype not in (torch.int32, torch.int64) or padding.dtype != torch.bool:
+        raise InputError(
+            f"GIN: `ends` must hold integers and `padding` booleans, but they are {ends.dtype} and {padding.dtype}."
+        )
