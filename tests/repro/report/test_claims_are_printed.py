@@ -48,7 +48,7 @@ def test_what_is_said_to_be_the_papers_has_a_passage(claim):
 @pytest.mark.parametrize("claim", [claim for claim in CLAIMS if claim.printed], ids=lambda claim: claim.key)
 def test_every_printed_number_is_in_a_quoted_passage(claim, sources):
     numbers = re.findall(r"N/A|(?<![\w.])\d+(?:\.\d+)?", claim.printed)
-    assert numbers
     quoted = sources[RELEASED] if RELEASED in claim.source else " ".join(map(plain, claim.quotes))
+    assert numbers or claim.printed in quoted
     for number in numbers:  # typesetting repeats some, as in 1.121.121.12
         assert re.search(rf"(?<![\d.]){re.escape(number)}", quoted), number
