@@ -69,7 +69,7 @@ def not_exact(units):
 
 
 def flat(units):
-    units["precision xalexnet 0-4"]["float32"]["xg to few"] = near(1.1e-8)
+    units["precision xalexnet 0-4"]["float64"]["xg to few"] = near(1.1e-8)
 
 
 def beyond_rounding(units):
