@@ -163,7 +163,8 @@ def _quadrature(family: Family) -> Finding:
     """
     few, many = (torch.tensor(family.precision["float64"][f"xg to {which}"]) for which in ("few", "ig"))
     grown = mean_over_examples(few - 2 * many)
-    ours = f"{family.family} {float(many.mean()):.1e} with {STEPS} steps, {float(few.mean()):.1e} with {FEW_STEPS}, in float64"
+    many_steps, few_steps = (f"{float(each.mean()):.1e} with {n}" for each, n in ((many, STEPS), (few, FEW_STEPS)))
+    ours = f"{family.family} {many_steps} steps, {few_steps}, in float64"
     verdict = above(claims.QUADRATURE, grown, 0.0, "").verdict
     rule = f"an error of quadrature is more than twice as large with {FEW_STEPS} steps as with {STEPS}"
     why = rule if verdict == "confirmed" else f"{rule}, which this one is not: it is rounding of the weights of steps"
