@@ -87,8 +87,8 @@ def _usable(entries: list[tuple[str, float, str]]) -> Molecules:
         seen.add(name)
         # Read again in the order of the canonical text, so that atoms are numbered as drawings of that text have them.
         kept.append((name, _molecule(name), value, part))
-    smiles, molecules, values, parts = ([row[i] for row in kept] for i in range(4))
-    return _arrays(smiles, molecules, values, parts)
+    columns: list[list[Any]] = [[row[i] for row in kept] for i in range(4)]
+    return _arrays(*columns)
 
 
 def _arrays(smiles: list[Any], molecules: list[Any], values: list[Any], parts: list[Any]) -> Molecules:

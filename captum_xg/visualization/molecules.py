@@ -133,7 +133,7 @@ def _drawn(molecule: Any, atoms: NDArray[np.float64], bonds: NDArray[np.float64]
         highlightAtomRadii=dict.fromkeys(colours, _RADIUS),
     )
     canvas.FinishDrawing()
-    svg = canvas.GetDrawingText()
+    svg = str(canvas.GetDrawingText())
     return svg[svg.index("<svg") :]  # without the XML header, which has no place within HTML
 
 
