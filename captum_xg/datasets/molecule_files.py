@@ -87,10 +87,11 @@ def _usable(entries: list[tuple[str, float, str]]) -> Molecules:
         seen.add(name)
         # Read again in the order of the canonical text, so that atoms are numbered as drawings of that text have them.
         kept.append((name, _molecule(name), value, part))
-    return _arrays(*([row[i] for row in kept] for i in range(4)))
+    columns: list[list[Any]] = [[row[i] for row in kept] for i in range(4)]
+    return _arrays(*columns)
 
 
-def _arrays(smiles: list[str], molecules: list[Any], values: list[float], parts: list[str]) -> Molecules:
+def _arrays(smiles: list[Any], molecules: list[Any], values: list[Any], parts: list[Any]) -> Molecules:
     atoms = [[_atom(atom) for atom in molecule.GetAtoms()] for molecule in molecules]
     bonds = [[_bond(bond) for bond in molecule.GetBonds()] for molecule in molecules]
     ends = [[(b.GetBeginAtomIdx(), b.GetEndAtomIdx()) for b in molecule.GetBonds()] for molecule in molecules]

@@ -88,9 +88,16 @@ class Molecules:
         """Return some of the molecules, by their numbers or a mask."""
         rows = np.arange(len(self))[np.asarray(which, dtype=None if len(which) else np.int64)]
         atoms, bonds = _ranges(self.atom_counts, rows), _ranges(self.bond_counts, rows)
-        per_molecule = (each[rows] for each in (self.smiles, self.part, self.value, self.atom_counts, self.bond_counts))
         return Molecules(
-            *per_molecule, self.atoms[atoms], self.bonds[bonds], self.ends[bonds], self.contributions[atoms]
+            smiles=self.smiles[rows],
+            part=self.part[rows],
+            value=self.value[rows],
+            atom_counts=self.atom_counts[rows],
+            bond_counts=self.bond_counts[rows],
+            atoms=self.atoms[atoms],
+            bonds=self.bonds[bonds],
+            ends=self.ends[bonds],
+            contributions=self.contributions[atoms],
         )
 
     def graphs(self, dtype: torch.dtype = torch.float32) -> Graphs:
@@ -138,12 +145,15 @@ def load_molecules(path: str | Path | None = None) -> Molecules:
     if problem := _problem(found):
         raise unreadable(path, problem)
     return Molecules(
-        *(np.asarray(getattr(found, name)) for name in ("smiles", "part")),
-        found.value.astype(np.float64),
-        *(getattr(found, name).astype(np.int64) for name in ("atom_counts", "bond_counts")),
-        *(getattr(found, name) for name in ("atoms", "bonds")),
-        found.ends.astype(np.int64),
-        found.contributions.astype(np.float32),
+        smiles=found.smiles,
+        part=found.part,
+        value=found.value.astype(np.float64),
+        atom_counts=found.atom_counts.astype(np.int64),
+        bond_counts=found.bond_counts.astype(np.int64),
+        atoms=found.atoms,
+        bonds=found.bonds,
+        ends=found.ends.astype(np.int64),
+        contributions=found.contributions.astype(np.float32),
     )
 
 

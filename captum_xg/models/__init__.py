@@ -23,6 +23,9 @@ from captum_xg.models.fixup_resnet import (
     xfixup_resnet152,
 )
 
+# Graphs
+from captum_xg.models.graph import GIN, Graphs, gin, padded_graphs, xgin
+
 # Small ones, with weights for Fashion-MNIST
 from captum_xg.models.small import (
     small_alexnet,
@@ -52,10 +55,12 @@ from captum_xg.models.vision_transformer import VisionTransformer, vit_small, xv
 from captum_xg.models.weights import RELEASED, LoadedCheckpoint, ReleasedWeights, load_checkpoint
 
 __all__ = [
+    "GIN",
     "RELEASED",
     "DenoisingUNet",
     "DnCNN",
     "FixupResNet",
+    "Graphs",
     "LoadedCheckpoint",
     "ReleasedWeights",
     "TextCNN",
@@ -69,7 +74,9 @@ __all__ = [
     "fixup_resnet50",
     "fixup_resnet101",
     "fixup_resnet152",
+    "gin",
     "load_checkpoint",
+    "padded_graphs",
     "small_alexnet",
     "small_fixup_resnet",
     "small_record",
@@ -89,6 +96,7 @@ __all__ = [
     "xfixup_resnet50",
     "xfixup_resnet101",
     "xfixup_resnet152",
+    "xgin",
     "xsmall_alexnet",
     "xsmall_fixup_resnet",
     "xsmall_vgg",

@@ -16,7 +16,8 @@ batches them, have as many rows as nodes, while the output has a row for each gr
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import NamedTuple, TypeAlias
 
 import torch
 from torch import Tensor, nn
@@ -27,6 +28,8 @@ from captum_xg.models.small_weights import load_small
 
 NODE_FEATURES, EDGE_FEATURES = 29, 6
 """Those of atoms and bonds in :mod:`captum_xg.datasets.molecules`."""
+
+Move: TypeAlias = Callable[[Tensor], Tensor]
 
 
 class Graphs(NamedTuple):
@@ -92,18 +95,16 @@ class GINLayer(nn.Module):
         self.first = nn.Linear(width, width, bias=bias)
         self.second = nn.Linear(width, width, bias=bias)
 
-    def forward(self, h: Tensor, e: Tensor, source: Tensor, target: Tensor) -> Tensor:
+    def forward(self, h: Tensor, e: Tensor, starts: Move, sums: Move) -> Tensor:
         """Return the new states.
 
         Args:
-            h: States of all nodes, ``(N, width)``.
-            e: Features of directed edges, ``(M, c)``.
-            source: Where they come from, ``(M,)``.
-            target: Where they go to, ``(M,)``; N for those that go nowhere.
+            h: States of nodes, ``(…, width)``.
+            e: Features of directed edges, ``(…, c)``.
+            starts: From states of nodes to those where edges start.
+            sums: From messages of edges to their sums at the nodes where they end.
         """
-        messages = torch.relu(h[source] + self.edge(e))
-        # One row more than there are nodes takes what goes nowhere.
-        received = h.new_zeros(h.shape[0] + 1, h.shape[1]).index_add(0, target, messages)[:-1]
+        received = sums(torch.relu(starts(h) + self.edge(e)))
         updated: Tensor = h + self.second(torch.relu(self.first((1 + self.eps) * h + received)))
         return updated
 
@@ -131,6 +132,7 @@ class GIN(nn.Module):
         super().__init__()
         self.node = nn.Linear(node_features, width, bias=bias)
         self.layers = nn.ModuleList(GINLayer(width, edge_features, bias=bias) for _ in range(num_layers))
+        self.edge_features = edge_features
         self.head = nn.Linear(width * (num_layers + 1), num_outputs, bias=bias)
         for module in self.modules():
             if isinstance(module, nn.Linear):
@@ -144,20 +146,17 @@ class GIN(nn.Module):
 
     def forward(self, nodes: Tensor, edges: Tensor, ends: Tensor, padding: Tensor) -> Tensor:
         """Return outputs ``(B, num_outputs)`` of graphs in the form of :class:`Graphs`."""
-        _check(nodes, edges, ends, padding, self.node.in_features, self.layers[0].edge.in_features)
-        count, size, _ = nodes.shape
-        real = ends[..., 0] >= 0
-        first = torch.arange(count, device=ends.device)[:, None] * size
-        # Both ways along each edge; those that are no edges start anywhere and go nowhere.
-        one, other = (torch.where(real, first + ends[..., i], 0).flatten() for i in (0, 1))
-        to_one, to_other = (torch.where(real.flatten(), end, count * size) for end in (one, other))
-        e = edges.flatten(0, 1)
+        _check(nodes, edges, ends, padding, self.node.in_features, self.edge_features)
+        # Which node is at an end, as numbers 0 and 1. Products with them add up in one order on every device, where
+        # index_add does not on a GPU: F(αx) = αF(x) would hold up to rounding only. Rows of no edge are zero.
+        at = torch.arange(nodes.shape[1], device=ends.device)
+        one, other = ((ends[..., i, None] == at).to(nodes.dtype) for i in (0, 1))
+        source, target = torch.cat([one, other], 1), torch.cat([other, one], 1)  # both ways along each edge
         states = self._states(
-            nodes.flatten(0, 1), torch.cat([e, e]), torch.cat([one, other]), torch.cat([to_other, to_one])
+            nodes, torch.cat([edges, edges], 1), lambda h: source @ h, lambda messages: target.mT @ messages
         )
         nowhere = padding[..., None]
-        sums = [torch.where(nowhere, 0.0, h.unflatten(0, (count, size))).sum(1) for h in states]
-        outputs: Tensor = self.head(torch.cat(sums, 1))
+        outputs: Tensor = self.head(torch.cat([torch.where(nowhere, 0.0, h).sum(1) for h in states], 1))
         return outputs
 
     def of_lists(self, nodes: Tensor, edges: Tensor, edge_index: Tensor, graph: Tensor) -> Tensor:
@@ -170,15 +169,15 @@ class GIN(nn.Module):
             graph: To which graph each node belongs, ``(N,)``, from 0 to G − 1 (its ``batch``).
         """
         total = int(graph.max()) + 1 if len(graph) else 0
-        states = self._states(nodes, edges, *edge_index)
-        sums = [h.new_zeros(total, h.shape[1]).index_add(0, graph, h) for h in states]
-        outputs: Tensor = self.head(torch.cat(sums, 1))
+        source, target = edge_index
+        states = self._states(nodes, edges, lambda h: h[source], lambda messages: _sums(messages, target, len(nodes)))
+        outputs: Tensor = self.head(torch.cat([_sums(h, graph, total) for h in states], 1))
         return outputs
 
-    def _states(self, nodes: Tensor, edges: Tensor, source: Tensor, target: Tensor) -> list[Tensor]:
+    def _states(self, nodes: Tensor, edges: Tensor, starts: Move, sums: Move) -> list[Tensor]:
         states = [self.node(nodes)]
         for layer in self.layers:
-            states.append(layer(states[-1], edges, source, target))
+            states.append(layer(states[-1], edges, starts, sums))
         return states
 
 
@@ -280,6 +279,10 @@ def padded_graphs(nodes: Tensor, edges: Tensor, edge_index: Tensor, graph: Tenso
     found.nodes[graph, place] = nodes
     found.edges[of, slot], found.ends[of, slot] = kept, ends
     return found
+
+
+def _sums(rows: Tensor, group: Tensor, count: int) -> Tensor:
+    return rows.new_zeros(count, rows.shape[1]).index_add(0, group, rows)
 
 
 def _gin(where: str, sizes: tuple[object, ...], pretrained: object, *, bias: bool) -> GIN:

@@ -61,7 +61,7 @@ def token_html(tokens: Texts, attributions: Tensor, *, labels: Iterable[str] | N
     for label, words, numbers in _texts(tokens, attributions, labels, where):
         end = scale_of(numbers)
         spans = " ".join(
-            f'<span title="{number:.4g}" style="background: rgb{_colour(number / end)}; color: black; '
+            f'<span title="{number:.4g}" style="background: rgb{colour_of(number / end)}; color: black; '
             f'padding: 1px 3px; border-radius: 3px; line-height: 1.9">{html.escape(word)}</span>'
             for word, number in zip(words, numbers, strict=True)
         )
@@ -97,7 +97,7 @@ def token_figure(
             wide = inches_of(len(word) + 1, size * 1.15) + 0.06
             if at and at + wide > width - 0.2:
                 at, line = 0.0, line + 1
-            placed.append((at, line, word, _colour(number / end)))
+            placed.append((at, line, word, colour_of(number / end)))
             at += wide
         line += 2
     height = 0.27 * line + 0.4
@@ -149,7 +149,7 @@ def _texts(
         yield head, [str(token) for token in text], row[: len(text)]
 
 
-def _colour(share: float) -> tuple[int, int, int]:
+def colour_of(share: float) -> tuple[int, int, int]:
     """Return red or blue mixed with white: ±1 is the end of the scale, 0 is white."""
     end = _RED if share > 0 else _BLUE
     strength = _STRONGEST * min(abs(share), 1.0)

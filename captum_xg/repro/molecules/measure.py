@@ -1,8 +1,8 @@
 """Units of the experiment: one network trained on one task from one seed, and what it came to.
 
 A unit keeps the predictions of all test molecules, and for log P what the correlation of attributions with true
-contributions is made of, molecule by molecule, so that everything in the report can be resampled over molecules. The trained weights
-lie beside the units, in float16 and only to be looked at or shipped: no number is read from them.
+contributions is made of, molecule by molecule, so that everything in the report can be resampled over molecules. The
+trained weights lie beside the units, in float16 and only to be looked at or shipped: no number is read from them.
 """
 
 from __future__ import annotations

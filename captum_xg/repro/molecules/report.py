@@ -30,8 +30,8 @@ _NOTES = (
     "Errors are root mean squares over test molecules; ± is the standard error over seeds, intervals are over "
     "molecules and paired. Measured values have their mean over the training part taken away first, for both networks.",
     "The networks have seen the sums of contributions only; Crippen's are those of atoms, with those of their "
-    "hydrogens. An atom has the sum of its features' attributions and half of what its bonds have. The gap is the mean of |their "
-    "sum − (F(x) − F(0))|, in units of log P.",
+    "hydrogens. An atom has the sum of its features' attributions and half of what its bonds have. The gap is the mean "
+    "of |their sum − (F(x) − F(0))|, in units of log P.",
     "|gradient| has no sign, so that a low correlation is no surprise; it is what is called saliency.",
 )
 

@@ -61,10 +61,10 @@ def trained(
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: _rate(step / steps))
     model.train()
     for _ in range(recipe.epochs):
-        for some in torch.randperm(len(wanted), generator=generator).to(device).split(recipe.batch):
+        for some in torch.split(torch.randperm(len(wanted), generator=generator).to(device), recipe.batch):
             loss = nn.functional.mse_loss(model(*_part(graphs, some))[:, 0], wanted[some])
             optimizer.zero_grad(set_to_none=True)
-            loss.backward()
+            torch.autograd.backward(loss)
             nn.utils.clip_grad_norm_(model.parameters(), 1.0)
             optimizer.step()
             schedule.step()
@@ -80,7 +80,7 @@ def predicted(model: GIN, graphs: Graphs, size: float, device: torch.device) -> 
 
 def batches(graphs: Graphs, size: int) -> Iterator[Graphs]:
     """Yield all graphs in their order, so many at a time."""
-    for some in torch.arange(len(graphs.nodes), device=graphs.nodes.device).split(size):
+    for some in torch.split(torch.arange(len(graphs.nodes), device=graphs.nodes.device), size):
         yield _part(graphs, some)
 
 
