@@ -41,7 +41,7 @@ def _panel(axes: Axes, title: str, point: Callable[[Way], Point | None]) -> None
     axes.set_ylim(-0.6, len(_SHOWN) - 0.4)
     largest = 1.0
     for row, way in enumerate(_SHOWN):
-        found, style = point(way), method_style(_STYLES.get(way, "expected gradients"))
+        found, style = point(way), method_style(_STYLES.get(way, "Expected Gradients"))
         if found is None:
             axes.text(1.15, row, "does not fit", va="center", fontsize=9)
             continue
