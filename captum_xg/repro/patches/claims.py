@@ -38,7 +38,8 @@ DEEP = Claim(
 ATTRIBUTION_COST = Claim(
     "patches/attribution cost",
     BEYOND,
-    "While its proof stands, X-Gradient on the transformer costs at most 1.05 forward and backward passes",
+    "While its proof stands, X-Gradient on a large batch costs at most 1.05 forward and backward passes of the "
+    "transformer",
 )
 PRIOR_COST = Claim(
     "patches/prior cost",

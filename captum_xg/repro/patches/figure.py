@@ -42,7 +42,7 @@ def _accuracies(axes: Axes, results: Results) -> None:
     axes.set_yticks(range(len(labels)), labels, fontsize=9)
     axes.invert_yaxis()
     axes.grid(axis="x", alpha=0.25)
-    axes.set_xlabel("test accuracy in %; below points: mean ± standard error; (epochs)", fontsize=9)
+    axes.set_xlabel("test accuracy in % (after so many epochs)", fontsize=9)
 
 
 def _errors(axes: Axes, results: Results) -> None:

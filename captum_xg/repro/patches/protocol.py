@@ -63,8 +63,8 @@ class Protocol:
         if self.epochs >= EPOCHS and self.train_images >= IMAGES:
             return ""
         return (
-            f"{self.epochs} epochs on {self.train_images:,} images are far from convergence; "
-            f"this asks for at least {EPOCHS} on {IMAGES:,}"
+            f"{self.train_images:,} images {self.epochs} times are far from convergence; "
+            f"this asks for at least {IMAGES:,} images {EPOCHS} times"
         )
 
     @property

@@ -35,12 +35,17 @@ def report(
     )
 
 
+def counted(n: int, noun: str) -> str:
+    """Return ``1 epoch``, ``2 epochs``."""
+    return f"{n} {noun}{'s' * (n != 1)}"
+
+
 def _setting(results: Results, protocol: Protocol, data: Data) -> str:
     return (
         f"xvit_small and vit_small (4 layers of width 64, 4×4 patches), {results.seeds} seeds each with the same "
-        f"batches, {protocol.epochs} epochs on {protocol.train_images:,} images {data.about}, tested on "
-        f"{protocol.test_images:,}; {protocol.recipe}. Variants: one seed, {protocol.ablation_epochs} epochs. "
-        f"Attributions: the first {protocol.measured_images} test images, double precision."
+        f"batches, {counted(protocol.epochs, 'epoch')} on {protocol.train_images:,} images {data.about}, tested on "
+        f"{protocol.test_images:,}; {protocol.recipe}. Variants: one seed, "
+        f"{counted(protocol.ablation_epochs, 'epoch')}. Attributions: the first {protocol.measured_images} test images, double precision."
     )
 
 
@@ -74,8 +79,8 @@ def _parts(results: Results) -> Panel:
         accuracy = f"{100 * found['test_accuracy']:.2f}" if found["finite"] else "diverged"
         certified = "degree 1" if found.get("proven") and found["degree"] == 1 else "no"
         rows.append([network.label, f"{found['parameters']:,}", accuracy, difference, certified])
-    epochs = results.variant(SHORT)["epochs"]
-    return table(f"What each part is worth: one seed each, {epochs} epochs; intervals over test images", rows)
+    trained = counted(results.variant(SHORT)["epochs"], "epoch")
+    return table(f"What each part is worth: one seed each, {trained}; intervals over test images", rows)
 
 
 def _steps(results: Results) -> Panel:
@@ -94,7 +99,8 @@ def _steps(results: Results) -> Panel:
 def _costs(results: Results) -> Panel:
     rows = [["", "times as long", "images", "device"]]
     for unit, way, label in (
-        ("cost-attribution", "X-Gradient", "X-Gradient / forward and backward pass"),
+        ("cost-attribution-small", "X-Gradient", "X-Gradient / forward and backward pass"),
+        ("cost-attribution-large", "X-Gradient", "X-Gradient / forward and backward pass"),
         ("cost-training", "prior", "training step with a prior / plain one"),
     ):
         value = results.values[unit]

@@ -27,9 +27,10 @@ def findings(results: Results, protocol: Protocol) -> tuple[Finding, ...]:
         _deep(results, protocol),
         below(
             claims.ATTRIBUTION_COST,
-            results.ratio("cost-attribution", "X-Gradient"),
+            results.ratio("cost-attribution-large", "X-Gradient"),
             _COST,
-            "X-Gradient / forward and backward pass, median over rounds",
+            f"X-Gradient / forward and backward pass, {results.values['cost-attribution-large']['images']} images, "
+            "median over rounds",
         ),
         below(
             claims.PRIOR_COST,
@@ -95,7 +96,7 @@ def _of_a_part(claim: Claim, results: Results, protocol: Protocol, having: Netwo
         return unfinished
     worth = results.gap(having, lacking)
     noise = 2 * results.seed_noise()
-    what = f"points it is worth, one seed, {protocol.ablation_epochs} epochs, interval over test images"
+    what = f"points it is worth, one seed, epochs: {protocol.ablation_epochs}, interval over test images"
     if short := _trained(protocol, claim, worth, what):
         return short
     found = above(claim, worth, noise, what)
@@ -115,7 +116,7 @@ def _diverged(claim: Claim, results: Results, having: Network, lacking: Network)
 def _deep(results: Results, protocol: Protocol) -> Finding:
     if not results.variant(DEEP)["finite"] or not results.variant(SHORT)["finite"]:
         return Finding(claims.DEEP, "diverged", "not confirmed", "the loss became infinite")
-    what = f"accuracy of 12 layers minus that of 4, in points, one seed, {protocol.ablation_epochs} epochs"
+    what = f"accuracy of 12 layers minus that of 4, in points, one seed, epochs: {protocol.ablation_epochs}"
     found = results.gap(DEEP, SHORT)
     return _trained(protocol, claims.DEEP, found, what) or above(claims.DEEP, found, -_POINTS, what)
 

@@ -25,7 +25,8 @@ from captum_xg.repro.patches.protocol import Data, Labelled, Protocol
 from captum_xg.repro.patches.training import correct, is_finite, train
 
 ROUNDS = {"cpu": 10, "cuda": 60}
-COST_IMAGES = {"cpu": 16, "cuda": 512}
+COST_IMAGES = {"cpu": (8, 48), "cuda": (512, 4096)}
+"""A small batch and a large one: what X-Gradient adds to the two passes is the same for any batch."""
 Work = Callable[[], Mapping[str, Any]]
 
 
@@ -37,8 +38,10 @@ def units(protocol: Protocol, data: Data, seeds: int, weights: Path) -> dict[str
             found[name_of(network, seed)] = partial(_trained, network, seed, protocol, data, weights)
     for network in VARIANTS:
         found[name_of(network, 0)] = partial(_trained, network, 0, protocol, data, weights)
-    found["cost-attribution"] = partial(_cost, cost.attribution, data)
-    found["cost-training"] = partial(_cost, cost.training, data)
+    small, large = COST_IMAGES[data.test.images.device.type]
+    found["cost-attribution-small"] = partial(_cost, cost.attribution, data, small)
+    found["cost-attribution-large"] = partial(_cost, cost.attribution, data, large)
+    found["cost-training"] = partial(_cost, cost.training, data, small)
     return found
 
 
@@ -101,9 +104,9 @@ def _measured(network: Network, model: nn.Module, protocol: Protocol, data: Data
     return {"errors": {str(steps): values for steps, values in found.items()}}
 
 
-def _cost(measure: Callable[[Labelled, int], dict[str, list[float]]], data: Data) -> dict[str, Any]:
+def _cost(measure: Callable[[Labelled, int], dict[str, list[float]]], data: Data, images: int) -> dict[str, Any]:
     device = data.test.images.device
-    n = min(COST_IMAGES[device.type], len(data.test.labels))
+    n = min(images, len(data.test.labels))
     where = environment(device.type if device.index is None else str(device))
     return {
         "seconds": measure(Labelled(*(part[:n] for part in data.test)), ROUNDS[device.type]),

@@ -32,7 +32,7 @@ def small():
         patched.setattr(vision_transformer, "_LAYERS", 1)
         patched.setattr(work, "VARIANTS", tuple(replace(each, build=X.build) for each in VARIANTS))
         patched.setattr(work, "ROUNDS", {"cpu": 2})
-        patched.setattr(work, "COST_IMAGES", {"cpu": 2})
+        patched.setattr(work, "COST_IMAGES", {"cpu": (1, 2)})
         patched.setattr(cost, "_WARM_UP", 0)
         patched.setattr(work, "certify", lambda *_: SimpleNamespace(homogeneous=True, degree=1.0))
         yield

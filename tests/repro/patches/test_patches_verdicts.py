@@ -33,7 +33,7 @@ def numbers():
     found = {f"{each.key}-{s}": training(each, 0.9 + s / 1000) for each in COMPARED for s in range(3)}
     worse = {NO_NORM: 0.86, NO_POSITIONS: 0.8, FIXED: 0.86, GATED: 0.94}
     found |= {f"{each.key}-0": training(each, worse.get(each, 0.9)) for each in VARIANTS}
-    found["cost-attribution"] = {"seconds": {"plain": [1.0] * 20, "X-Gradient": [1.01, 1.02] * 10}}
+    found["cost-attribution-large"] = {"images": 9, "seconds": {"plain": [1.0] * 20, "X-Gradient": [1.01, 1.02] * 10}}
     found["cost-training"] = {"seconds": {"plain": [1.0] * 20, "prior": [2.3, 2.4] * 10}}
     return found
 
@@ -107,7 +107,7 @@ def slow(unit, way, times):
         (claims.GATE, as_good(GATED)),
         (claims.DEEP, deep_fails),
         (claims.DEEP, deep_diverges),
-        (claims.ATTRIBUTION_COST, slow("cost-attribution", "X-Gradient", 1.06)),
+        (claims.ATTRIBUTION_COST, slow("cost-attribution-large", "X-Gradient", 1.06)),
         (claims.PRIOR_COST, slow("cost-training", "prior", 2.7)),
     ],
 )
