@@ -18,7 +18,7 @@ CERTIFIED = _by_family("certified", "without biases it is proven to be of degree
 UNSEEN_NOISE = _by_family("unseen", f"without biases it restores better than its twin at {_BEYOND_TRAINING}")
 SEEN_NOISE = _by_family("seen", f"at noise that was trained on (σ = {SEEN[0]} to {SEEN[-1]}) the two are equally good")
 NET_BIAS = _by_family(
-    "net_bias", "what the twin adds beside its filters is a larger share of the noise beyond training than within"
+    "net_bias", f"what the twin adds beside its filters is more at σ = {UNSEEN[-1]} than at σ = {MOST}"
 )
 FILTERS = _by_family("filters", "filter times image is the Integrated Gradients of a pixel, and sums to the pixel")
 AVERAGES = _by_family("averages", "without biases the filters average over more pixels, the more noise there is")

@@ -21,7 +21,7 @@ from captum_xg.repro.restoration.protocol import MOST, SEEN, UNSEEN, Protocol, w
 
 PLACES = {"flat": ("camera", 60, 400), "edge": ("camera", 172, 40), "texture": ("chelsea", 60, 150)}
 """Kind of place → photograph, row and column of the pixel whose filters are drawn."""
-DRAWN = (10, 75)
+DRAWN = (10, 50)
 """Levels of noise that filters are drawn at."""
 IG_STEPS, EXPLAINED = 64, 3
 

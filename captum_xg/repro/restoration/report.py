@@ -69,7 +69,7 @@ def _of_denoisers(family: Family) -> list[Finding]:
             claims.NET_BIAS[key],
             family.net_bias_grows(MOST, most),
             0,
-            f"net bias / σ of the noise at σ = {most} minus that at σ = {MOST}",
+            f"net bias in grey levels at σ = {most} minus that at σ = {MOST}",
         ),
         verdicts.above(
             claims.AVERAGES[key],
@@ -105,7 +105,7 @@ def _tables(family: Family) -> list[Panel]:
     label = FAMILIES[family.key]
     ratios: list[list[str]] = [["noise, σ of 255", "noisy image", "with biases", "without biases", "difference"]]
     biases: list[list[str]] = [
-        ["noise, σ of 255", "net bias / σ, with biases", "without biases", "pixels averaged over", "sum of weights"]
+        ["noise, σ of 255", "net bias, with biases", "without biases", "pixels averaged over", "sum of weights"]
     ]
     pixels = family.filters[0]
     for level in (*SEEN, *UNSEEN):
@@ -122,15 +122,15 @@ def _tables(family: Family) -> list[Panel]:
         biases.append(
             [
                 shown,
-                f"{family.net_bias('twins', level).value:.1%}",
-                f"{family.net_bias('xdnns', level).value:.1g}",
+                f"{family.amount('net_bias', 'twins', level):.2f}",
+                f"{family.amount('net_bias', 'xdnns', level):.1g}",
                 f"{_median(pixels['pixels'][str(level)]):.3g}",
                 f"{_median(pixels['sum'][str(level)]):.3f}",
             ]
         )
     return [
         table(f"{label}: peak signal-to-noise ratio in decibels, {_spread(family)}", ratios),
-        table(f"{label}: what is added beside the filters, and the filters without biases (medians)", biases),
+        table(f"{label}: net bias in grey levels (root mean square), and filters without biases (medians)", biases),
     ]
 
 
@@ -152,7 +152,7 @@ def _pictures(found: Sequence[Family]) -> tuple[Panel, ...]:
     names = " and ".join(FAMILIES[each.key] for each in found)
     return (
         Panel(
-            "Ratios, and what the twin adds beside its filters, by noise; grey: trained on",
+            "Signal-to-noise ratios, and what is taken away, by noise",
             picture=CURVES,
             description=f"Curves of {names}: with biases they fall off where noise was not trained on.",
         ),
@@ -172,7 +172,8 @@ def _pictures(found: Sequence[Family]) -> tuple[Panel, ...]:
 def _setting(found: Sequence[Family], protocol: Protocol) -> str:
     images = len(found[0].xdnns[0]["psnr"][str(MOST)])
     names = " and ".join(f"{FAMILIES[f.key]} ({f.xdnns[0]['parameters']:,} parameters)" for f in found)
-    where = f"{images} squares of {protocol.side} × {protocol.side} pixels of {len(TEST)} photographs that none was trained on"
+    squares = f"{images} squares of {protocol.side} × {protocol.side} pixels"
+    where = f"{squares} of {len(TEST)} photographs that none was trained on"
     if not protocol.seeds:
         return f"{names} with the shipped weights, and twins with biases; {where}; σ ≤ {MOST} of 255 was trained on."
     devices = {run["device"] for each in found for run in each.xdnns}

@@ -50,15 +50,14 @@ class Family:
         """Return the mean ratio of the noisy images."""
         return statistics.fmean(self.twins[0]["noisy"][str(level)])
 
-    def net_bias(self, which: str, level: int) -> Estimate:
-        """Return the net bias, root of the mean square, as a share of the standard deviation of the noise."""
-        runs = [[each / level for each in run["net_bias"][str(level)]] for run in self.runs(which)]
-        return over_seeds(runs)
+    def amount(self, key: str, which: str, level: int) -> float:
+        """Return the mean of ``"net_bias"`` or ``"removed"``, in grey levels, of ``"xdnns"`` or ``"twins"``."""
+        return statistics.fmean(statistics.fmean(run[key][str(level)]) for run in self.runs(which))
 
     def net_bias_grows(self, seen: int, unseen: int) -> Estimate:
-        """Return by how much the twin's share is larger at one level than at another."""
-        pairs = [(run["net_bias"][str(seen)], run["net_bias"][str(unseen)]) for run in self.twins]
-        return over_seeds([[b / unseen - a / seen for a, b in zip(*pair, strict=True)] for pair in pairs])
+        """Return by how much the twin's net bias is larger at one level than at another, in grey levels."""
+        runs = [run["net_bias"] for run in self.twins]
+        return over_seeds([_difference(run[str(unseen)], run[str(seen)]) for run in runs])
 
     def more_pixels(self, seen: int, unseen: int) -> Estimate:
         """Return how many times more pixels filters average over at one level than at another, as a logarithm to 2."""
