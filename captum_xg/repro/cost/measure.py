@@ -34,11 +34,17 @@ OUT_OF_MEMORY = "out of memory"
 
 
 def seconds(setting: Setting, ways: Sequence[Way], rounds: int, most_seconds: float) -> dict[str, list[float]]:
-    """Return the seconds of a step in each round, by way; as many rounds as fit into the time, but at least 3."""
-    steps = {way.key: step_of(way, setting)[0] for way in ways}
-    for step in steps.values():
-        for _ in range(2 if setting.device.type == "cuda" else 1):
+    """Return the seconds of a step in each round, by way; at least 3 rounds, and as many as fit into the time."""
+    steps: dict[str, Step] = {}
+    for way in ways:
+        step, _ = step_of(way, setting)
+        try:
             step()
+        except RuntimeError as error:
+            if not _is_out_of_memory(error):
+                raise
+            continue  # there are no seconds of what does not fit
+        steps[way.key] = step
     found: dict[str, list[float]] = {key: [] for key in steps}
     began = time.perf_counter()
     for done in range(rounds):
@@ -57,7 +63,9 @@ def peak(setting: Setting, way: Way) -> dict[str, object]:
         if setting.device.type == "cuda":
             return _peak_of_gpu(step, setting.device)
         return {"bytes": held + _peak_of_cpu(step)}
-    except torch.cuda.OutOfMemoryError:
+    except RuntimeError as error:
+        if not _is_out_of_memory(error):
+            raise
         return {"error": OUT_OF_MEMORY}
     finally:
         step = None  # type: ignore[assignment]  # before the cache is emptied
@@ -91,6 +99,12 @@ def differences(setting: Setting) -> dict[str, float]:
     wanted = found[EG_BATCH.key]
     largest = (wanted - found.pop(PLAIN.key)).abs().max()  # of the prior, which the task's gradients could outshine
     return {key: float((each - wanted).abs().max() / largest) for key, each in found.items()}
+
+
+def _is_out_of_memory(error: RuntimeError) -> bool:
+    """Return whether a GPU had too little memory; cuDNN says so in words of its own."""
+    known = ("out of memory", "ALLOC_FAILED")
+    return isinstance(error, torch.cuda.OutOfMemoryError) or any(words in str(error) for words in known)
 
 
 class _Counter(TorchDispatchMode):  # type: ignore[no-untyped-call]  # PyTorch has no types here

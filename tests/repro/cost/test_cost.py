@@ -144,6 +144,21 @@ def test_a_second_run_does_no_work_and_other_settings_are_refused(tmp_path, monk
         cost.section(arguments(tmp_path, "--references", "3"))
 
 
+def test_what_does_not_fit_has_no_numbers_and_stops_nothing():
+    def too_large(model, setting, generator):
+        def fill():
+            raise torch.cuda.OutOfMemoryError("CUDA out of memory.")
+
+        return fill
+
+    wide = replace(steps.EG_LOOP, gradient=too_large)
+    assert set(measure.seconds(SMALL, (steps.PLAIN, wide), 3, 0.1)) == {"plain"}
+    assert measure.peak(SMALL, wide) == {"error": measure.OUT_OF_MEMORY}
+    broken = replace(wide, gradient=lambda *_: lambda: torch.zeros(2) @ torch.zeros(3))
+    with pytest.raises(RuntimeError, match="size"):
+        measure.peak(SMALL, broken)
+
+
 def test_sizes_that_cannot_be_are_refused(tmp_path):
     with pytest.raises(Exception, match="at least 1 example"):
         cost.section(arguments(tmp_path, "--batch-size", "0"))
