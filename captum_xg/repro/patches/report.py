@@ -41,11 +41,12 @@ def counted(n: int, noun: str) -> str:
 
 
 def _setting(results: Results, protocol: Protocol, data: Data) -> str:
+    epochs, shorter = (counted(n, "epoch") for n in (protocol.epochs, protocol.ablation_epochs))
     return (
         f"xvit_small and vit_small (4 layers of width 64, 4×4 patches), {results.seeds} seeds each with the same "
-        f"batches, {counted(protocol.epochs, 'epoch')} on {protocol.train_images:,} images {data.about}, tested on "
-        f"{protocol.test_images:,}; {protocol.recipe}. Variants: one seed, "
-        f"{counted(protocol.ablation_epochs, 'epoch')}. Attributions: the first {protocol.measured_images} test images, double precision."
+        f"batches, {epochs} on {protocol.train_images:,} images {data.about}, tested on {protocol.test_images:,}; "
+        f"{protocol.recipe}. Variants: one seed, {shorter}. Attributions: the first {protocol.measured_images} test "
+        "images, double precision."
     )
 
 
