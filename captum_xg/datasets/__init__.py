@@ -11,5 +11,6 @@ if TYPE_CHECKING:
     from captum_xg.datasets import fashion_mnist as fashion_mnist
     from captum_xg.datasets import imagenet as imagenet
     from captum_xg.datasets import nhanes as nhanes
+    from captum_xg.datasets import photographs as photographs
 else:
     __getattr__, __dir__ = on_demand(__name__)
