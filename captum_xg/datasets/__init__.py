@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from captum_xg.datasets import fashion_mnist as fashion_mnist
     from captum_xg.datasets import imagenet as imagenet
     from captum_xg.datasets import nhanes as nhanes
+    from captum_xg.datasets import photographs as photographs
     from captum_xg.datasets import review_grammar as review_grammar
     from captum_xg.datasets import sentiment as sentiment
     from captum_xg.datasets import vocabulary as vocabulary

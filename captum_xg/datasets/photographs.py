@@ -53,4 +53,4 @@ def _grey(path: Path) -> NDArray[np.float32]:
         raise FileError(f"{path} cannot be read: {in_one_line(error)}") from error
     grey = pixels if pixels.ndim == 2 else pixels[..., :3] @ np.asarray(_LUMINANCE)
     # Whole grey levels, so that rounding of the sum over colours is not part of the data.
-    return np.round(grey).astype(np.float32) / 255
+    return np.asarray(np.round(grey).astype(np.float32) / np.float32(255), np.float32)

@@ -44,6 +44,7 @@ def section(options: argparse.Namespace) -> Section:
     from captum_xg._core.distributed import rank_and_processes
     from captum_xg._core.files import make_folder
     from captum_xg._core.options import usable_device
+    from captum_xg.repro.estimate import t_quantile
     from captum_xg.repro.processes import of_this_process, wait_for_all
     from captum_xg.repro.restoration.figure import draw
     from captum_xg.repro.restoration.report import report
@@ -51,6 +52,8 @@ def section(options: argparse.Namespace) -> Section:
 
     protocol = _protocol(options)
     device = usable_device(of_this_process(options.device), "--device", only=("cpu", "cuda"))
+    if len(protocol.seeds) > 1:
+        t_quantile(len(protocol.seeds) - 1)  # what intervals need is missing before the trainings, not found so after
     folder = make_folder(options.output)
     units = networks(protocol, folder, device)
     found = families(units, protocol)

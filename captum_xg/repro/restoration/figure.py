@@ -64,7 +64,7 @@ def _curves(found: Sequence[Family]) -> Figure:
 def _examples(found: Sequence[Family]) -> Figure:
     """Draw the photograph above the same with noise, and beside them what networks make of it, in rows."""
     one = len(found) == 1
-    figure = new_figure(8.8, 2.6) if one else new_figure(6.9, 4.9)
+    figure = new_figure(8.8, 2.6) if one else new_figure(6.3, 4.5)
     axes = figure.subplots(1, 4) if one else figure.subplots(2, 3).flat
     own = found[0].filters[0]["example"]
     shown = [(own["clean"], "photograph"), (own["noisy"], f"noise σ = {EXAMPLE_NOISE}: {own['psnr_noisy']:.1f} dB")]

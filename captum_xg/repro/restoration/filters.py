@@ -19,7 +19,7 @@ from captum_xg import XGradient
 from captum_xg.datasets.photographs import TEST, photograph
 from captum_xg.repro.restoration.protocol import MOST, SEEN, UNSEEN, Protocol, with_noise
 
-PLACES = {"flat": ("camera", 60, 400), "edge": ("camera", 172, 40), "texture": ("chelsea", 60, 150)}
+PLACES = {"flat": ("camera", 60, 400), "edge": ("camera", 160, 63), "texture": ("chelsea", 60, 250)}
 """Kind of place → photograph, row and column of the pixel whose filters are drawn."""
 DRAWN = (10, 50)
 """Levels of noise that filters are drawn at."""

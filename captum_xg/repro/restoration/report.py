@@ -28,7 +28,9 @@ def report(
 ) -> Section:
     """Return what there is to say."""
     by_key = {each.key: each for each in found}
-    untrained = f"{protocol.steps} steps train no denoiser" if protocol.seeds and protocol.steps < ENOUGH else ""
+    untrained = (
+        f"so few steps ({protocol.steps}) train no denoiser" if protocol.seeds and protocol.steps < ENOUGH else ""
+    )
     findings = [
         finding
         for family, label in FAMILIES.items()
@@ -191,7 +193,7 @@ def _notes(protocol: Protocol, untrained: str) -> tuple[str, ...]:
     else:
         notes.append("Intervals are over trainings (Student's t); differences are in pairs of one seed and image.")
     if untrained:
-        notes.append(f"{untrained}: this run only shows that everything runs.")
+        notes.append(f"{untrained.capitalize()}: this run only shows that everything runs.")
     return tuple(notes)
 
 

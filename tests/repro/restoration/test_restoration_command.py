@@ -112,3 +112,16 @@ def test_weights_are_those_of_half_precision():
 def test_options_that_do_not_fit_are_refused(arguments, words, tmp_path, capsys):
     assert main(["repro", "restoration", "--output", str(tmp_path), *arguments]) == 3
     assert words in capsys.readouterr().err
+
+
+@pytest.mark.thorough
+def test_both_families_from_training_to_pictures(tmp_path, monkeypatch):
+    both = Protocol(("dncnn", "unet"), (0, 1), steps=1, batch=2, patch=16, stride=128, crops=1, side=16, pixels=3)
+    monkeypatch.setattr(protocol, "PRESETS", {"full": both})
+    assert main(["repro", "restoration", "--preset", "full", "--output", str(tmp_path)]) == 0
+    section = json.loads((tmp_path / "section.json").read_text())
+    assert "not run" not in {each["verdict"] for each in section["findings"]}
+    assert len(section["numbers"]) == 2 * 2 * 2 + 2 * 2
+    for panel in section["panels"]:
+        if panel["picture"]:
+            assert (tmp_path / panel["picture"]).stat().st_size < 120_000
