@@ -10,6 +10,8 @@ if TYPE_CHECKING:
     from captum_xg.datasets import evaluation as evaluation
     from captum_xg.datasets import fashion_mnist as fashion_mnist
     from captum_xg.datasets import imagenet as imagenet
+    from captum_xg.datasets import molecule_files as molecule_files
+    from captum_xg.datasets import molecules as molecules
     from captum_xg.datasets import nhanes as nhanes
 else:
     __getattr__, __dir__ = on_demand(__name__)
