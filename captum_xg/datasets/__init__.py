@@ -13,5 +13,8 @@ if TYPE_CHECKING:
     from captum_xg.datasets import molecule_files as molecule_files
     from captum_xg.datasets import molecules as molecules
     from captum_xg.datasets import nhanes as nhanes
+    from captum_xg.datasets import review_grammar as review_grammar
+    from captum_xg.datasets import sentiment as sentiment
+    from captum_xg.datasets import vocabulary as vocabulary
 else:
     __getattr__, __dir__ = on_demand(__name__)

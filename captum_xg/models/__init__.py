@@ -6,6 +6,9 @@ the checkpoints that the authors released, which :func:`load_checkpoint` reads.
 
 # The networks of Hesse et al. 2021
 from captum_xg.models.alexnet import alexnet, xalexnet
+
+# Restored images
+from captum_xg.models.denoiser import DenoisingUNet, DnCNN, dncnn_small, unet_small, xdncnn_small, xunet_small
 from captum_xg.models.fixup_resnet import (
     FixupResNet,
     fixup_resnet18,
@@ -32,7 +35,7 @@ from captum_xg.models.small import (
     xsmall_fixup_resnet,
     xsmall_vgg,
 )
-from captum_xg.models.small_weights import small_record
+from captum_xg.models.small_weights import denoiser_record, small_record
 
 # Texts
 from captum_xg.models.text import (
@@ -54,6 +57,8 @@ from captum_xg.models.weights import RELEASED, LoadedCheckpoint, ReleasedWeights
 __all__ = [
     "GIN",
     "RELEASED",
+    "DenoisingUNet",
+    "DnCNN",
     "FixupResNet",
     "Graphs",
     "LoadedCheckpoint",
@@ -62,6 +67,8 @@ __all__ = [
     "TextTransformer",
     "VisionTransformer",
     "alexnet",
+    "denoiser_record",
+    "dncnn_small",
     "fixup_resnet18",
     "fixup_resnet34",
     "fixup_resnet50",
@@ -76,12 +83,14 @@ __all__ = [
     "small_vgg",
     "text_cnn",
     "text_transformer",
+    "unet_small",
     "vgg11",
     "vgg13",
     "vgg16",
     "vgg19",
     "vit_small",
     "xalexnet",
+    "xdncnn_small",
     "xfixup_resnet18",
     "xfixup_resnet34",
     "xfixup_resnet50",
@@ -93,6 +102,7 @@ __all__ = [
     "xsmall_vgg",
     "xtext_cnn",
     "xtext_transformer",
+    "xunet_small",
     "xvgg11",
     "xvgg13",
     "xvgg16",

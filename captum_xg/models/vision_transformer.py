@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from captum_xg._core.options import positive_integer
+from captum_xg._core.options import positive_integer, switch
 from captum_xg.errors import OptionError
 from captum_xg.models.building import checked_dropout, checked_sizes
+from captum_xg.models.small_weights import load_small
 from captum_xg.models.transformer_parts import homogeneous_encoder, positions_of, regular_encoder
 
 _D, _HEADS, _FEED_FORWARD, _LAYERS = 64, 4, 128, 4
@@ -68,6 +69,7 @@ def xvit_small(
     image_size: int = 28,
     patch_size: int = 4,
     dropout: float = 0.1,
+    pretrained: bool = False,
 ) -> VisionTransformer:
     """Return a vision transformer with F(αx) = αF(x) for α ≥ 0, with 136 thousand parameters.
 
@@ -81,16 +83,20 @@ def xvit_small(
             are taken, too, if both sides are multiples of ``patch_size``.
         patch_size: Side of a patch in pixels; ``image_size`` must be a multiple of it.
         dropout: Probability of dropout in the layers, in training mode.
+        pretrained: Whether to return it with the shipped weights for Fashion-MNIST (ten classes, images of 28×28 in
+            [0, 1]), in evaluation mode; else with random ones.
 
     Returns:
         A network from ``(N, in_channels, H, W)`` to logits ``(N, num_classes)``.
 
     Raises:
         OptionError: For sizes that do not fit.
+        CheckpointError: If ``pretrained`` and the sizes are not those of the shipped weights.
 
     Source: Own construction, after Dosovitskiy et al. 2021; the blocks: see there.
     """
-    return _vit("xvit_small", num_classes, in_channels, image_size, patch_size, dropout, regular=False)
+    model = _vit("xvit_small", num_classes, in_channels, image_size, patch_size, dropout, regular=False)
+    return load_small(model, "xvit_small") if switch(pretrained, "pretrained", "xvit_small") else model
 
 
 def vit_small(
@@ -100,12 +106,14 @@ def vit_small(
     image_size: int = 28,
     patch_size: int = 4,
     dropout: float = 0.1,
+    pretrained: bool = False,
 ) -> VisionTransformer:
     """Return the regular twin of :func:`xvit_small`: LayerNorm, scaled dot products, GELU, added positions, biases.
 
     Arguments as for :func:`xvit_small`. Source: after Dosovitskiy et al. 2021.
     """
-    return _vit("vit_small", num_classes, in_channels, image_size, patch_size, dropout, regular=True)
+    model = _vit("vit_small", num_classes, in_channels, image_size, patch_size, dropout, regular=True)
+    return load_small(model, "vit_small") if switch(pretrained, "pretrained", "vit_small") else model
 
 
 def _vit(

@@ -7,7 +7,6 @@ import statistics
 from collections.abc import Sequence
 
 from captum_xg._core.estimate import MeanEstimate
-from captum_xg.datasets.nhanes import optional
 from captum_xg.errors import OptionError
 
 
@@ -31,8 +30,25 @@ def t_quantile(degrees: int) -> float:
     """Return the bound that the absolute value of a t-distributed number exceeds with a probability of 5 %.
 
     Raises:
-        OptionError: If there are no degrees of freedom, or SciPy is not installed.
+        OptionError: If there are no degrees of freedom.
+
+    Source: Abramowitz and Stegun 1964, *Handbook of Mathematical Functions*, 26.7.3 and 26.7.4.
     """
     if degrees < 1:
         raise OptionError("An interval of a mean needs at least 2 values. Ask for more --seeds.")
-    return float(optional("scipy.special").stdtrit(degrees, 0.975))
+    low, high = 0.0, math.pi / 2
+    while low < (middle := (low + high) / 2) < high:
+        low, high = (middle, high) if _inside(middle, degrees) < 0.95 else (low, middle)
+    return math.sqrt(degrees) * math.tan(low)
+
+
+def _inside(angle: float, degrees: int) -> float:
+    """Return the probability that |t| < √degrees · tan(angle): a sum that ends, as degrees are a whole number."""
+    odd, cosine = degrees % 2, math.cos(angle)
+    term, total = cosine if odd else 1.0, 0.0
+    for k in range(2 + odd, degrees + 1, 2):
+        total += term
+        term *= (k - 1) / k * cosine**2
+    if odd:
+        return 2 / math.pi * (angle + math.sin(angle) * total)
+    return math.sin(angle) * total

@@ -5,11 +5,12 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from captum_xg._core.files import make_folder, require_writable, write_json, write_text
-from captum_xg.repro.markdown import as_markdown
-from captum_xg.repro.processes import shared_among_processes
-from captum_xg.repro.section import Section
+
+if TYPE_CHECKING:
+    from captum_xg.repro.section import Section
 
 SECTION = "section.json"
 """The file in the folder of an experiment that has its section."""
@@ -19,6 +20,9 @@ def running(section: Callable[[argparse.Namespace], Section]) -> Callable[[argpa
     """Return the ``run`` of an experiment: it prints and writes what ``section`` returns, and returns 0."""
 
     def run(options: argparse.Namespace) -> int:
+        from captum_xg.repro.markdown import as_markdown
+        from captum_xg.repro.processes import shared_among_processes
+
         with shared_among_processes() as first:
             folder = make_folder(options.output)
             for name in (SECTION, "report.md"):

@@ -14,7 +14,7 @@ from __future__ import annotations
 import argparse
 import hashlib
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -34,43 +34,12 @@ from captum_xg.datasets.imagenet import imagenet_validation, images_in_folders, 
 from captum_xg.errors import FileError, OptionError
 from captum_xg.repro.processes import of_this_process
 
-FAMILIES = ("AlexNet", "VGG", "ResNet")
-"""In the order of the paper's Table 2; the ResNet is a Fixup-ResNet."""
 _NAMES = {
     "small": {"AlexNet": "small_alexnet", "VGG": "small_vgg", "ResNet": "small_fixup_resnet"},
     "paper": {"AlexNet": "alexnet", "VGG": "vgg16", "ResNet": "fixup_resnet50"},
 }
 _ENDINGS = (".pt", ".pth", "_model_best.pth.tar", ".pth.tar")
 Builder = Callable[..., nn.Module]
-
-
-def add_subject_arguments(parser: argparse.ArgumentParser, name: str, presets: Mapping[str, str]) -> None:
-    """Add the options that experiments on images have.
-
-    Args:
-        parser: Of the experiment.
-        name: Of the experiment, for the folder of its results.
-        presets: Preset → what it asks for; the first one is the default.
-    """
-    add = parser.add_argument
-    about = " ".join(f"{preset}: {text}." for preset, text in presets.items())
-    add("--preset", choices=tuple(presets), default=next(iter(presets)), help=f"{about} (default: %(default)s)")
-    add("--images", type=int, metavar="N", help="another number of images than that of the preset")
-    networks = "small: for 28×28 images; paper: AlexNet, VGG16, Fixup-ResNet-50 for ImageNet (default: %(default)s)"
-    add("--models", choices=tuple(_NAMES), default="small", help=networks)
-    weights = (
-        "shipped (small models); released: the authors', downloaded if torch.hub has not kept them (paper models); or "
-        "a folder with NAME.pt, NAME.pth or NAME_model_best.pth.tar for alexnet, xalexnet and so on (default: shipped)"
-    )
-    add("--weights", default="shipped", metavar="shipped|released|DIR", help=weights)
-    data = (
-        "shipped: 500 test images of Fashion-MNIST; fashion-mnist:ROOT, all 10,000; imagenet:ROOT, the validation "
-        "images in ROOT/val, as torchvision has them; folder:DIR, one folder per class (default: %(default)s)"
-    )
-    add("--data", default="shipped", metavar="DATA", help=data)
-    add("--device", default="cpu", help="cpu, cuda or cuda:N (default: %(default)s)")
-    output = "where results go; what is there already is not done again (default: %(default)s)"
-    add("--output", type=Path, default=Path(f"captum-xg-{name}"), metavar="DIR", help=output)
 
 
 @dataclass(frozen=True)
@@ -187,8 +156,11 @@ class Subjects:
 
     def batch(self, index: int, size: int) -> tuple[Tensor, Tensor]:
         """Return one batch of images and classes, on the device."""
-        rows = range(index * size, min((index + 1) * size, len(self.labels)))
-        images, labels = zip(*(self.examples[i] for i in rows), strict=True)
+        return self.rows(range(index * size, min((index + 1) * size, len(self.labels))))
+
+    def rows(self, indices: Iterable[int]) -> tuple[Tensor, Tensor]:
+        """Return some images and their classes, on the device."""
+        images, labels = zip(*(self.examples[i] for i in indices), strict=True)
         return torch.stack(images).to(self.device), torch.as_tensor(labels).to(self.device)
 
     def settings(self) -> dict[str, object]:

@@ -2,18 +2,21 @@
 
     python tests/benchmarks/accuracy_without_biases.py --data DIR --output DIR [--family vgg] [--seeds 0 1 2]
     python tests/benchmarks/accuracy_without_biases.py --output DIR --ship captum_xg/assets
+    python tests/benchmarks/accuracy_without_biases.py --patches DIR --ship captum_xg/assets
 
 The small counterpart of Hesse et al. 2021, Table 2 (left). Both twins get the same recipe, the same initial weights
 and the same batches in the same order. 5,000 of the 60,000 training images are held out; which seed's weights are kept
 is decided on them. The test images are looked at once, after the last epoch. Each run writes its result and its weights
 to ``--output`` and is not repeated if they are there, so an interrupted script may be started again, and several
 processes may share the work by family or seed. ``--ship`` writes the best seed's weights as float16, and the
-accuracies.
+accuracies; the record keeps those of networks that are not in ``--output``. The vision transformers are trained by
+``captum-xg repro patches``, whose ``--output`` is named by ``--patches``.
 """
 
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import json
 import statistics
 import time
@@ -26,6 +29,7 @@ from torch.nn import functional as F
 from captum_xg import models
 from captum_xg.datasets.fashion_mnist import load_fashion_mnist
 from captum_xg.demo.train import accuracy
+from captum_xg.repro.patches.protocol import Protocol
 
 LEARNING_RATES = {"alexnet": 3e-3, "vgg": 3e-3, "fixup_resnet": 1e-2}
 """Peaks, per family; the same for both twins."""
@@ -131,27 +135,70 @@ def ship(output: Path, destination: Path) -> None:
     for family, peak in LEARNING_RATES.items():
         for name in (f"small_{family}", f"xsmall_{family}"):
             results = finished(output, name)
-            best = max(results, key=lambda result: result["validation_accuracy"])
-            mean, error = mean_and_error([result["test_accuracy"] for result in results])
-            networks[name] = {
-                "mean": round(mean, 5),
-                "standard_error": round(error, 5),
-                "seeds": len(results),
-                "test_accuracies": [result["test_accuracy"] for result in results],
-                "shipped": {k: best[k] for k in ("seed", "validation_accuracy", "test_accuracy")},
-                "parameters": best["parameters"],
-                "epochs": best["epochs"],
-                "peak_learning_rate": peak,
-            }
-            (destination / f"{name}.pt").write_bytes((output / f"{name}_{best['seed']}.pt").read_bytes())
+            networks[name] = {**summary(results), "peak_learning_rate": peak}
+            copy_best(results, output, name, destination)
     record = {
         "measured_on": "all 10,000 test images of Fashion-MNIST, weights in float16, arithmetic in float32",
         "trained_on": f"55,000 training images of Fashion-MNIST; the other {HELD_OUT:,} chose the seed",
         "recipe": RECIPE,
         "torch": torch.__version__.split("+")[0],
-        "networks": networks,
     }
-    (destination / "small_models.json").write_text(json.dumps(record, indent=2) + "\n")
+    path = destination / "small_models.json"
+    others = json.loads(path.read_text())["networks"] if path.exists() else {}
+    path.write_text(json.dumps({**record, "networks": {**others, **networks}}, indent=2) + "\n")
+
+
+def ship_patches(folder: Path, destination: Path) -> None:
+    """Add the vision transformers that ``captum-xg repro patches`` has trained to the shipped weights and the record.
+
+    Raises:
+        SystemExit: If the trainings are not those that the record is about.
+    """
+    values = json.loads((folder / "units" / "settings.json").read_text())
+    protocol = Protocol(**{field.name: values[field.name] for field in dataclasses.fields(Protocol)})
+    if (protocol.train_images, protocol.validation_images, protocol.test_images) != (55_000, HELD_OUT, 10_000):
+        raise SystemExit(f"{folder}: its networks were not trained on 55,000 and tested on 10,000 images.")
+    units = [json.loads(path.read_text())["value"] for path in sorted((folder / "units").glob("*vit_small-*.json"))]
+    path = destination / "small_models.json"
+    record = json.loads(path.read_text())
+    for name in ("vit_small", "xvit_small"):
+        results = [unit for unit in units if unit["network"] == name]
+        if not results or len({result["torch"] for result in results}) > 1:
+            raise SystemExit(f"{folder}: there is no training of {name}, or they are of several versions of torch.")
+        record["networks"][name] = {
+            **summary(results),
+            "peak_learning_rate": protocol.learning_rate,
+            "recipe": protocol.recipe,
+            "torch": results[0]["torch"],
+        }
+        copy_best(results, folder / "weights", name, destination)
+    path.write_text(json.dumps(record, indent=2) + "\n")
+
+
+def summary(results: list[dict]) -> dict:
+    """Return what the record says of a network, from all its runs by seed."""
+    best = best_of(results)
+    mean, error = mean_and_error([result["test_accuracy"] for result in results])
+    return {
+        "mean": round(mean, 5),
+        "standard_error": round(error, 5),
+        "seeds": len(results),
+        "test_accuracies": [result["test_accuracy"] for result in results],
+        "shipped": {k: best[k] for k in ("seed", "validation_accuracy", "test_accuracy")},
+        "parameters": best["parameters"],
+        "epochs": best["epochs"],
+    }
+
+
+def best_of(results: list[dict]) -> dict:
+    """Return the run that is best on the held-out images, so that test images choose nothing."""
+    return max(results, key=lambda result: result["validation_accuracy"])
+
+
+def copy_best(results: list[dict], source: Path, name: str, destination: Path) -> None:
+    """Write the weights that are shipped."""
+    weights = source / f"{name}_{best_of(results)['seed']}.pt"
+    (destination / f"{name}.pt").write_bytes(weights.read_bytes())
 
 
 def main() -> None:
@@ -160,10 +207,16 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=8)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--family", choices=list(LEARNING_RATES), nargs="+", default=list(LEARNING_RATES))
-    parser.add_argument("--output", type=Path, required=True, help="where results and weights go")
+    parser.add_argument("--output", type=Path, help="where results and weights go")
+    parser.add_argument("--patches", type=Path, help="results of `captum-xg repro patches`, to --ship from")
     parser.add_argument("--ship", type=Path, help="write the best weights and the record here; nothing is trained")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
+    if (arguments.output is None) == (arguments.patches is None) or (arguments.patches and not arguments.ship):
+        parser.error("give --output, or --patches and --ship")
+    if arguments.patches:
+        ship_patches(arguments.patches, arguments.ship)
+        return
     if arguments.ship:
         ship(arguments.output, arguments.ship)
     else:

@@ -11,8 +11,6 @@ from hypothesis import strategies as st
 from captum_xg.errors import OptionError
 from captum_xg.repro.estimate import difference, estimate, t_quantile
 
-pytest.importorskip("scipy")
-
 
 @pytest.mark.parametrize(
     ("degrees", "value"),

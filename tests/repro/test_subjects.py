@@ -8,7 +8,8 @@ from imagenet_folder import make_imagenet
 
 from captum_xg import models
 from captum_xg.errors import CaptumXGError, FileError, OptionError
-from captum_xg.repro.subjects import FAMILIES, add_subject_arguments, model_digest, subjects
+from captum_xg.repro.arguments import FAMILIES, add_subject_arguments
+from captum_xg.repro.subjects import model_digest, subjects
 
 
 def options(*given):

@@ -1,5 +1,5 @@
 """Decoy experiment: attribution priors against a patch that gives the label away."""
 
-from captum_xg.repro.decoy.command import add_arguments, run
+from captum_xg.repro.decoy.command import add_arguments, run, section
 
-__all__ = ["add_arguments", "run"]
+__all__ = ["add_arguments", "run", "section"]

@@ -11,10 +11,9 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from captum_xg._core.files import require_writable, write_json, write_text
+from captum_xg._core.files import require_writable
 from captum_xg.errors import OptionError
 from captum_xg.repro.experiment import add_common_arguments
 
@@ -24,21 +23,34 @@ if TYPE_CHECKING:
     from captum_xg.repro.decoy.protocol import Decoys, Method, Settings, Split
     from captum_xg.repro.decoy.results import Outcome
     from captum_xg.repro.decoy.store import Run, Store
+    from captum_xg.repro.decoy.study import Study
+    from captum_xg.repro.section import Section
 
 
-FILES = ("decoy.json", "decoy.md", "decoy.png", "decoy_examples.png")
+SHIPPED = "shipped"
+"""The value of ``--data`` for the images of the package."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of this experiment."""
     presets = {"quick": "10,000 training images, minutes on one core", "full": "50,000"}
-    data = "where Fashion-MNIST lies, or is downloaded to if it is missing"
-    add_common_arguments(parser, "decoy", presets=presets, data=data, data_metavar="ROOT").required = True
+    data = (
+        "fashion-mnist:ROOT, or ROOT, where Fashion-MNIST lies, or is downloaded to if it is missing; shipped: 500 "
+        "images, 300 of which train (default: %(default)s)"
+    )
+    action = add_common_arguments(parser, "decoy", presets=presets, data=data, data_metavar="DATA")
+    action.type, action.default = str, "shipped"
     add = parser.add_argument
-    add("--seeds", type=int, default=5, metavar="N", help="trainings of each method to report (default: %(default)s)")
+    add("--seeds", type=int, metavar="N", help="trainings of each method to report (default: 5; shipped images: 3)")
     choosing = "other trainings, for each λ, that choose λ (default: %(default)s)"
     add("--selection-seeds", type=int, default=1, metavar="N", help=choosing)
-    add("--weights", type=float, nargs="+", metavar="λ", help="to choose from (default: 0.01 … 10000)")
+    add(
+        "--weights",
+        type=float,
+        nargs="+",
+        metavar="λ",
+        help="to choose from (default: 0.01 … 10000; shipped images: 1, 100, 10000)",
+    )
     add("--train-images", type=int, metavar="N", help="another number than that of the preset")
     add("--validation-images", type=int, metavar="N", help="likewise")
     add("--epochs", type=int, metavar="N", help="likewise")
@@ -48,45 +60,90 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Do what is missing, print the tables, write the numbers and pictures, and return 0."""
-    from captum_xg._core.options import usable_device
-    from captum_xg.datasets.fashion_mnist import load_fashion_mnist
-    from captum_xg.repro.decoy.protocol import SELECTION_SEED, WEIGHTS, split
-    from captum_xg.repro.decoy.store import Store
-    from captum_xg.repro.estimate import t_quantile
+    from captum_xg.repro.decoy.study import FILES
+    from captum_xg.repro.processes import shared_among_processes, wait_for_all
 
-    settings = _settings(options)
-    weights = tuple(sorted(set(options.weights or WEIGHTS)))
-    selection = options.selection_seeds
-    if options.seeds < 2 or selection < 1 or not all(0 < weight < float("inf") for weight in weights):
-        raise OptionError(
-            "There must be at least 2 --seeds for an interval and 1 of --selection-seeds, and --weights must be above "
-            f"0 and finite, but these are {options.seeds}, {selection} and {weights}."
-        )
-    if options.seeds > SELECTION_SEED:
-        raise OptionError(f"--seeds {options.seeds}: from {SELECTION_SEED} on they are those that choose λ.")
-    t_quantile(options.seeds - 1)  # what intervals need must be there before the trainings, not found missing after
-    device = usable_device(options.device, "--device", only=("cpu", "cuda"))
-    train, test = (
-        tuple(tensor.to(device) for tensor in load_fashion_mnist(options.data, train=part)) for part in (True, False)
-    )
-    images = split(train, test, settings)  # type: ignore[arg-type]
-    store = Store(options.output, {**asdict(settings), "device": device.type, "data": images.fingerprint()})
-    for file in FILES:
-        require_writable(options.output / file)
-    outcomes = _outcomes(images, settings, store, weights, selection, options.seeds)
-    _report(outcomes, images, settings, store, options.output, device)
+    with shared_among_processes() as first:
+        if first:
+            print(f"\n{_study(options).text}")
+            for file in FILES:
+                print(f"{file}: {(options.output / file).resolve()}")
+        wait_for_all()
     return 0
 
 
+def section(options: argparse.Namespace) -> Section:
+    """Do what is missing, write the numbers and pictures, and return what came out.
+
+    Under ``torchrun`` the first process does all of it, as seconds per step are only comparable in one.
+    """
+    from captum_xg._core.distributed import gathered, rank_and_processes
+    from captum_xg.repro.decoy.verdict import as_section
+
+    found = None
+    if rank_and_processes()[0] == 0:
+        study = _study(options)
+        found = as_section(study.outcomes, study.about, study.content, f"{options.preset} --data {options.data}")
+    done = gathered(found)[0]
+    assert done is not None
+    return done
+
+
+def _study(options: argparse.Namespace) -> Study:
+    from captum_xg._core.options import usable_device
+    from captum_xg.repro.decoy.protocol import SELECTION_SEED, SHIPPED_WEIGHTS, WEIGHTS
+    from captum_xg.repro.decoy.store import Store
+    from captum_xg.repro.decoy.study import FILES, write_study
+    from captum_xg.repro.estimate import t_quantile
+
+    settings = _settings(options)
+    default = SHIPPED_WEIGHTS if options.data == SHIPPED else WEIGHTS
+    weights = tuple(sorted(set(options.weights or default)))
+    selection, seeds = options.selection_seeds, options.seeds
+    if seeds is None:
+        seeds = 3 if options.data == SHIPPED and options.preset == "quick" else 5
+    if seeds < 2 or selection < 1 or not all(0 < weight < float("inf") for weight in weights):
+        raise OptionError(
+            "There must be at least 2 --seeds for an interval and 1 of --selection-seeds, and --weights must be above "
+            f"0 and finite, but these are {seeds}, {selection} and {weights}."
+        )
+    if seeds > SELECTION_SEED:
+        raise OptionError(f"--seeds {seeds}: from {SELECTION_SEED} on they are those that choose λ.")
+    t_quantile(seeds - 1)  # what intervals need must be there before the trainings, not found missing after
+    device = usable_device(options.device, "--device", only=("cpu", "cuda"))
+    images = _images(options.data, settings, device)
+    store = Store(options.output, {**asdict(settings), "device": device.type, "data": images.fingerprint()})
+    for file in FILES:
+        require_writable(options.output / file)
+    outcomes = _outcomes(images, settings, store, weights, selection, seeds)
+    described = "the 500 shipped images" if options.data == SHIPPED else "the whole data set"
+    return write_study(outcomes, images, settings, store, options.output, device, described)
+
+
+def _images(data: str, settings: Settings, device: torch.device) -> Split:
+    """Return the images of Fashion-MNIST under a root, or the shipped ones."""
+    from captum_xg.datasets.fashion_mnist import load_fashion_mnist
+    from captum_xg.repro.decoy.protocol import shipped_split, split
+
+    if data == SHIPPED:
+        return shipped_split(settings, device)
+    root = data.removeprefix("fashion-mnist:")
+    train, test = (
+        tuple(tensor.to(device) for tensor in load_fashion_mnist(root, train=part)) for part in (True, False)
+    )
+    return split(train, test, settings)  # type: ignore[arg-type]
+
+
 def _settings(options: argparse.Namespace) -> Settings:
-    from captum_xg.repro.decoy.protocol import PRESETS
+    from captum_xg.repro.decoy.protocol import PRESETS, SHIPPED_PRESETS
 
     names = ("train_images", "validation_images", "epochs", "batch_size", "learning_rate")
     given = {name: getattr(options, name) for name in names if getattr(options, name) is not None}
     wrong = [f"--{name.replace('_', '-')} {value}" for name, value in given.items() if not 0 < value < float("inf")]
     if wrong:
         raise OptionError(f"{', '.join(wrong)}: must be above 0.")
-    return replace(PRESETS[options.preset], **given)
+    presets = SHIPPED_PRESETS if options.data == SHIPPED else PRESETS
+    return replace(presets[options.preset], **given)
 
 
 def _outcomes(
@@ -152,44 +209,3 @@ def _run(
     done = Run(method.key, weight, seed, None if model is None else evaluate(model, method, images, data))
     store.add(method, done, None if model is None or seed >= SELECTION_SEED else model.state_dict())
     return done
-
-
-def _report(
-    outcomes: dict[Method, Outcome], images: Split, settings: Settings, store: Store, folder: Path, device: torch.device
-) -> None:
-    """Print the tables, and write them with all numbers and pictures."""
-    import torch
-
-    from captum_xg.repro.decoy import report
-    from captum_xg.repro.decoy.figure import draw_accuracies, draw_examples
-    from captum_xg.repro.decoy.protocol import Labelled, decoys
-    from captum_xg.repro.decoy.training import network
-
-    name = torch.cuda.get_device_name(device) if device.type == "cuda" else f"CPU, {torch.get_num_threads()} thread(s)"
-    seeds = len(outcomes[next(iter(outcomes))].runs)
-    about = (
-        f"Decoy Fashion-MNIST, {settings.train_images:,} training images, {seeds} seeds, {settings.steps:,} steps of "
-        f"{settings.batch_size} images; {name}."
-    )
-    text, markdown = report.documents(about, outcomes)
-    print(f"\n{text}")
-    write_text(folder / "decoy.md", markdown)
-    content = {
-        "settings": asdict(settings),
-        "seeds": seeds,
-        "device": name,
-        "torch": torch.__version__.split("+")[0],
-        "methods": report.as_json(outcomes),
-    }
-    write_json(folder / "decoy.json", content)
-    draw_accuracies(folder / "decoy.png", outcomes, about)
-    models = {}
-    for method, outcome in outcomes.items():
-        model = network(settings, bias=method.bias, seed=0)
-        if not method.clean and store.load(model, method, outcome.weight, 0):
-            models[method] = model
-    if models:
-        shown = Labelled(*(part[:500].cpu() for part in decoys(images, 0).test))
-        draw_examples(folder / "decoy_examples.png", models, shown)
-    for file in FILES:
-        print(f"{file}: {(folder / file).resolve()}")

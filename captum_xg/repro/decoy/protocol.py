@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
+from captum_xg.datasets.arrays import read_labelled
 from captum_xg.datasets.decoy import add_decoys
+from captum_xg.datasets.evaluation import SHIPPED
 from captum_xg.errors import OptionError
 from captum_xg.repro import experiment
 
@@ -87,6 +89,13 @@ PRESETS = {
     "full": Settings(train_images=50_000, validation_images=10_000, epochs=8, batch_size=256),
 }
 
+SHIPPED_WEIGHTS = (1.0, 1e2, 1e4)
+SHIPPED_PRESETS = {
+    "quick": Settings(train_images=300, validation_images=100, epochs=30, batch_size=50),
+    "full": Settings(train_images=300, validation_images=100, epochs=200, batch_size=50),
+}
+"""For the 500 shipped images: few, so more epochs. They are of the test set of Fashion-MNIST."""
+
 
 class Labelled(NamedTuple):
     """Images ``(N, 1, 28, 28)`` with labels ``(N,)`` and the place of their decoys ``(N, 1, 28, 28)``."""
@@ -130,6 +139,24 @@ def split(train: tuple[Tensor, Tensor], test: tuple[Tensor, Tensor], settings: S
     order = torch.randperm(len(images), generator=torch.Generator().manual_seed(0)).to(images.device)
     first, second = order[: settings.train_images], order[settings.train_images : wanted]
     return Split((images[first], labels[first]), (images[second], labels[second]), test)
+
+
+def shipped_split(settings: Settings, device: torch.device) -> Split:
+    """Divide the 500 shipped images: what neither trains nor validates is for testing.
+
+    Raises:
+        OptionError: If that leaves none.
+    """
+    images, labels = (part.to(device) for part in read_labelled(SHIPPED, torch.float32))
+    used = settings.train_images + settings.validation_images
+    if used >= len(images):
+        raise OptionError(f"{used} of the {len(images)} shipped images to train and to validate on leave none to test.")
+    everything = split(
+        (images, labels), (images, labels), replace(settings, validation_images=len(images) - settings.train_images)
+    )
+    rest = everything.validation
+    n = settings.validation_images
+    return Split(everything.train, (rest[0][:n], rest[1][:n]), (rest[0][n:], rest[1][n:]))
 
 
 class Decoys(NamedTuple):

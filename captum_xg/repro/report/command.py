@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import shlex
 import shutil
 from collections.abc import Iterable, Sequence
@@ -17,15 +18,14 @@ from pathlib import Path
 
 from captum_xg._core.files import make_folder, require_writable, whole_file, write_json, write_text
 from captum_xg._core.reading import read_json, unreadable
-from captum_xg.errors import FileError
+from captum_xg.errors import FileError, OptionError
+from captum_xg.repro.arguments import add_subject_arguments
 from captum_xg.repro.environment import environment
-from captum_xg.repro.processes import shared_among_processes
-from captum_xg.repro.report.collection import ENTRIES, command_of, not_run, sections
+from captum_xg.repro.report.collection import ENTRIES, command_of, not_run, sections, workers
 from captum_xg.repro.report.html import report_html
 from captum_xg.repro.report.markdown import PICTURES, report_markdown
 from captum_xg.repro.report.summary import Report
 from captum_xg.repro.section import Section
-from captum_xg.repro.subjects import add_subject_arguments
 
 FILES = ("report.json", "report.md", "report.html")
 PARTS = "parts"
@@ -44,11 +44,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--people", type=Path, metavar="PATH", help=people)
     listed = ", ".join(names)
     add("--only", nargs="+", choices=names, metavar="NAME", help=f"only these experiments, of {listed}")
+    at_a_time = "experiments at a time (default: one for each core of the processor, up to 4; 1 on a GPU)"
+    add("--workers", type=int, metavar="N", help=at_a_time)
     add("--skip", nargs="+", choices=names, default=[], metavar="NAME", help="not these experiments")
 
 
 def run(options: argparse.Namespace) -> int:
     """Run what is missing, write the report after each experiment, and return 0."""
+    from captum_xg.repro.processes import shared_among_processes
+
     with shared_among_processes() as first:
         report = _report(options, write=first)
         if first:
@@ -81,6 +85,8 @@ def _report(options: argparse.Namespace, *, write: bool) -> Report:
     folder = make_folder(options.output)
     parts = make_folder(folder / PARTS)
     make_folder(folder / PICTURES)
+    if options.workers is not None and options.workers < 1:
+        raise OptionError(f"--workers {options.workers}: there must be at least 1.")
     for name in FILES:
         require_writable(folder / name)
     entries = [each for each in ENTRIES if each.name in (options.only or [e.name for e in ENTRIES])]
@@ -91,6 +97,8 @@ def _report(options: argparse.Namespace, *, write: bool) -> Report:
         if each.name in names
     }
     report = _of(waiting.values(), options)
+    logs = f", {workers(options)} at a time; what they say is in {parts}{os.sep}NAME{os.sep}log.txt"
+    print(f"{len(names)} experiments{logs if workers(options) > 1 else ''}", flush=True)
     for found in sections(options, names, parts):
         shown = _with_pictures(found, parts / found.name, folder / PICTURES) if write else found
         # As it will be read again, so that a report from a file is the one that was written.

@@ -9,17 +9,19 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from captum_xg._core.files import require_writable, write_json
 from captum_xg.errors import OptionError
 from captum_xg.repro.experiment import add_common_arguments
+from captum_xg.repro.sparsity import documents
 
 if TYPE_CHECKING:
     from tqdm import tqdm
 
+    from captum_xg.repro.section import Section
     from captum_xg.repro.sparsity.protocol import Experiment, Method, Result
     from captum_xg.repro.sparsity.results import Outcome
     from captum_xg.repro.sparsity.store import Store
@@ -28,6 +30,7 @@ REPETITIONS = {"quick": 20, "full": 200}
 REFERENCES = {"quick": (2, 4, 8, 16), "full": (2, 4, 8, 16, 32, 64, 128)}  # beside 1, which the left panel has
 EPOCHS = 100
 FILES = ("sparsity.json", "sparsity.png")
+_FILES = dict(zip(("Numbers", "Figure"), FILES, strict=True))
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -49,8 +52,47 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--epochs", type=int, default=EPOCHS, help=argparse.SUPPRESS)
 
 
+@dataclass(frozen=True)
+class Study:
+    """What was done: the experiment, and the outcomes of both panels."""
+
+    experiment: Experiment
+    left: list[Outcome]
+    right: list[Outcome]
+
+
 def run(options: argparse.Namespace) -> int:
     """Do what is missing, print the tables, write the numbers and the figure, and return 0."""
+    from captum_xg.repro.processes import shared_among_processes, wait_for_all
+
+    with shared_among_processes() as first:
+        if first:
+            study = _study(options)
+            print(documents.text(study.experiment, study.left, study.right))
+            _write(study, options)
+            print("\n" + "\n".join(f"{what}: {(options.output / name).resolve()}" for what, name in _FILES.items()))
+        wait_for_all()
+    return 0
+
+
+def section(options: argparse.Namespace) -> Section:
+    """Do what is missing, write the numbers and the figure, and return what came out.
+
+    Under ``torchrun`` the first process does all of it, as the networks of a repetition are in one stack.
+    """
+    from captum_xg._core.distributed import gathered, rank_and_processes
+
+    found = None
+    if rank_and_processes()[0] == 0:
+        study = _study(options)
+        _write(study, options)
+        found = _section(study, options)
+    done = gathered(found)[0]
+    assert done is not None
+    return done
+
+
+def _study(options: argparse.Namespace) -> Study:
     from captum_xg._core.options import usable_device
     from captum_xg.datasets.nhanes import load_mortality
     from captum_xg.repro.sparsity.protocol import Experiment, split
@@ -71,9 +113,7 @@ def run(options: argparse.Namespace) -> int:
         require_writable(options.output / file)
     splits = [split(data, options.seed + i) for i in range(repetitions)]
     experiment = Experiment(data, splits, options.seed, options.epochs, device)
-    left, right = _panels(experiment, store, options.panel, REFERENCES[options.preset])
-    _report(experiment, left, right, options.output)
-    return 0
+    return Study(experiment, *_panels(experiment, store, options.panel, REFERENCES[options.preset]))
 
 
 def _panels(
@@ -122,53 +162,43 @@ def _results(experiment: Experiment, store: Store, method: Method, strength: flo
     return [there[i] for i in wanted]
 
 
-def _report(experiment: Experiment, left: list[Outcome], right: list[Outcome], folder: Path) -> None:
-    """Print the tables, and write all numbers and the figure."""
-    from captum_xg.repro.estimate import estimate
+def _write(study: Study, options: argparse.Namespace) -> None:
+    """Write all numbers and the figure."""
     from captum_xg.repro.sparsity.figure import draw
-    from captum_xg.repro.sparsity.protocol import LEFT_PANEL, UNREGULARISED_WITHOUT_BIAS, X_GRADIENT
-    from captum_xg.repro.sparsity.results import as_json, strengths_table, table
+    from captum_xg.repro.sparsity.protocol import LEFT_PANEL
 
-    data, n = experiment.table, len(experiment.splits)
-    by_method = {each.method: each for each in left}
-    baseline, xgradient = by_method[UNREGULARISED_WITHOUT_BIAS], by_method[X_GRADIENT]
-    print(
-        f"\n{n} repetitions, {experiment.epochs} epochs. Mean ± standard error [95 % interval]; differences are paired."
-    )
-    print(table(left, baseline, paper=data.is_the_papers))
-    if right:
-        print("\nExpected Gradients by references per example and step, with the λ of one reference")
-        print(table([*right, xgradient], xgradient, paper=data.is_the_papers))
-        print(_first_as_good(right, xgradient))
-    print("\nMean validation / test ROC-AUC by λ, which is chosen by the former")
-    print(strengths_table(left))
-    age = experiment.age_alone()
-    if age is not None:
-        print(f"\nAge alone, without any training: test ROC-AUC {estimate(age)}")
-    if not data.is_the_papers:
-        print("\nThese are not the paper's data: its means (Unreg 0.71, EG (1) 0.75, XG 0.77) are not comparable.")
-    content = {
-        "data": {"source": data.source, "columns": data.names, "dropped": data.dropped, "notes": data.notes},
-        "repetitions": n,
-        "epochs": experiment.epochs,
-        "seed": experiment.seed,
-        "age_alone": None if age is None else estimate(age).to_dict(),
-        "methods": as_json(left, baseline),
-        "references": as_json(right, xgradient) if right else {},
-    }
-    numbers, figure = (folder / name for name in FILES)
-    write_json(numbers, content)
+    left, data = study.left, study.experiment.table
+    numbers, figure = (options.output / name for name in FILES)
+    write_json(numbers, documents.content(study.experiment, left, study.right))
+    xgradient = documents.xgradient_of(left)
     whole = len(left) == len(LEFT_PANEL)
-    title = f"{data.source.split(':')[0].split(' (')[0]}; {n} repetitions of 100 training examples"
-    draw(figure, left if whole else [], right, xgradient, title=title, paper=data.is_the_papers)
-    print(f"\nNumbers: {numbers.resolve()}\nFigure: {figure.resolve()}")
+    title = f"{documents.name(data)}; {len(study.experiment.splits)} repetitions of 100 training examples"
+    draw(figure, left if whole else [], study.right, xgradient, title=title, paper=data.is_the_papers)
 
 
-def _first_as_good(right: list[Outcome], xgradient: Outcome) -> str:
-    from captum_xg.repro.estimate import estimate
+def _section(study: Study, options: argparse.Namespace) -> Section:
+    from captum_xg.repro.section import Panel, Section
+    from captum_xg.repro.sparsity.verdict import findings
 
-    ours = estimate(xgradient.test).mean
-    enough = [each.method.n_references for each in right if estimate(each.test).mean >= ours]
-    if not enough:
-        return f"The mean of X-Gradient is not reached with up to {right[-1].method.n_references} references."
-    return f"The mean of X-Gradient is first reached with {enough[0]} reference(s)."
+    experiment, left, right = study.experiment, study.left, study.right
+    data = experiment.table
+    picture = Panel(
+        "Test ROC-AUC by the attribution that the prior is on, with 95 % intervals",
+        picture=FILES[1],
+        description="Mean test ROC-AUC of each method, and of Expected Gradients over the number of references.",
+    )
+    parts = [f"--panel {options.panel}", *([f"--data {options.data}"] if options.data else [])]
+    seconds = sum(run.seconds for each in (*left, *right) for runs in each.runs.values() for run in runs)
+    return Section(
+        "figure1",
+        "Figure 1: a sparsity prior on few training examples",
+        f"{data.source}; {data.features.shape[0]} people, {data.features.shape[1]} columns; {len(experiment.splits)} "
+        f"splits with 100 training and 100 validation examples, {experiment.epochs} epochs, the paper's networks.",
+        findings=findings(left, right, papers=data.is_the_papers),
+        panels=(*documents.panels(left, right), picture),
+        notes=data.notes,
+        command=" ".join(["captum-xg repro figure1", f"--preset {options.preset}", *parts]),
+        seconds=seconds,
+        commits=(),
+        numbers=documents.content(experiment, left, right),
+    )

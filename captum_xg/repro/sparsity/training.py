@@ -14,7 +14,7 @@ A normalisation over R, or gradient clipping by the norm of all, would break thi
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Literal, NamedTuple, TypeAlias
 
 import torch
@@ -25,7 +25,11 @@ from captum_xg.priors.gini import gini
 from captum_xg.repro.sparsity.networks import Stack
 from captum_xg.repro.sparsity.roc_auc import roc_auc
 
-Attribution: TypeAlias = Literal["none", "gradient", "rrr", "xgradient", "expected_gradients"]
+Attribution: TypeAlias = Literal[
+    "none", "gradient", "rrr", "xgradient", "expected_gradients", "input_x_gradient", "joint"
+]
+Over: TypeAlias = Literal["batch", "example"]
+"""What the Gini coefficient is of: the batch-mean absolute attribution, or each example's own, and then the mean."""
 LEARNING_RATE = 1e-3
 
 
@@ -79,16 +83,18 @@ def expected_gradients(stack: Stack, inputs: Tensor, rows: Tensor, alphas: Tenso
 
 
 def prior_and_task(
-    stack: Stack, samples: Samples, attribution: Attribution, references: References | None
+    stack: Stack, samples: Samples, attribution: Attribution, references: References | None, over: Over = "batch"
 ) -> tuple[Tensor | None, Tensor]:
-    """Return −Gini of the batch-mean absolute attribution, or None without a prior, and the task loss, both ``(R,)``.
+    """Return −Gini of the absolute attribution, or None without a prior, and the task loss, both ``(R,)``.
 
     With a graph, as the gradient of the sum over all is what training takes.
     """
     x = samples.train
-    if attribution in ("gradient", "rrr", "xgradient"):
+    if attribution not in ("none", "expected_gradients"):
         x = x.detach().requires_grad_(True)
-    z = stack.logits(x)
+    # Of each example its own, or the gradient by a bias would be that of the whole batch.
+    own = [b.expand(-1, x.shape[1], -1) for b in stack.biases] if attribution == "joint" else stack.biases
+    z = Stack(stack.weights, own).logits(x)
     task = F.binary_cross_entropy_with_logits(z, samples.train_labels, reduction="none").mean(1)
     if attribution == "none":
         return None, task
@@ -96,13 +102,18 @@ def prior_and_task(
         assert references is not None
         rows, alphas = references.draw()
         attributions = expected_gradients(stack, x, rows.to(x.device), alphas.to(x))
+    elif attribution == "joint":
+        points = [x, *own]
+        gradients = torch.autograd.grad(z.sum(), points, create_graph=True)
+        attributions = torch.cat([p * g for p, g in zip(points, gradients, strict=True)], 2)
     else:
         # RRR: the sum of the log-probabilities of both classes, log σ(z) + log σ(−z).
         explained = 2 * F.logsigmoid(z) - z if attribution == "rrr" else z
         (attributions,) = torch.autograd.grad(explained.sum(), x, create_graph=True)
-        if attribution == "xgradient":
+        if attribution in ("xgradient", "input_x_gradient"):
             attributions = attributions * x
-    return -gini(attributions.abs().mean(1)), task
+    sizes = attributions.abs()
+    return -(gini(sizes.mean(1)) if over == "batch" else gini(sizes).mean(1)), task
 
 
 class Trained(NamedTuple):
@@ -122,29 +133,59 @@ def train(
     samples: Samples,
     *,
     attribution: Attribution,
-    strength: float,
+    strength: float | Tensor,
     epochs: int,
     references: References | None = None,
+    over: Over = "batch",
     after_epoch: Callable[[], object] | None = None,
 ) -> Trained:
     """Train a stack of networks, in place, with full batches and Adam.
 
     As in the original code each epoch evaluates first and then updates: the networks after 0 to ``epochs`` − 1 updates
     compete for the best validation ROC-AUC, the first of equals wins. ``after_epoch`` is called after each update.
+    λ is one number, or one for each network, ``(R,)``.
+    """
+    (found,) = stages(
+        stack,
+        samples,
+        [epochs],
+        attribution=attribution,
+        strength=strength,
+        references=references,
+        over=over,
+        after_epoch=after_epoch,
+    )
+    return found._replace(last=found.last.copy())
+
+
+def stages(
+    stack: Stack,
+    samples: Samples,
+    epochs: Sequence[int],
+    *,
+    attribution: Attribution,
+    strength: float | Tensor,
+    references: References | None = None,
+    over: Over = "batch",
+    after_epoch: Callable[[], object] | None = None,
+) -> Iterator[Trained]:
+    """Yield what :func:`train` returns for each of several increasing numbers of epochs, from one training.
+
+    The networks in it are those being trained: use them before the next.
     """
     parameters = stack.parameters
     optimizer = torch.optim.Adam(parameters, lr=LEARNING_RATE, fused=True)
     best = stack.copy()
     valid_auc = torch.full((len(samples.train),), -torch.inf, dtype=torch.float64, device=samples.train.device)
     epoch_of_best = torch.zeros(len(samples.train), dtype=torch.int64, device=samples.train.device)
-    for epoch in range(epochs):
+    for epoch in range(max(epochs)):
         with torch.no_grad():
             auc = roc_auc(stack.logits(samples.valid), samples.valid_labels)
             better = auc > valid_auc
             valid_auc = torch.where(better, auc, valid_auc)
             epoch_of_best = torch.where(better, epoch, epoch_of_best)
             best.keep(stack, better)
-        prior, task = prior_and_task(stack, samples, attribution, references)
+        prior, task = prior_and_task(stack, samples, attribution, references, over)
         total = (task if prior is None else task + strength * prior).sum()
         optimizer.zero_grad()
         # By backward, which lays gradients out as the parameters are: fused Adam takes for granted that they are.
@@ -152,4 +193,5 @@ def train(
         optimizer.step()
         if after_epoch is not None:
             after_epoch()
-    return Trained(best, stack.copy(), valid_auc, epoch_of_best)
+        if epoch + 1 in epochs:
+            yield Trained(best, stack, valid_auc, epoch_of_best)

@@ -34,23 +34,21 @@ def test_every_claim_has_a_name_of_its_own():
     assert len(set(keys)) == len(keys)
 
 
-@pytest.mark.parametrize("claim", PRINTED, ids=lambda claim: claim.key)
+@pytest.mark.parametrize("claim", [claim for claim in CLAIMS if claim.quotes], ids=lambda claim: claim.key)
 def test_a_claim_quotes_the_paper_word_for_word(claim, sources):
-    text = sources[RELEASED if RELEASED in claim.source else "paper"]
-    assert claim.quotes
     for quote in claim.quotes:
-        assert plain(quote) in text
+        assert plain(quote) in sources["paper"]
 
 
-@pytest.mark.parametrize("claim", [claim for claim in PRINTED if claim.printed], ids=lambda claim: claim.key)
-def test_every_printed_number_is_in_a_quoted_passage(claim):
-    numbers = re.findall(r"(?<![\w.])\d+(?:\.\d+)?(?![\w.]*\()", claim.printed)
-    assert numbers
-    quoted = re.findall(r"\d+(?:\.\d+)?", " ".join(map(plain, claim.quotes)))
-    assert set(numbers) <= set(quoted)
+@pytest.mark.parametrize("claim", PRINTED, ids=lambda claim: claim.key)
+def test_what_is_said_to_be_the_papers_has_a_passage(claim):
+    assert claim.quotes or RELEASED in claim.source
 
 
-@pytest.mark.parametrize("claim", [claim for claim in CLAIMS if claim.source == BEYOND], ids=lambda claim: claim.key)
-def test_a_statement_of_ours_is_not_put_into_the_papers_mouth(claim):
-    assert not claim.printed
-    assert not claim.quotes
+@pytest.mark.parametrize("claim", [claim for claim in CLAIMS if claim.printed], ids=lambda claim: claim.key)
+def test_every_printed_number_is_in_a_quoted_passage(claim, sources):
+    numbers = re.findall(r"N/A|(?<![\w.])\d+(?:\.\d+)?", claim.printed)
+    quoted = sources[RELEASED] if RELEASED in claim.source else " ".join(map(plain, claim.quotes))
+    assert numbers or claim.printed in quoted
+    for number in numbers:  # typesetting repeats some, as in 1.121.121.12
+        assert re.search(rf"(?<![\d.]){re.escape(number)}", quoted), number

@@ -78,7 +78,7 @@ def options(folder, *given):
     parser = argparse.ArgumentParser()
     parser.set_defaults(parser=parser)
     command.add_arguments(parser)
-    return parser.parse_args(["--output", str(folder), *given])
+    return parser.parse_args(["--output", str(folder), "--workers", "1", *given])
 
 
 class Page(HTMLParser):
@@ -162,6 +162,19 @@ def test_a_run_that_was_cut_short_has_a_report_of_what_it_did(experiments, tmp_p
     report = command.read_report(tmp_path)
     assert [each.findings[0].verdict for each in report.sections] == ["not run", "confirmed", "not run"]
     assert "not yet" in report.sections[2].setting
+
+
+@pytest.mark.thorough
+def test_several_experiments_at_a_time_give_what_one_gives(tmp_path, capfd):
+    reports = []
+    for workers in ("1", "2"):
+        given = options(tmp_path / workers, "--only", "figure2", "figure4", "--images", "4", "--workers", workers)
+        assert command.run(given) == 0
+        reports.append(command.read_report(tmp_path / workers))
+    one, two = reports
+    assert [each.findings for each in one.sections] == [each.findings for each in two.sections]
+    assert all(each.verdict != "not run" for section in two.sections for each in section.findings)
+    assert (tmp_path / "2" / "parts" / "figure2" / "log.txt").exists()
 
 
 def test_markdown_has_one_line_for_each_row_and_no_stray_bar(tmp_path):

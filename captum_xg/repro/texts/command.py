@@ -1,0 +1,140 @@
+"""captum-xg repro texts: networks of degree 1 on texts, beside regular ones, and their words beside people's.
+
+A bag of embeddings, a CNN and a transformer learn whether a sentence is positive, and how people rated it. How good are
+they without biases? Do attributions of words rank them as a lexicon does that people made? Does a prior on attributions
+keep a network from a token that gives the label away? Without ``--data`` the texts are reviews drawn from a grammar,
+where what each word contributes is known.
+"""
+
+from __future__ import annotations
+
+import argparse
+import random
+import re
+from dataclasses import asdict, replace
+from typing import TYPE_CHECKING
+
+from captum_xg._core.files import make_folder, require_writable
+from captum_xg.errors import OptionError
+from captum_xg.repro.experiment import add_common_arguments
+from captum_xg.repro.running import running
+
+if TYPE_CHECKING:
+    from captum_xg.repro.section import Section
+    from captum_xg.repro.texts.data import Task
+    from captum_xg.repro.texts.settings import Settings
+    from captum_xg.repro.units import Unit
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options of this experiment."""
+    presets = {
+        "quick": "800 texts, small networks, 2 trainings each, a minute on two cores",
+        "full": "all texts, 3 trainings each, minutes on a GPU, hours on two cores",
+    }
+    data = (
+        "a folder with the files of vaderSentiment 3.3.2 (movieReviewSnippets_GroundTruth.txt, vader_lexicon.txt); "
+        "without one, reviews drawn from a grammar, whose words contribute a known amount each"
+    )
+    add_common_arguments(parser, "texts", presets=presets, data=data, data_metavar="DIR")
+    add = parser.add_argument
+    add("--texts", type=int, metavar="N", help="another number than that of the preset")
+    add("--seeds", type=int, metavar="N", help="likewise, trainings of each network (at least 2)")
+    part = "do the K-th of N parts of the work and end; another call without it does what is missing and reports"
+    add("--part", metavar="K/N", help=part)
+
+
+def section(options: argparse.Namespace) -> Section:
+    """Do what is missing, and return what there is to say."""
+    from captum_xg._core.distributed import rank_and_processes
+    from captum_xg.repro.section import Section
+    from captum_xg.repro.texts import figure, report
+    from captum_xg.repro.texts.results import Results
+    from captum_xg.repro.texts.verdict import findings
+    from captum_xg.repro.units import effort
+
+    folder = make_folder(options.output)
+    for name in (figure.WORDS, figure.DECOYS, figure.TOKENS, figure.PAGE):
+        require_writable(folder / name)
+    task, settings, found = _done(options)
+    results = Results(task, settings, {name: unit.value for name, unit in found.items()})
+    pictures = figure.draw(results, folder) if rank_and_processes()[0] == 0 else ()
+    seconds, commits = effort(found)
+    return Section(
+        "texts",
+        "Texts: networks of degree 1, and their words beside people's",
+        f"{len(task.train.ids):,} {task.source}, to learn from, {len(task.validation.ids):,} to choose by and "
+        f"{len(task.test.ids):,} to report; {len(task.vocabulary.words):,} words, of which {len(task.words)} have a "
+        f"known valence and are in the test texts. Classes: ratings beyond ±1. {settings.seeds} trainings of each "
+        "network, in float32.",
+        findings=findings(results),
+        panels=(*pictures[:1], *report.panels(results), *pictures[1:]),
+        notes=report.notes(results),
+        command=f"captum-xg repro texts --preset {options.preset}{'' if options.data is None else ' --data DIR'}",
+        seconds=seconds,
+        commits=commits,
+        numbers=dict(results.units),
+    )
+
+
+def run(options: argparse.Namespace) -> int:
+    """Do what is missing, print and write the section, and return 0; with ``--part`` do that part of the work alone."""
+    if options.part is None:
+        return running(section)(options)
+    _, _, found = _done(options, part_of(options.part))
+    print(f"Part {options.part}: {len(found)} units are done. The same call without --part reports them.")
+    return 0
+
+
+def part_of(text: str) -> tuple[int, int]:
+    """Return K and N of a text ``K/N``.
+
+    Raises:
+        OptionError: If it is none, or there is no such part.
+    """
+    found = re.fullmatch(r"(\d+)/(\d+)", text)
+    if not found or not 1 <= int(found[1]) <= int(found[2]):
+        raise OptionError(f"--part {text}: give K/N, the K-th of N parts, such as 1/4.")
+    return int(found[1]), int(found[2])
+
+
+def _done(options: argparse.Namespace, part: tuple[int, int] = (1, 1)) -> tuple[Task, Settings, dict[str, Unit]]:
+    """Return what the texts are, the settings, and all units (or those of a part), done."""
+    from captum_xg._core.options import usable_device
+    from captum_xg.repro.estimate import t_quantile
+    from captum_xg.repro.processes import of_this_process
+    from captum_xg.repro.texts.data import task_of
+    from captum_xg.repro.texts.measure import units_of
+    from captum_xg.repro.units import done
+
+    settings = settings_of(options)
+    t_quantile(settings.seeds - 1)  # what intervals need is found missing before the trainings, not after
+    device = usable_device(of_this_process(options.device), "--device", only=("cpu", "cuda"))
+    task = task_of(options.data, settings)
+    units = units_of(task, settings, device)
+    first, parts = part
+    order = list(units)
+    if parts > 1:
+        random.Random(0).shuffle(order)  # so that no part gets all units of the slowest kind
+    own = {name: units[name] for name in order[first - 1 :: parts]}
+    depends = {**asdict(settings), "data": task.fingerprint, "device": device.type}
+    return task, settings, done(make_folder(options.output) / "units", depends, own, "texts")
+
+
+def settings_of(options: argparse.Namespace) -> Settings:
+    """Return the settings of the preset with what the options change.
+
+    Raises:
+        OptionError: If there are too few seeds for an interval.
+    """
+    from captum_xg.repro.texts.decoys import SELECTION_SEED
+    from captum_xg.repro.texts.settings import PRESETS
+
+    settings = PRESETS[options.preset]
+    if options.texts is not None:
+        settings = replace(settings, texts=options.texts)
+    if options.seeds is not None:
+        settings = replace(settings, seeds=options.seeds)
+    if not 2 <= settings.seeds <= SELECTION_SEED:
+        raise OptionError(f"--seeds {settings.seeds}: there must be from 2, for an interval, to {SELECTION_SEED}.")
+    return settings
