@@ -10,6 +10,8 @@ if TYPE_CHECKING:
     from captum_xg.datasets import evaluation as evaluation
     from captum_xg.datasets import fashion_mnist as fashion_mnist
     from captum_xg.datasets import imagenet as imagenet
+    from captum_xg.datasets import molecule_files as molecule_files
+    from captum_xg.datasets import molecules as molecules
     from captum_xg.datasets import nhanes as nhanes
     from captum_xg.datasets import photographs as photographs
     from captum_xg.datasets import review_grammar as review_grammar

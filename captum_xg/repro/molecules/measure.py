@@ -65,11 +65,17 @@ def unit_name(task: str, network: str, seed: int) -> str:
     return f"{task}, {network}, seed {seed}"
 
 
+def weights_file(folder: Path, network: str, task: str, seed: int) -> Path:
+    """Return where the weights of a unit lie."""
+    return folder / f"{network} {task} {seed}.pt".replace(" ", "_")
+
+
 def _unit(setting: Setting, name: str, network: str, seed: int) -> dict[str, Any]:
     task, device = setting.tasks[name], setting.device
     recipe = setting.recipes[name]
     model, size = trained(network, task.train.graphs(), task.targets(task.train), recipe, seed, device)
-    file = make_folder(setting.folder) / f"{network} {name} {seed}.pt".replace(" ", "_")
+    make_folder(setting.folder)
+    file = weights_file(setting.folder, network, name, seed)
     write_tensors(file, {key: value.half().cpu() for key, value in scaled(model, size).state_dict().items()})
     found: dict[str, Any] = {
         "predicted": (predicted(model, task.test.graphs(), 1.0, device) + task.shift).tolist(),
