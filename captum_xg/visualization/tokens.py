@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import html
 from collections.abc import Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
 from captum_xg._core.figures import SPEAKS, inches_of, new_figure, scale_of
-from captum_xg._core.options import switch
+from captum_xg._core.options import one_of
 from captum_xg.errors import InputError, OptionTypeError
 from captum_xg.visualization.numbers import array_of, checked_names
 
@@ -35,7 +35,7 @@ class Html(str):
 
 
 def token_html(
-    tokens: Texts, attributions: Tensor, *, labels: Iterable[str] | None = None, same_scale: bool = False
+    tokens: Texts, attributions: Tensor, *, labels: Iterable[str] | None = None, scale: Literal["text", "all"] = "text"
 ) -> Html:
     """Return texts whose tokens lie on the colour of their attribution: red speaks for the class, blue against it.
 
@@ -48,7 +48,7 @@ def token_html(
             several; summed over the D dimensions of embeddings. What lies behind the last token of a shorter text is
             padding: left out.
         labels: What stands before each text, such as its class.
-        same_scale: Whether colours mean the same in all texts; else each has a scale of its own.
+        scale: Whether each ``"text"`` has a colour scale of its own, or ``"all"`` have one.
 
     Returns:
         HTML, which a notebook shows; :class:`str` otherwise.
@@ -65,7 +65,7 @@ def token_html(
     where = "token_html"
     lines = []
     texts = list(_texts(tokens, attributions, labels, where))
-    for (label, words, numbers), end in zip(texts, _scales(texts, same_scale, where), strict=True):
+    for (label, words, numbers), end in zip(texts, _scales(texts, scale, where), strict=True):
         spans = " ".join(
             f'<span title="{number:.4g}" style="background: rgb{_colour(number / end)}; color: black; '
             f'padding: 1px 3px; border-radius: 3px; line-height: 1.9">{html.escape(word)}</span>'
@@ -83,7 +83,7 @@ def token_figure(
     *,
     labels: Iterable[str] | None = None,
     width: float = 8.0,
-    same_scale: bool = False,
+    scale: Literal["text", "all"] = "text",
 ) -> Figure:
     """Draw what :func:`token_html` writes, for papers and terminals.
 
@@ -92,7 +92,7 @@ def token_figure(
         attributions: As there.
         labels: As there.
         width: Of the figure in inches.
-        same_scale: As there.
+        scale: As there.
 
     Raises:
         InputError, OptionError, OptionTypeError: As there.
@@ -101,7 +101,7 @@ def token_figure(
     texts = list(_texts(tokens, attributions, labels, where))
     placed: list[tuple[float, int, str, tuple[int, int, int] | None]] = []
     line = 0
-    scales = _scales(texts, same_scale, where)
+    scales = _scales(texts, scale, where)
     for (label, words, numbers), end in zip(texts, scales, strict=True):
         at = 0.0
         if label:
@@ -127,16 +127,17 @@ def token_figure(
             at + 0.1, 0.27 * row + 0.2, _plain(word), fontsize=size, va="center", bbox=box, family="DejaVu Sans Mono",
             weight="bold" if colour is None else "normal",
         )  # fmt: skip
-    scale = f"the end of the colours is {scales[0]:.2g}" if same_scale else "each text has its own scale"
-    axes.text(0.1, height - 0.12, f"{SPEAKS}; {scale}", fontsize=8, va="center", color="#555555")
+    told = f"the end of the colours is {scales[0]:.2g}" if scale == "all" else "each text has its own scale"
+    axes.text(0.1, height - 0.12, f"{SPEAKS}; {told}", fontsize=8, va="center", color="#555555")
     return figure
 
 
-def _scales(texts: Sequence[_Text], same: object, where: str) -> list[float]:
+def _scales(texts: Sequence[_Text], scale: object, where: str) -> list[float]:
     """Return the attribution at the end of the colours, for each text."""
     own = [scale_of(numbers) for _, _, numbers in texts]
-    largest = max((float(np.abs(numbers).max(initial=0.0)) for _, _, numbers in texts), default=0.0) or 1.0
-    return [largest] * len(own) if switch(same, "same_scale", where) else own
+    if one_of(scale, ("text", "all"), "scale", where) == "text":
+        return own
+    return [scale_of(np.concatenate([numbers for _, _, numbers in texts]))] * len(own)
 
 
 def _plain(word: str) -> str:
