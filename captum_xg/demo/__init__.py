@@ -2,5 +2,6 @@
 
 from captum_xg.demo.assets import demo_images, demo_model
 from captum_xg.demo.conventional import conventional_model
+from captum_xg.demo.texts import demo_text_model
 
-__all__ = ["conventional_model", "demo_images", "demo_model"]
+__all__ = ["conventional_model", "demo_images", "demo_model", "demo_text_model"]

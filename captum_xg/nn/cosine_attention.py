@@ -89,7 +89,10 @@ class CosineAttention(nn.Module):
         super().__init__()
         self.embed_dim = positive_integer(embed_dim, "embed_dim", _WHERE)
         self.num_heads = positive_integer(num_heads, "num_heads", _WHERE)
-        self.dropout = number_that(dropout, lambda p: 0 <= p <= 1, "a probability in [0, 1]", "dropout", _WHERE)
+        # A module, and no function in the forward pass, so that proofs for training know how it drops.
+        self.dropout = nn.Dropout(
+            number_that(dropout, lambda p: 0 <= p <= 1, "a probability in [0, 1]", "dropout", _WHERE)
+        )
         self.positions: Positions = one_of(positions, ("rotary", "relative", None), "positions", _WHERE)
         self.fused = switch(fused, "fused", _WHERE)
         if self.embed_dim % self.num_heads:
@@ -145,8 +148,11 @@ class CosineAttention(nn.Module):
         queries = queries * self.log_scale.exp().clamp(max=100.0)[:, None, None]
         padding = None if key_padding_mask is None else checked_padding(key_padding_mask, x.shape[:2], _WHERE)
         forbidden, added = self._masks(x, padding, attn_mask, is_causal)
-        gather = _fused if self.fused else _plain
-        gathered = gather(queries, keys, values, forbidden, added, self.dropout if self.training else 0.0)
+        if self.fused:
+            p = self.dropout.p if self.dropout.training else 0.0
+            gathered = _fused(queries, keys, values, forbidden, added, p)
+        else:
+            gathered = self.dropout(_weights(queries, keys, forbidden, added)) @ values
         output: Tensor = self.out_proj(gathered.transpose(1, 2).flatten(2))
         return output if padding is None else output.masked_fill(padding[..., None], 0.0)
 
@@ -190,18 +196,15 @@ def _direction(x: Tensor) -> Tensor:
     return (divided_by_root(x, mean_square(x)) / math.sqrt(x.shape[-1])).to(x.dtype)
 
 
-def _plain(
-    queries: Tensor, keys: Tensor, values: Tensor, forbidden: Tensor | None, added: Tensor | None, dropout: float
-) -> Tensor:
+def _weights(queries: Tensor, keys: Tensor, forbidden: Tensor | None, added: Tensor | None) -> Tensor:
     logits = queries @ keys.transpose(-2, -1)
     if added is not None:
         logits = logits + added
     if forbidden is not None:
         logits = logits.masked_fill(forbidden, torch.finfo(logits.dtype).min)
     weights = logits.softmax(-1)
-    if forbidden is not None:  # rows in which all is forbidden are uniform by now
-        weights = weights.masked_fill(forbidden, 0.0)
-    return F.dropout(weights, dropout) @ values
+    # Rows in which all is forbidden are uniform by now.
+    return weights if forbidden is None else weights.masked_fill(forbidden, 0.0)
 
 
 def _fused(

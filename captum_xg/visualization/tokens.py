@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import html
 from collections.abc import Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
 from captum_xg._core.figures import SPEAKS, inches_of, new_figure, scale_of
+from captum_xg._core.options import one_of
 from captum_xg.errors import InputError, OptionTypeError
 from captum_xg.visualization.numbers import array_of, checked_names
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 Texts = Sequence[str] | Sequence[Sequence[str]]
+_Text = tuple[str, list[str], NDArray[np.float64]]
 _RED, _BLUE = (178, 24, 43), (33, 102, 172)
 _STRONGEST = 0.75
 """The share of a colour's end that the largest attribution has: black letters stay readable on it."""
@@ -32,10 +34,13 @@ class Html(str):
         return str(self)
 
 
-def token_html(tokens: Texts, attributions: Tensor, *, labels: Iterable[str] | None = None) -> Html:
+def token_html(
+    tokens: Texts, attributions: Tensor, *, labels: Iterable[str] | None = None, scale: Literal["text", "all"] = "text"
+) -> Html:
     """Return texts whose tokens lie on the colour of their attribution: red speaks for the class, blue against it.
 
-    Each text has a colour scale of its own, and the number is shown where the mouse rests on a token.
+    Behind each text stands the sum of its tokens: the score itself where a method is complete and the baseline scores
+    0. The number of a token is shown where the mouse rests on it.
 
     Args:
         tokens: Of one text, or of each of N texts, which may differ in length.
@@ -43,6 +48,7 @@ def token_html(tokens: Texts, attributions: Tensor, *, labels: Iterable[str] | N
             several; summed over the D dimensions of embeddings. What lies behind the last token of a shorter text is
             padding: left out.
         labels: What stands before each text, such as its class.
+        scale: Whether each ``"text"`` has a colour scale of its own, or ``"all"`` have one.
 
     Returns:
         HTML, which a notebook shows; :class:`str` otherwise.
@@ -58,20 +64,26 @@ def token_html(tokens: Texts, attributions: Tensor, *, labels: Iterable[str] | N
     """
     where = "token_html"
     lines = []
-    for label, words, numbers in _texts(tokens, attributions, labels, where):
-        end = scale_of(numbers)
+    texts = list(_texts(tokens, attributions, labels, where))
+    for (label, words, numbers), end in zip(texts, _scales(texts, scale, where), strict=True):
         spans = " ".join(
             f'<span title="{number:.4g}" style="background: rgb{colour_of(number / end)}; color: black; '
             f'padding: 1px 3px; border-radius: 3px; line-height: 1.9">{html.escape(word)}</span>'
             for word, number in zip(words, numbers, strict=True)
         )
         head = f"<b>{html.escape(label)}</b> " if label else ""
-        lines.append(f'<p style="font-family: sans-serif">{head}{spans} <small>(strongest: {end:.2g})</small></p>')
+        told = f"sum: {numbers.sum():+.3g}, end of the colours: {end:.2g}"
+        lines.append(f'<p style="font-family: sans-serif">{head}{spans} <small>({told})</small></p>')
     return Html("\n".join(lines))
 
 
 def token_figure(
-    tokens: Texts, attributions: Tensor, *, labels: Iterable[str] | None = None, width: float = 8.0
+    tokens: Texts,
+    attributions: Tensor,
+    *,
+    labels: Iterable[str] | None = None,
+    width: float = 8.0,
+    scale: Literal["text", "all"] = "text",
 ) -> Figure:
     """Draw what :func:`token_html` writes, for papers and terminals.
 
@@ -80,6 +92,7 @@ def token_figure(
         attributions: As there.
         labels: As there.
         width: Of the figure in inches.
+        scale: As there.
 
     Raises:
         InputError, OptionError, OptionTypeError: As there.
@@ -88,8 +101,9 @@ def token_figure(
     texts = list(_texts(tokens, attributions, labels, where))
     placed: list[tuple[float, int, str, tuple[int, int, int] | None]] = []
     line = 0
-    for label, words, numbers in texts:
-        end, at = scale_of(numbers), 0.0
+    scales = _scales(texts, scale, where)
+    for (label, words, numbers), end in zip(texts, scales, strict=True):
+        at = 0.0
         if label:
             placed.append((0.0, line, label, None))
             line += 1
@@ -113,17 +127,24 @@ def token_figure(
             at + 0.1, 0.27 * row + 0.2, _plain(word), fontsize=size, va="center", bbox=box, family="DejaVu Sans Mono",
             weight="bold" if colour is None else "normal",
         )  # fmt: skip
-    axes.text(0.1, height - 0.12, f"{SPEAKS}; each text has its own scale", fontsize=8, va="center", color="#555555")
+    told = f"the end of the colours is {scales[0]:.2g}" if scale == "all" else "each text has its own scale"
+    axes.text(0.1, height - 0.12, f"{SPEAKS}; {told}", fontsize=8, va="center", color="#555555")
     return figure
+
+
+def _scales(texts: Sequence[_Text], scale: object, where: str) -> list[float]:
+    """Return the attribution at the end of the colours, for each text."""
+    own = [scale_of(numbers) for _, _, numbers in texts]
+    if one_of(scale, ("text", "all"), "scale", where) == "text":
+        return own
+    return [scale_of(np.concatenate([numbers for _, _, numbers in texts]))] * len(own)
 
 
 def _plain(word: str) -> str:
     return word.replace("$", r"\$").replace("\n", "⏎")  # no mathematics, no new lines
 
 
-def _texts(
-    tokens: object, attributions: Tensor, labels: Iterable[str] | None, where: str
-) -> Iterator[tuple[str, list[str], NDArray[np.float64]]]:
+def _texts(tokens: object, attributions: Tensor, labels: Iterable[str] | None, where: str) -> Iterator[_Text]:
     """Yield the label, tokens and attributions of each text."""
     if isinstance(tokens, str) or not isinstance(tokens, Sequence) or not tokens:
         raise OptionTypeError(

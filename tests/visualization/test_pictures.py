@@ -120,8 +120,20 @@ def test_every_token_is_in_the_page_as_it_is_on_the_colour_of_its_sign(tokens, s
 def test_texts_of_different_lengths_leave_out_the_padding():
     page = token_html([["a"], ["b", "c"]], torch.tensor([[1.0, 99.0], [-1.0, 0.5]]), labels=["one", "<two>"])
     assert page.count("<span") == 3
-    assert "strongest: 1)" in page
+    assert "(sum: -0.5, end of the colours: 1)" in page
     assert "&lt;two&gt;" in page
+
+
+def test_texts_of_one_scale_have_one_colour_for_one_number():
+    tokens, attributions = [["a"], ["b", "c"]], torch.tensor([[1.0, 0.0], [1.0, -4.0]])
+
+    def colours(scale):
+        return re.findall(r"background: (rgb\([^)]*\))", token_html(tokens, attributions, scale=scale))
+
+    (one, other, _), (own, _, _) = colours("all"), colours("text")
+    assert one == other != own
+    with pytest.raises(OptionError, match="token_figure: `scale`"):
+        token_figure(tokens, attributions, scale="example")
 
 
 @pytest.mark.parametrize(

@@ -100,25 +100,33 @@ def part_of(text: str) -> tuple[int, int]:
 
 def _done(options: argparse.Namespace, part: tuple[int, int] = (1, 1)) -> tuple[Task, Settings, dict[str, Unit]]:
     """Return what the texts are, the settings, and all units (or those of a part), done."""
+    import torch
+
     from captum_xg._core.options import usable_device
     from captum_xg.repro.estimate import t_quantile
     from captum_xg.repro.processes import of_this_process
     from captum_xg.repro.texts.data import task_of
     from captum_xg.repro.texts.measure import units_of
-    from captum_xg.repro.units import done
+    from captum_xg.repro.units import UnitFolder, done
 
     settings = settings_of(options)
     t_quantile(settings.seeds - 1)  # what intervals need is found missing before the trainings, not after
-    device = usable_device(of_this_process(options.device), "--device", only=("cpu", "cuda"))
+    name, usable = of_this_process(options.device), ("cpu", "cuda")
+    if name.partition(":")[0] not in usable:
+        usable_device(name, "--device", only=usable)
     task = task_of(options.data, settings)
+    depends = {**asdict(settings), "data": task.fingerprint, "device": name.partition(":")[0]}
+    store = UnitFolder(make_folder(options.output) / "units", depends)
+    # What a GPU has done can be reported where there is none.
+    there = all(store.unit(unit) for unit in units_of(task, settings, torch.device("cpu")))
+    device = torch.device("cpu") if there else usable_device(name, "--device", only=usable)
     units = units_of(task, settings, device)
     first, parts = part
     order = list(units)
     if parts > 1:
         random.Random(0).shuffle(order)  # so that no part gets all units of the slowest kind
     own = {name: units[name] for name in order[first - 1 :: parts]}
-    depends = {**asdict(settings), "data": task.fingerprint, "device": device.type}
-    return task, settings, done(make_folder(options.output) / "units", depends, own, "texts")
+    return task, settings, done(store.folder, depends, own, "texts")
 
 
 def settings_of(options: argparse.Namespace) -> Settings:

@@ -55,8 +55,7 @@ class Task:
         train: To learn from.
         validation: To choose epochs and λ by.
         test: To report.
-        words: Those of known valence that the training texts have at least twice and the test texts have, in
-            alphabetical order.
+        words: Those of known valence that are in the vocabulary and in the test texts, in alphabetical order.
         valences: Of these, ``(W,)``, float64.
         fingerprint: Of all texts.
         examples: Texts to draw.
@@ -87,8 +86,17 @@ def task_of(folder: Path | None, settings: Settings) -> Task:
     return divided(load_sentences(folder), load_lexicon(folder), settings, known=False)
 
 
-def divided(texts: RatedTexts, valences: Mapping[str, float], settings: Settings, *, known: bool) -> Task:
+def divided(
+    texts: RatedTexts, valences: Mapping[str, float], settings: Settings, *, known: bool, least: int = 2
+) -> Task:
     """Divide texts into parts, the same ones for all seeds, and find the words of known valence in them.
+
+    Args:
+        texts: All of them.
+        valences: Of words.
+        settings: How many texts, and how long.
+        known: Whether the valences are what the words contribute.
+        least: How often the training texts have a word of the vocabulary at least.
 
     Raises:
         OptionError: If there are too few.
@@ -99,7 +107,11 @@ def divided(texts: RatedTexts, valences: Mapping[str, float], settings: Settings
     bounds = [round(share * len(order)) for share in (_SHARES["train"], 1 - _SHARES["test"])]
     rows = dict(zip(_SHARES, torch.tensor_split(order, bounds), strict=True))
     training = [texts.texts[i] for i in rows["train"].tolist()]
-    vocabulary, centre, labels = Vocabulary.of(training), texts.ratings[rows["train"]].mean(), texts.labels()
+    vocabulary, centre, labels = (
+        Vocabulary.of(training, least=least),
+        texts.ratings[rows["train"]].mean(),
+        texts.labels(),
+    )
 
     def part(name: str) -> Part:
         index = rows[name]

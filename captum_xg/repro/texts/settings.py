@@ -80,7 +80,7 @@ PRESETS = {
         reference_steps=1024,
         decoy_networks=("cnn", "transformer"),
         decoy_epochs=8,
-        weights=(100.0, 300.0, 1000.0, 3000.0, 10_000.0),
+        weights=(300.0, 1000.0, 3000.0, 10_000.0),
         selection_seeds=1,
     ),
 }

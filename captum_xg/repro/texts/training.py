@@ -70,7 +70,7 @@ def run(
     """
     device = train.ids.device
     optimizer = torch.optim.Adam(model.parameters(), lr=settings.learning_rate)
-    steps = epochs * -(-len(train.ids) // settings.batch_size)
+    steps = epochs * max(1, len(train.ids) // settings.batch_size)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
     with seeded(seed, device):
         for epoch in range(1, epochs + 1):
@@ -125,4 +125,6 @@ def _batches(train: Part, settings: Settings, seed: int, no_dropped_from: int | 
         droppable &= train.ids < no_dropped_from
     shown = torch.where(dropped.to(train.ids.device) & droppable, UNKNOWN, train.ids)
     for index in torch.split(order.to(train.ids.device), settings.batch_size):
+        if len(index) < min(settings.batch_size, len(order)):
+            return  # what is left over is of another shape; another epoch draws it
         yield Part(trimmed(shown[index]), train.ratings[index], train.labels[index])
