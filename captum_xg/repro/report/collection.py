@@ -7,13 +7,11 @@ report all the same, as *not run*, with the reason and the command that would.
 from __future__ import annotations
 
 import argparse
-import multiprocessing
 import os
 import shlex
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import ProcessPoolExecutor, as_completed
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass, replace
 from importlib import import_module
@@ -91,6 +89,9 @@ def sections(options: argparse.Namespace, names: list[str], parts: Path) -> Iter
         names: Which experiments.
         parts: The folder that has one folder for each experiment.
     """
+    import multiprocessing
+    from concurrent.futures import ProcessPoolExecutor, as_completed
+
     entries = [entry for entry in ENTRIES if entry.name in names]
     at_a_time = workers(options)
     together = [entry for entry in entries if not entry.timed] if at_a_time > 1 else []
