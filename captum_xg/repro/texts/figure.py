@@ -102,7 +102,7 @@ def _choice(axes: Axes, results: Results, architecture: str) -> None:
 
 def _tokens(results: Results, folder: Path) -> str:
     shown: dict[str, list[Mapping[str, Any]]] = {}
-    shown_network = [*ARCHITECTURES][-1]
+    shown_network = "cnn" if "cnn" in ARCHITECTURES else next(iter(ARCHITECTURES))
     for x, method in ((True, X_GRADIENT), (False, IG)):
         name = network_name("classes", shown_network, 0, x=x)
         shown[f"{method}, {'degree 1' if x else 'twin'}"] = list(results.units[name]["examples"])
