@@ -130,7 +130,8 @@ def test_a_prior_trains_a_transformer_that_drops():
         HomogeneousTransformerLayer(8, 2, 12, dropout=0.3), nn.Flatten(), nn.Linear(40, 2, bias=False)
     )
     loss = AttributionPriorLoss(model.train(), GiniSparsity())
-    one, other = (loss(torch.rand(4, 5, 8), torch.tensor([0, 1, 1, 0])) for _ in range(2))
+    x, y = torch.rand(4, 5, 8), torch.tensor([0, 1, 1, 0])
+    one, other = loss(x, y), loss(x, y)
     one.total.backward()
     assert one.prior != other.prior
     assert all(parameter.grad.abs().sum() > 0 for parameter in model.parameters())
