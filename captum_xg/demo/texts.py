@@ -88,7 +88,7 @@ def retrain_text(data: str | Path, destination: str | Path = ASSETS, *, seed: in
 
     path = make_folder(destination) / TEXT_FILE
     require_writable(path)
-    settings = replace(PRESETS["full"], batch_size=128, epochs=12)
+    settings = replace(PRESETS["full"], max_length=64, epochs=12, batch_size=128, learning_rate=2e-3)
     task = divided(load_sentences(data), load_lexicon(data), settings, known=False, least=_LEAST)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)

@@ -123,6 +123,20 @@ def test_a_prior_trains_through_the_blocks():
     assert priors[-1] < priors[0] - 0.05
 
 
+def test_a_prior_trains_a_transformer_that_drops():
+    """X-Gradient is proven for every draw of dropout, that of attention weights among them."""
+    torch.manual_seed(0)
+    model = nn.Sequential(
+        HomogeneousTransformerLayer(8, 2, 12, dropout=0.3), nn.Flatten(), nn.Linear(40, 2, bias=False)
+    )
+    loss = AttributionPriorLoss(model.train(), GiniSparsity())
+    x, y = torch.rand(4, 5, 8), torch.tensor([0, 1, 1, 0])
+    one, other = loss(x, y), loss(x, y)
+    one.total.backward()
+    assert one.prior != other.prior
+    assert all(parameter.grad.abs().sum() > 0 for parameter in model.parameters())
+
+
 def test_layers_of_an_encoder_are_copies_until_they_are_drawn_anew():
     encoder = HomogeneousTransformerEncoder(HomogeneousTransformerLayer(8, 2, 16), 3)
     weights = [layer.linear1.weight for layer in encoder.layers]

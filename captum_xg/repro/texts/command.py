@@ -9,8 +9,6 @@ where what each word contributes is known.
 from __future__ import annotations
 
 import argparse
-import random
-import re
 from dataclasses import asdict, replace
 from typing import TYPE_CHECKING
 
@@ -30,7 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of this experiment."""
     presets = {
         "quick": "800 texts, small networks, 2 trainings each, a minute on two cores",
-        "full": "all texts, 3 trainings each, minutes on a GPU, hours on two cores",
+        "full": "all texts, 3 trainings each, an hour on two cores",
     }
     data = (
         "a folder with the files of vaderSentiment 3.3.2 (movieReviewSnippets_GroundTruth.txt, vader_lexicon.txt); "
@@ -40,8 +38,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("--texts", type=int, metavar="N", help="another number than that of the preset")
     add("--seeds", type=int, metavar="N", help="likewise, trainings of each network (at least 2)")
-    part = "do the K-th of N parts of the work and end; another call without it does what is missing and reports"
-    add("--part", metavar="K/N", help=part)
 
 
 def section(options: argparse.Namespace) -> Section:
@@ -77,56 +73,34 @@ def section(options: argparse.Namespace) -> Section:
     )
 
 
-def run(options: argparse.Namespace) -> int:
-    """Do what is missing, print and write the section, and return 0; with ``--part`` do that part of the work alone."""
-    if options.part is None:
-        return running(section)(options)
-    _, _, found = _done(options, part_of(options.part))
-    print(f"Part {options.part}: {len(found)} units are done. The same call without --part reports them.")
-    return 0
-
-
-def part_of(text: str) -> tuple[int, int]:
-    """Return K and N of a text ``K/N``.
-
-    Raises:
-        OptionError: If it is none, or there is no such part.
-    """
-    found = re.fullmatch(r"(\d+)/(\d+)", text)
-    if not found or not 1 <= int(found[1]) <= int(found[2]):
-        raise OptionError(f"--part {text}: give K/N, the K-th of N parts, such as 1/4.")
-    return int(found[1]), int(found[2])
-
-
-def _done(options: argparse.Namespace, part: tuple[int, int] = (1, 1)) -> tuple[Task, Settings, dict[str, Unit]]:
-    """Return what the texts are, the settings, and all units (or those of a part), done."""
+def _done(options: argparse.Namespace) -> tuple[Task, Settings, dict[str, Unit]]:
+    """Return what the texts are, the settings, and all units, done."""
     import torch
 
     from captum_xg._core.options import usable_device
     from captum_xg.repro.estimate import t_quantile
     from captum_xg.repro.processes import of_this_process
+    from captum_xg.repro.texts import measure
     from captum_xg.repro.texts.data import task_of
-    from captum_xg.repro.texts.measure import units_of
-    from captum_xg.repro.units import UnitFolder, done
+    from captum_xg.repro.texts.decoys import METHODS
+    from captum_xg.repro.texts.results import chosen_weight
+    from captum_xg.repro.texts.settings import NUMBER_OF_TRAININGS
+    from captum_xg.repro.units import done
 
     settings = settings_of(options)
     t_quantile(settings.seeds - 1)  # what intervals need is found missing before the trainings, not after
-    name, usable = of_this_process(options.device), ("cpu", "cuda")
-    if name.partition(":")[0] not in usable:
-        usable_device(name, "--device", only=usable)
+    device: torch.device = usable_device(of_this_process(options.device), "--device", only=("cpu", "cuda"))
     task = task_of(options.data, settings)
-    depends = {**asdict(settings), "data": task.fingerprint, "device": name.partition(":")[0]}
-    store = UnitFolder(make_folder(options.output) / "units", depends)
-    # What a GPU has done can be reported where there is none.
-    there = all(store.unit(unit) for unit in units_of(task, settings, torch.device("cpu")))
-    device = torch.device("cpu") if there else usable_device(name, "--device", only=usable)
-    units = units_of(task, settings, device)
-    first, parts = part
-    order = list(units)
-    if parts > 1:
-        random.Random(0).shuffle(order)  # so that no part gets all units of the slowest kind
-    own = {name: units[name] for name in order[first - 1 :: parts]}
-    return task, settings, done(store.folder, depends, own, "texts")
+    numbers = {name: value for name, value in asdict(settings).items() if name not in NUMBER_OF_TRAININGS}
+    depends = {**numbers, "data": task.fingerprint, "device": device.type}
+    folder = make_folder(options.output) / "units"
+    networks = measure.network_units(task, settings, device)
+    found = done(folder, depends, {**networks, **measure.selection_units(task, settings, device)}, "texts")
+    values = {name: unit.value for name, unit in found.items()}
+    pairs = [(architecture, method) for architecture in settings.decoy_networks for method in METHODS]
+    chosen = {(a, method): chosen_weight(values, settings, a, method) for a, method in pairs}
+    reported = measure.decoy_units(task, settings, device, chosen)
+    return task, settings, {**found, **done(folder, depends, reported, "texts, at the chosen λ")}
 
 
 def settings_of(options: argparse.Namespace) -> Settings:
@@ -146,3 +120,6 @@ def settings_of(options: argparse.Namespace) -> Settings:
     if not 2 <= settings.seeds <= SELECTION_SEED:
         raise OptionError(f"--seeds {settings.seeds}: there must be from 2, for an interval, to {SELECTION_SEED}.")
     return settings
+
+
+run = running(section)

@@ -13,6 +13,7 @@ from captum_xg import LayerXGradient
 from captum_xg.datasets.vocabulary import PADDING
 from captum_xg.repro.texts.data import Task
 from captum_xg.repro.texts.networks import Score
+from captum_xg.repro.texts.training import trimmed
 
 IG_STEPS = 50
 """Captum's default."""
@@ -70,7 +71,8 @@ def by_word(attribute: Attribute, ids: Tensor, task: Task) -> Tensor:
     """Return the mean attribution of each word of known valence over all of its tokens in texts, float64 ``(W,)``."""
     size = len(task.vocabulary)
     sums, counts = (torch.zeros(size, dtype=torch.float64, device=ids.device) for _ in range(2))
-    for part in torch.split(ids, 256):  # of one shape, which a proof is made for
+    by_length = ids[(ids != PADDING).sum(1).argsort(stable=True)]  # with others of its length a text has no padding
+    for part in map(trimmed, torch.split(by_length, 256)):
         found = attribute(part)
         sums.index_add_(0, part.flatten(), found.flatten().double())
         counts.index_add_(0, part.flatten(), torch.ones_like(found, dtype=torch.float64).flatten())

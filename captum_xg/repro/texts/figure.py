@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 WORDS, DECOYS, TOKENS, PAGE = "words.png", "decoys.png", "tokens.png", "tokens.html"
-_SHOWN = "transformer"
 
 
 def draw(results: Results, folder: Path) -> tuple[Panel, ...]:
@@ -52,7 +51,7 @@ def _words(results: Results, path: Path) -> None:
     axes = figure.subplots(1, len(GOALS), sharey=True)
     labels = list(RANKED)
     for one, (goal, about) in zip(axes, GOALS.items(), strict=True):
-        for k, (architecture, marker) in enumerate(zip(ARCHITECTURES, "osD", strict=True)):
+        for k, (architecture, marker) in enumerate(zip(ARCHITECTURES, "osD", strict=False)):
             found = results.ranks(goal, architecture)
             for row, label in enumerate(labels):
                 method, x = RANKED[label]
@@ -65,7 +64,7 @@ def _words(results: Results, path: Path) -> None:
         one.grid(axis="x", alpha=0.3)
     axes[0].set_yticks(range(len(labels)), labels)
     axes[0].invert_yaxis()
-    for architecture, marker in zip(ARCHITECTURES.values(), "osD", strict=True):
+    for architecture, marker in zip(ARCHITECTURES.values(), "osD", strict=False):
         axes[0].plot([], [], marker, color="0.35", markerfacecolor="white", label=architecture)
     figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=3, frameon=False)
     write_figure(path, figure, dpi=100)
@@ -103,8 +102,9 @@ def _choice(axes: Axes, results: Results, architecture: str) -> None:
 
 def _tokens(results: Results, folder: Path) -> str:
     shown: dict[str, list[Mapping[str, Any]]] = {}
+    shown_network = "cnn" if "cnn" in ARCHITECTURES else next(iter(ARCHITECTURES))
     for x, method in ((True, X_GRADIENT), (False, IG)):
-        name = network_name("classes", _SHOWN, 0, x=x)
+        name = network_name("classes", shown_network, 0, x=x)
         shown[f"{method}, {'degree 1' if x else 'twin'}"] = list(results.units[name]["examples"])
     tokens, numbers, labels = [], [], []
     for texts in zip(*shown.values(), strict=True):
@@ -116,7 +116,8 @@ def _tokens(results: Results, folder: Path) -> str:
 
     longest = max(map(len, numbers))
     padded = torch.tensor([[*row, *[0.0] * (longest - len(row))] for row in numbers])
-    title = f"Tokens of a few texts that speak for (red) and against (blue) the class positive, {ARCHITECTURES[_SHOWN]}"
+    name = ARCHITECTURES[shown_network]
+    title = f"Tokens of a few texts that speak for (red) and against (blue) the class positive, {name}"
     write_figure(folder / TOKENS, token_figure(tokens, padded, labels=labels, width=8.5), dpi=90)
     write_text(
         folder / PAGE,

@@ -12,7 +12,7 @@ from torch import Tensor
 from captum_xg.datasets.vocabulary import tokenise
 from captum_xg.repro.texts import steps
 from captum_xg.repro.texts.data import Task
-from captum_xg.repro.texts.decoys import METHODS, SELECTION_SEED, Method, trained_on_decoys
+from captum_xg.repro.texts.decoys import PRIORS, SELECTION_SEED, Method, trained_on_decoys
 from captum_xg.repro.texts.explaining import IG, X_GRADIENT, by_word, methods_of
 from captum_xg.repro.texts.networks import ARCHITECTURES, Score, network
 from captum_xg.repro.texts.settings import Settings
@@ -33,23 +33,46 @@ def decoy_name(architecture: str, method: Method, weight: float, seed: int) -> s
     return f"decoys, {architecture}, {method.key}{strength}, seed {seed}"
 
 
-def units_of(task: Task, settings: Settings, device: torch.device) -> Units:
-    """Return all units by name. None needs another's numbers, so that they may be done anywhere in any order."""
+def network_units(task: Task, settings: Settings, device: torch.device) -> Units:
+    """Return the units that train networks on classes and ratings, by name; seed by seed."""
     units: dict[str, Callable[[], Mapping[str, Any]]] = {}
-    for goal in OUTPUTS:
+    for seed in range(settings.seeds):
         for architecture in ARCHITECTURES:
-            for seed in range(settings.seeds):
+            for goal in OUTPUTS:
                 for x in (True, False):
                     unit = partial(measured, task, goal, architecture, seed, settings, device, x=x)
                     units[network_name(goal, architecture, seed, x=x)] = unit
-    selection = range(SELECTION_SEED, SELECTION_SEED + settings.selection_seeds)
-    for architecture in settings.decoy_networks:
-        for method in METHODS:
-            for weight in settings.weights if method.has_prior else (0.0,):
-                for seed in (*range(settings.seeds), *(selection if method.has_prior else ())):
-                    name = decoy_name(architecture, method, weight, seed)
-                    units[name] = partial(trained_on_decoys, task, architecture, method, weight, seed, settings, device)
     return units
+
+
+def selection_units(task: Task, settings: Settings, device: torch.device) -> Units:
+    """Return the units that choose λ on decoys, by name."""
+    seeds = range(SELECTION_SEED, SELECTION_SEED + settings.selection_seeds)
+    return {
+        decoy_name(a, method, weight, seed): partial(trained_on_decoys, task, a, method, weight, seed, settings, device)
+        for a in settings.decoy_networks
+        for method in PRIORS
+        for weight in settings.weights
+        for seed in seeds
+    }
+
+
+def decoy_units(
+    task: Task, settings: Settings, device: torch.device, chosen: Mapping[tuple[str, Method], float]
+) -> Units:
+    """Return the units on decoys that are reported, by name.
+
+    Args:
+        task: What is learnt.
+        settings: By which settings.
+        device: Where.
+        chosen: λ by architecture and method; 0 for methods without a prior.
+    """
+    return {
+        decoy_name(a, method, weight, seed): partial(trained_on_decoys, task, a, method, weight, seed, settings, device)
+        for seed in range(settings.seeds)
+        for (a, method), weight in chosen.items()
+    }
 
 
 def measured(

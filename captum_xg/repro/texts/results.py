@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -46,7 +47,7 @@ class DecoyOutcome:
         test: Accuracy for each seed.
         share: Of the attributions that decoys have, for each seed.
         grid: λ → mean accuracy on validation texts of the trainings that chose it.
-        diverged: How many of all its trainings diverged.
+        diverged: How many of the reported trainings diverged.
     """
 
     method: Method
@@ -121,34 +122,40 @@ class Results:
         return {method: self._decoy(architecture, method) for method in METHODS}
 
     def _decoy(self, architecture: str, method: Method) -> DecoyOutcome:
-        settings = self.settings
-        selection = range(SELECTION_SEED, SELECTION_SEED + settings.selection_seeds)
-
-        def runs(weight: float, seeds: range) -> list[Mapping[str, Any]]:
-            return [self.units[decoy_name(architecture, method, weight, seed)] for seed in seeds]
-
-        weight, grid = 0.0, {}
-        if method.has_prior:
-            chosen_by = {each: runs(each, selection) for each in settings.weights}
-            weight, _ = best_strength(chosen_by, _validation)
-            grid = {each: sum(map(_validation, some)) / len(some) for each, some in chosen_by.items()}
-        reported = runs(weight, range(settings.seeds))
-        everything = [*reported, *(run for each in grid for run in runs(each, selection))]
+        grid = validation_by_weight(self.units, self.settings, architecture, method)
+        weight = chosen_weight(self.units, self.settings, architecture, method)
+        seeds = range(self.settings.seeds)
+        reported = [self.units[decoy_name(architecture, method, weight, seed)] for seed in seeds]
         return DecoyOutcome(
             method,
             weight,
             at_the_edge(grid, weight),
             tuple(run.get("test", CHANCE) for run in reported),
             tuple(run["share"] for run in reported if "share" in run),
-            grid,
-            sum(not run for run in everything),
+            {each: statistics.fmean(runs) for each, runs in grid.items()},
+            sum(not run for run in reported),
         )
+
+
+def validation_by_weight(
+    units: Mapping[str, Mapping[str, Any]], settings: Settings, architecture: str, method: Method
+) -> dict[float, list[float]]:
+    """Return λ → accuracies on validation texts of the trainings that choose it; empty without a prior."""
+    if not method.has_prior:
+        return {}
+    seeds = range(SELECTION_SEED, SELECTION_SEED + settings.selection_seeds)
+    names = {weight: [decoy_name(architecture, method, weight, seed) for seed in seeds] for weight in settings.weights}
+    return {weight: [float(units[n].get("validation", CHANCE)) for n in some] for weight, some in names.items()}
+
+
+def chosen_weight(
+    units: Mapping[str, Mapping[str, Any]], settings: Settings, architecture: str, method: Method
+) -> float:
+    """Return λ of the best mean accuracy on validation texts; 0 without a prior."""
+    grid = validation_by_weight(units, settings, architecture, method)
+    return best_strength(grid, float)[0] if grid else 0.0
 
 
 def _with_intervals(found: Mapping[str, Tensor], minus: str) -> dict[str, Estimate]:
     reference = found[minus] if minus else torch.zeros(1, dtype=torch.float64)
     return {label: with_interval(values - reference) for label, values in found.items()}
-
-
-def _validation(run: Mapping[str, Any]) -> float:
-    return float(run.get("validation", CHANCE))
