@@ -9,7 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from captum_xg import XGradient, certify, models
-from captum_xg.datasets.molecules import ATOM_FEATURES, BOND_FEATURES
+from captum_xg._core.reading import read_json
+from captum_xg.assets import ASSETS
+from captum_xg.datasets.molecules import ATOM_FEATURES, BOND_FEATURES, load_molecules
 from captum_xg.errors import CheckpointError, HomogeneityError, InputError, OptionError
 from captum_xg.models import graph as graphs_of
 from captum_xg.models import padded_graphs
@@ -167,6 +169,24 @@ def test_an_x_dnn_has_no_biases_and_sizes_are_those_of_molecules_by_default():
     counts = [sum(p.numel() for p in build().parameters()) for build in (models.xgin, models.gin)]
     assert counts == [27843, 28484]
     assert (len(ATOM_FEATURES), len(BOND_FEATURES)) == (graphs_of.NODE_FEATURES, graphs_of.EDGE_FEATURES)
+
+
+def test_shipped_weights_predict_shipped_molecules_and_x_gradient_is_their_integral():
+    molecules, record = load_molecules(), read_json(ASSETS / "molecules.json")
+    graphs = molecules.graphs(torch.float64)
+    for name in ("gin", "xgin"):
+        model = getattr(models, name)(pretrained=True).double()
+        error = (model(*graphs)[:, 0].detach() - torch.from_numpy(molecules.totals)).square().mean().sqrt()
+        # Two dozen molecules have not the error of a thousand, but one of its size.
+        assert error < 2 * record["root_mean_square_errors"][name][0]
+    certificate = certify(model, *graphs.inputs, additional_forward_args=graphs.structure)
+    assert certificate.homogeneous, str(certificate)
+    actual = explained(model, graphs)
+    expected = IntegratedGradients(model).attribute(
+        graphs.inputs, target=0, additional_forward_args=graphs.structure, n_steps=64
+    )
+    for ours, captums in zip(actual, expected, strict=True):
+        torch.testing.assert_close(ours, captums, rtol=0, atol=1e-6 * captums.abs().max().item())
 
 
 @pytest.mark.parametrize(

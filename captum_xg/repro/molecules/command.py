@@ -34,7 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of this experiment."""
     presets = {
         "quick": "two seeds, at most 300 molecules, which are too few to learn well from, under a minute",
-        "full": "three seeds, all molecules; a minute for each network on a GPU, half an hour on a CPU",
+        "full": "three seeds, all molecules; a minute for each network on a GPU, hours on a CPU",
     }
     data = "a file that --prepare wrote (default: generated graphs)"
     add_common_arguments(parser, "molecules", presets=presets, data=data, data_metavar="FILE.npz")
