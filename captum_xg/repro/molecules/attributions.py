@@ -25,8 +25,8 @@ METHODS: Mapping[str, tuple[str, ...]] = {
 }
 """Network → what its atoms are explained by."""
 STEPS = 50
-TRIED = (1, 2, 4, 8, 16, 32, 64, 128, 256)
-_REFERENCE = 512
+TRIED = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512)
+_REFERENCE = 1024
 
 Pair = tuple[Tensor, Tensor]
 """Attributions of atoms ``(B, A, d)`` and of bonds ``(B, E, c)``."""
@@ -113,7 +113,7 @@ def distance_of_methods(model: GIN, graphs: Graphs) -> float:
 
 
 def steps_for_one_percent(model: GIN, graphs: Graphs) -> list[float | None]:
-    """Return for each molecule the fewest of :data:`TRIED` steps from which on IG is within 1 % of 512 steps.
+    """Return for each molecule the fewest of :data:`TRIED` steps from which on IG is within 1 % of 1,024 steps.
 
     The distance is relative, in the Euclidean norm over atoms' and bonds' features; the rule is Gauss–Legendre, and the
     arithmetic float64. None, if none is enough.

@@ -27,7 +27,7 @@ PICTURE = "molecules.png"
 _SEEDS = {"quick": (0, 1), "full": (0, 1, 2)}
 _MOST = {"quick": 300, "full": None}
 _GENERATED = 400
-_STEPS_OF = {"quick": 4, "full": 32}
+_STEPS_OF = {"quick": 4, "full": 64}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
