@@ -37,6 +37,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_common_arguments(parser, "texts", presets=presets, data=data, data_metavar="DIR")
     add = parser.add_argument
     add("--texts", type=int, metavar="N", help="another number than that of the preset")
+    networks = "which of bag, cnn and transformer (default: all)"
+    add("--networks", nargs="+", choices=("bag", "cnn", "transformer"), metavar="NAME", help=networks)
     add("--seeds", type=int, metavar="N", help="likewise, trainings of each network (at least 2)")
 
 
@@ -115,6 +117,8 @@ def settings_of(options: argparse.Namespace) -> Settings:
     settings = PRESETS[options.preset]
     if options.texts is not None:
         settings = replace(settings, texts=options.texts)
+    if options.networks is not None:
+        settings = replace(settings, networks=tuple(dict.fromkeys(options.networks)))
     if options.seeds is not None:
         settings = replace(settings, seeds=options.seeds)
     if not 2 <= settings.seeds <= SELECTION_SEED:

@@ -51,7 +51,7 @@ def _words(results: Results, path: Path) -> None:
     axes = figure.subplots(1, len(GOALS), sharey=True)
     labels = list(RANKED)
     for one, (goal, about) in zip(axes, GOALS.items(), strict=True):
-        for k, (architecture, marker) in enumerate(zip(ARCHITECTURES, "osD", strict=False)):
+        for k, (architecture, marker) in enumerate(zip(results.settings.networks, "osD", strict=False)):
             found = results.ranks(goal, architecture)
             for row, label in enumerate(labels):
                 method, x = RANKED[label]
@@ -64,8 +64,8 @@ def _words(results: Results, path: Path) -> None:
         one.grid(axis="x", alpha=0.3)
     axes[0].set_yticks(range(len(labels)), labels)
     axes[0].invert_yaxis()
-    for architecture, marker in zip(ARCHITECTURES.values(), "osD", strict=False):
-        axes[0].plot([], [], marker, color="0.35", markerfacecolor="white", label=architecture)
+    for architecture, marker in zip(results.settings.networks, "osD", strict=False):
+        axes[0].plot([], [], marker, color="0.35", markerfacecolor="white", label=ARCHITECTURES[architecture])
     figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=3, frameon=False)
     write_figure(path, figure, dpi=100)
 
@@ -102,7 +102,8 @@ def _choice(axes: Axes, results: Results, architecture: str) -> None:
 
 def _tokens(results: Results, folder: Path) -> str:
     shown: dict[str, list[Mapping[str, Any]]] = {}
-    shown_network = "cnn" if "cnn" in ARCHITECTURES else next(iter(ARCHITECTURES))
+    networks = results.settings.networks
+    shown_network = "cnn" if "cnn" in networks else networks[0]
     for x, method in ((True, X_GRADIENT), (False, IG)):
         name = network_name("classes", shown_network, 0, x=x)
         shown[f"{method}, {'degree 1' if x else 'twin'}"] = list(results.units[name]["examples"])

@@ -14,7 +14,7 @@ from captum_xg.repro.texts import steps
 from captum_xg.repro.texts.data import Task
 from captum_xg.repro.texts.decoys import PRIORS, SELECTION_SEED, Method, trained_on_decoys
 from captum_xg.repro.texts.explaining import IG, X_GRADIENT, by_word, methods_of
-from captum_xg.repro.texts.networks import ARCHITECTURES, Score, network
+from captum_xg.repro.texts.networks import Score, network
 from captum_xg.repro.texts.settings import Settings
 from captum_xg.repro.texts.training import OUTPUTS, fit, scored, scores
 
@@ -37,7 +37,7 @@ def network_units(task: Task, settings: Settings, device: torch.device) -> Units
     """Return the units that train networks on classes and ratings, by name; seed by seed."""
     units: dict[str, Callable[[], Mapping[str, Any]]] = {}
     for seed in range(settings.seeds):
-        for architecture in ARCHITECTURES:
+        for architecture in settings.networks:
             for goal in OUTPUTS:
                 for x in (True, False):
                     unit = partial(measured, task, goal, architecture, seed, settings, device, x=x)

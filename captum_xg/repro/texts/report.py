@@ -37,20 +37,27 @@ def panels(results: Results) -> Iterator[Panel]:
 def _networks(results: Results) -> Panel:
     rows = [["", "network", "degree 1", "twin", "degree 1 − twin"]]
     for goal, score, label, scale, digits in _SCORES:
-        for architecture, name in ARCHITECTURES.items():
+        for architecture in results.settings.networks:
             both = [[scale * v for v in results.tests(goal, architecture, score, x=x)] for x in (True, False)]
             gap = difference(*both)
             spec = f"+.{digits}f"
-            head = label if architecture == next(iter(ARCHITECTURES)) else ""
-            rows.append([head, name, *(_mean(estimate(each), digits) for each in both), gap.formatted(spec)])
+            head = label if architecture == results.settings.networks[0] else ""
+            rows.append(
+                [
+                    head,
+                    ARCHITECTURES[architecture],
+                    *(_mean(estimate(each), digits) for each in both),
+                    gap.formatted(spec),
+                ]
+            )
     seeds = results.settings.seeds
     return table(f"On test texts: mean ± standard error of {seeds} trainings, paired differences [95 % interval]", rows)
 
 
 def _words(results: Results, goal: str, minus: str, title: str) -> Panel:
-    found = {architecture: results.ranks(goal, architecture, minus=minus) for architecture in ARCHITECTURES}
+    found = {architecture: results.ranks(goal, architecture, minus=minus) for architecture in results.settings.networks}
     spec = "+.3f" if minus else ".3f"
-    rows = [["attribution, network", *ARCHITECTURES.values()]]
+    rows = [["attribution, network", *(ARCHITECTURES[each] for each in found)]]
     rows += [[label, *(each[label].formatted(spec) for each in found.values())] for label in RANKED if label != minus]
     return table(title, rows)
 
@@ -58,9 +65,9 @@ def _words(results: Results, goal: str, minus: str, title: str) -> Panel:
 def _steps(results: Results) -> Panel:
     rows = [["scores of", "network", "median", "95 % of texts", "X-Gradient on degree 1"]]
     for goal, about in GOALS.items():
-        for architecture, name in ARCHITECTURES.items():
+        for architecture in results.settings.networks:
             needed = results.steps(goal, architecture)
-            rows.append([about, name, _quantile(needed, 0.5), _quantile(needed, 0.95), "1"])
+            rows.append([about, ARCHITECTURES[architecture], _quantile(needed, 0.5), _quantile(needed, 0.95), "1"])
     return table("Gradients that Integrated Gradients of the twins needs for an error of at most 1 %", rows)
 
 

@@ -97,7 +97,9 @@ class Results:
 
     @cached_property
     def _ranks(self) -> dict[tuple[str, str], dict[str, Tensor]]:
-        return {(g, a): resampled(self.words(g, a), self.task.valences) for g in OUTPUTS for a in ARCHITECTURES}
+        return {
+            (g, a): resampled(self.words(g, a), self.task.valences) for g in OUTPUTS for a in self.settings.networks
+        }
 
     def ranks(self, goal: str, architecture: str, *, minus: str = "") -> dict[str, Estimate]:
         """Return how each method's words rank beside the known valences, mean over seeds; or minus another method's."""
@@ -114,7 +116,7 @@ class Results:
 
     def largest(self, name: str) -> float:
         """Return the largest ``difference`` or ``gap`` of all networks of degree 1."""
-        units = [u for goal in OUTPUTS for a in ARCHITECTURES for u in self.of_networks(goal, a, x=True)]
+        units = [u for goal in OUTPUTS for a in self.settings.networks for u in self.of_networks(goal, a, x=True)]
         return max(float(unit[name]) for unit in units)
 
     def decoys(self, architecture: str) -> dict[Method, DecoyOutcome]:

@@ -22,6 +22,7 @@ class Settings:
         seeds: Trainings of each network.
         steps_texts: Texts on which it is counted how many steps Integrated Gradients needs.
         reference_steps: Steps of the integral that these are compared with.
+        networks: Architectures that are compared.
         decoy_networks: Architectures that are trained on decoys.
         decoy_epochs: Passes over the training texts there, the last of which is kept.
         weights: λ to choose from.
@@ -40,6 +41,7 @@ class Settings:
     seeds: int
     steps_texts: int
     reference_steps: int
+    networks: tuple[str, ...]
     decoy_networks: tuple[str, ...]
     decoy_epochs: int
     weights: tuple[float, ...]
@@ -60,6 +62,7 @@ PRESETS = {
         seeds=2,
         steps_texts=4,
         reference_steps=128,
+        networks=("bag", "cnn", "transformer"),
         decoy_networks=("cnn",),
         decoy_epochs=6,
         weights=(100.0, 1000.0),
@@ -78,11 +81,12 @@ PRESETS = {
         seeds=3,
         steps_texts=32,
         reference_steps=512,
+        networks=("bag", "cnn", "transformer"),
         decoy_networks=("cnn",),
         decoy_epochs=8,
         weights=(300.0, 1000.0, 3000.0),
         selection_seeds=1,
     ),
 }
-NUMBER_OF_TRAININGS = ("seeds", "decoy_networks", "weights", "selection_seeds")
+NUMBER_OF_TRAININGS = ("seeds", "networks", "decoy_networks", "weights", "selection_seeds")
 """Settings that say which trainings there are; what one comes to does not depend on them."""

@@ -8,7 +8,6 @@ from captum_xg.repro.means import mean_over_examples
 from captum_xg.repro.section import Claim, Finding
 from captum_xg.repro.texts import claims
 from captum_xg.repro.texts.decoys import EG_1, INPUT_X_GRADIENT, NO_PRIOR_X, X_GRADIENT, Method
-from captum_xg.repro.texts.networks import ARCHITECTURES
 from captum_xg.repro.texts.results import INTEGRAL, OURS, RANKED, Results
 from captum_xg.repro.texts.steps import EQUAL_STEPS, TRIED
 from captum_xg.repro.texts.training import OUTPUTS
@@ -27,7 +26,7 @@ def findings(results: Results) -> tuple[Finding, ...]:
 def _networks(results: Results) -> tuple[Finding, Finding]:
     accuracies: list[list[float]] = [[], []]
     errors: list[float] = []
-    for architecture in ARCHITECTURES:
+    for architecture in results.settings.networks:
         for i, x in enumerate((True, False)):
             accuracies[i] += [100 * v for v in results.tests("classes", architecture, "accuracy", x=x)]
         ours, twins = (results.tests("rating", architecture, "rmse", x=x) for x in (True, False))
@@ -56,7 +55,7 @@ def _at_most(claim: Claim, found: float, bound: float, what: str) -> Finding:
 
 
 def _steps(results: Results) -> Finding:
-    needed = [n for goal in OUTPUTS for architecture in ARCHITECTURES for n in results.steps(goal, architecture)]
+    needed = [n for goal in OUTPUTS for a in results.settings.networks for n in results.steps(goal, a)]
     # Texts on which none of the numbers tried is enough count with the largest: the mean is a lower bound.
     most = max(TRIED)
     mean = mean_over_examples([float(most if n is None else n) for n in needed])
@@ -64,7 +63,7 @@ def _steps(results: Results) -> Finding:
 
 
 def _words(results: Results) -> tuple[Finding, ...]:
-    networks = f"mean of {2 * len(ARCHITECTURES) * results.settings.seeds} networks"
+    networks = f"mean of {2 * len(results.settings.networks) * results.settings.seeds} networks"
 
     def against(claim: Claim, label: str, bound: float) -> Finding:
         found = results.ranks_of_all(minus=label)[OURS]

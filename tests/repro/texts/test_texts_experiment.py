@@ -14,7 +14,6 @@ from captum_xg.repro.texts import command, measure
 from captum_xg.repro.texts.claims import CLAIMS
 from captum_xg.repro.texts.data import task_of
 from captum_xg.repro.texts.explaining import X_GRADIENT
-from captum_xg.repro.texts.networks import ARCHITECTURES
 from captum_xg.repro.texts.results import Results
 from captum_xg.repro.texts.settings import PRESETS
 from captum_xg.repro.texts.verdict import findings
@@ -26,6 +25,7 @@ TINY = replace(
     decoy_epochs=1,
     steps_texts=2,
     reference_steps=16,
+    networks=("bag",),
     decoy_networks=("bag",),
     weights=(1.0, 100.0),
 )
@@ -34,8 +34,6 @@ TINY = replace(
 @pytest.fixture
 def tiny(monkeypatch):
     monkeypatch.setitem(PRESETS, "quick", TINY)
-    for architecture in ("cnn", "transformer"):
-        monkeypatch.delitem(ARCHITECTURES, architecture)
 
 
 def section(folder):
