@@ -84,7 +84,7 @@ PRESETS = {
         networks=("bag", "cnn", "transformer"),
         decoy_networks=("cnn",),
         decoy_epochs=8,
-        weights=(300.0, 1000.0, 3000.0),
+        weights=(1000.0, 3000.0, 10_000.0, 30_000.0),
         selection_seeds=1,
     ),
 }
