@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -142,13 +143,15 @@ class Subjects:
     @cached_property
     def labels(self) -> tuple[int, ...]:
         """The classes of all images."""
-        dataset, chosen = self.examples, None
-        if hasattr(dataset, "indices"):
-            dataset, chosen = dataset.dataset, dataset.indices  # type: ignore[attr-defined]
-        if hasattr(dataset, "targets"):  # without reading a picture
-            targets = list(dataset.targets)
-            return tuple(targets if chosen is None else (targets[i] for i in chosen))
-        return tuple(dataset.tensors[1].tolist())  # type: ignore[attr-defined]
+        if isinstance(self.examples, TensorDataset):
+            return tuple(self.examples.tensors[1].tolist())
+        return tuple(label for _, label in self._files)  # without reading a picture
+
+    @property
+    def _files(self) -> list[tuple[str, int]]:
+        """Path and class of each image that is in a file."""
+        dataset: Any = self.examples
+        return [dataset.dataset.samples[i] for i in dataset.indices] if hasattr(dataset, "indices") else dataset.samples
 
     def batches(self, size: int) -> DataLoader[tuple[Tensor, ...]]:
         """Return the images in batches, in an order that is the same each time."""
@@ -165,9 +168,13 @@ class Subjects:
 
     def settings(self) -> dict[str, object]:
         """Return what results depend on besides the networks: where images come from, and a digest of them."""
-        images, labels = self.batch(0, min(16, len(self.labels)))
         digest = hashlib.sha256(repr(self.labels).encode())
-        digest.update(b"".join(bytes_of(each.cpu()) for each in (images, labels)))
+        if isinstance(self.examples, TensorDataset):
+            digest.update(bytes_of(self.examples.tensors[0]))
+        else:
+            # Reading all pictures would take longer than some experiments: a few, and name and size of the others.
+            digest.update(bytes_of(self.batch(0, min(16, len(self.labels)))[0].cpu()))
+            digest.update(repr([(Path(path).name, os.path.getsize(path)) for path, _ in self._files]).encode())
         # Names of folders are not among them: a folder may move, and its images are what counts.
         return {
             "models": self.models,

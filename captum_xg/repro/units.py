@@ -23,6 +23,7 @@ from tqdm import tqdm
 from captum_xg._core.distributed import gathered, rank_and_processes
 from captum_xg._core.files import write_json
 from captum_xg._core.reading import REDO, Check, is_amount, is_text, unreadable
+from captum_xg.errors import CaptumXGError
 from captum_xg.repro.environment import commit
 from captum_xg.repro.store import ResultFolder
 
@@ -90,8 +91,31 @@ def done(
         title: Of the progress bar.
 
     Raises:
-        FileError: If the folder has units of other settings, or a file in it cannot be read or written.
+        FileError: If the folder has units of other settings, or a file in it cannot be read or written; under
+            ``torchrun`` on every process, whichever of them it was.
     """
+    error: CaptumXGError | None = None
+    own: dict[str, Unit] = {}
+    try:
+        own = _own_share(folder, settings, units, title)
+    except CaptumXGError as raised:
+        if rank_and_processes()[1] == 1:
+            raise
+        error = raised
+    # An error of one process is one of all: alone, it would leave the others waiting for what it has, and take what
+    # they gather next for that.
+    parts = gathered((own, error))
+    for _, raised_there in parts:
+        if raised_there is not None:
+            raise raised_there
+    everything = {name: unit for part, _ in parts for name, unit in part.items()}
+    return {name: everything[name] for name in units}
+
+
+def _own_share(
+    folder: Path, settings: Mapping[str, object], units: Mapping[str, Callable[[], Mapping[str, Any]]], title: str
+) -> dict[str, Unit]:
+    """Return what the units of this process came to, done where they are not in the folder."""
     rank, processes = rank_and_processes()
     store = UnitFolder(folder, settings)
     own = list(units)[rank::processes]
@@ -108,8 +132,7 @@ def done(
                 store.add(unit)
             found[name] = unit
             bar.update()
-    everything = {name: unit for part in gathered(found) for name, unit in part.items()}
-    return {name: everything[name] for name in units}
+    return found
 
 
 def effort(units: Mapping[str, Unit]) -> tuple[float, tuple[str, ...]]:

@@ -32,7 +32,7 @@ def below(claim: Claim, found: Estimate, bound: float, what: str, spec: str = ".
 
 def within(claim: Claim, found: Estimate, bound: float, what: str, spec: str = ".3g") -> Finding:
     """Return the verdict on a claim that two things are equal: whether their difference is surely within ±bound."""
-    ours = f"{what}: {found.formatted(spec)}"
+    ours, spec = f"{what}: {found.formatted(spec)}", spec.lstrip("+")  # a bound is on both sides
     if math.isnan(found.low):
         return Finding(claim, ours, "not confirmed", _ALONE)
     if -bound < found.low and found.high < bound:

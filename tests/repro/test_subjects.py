@@ -75,6 +75,20 @@ def test_other_images_are_other_settings():
     assert subjects(options("--images", "5"), 4).settings() == one
 
 
+def test_another_image_anywhere_is_another_setting(tmp_path, monkeypatch):
+    found = subjects(options("--images", "40"), 4)
+    before = found.settings()
+    found.examples.tensors[0][39, 0, 5, 5] += 1 / 255
+    assert found.settings() != before
+    make_imagenet(tmp_path, {0: 20})
+    given = options("--models", "paper", "--weights", "x", "--data", f"imagenet:{tmp_path}", "--images", "20")
+    before = subjects(given, 4).settings()
+    assert subjects(given, 4).settings() == before
+    last = sorted((tmp_path / "val").rglob("*.JPEG"))[-1]
+    last.write_bytes(last.read_bytes() + b"0")
+    assert subjects(given, 4).settings() != before
+
+
 def test_imagenet_is_read_in_torchvisions_layout_with_the_papers_preprocessing(tmp_path):
     make_imagenet(tmp_path, {0: 2, 7: 1, 999: 2})
     found = subjects(options("--models", "paper", "--weights", str(tmp_path), "--data", f"imagenet:{tmp_path}"), 100)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import torch
 
+from captum_xg.errors import OptionError
 from captum_xg.repro import processes
 from captum_xg.repro.units import done
 
@@ -24,12 +25,21 @@ def unit(i):
     return do
 
 
-said = io.StringIO()
+def refuse():
+    raise OptionError("no plums")
+
+
+said, refused = io.StringIO(), ""
 with contextlib.redirect_stdout(said), processes.shared_among_processes() as first:
     rank, _ = processes.rank_and_processes()
     found = done(folder / "units", {}, {str(i): unit(i) for i in range(5)}, "units")
     print("said")
-torch.save(
-    {"values": {k: u.value for k, u in found.items()}, "calls": calls, "first": first, "printed": said.getvalue()},
-    folder / f"{rank}.pt",
-)
+    try:
+        done(folder / "refused", {}, {"fine": unit(0), "refused by the second process": refuse}, "units")
+    except OptionError as error:
+        refused = str(error)
+    again = done(folder / "units", {}, {str(i): unit(i) for i in range(5)}, "units")
+    assert again == found
+values = {k: u.value for k, u in found.items()}
+told = {"values": values, "calls": calls, "first": first, "printed": said.getvalue(), "refused": refused}
+torch.save(told, folder / f"{rank}.pt")

@@ -114,6 +114,9 @@ def _of(found: Iterable[Section], options: argparse.Namespace) -> Report:
     given: Sequence[str] = ["--preset", options.preset, "--models", options.models]
     named = [] if options.people is None else ["--people", str(options.people)]
     data = ["--weights", options.weights, "--data", options.data, "--device", options.device]
+    named += [] if options.images is None else ["--images", str(options.images)]
+    named += ["--only", *options.only] if options.only else []
+    named += ["--skip", *options.skip] if options.skip else []
     command = shlex.join(["captum-xg", "repro", "all", *given, *data, *named])
     return Report(tuple(found), environment(options.device), command)
 

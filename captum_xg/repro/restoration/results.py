@@ -11,6 +11,7 @@ from typing import Any
 import torch
 
 from captum_xg._core.estimate import Estimate
+from captum_xg.repro.estimate import estimate
 from captum_xg.repro.means import mean_over_examples
 from captum_xg.repro.restoration.protocol import GREY
 
@@ -73,8 +74,6 @@ def over_seeds(runs: Sequence[Sequence[float]]) -> Estimate:
     """Return the mean of all, with an interval over seeds; over images where there is one network only."""
     if len(runs) == 1:
         return mean_over_examples(runs[0])
-    from captum_xg.repro.estimate import estimate  # needs SciPy, which networks of one seed do not
-
     return estimate([statistics.fmean(run) for run in runs])
 
 

@@ -1,6 +1,7 @@
 """The report: what is in it, that it reads back, that a failure costs one section, that a page needs nothing else."""
 
 import argparse
+import importlib
 import sys
 import types
 from html.parser import HTMLParser
@@ -145,6 +146,21 @@ def test_the_page_needs_nothing_beside_it_and_leads_everywhere(experiments, tmp_
     assert {link.removeprefix("#") for link in page.links} == set(page.ids)
     for words in ("apples & <pears> | fall", "9.7 [9.6, 9.8]", "apple | <b>", "One note.", "not confirmed"):
         assert words in page.text
+
+
+def test_the_command_has_what_was_asked_for(experiments, tmp_path):
+    command.run(options(tmp_path, "--images", "7", "--only", "works", "fails", "--skip", "fails"))
+    said = command.read_report(tmp_path).command
+    assert said.endswith("--images 7 --only works fails --skip fails")
+
+
+@pytest.mark.parametrize("name", [entry.name for entry in collection.ENTRIES])
+def test_every_experiment_knows_the_options_that_the_report_gives_it(name):
+    given = options("unused", "--images", "7", "--people", "somewhere")
+    entry = next(entry for entry in collection.ENTRIES if entry.name == name)
+    parser = collection._Parser()
+    importlib.import_module(f"captum_xg.repro.{entry.module}").add_arguments(parser)
+    parser.parse_args(entry.arguments(given))
 
 
 def test_a_report_can_be_about_some_experiments(experiments, tmp_path):
