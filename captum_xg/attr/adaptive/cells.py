@@ -92,7 +92,9 @@ def row_by_sum(squares: Array, slopes: Array, features: int) -> Array:
         slopes: The sums of their entries.
         features: How many entries there are: a row is never smaller than its sum by more than their root.
     """
-    ratio = np.sqrt(squares.sum(1) / np.maximum((slopes**2).sum(1), 1e-300))
+    seen = (slopes**2).sum(1)
+    # Of rows that do not differ nothing is known.
+    ratio = np.sqrt(np.divide(squares.sum(1), seen, out=np.full_like(seen, np.inf), where=seen > 0))
     found: Array = np.clip(ratio, features**-0.5, _REACH)
     return found
 
@@ -197,14 +199,17 @@ def _regression(
     vector[:, :-1] -= slopes
     vector[:, 1:] += slopes  # Σ d·D
     total, length = np.maximum((slopes**2).sum(1, keepdims=True), 1e-300), inner.sum(1, keepdims=True)
-    density, size = differences.scaled(slopes / inner), slopes**2 / inner
+    density, size, pooled = differences.scaled(slopes / inner), slopes**2 / inner, _POOL / length
     beside = density.shifted(-1).plus(density.shifted(1))
-    beside = Combinations(beside.near, np.broadcast_to(_POOL / length, inner.shape), vector)
-    sizes = np.repeat(_POOL * total / length, inner.shape[1], axis=1)
+    beside = Combinations(beside.near, np.broadcast_to(pooled, inner.shape), vector)
+    sizes = np.repeat(pooled * total, inner.shape[1], axis=1)
     sizes[:, 1:] += size[:, :-1]
     sizes[:, :-1] += size[:, 1:]
-    # A cell must not witness for itself: its own difference explains itself to the last bit, jumps or not.
-    left = beside.scaled(-slopes / sizes).plus(differences)
+    # A cell must not witness for itself: its own difference explains itself to the last bit, jumps or not. Where a
+    # jump stands alone, there is no other witness.
+    others, known = sizes - pooled * slopes**2, beside.plus(differences.scaled(-pooled * slopes))
+    witnessed = others > 1e-6 * sizes
+    left = known.scaled(np.where(witnessed, -slopes / np.where(witnessed, others, 1.0), 0.0)).plus(differences)
     squares = _without_trend(left, inner).squares(samples)
     before = energies.sum(1)
     applies = _energies(squares, samples.widths).sum(1) < 0.97 * before
