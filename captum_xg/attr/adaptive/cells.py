@@ -43,9 +43,12 @@ class CellEstimate(Estimate):
 
     Attributes:
         energies: Squared error by cell, of all n + 1, for whoever decides which to split, shape ``(B, n + 1)``.
+        hidden: What the error may be beside that, ``(B,)``: where several jumps in one cell pass for one, which is
+            seldom, and then no matter of a mean over cells. It counts in what is claimed, not in which rule is best.
     """
 
     energies: Array
+    hidden: Array
 
 
 def cell_estimate(samples: Samples) -> CellEstimate:
@@ -73,7 +76,7 @@ def cell_estimate(samples: Samples) -> CellEstimate:
     blind[:, [0, -1]] += beyond(samples)
     error = np.sqrt(energies.sum(1) + blind.sum(1) + curved**2 / 16)
     spread = np.maximum(_spread(squares, energies, inner), blind) + 1e-300
-    return CellEstimate(weights, error, samples.norm(weights), spread)
+    return CellEstimate(weights, error, samples.norm(weights), spread, np.zeros(len(error)))
 
 
 def trapezoid(widths: Array) -> Array:

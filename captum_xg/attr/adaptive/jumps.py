@@ -41,7 +41,8 @@ def jump_estimate(samples: Samples) -> CellEstimate:
     gaps = samples.beyond_rounding(change[:, [0, -1]] - outside)
     outer = (outer_energies(squares, widths) + scale * gaps**2) / 2 + beyond(samples)
     energies = np.concatenate([outer[:, :1], seen, outer[:, 1:]], axis=1)
-    return CellEstimate(weights, np.sqrt(energies.sum(1)), samples.norm(weights), energies + 1e-300)
+    hidden = np.sqrt((squares * inner**2).max(1) / 12)
+    return CellEstimate(weights, np.sqrt(energies.sum(1)), samples.norm(weights), energies + 1e-300, hidden)
 
 
 def _shifts(missed: Array, slopes: Array, widths: Array) -> Array:
