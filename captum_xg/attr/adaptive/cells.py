@@ -76,7 +76,9 @@ def cell_estimate(samples: Samples) -> CellEstimate:
     blind[:, [0, -1]] += beyond(samples)
     error = np.sqrt(energies.sum(1) + blind.sum(1) + curved**2 / 16)
     spread = np.maximum(_spread(squares, energies, inner), blind) + 1e-300
-    return CellEstimate(weights, error, samples.norm(weights), spread, np.zeros(len(error)))
+    outer = unwitnessed(missed[:, [0, -1]], energies[:, [0, -1]])
+    spread[:, [0, -1]] += outer
+    return CellEstimate(weights, error, samples.norm(weights), spread, np.sqrt(outer.max(1)))
 
 
 def trapezoid(widths: Array) -> Array:
@@ -173,6 +175,15 @@ def beyond(samples: Samples) -> Array:
     # ∫ (α/w)^−p over an outer cell of width w is w/(1 − p): by so much does a constant miss it.
     missed = sizes[:, near] * distances * rate / (1 - np.minimum(rate, 0.9))
     return np.where(rate > _GROWTH, missed**2, 0.0)
+
+
+def unwitnessed(missed: Array, energies: Array) -> Array:
+    """Return the squares of what may be missed in outer cells where F shows more than the rows beside them explain.
+
+    By how much a row is larger than its sum of entries is nothing that other jumps tell of the one that is there.
+    """
+    found: Array = np.maximum((_REACH * missed) ** 2 - 9 * energies, 0.0)
+    return found
 
 
 def _spread(squares: Array, energies: Array, inner: Array) -> Array:

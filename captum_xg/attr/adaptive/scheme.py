@@ -155,7 +155,8 @@ def _by_cells(samples: Samples, rtol: float, budget: int) -> tuple[Estimate, lis
     better = located.error < cells.error
     estimate = Estimate(
         np.where(better[:, None], located.weights, cells.weights),
-        np.where(better, np.hypot(located.error, located.hidden), cells.error) * (1 + (_SCATTER / samples.points.shape[1]) ** 2),
+        np.where(better, np.hypot(located.error, located.hidden), np.hypot(cells.error, cells.hidden))
+        * (1 + (_SCATTER / samples.points.shape[1]) ** 2),
         np.where(better, located.norm, cells.norm),
     )
     energies = np.where(better[:, None], located.energies, cells.energies)
