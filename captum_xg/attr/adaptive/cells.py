@@ -43,9 +43,12 @@ class CellEstimate(Estimate):
 
     Attributes:
         energies: Squared error by cell, of all n + 1, for whoever decides which to split, shape ``(B, n + 1)``.
+        hidden: What the error may be beside that, ``(B,)``: where several jumps in one cell pass for one, which is
+            seldom, and then no matter of a mean over cells. It counts in what is claimed, not in which rule is best.
     """
 
     energies: Array
+    hidden: Array
 
 
 def cell_estimate(samples: Samples) -> CellEstimate:
@@ -73,7 +76,9 @@ def cell_estimate(samples: Samples) -> CellEstimate:
     blind[:, [0, -1]] += beyond(samples)
     error = np.sqrt(energies.sum(1) + blind.sum(1) + curved**2 / 16)
     spread = np.maximum(_spread(squares, energies, inner), blind) + 1e-300
-    return CellEstimate(weights, error, samples.norm(weights), spread)
+    outer = unwitnessed(missed[:, [0, -1]], energies[:, [0, -1]])
+    spread[:, [0, -1]] += outer
+    return CellEstimate(weights, error, samples.norm(weights), spread, np.sqrt(outer.max(1)))
 
 
 def trapezoid(widths: Array) -> Array:
@@ -92,7 +97,9 @@ def row_by_sum(squares: Array, slopes: Array, features: int) -> Array:
         slopes: The sums of their entries.
         features: How many entries there are: a row is never smaller than its sum by more than their root.
     """
-    ratio = np.sqrt(squares.sum(1) / np.maximum((slopes**2).sum(1), 1e-300))
+    seen = (slopes**2).sum(1)
+    # Of rows that do not differ nothing is known.
+    ratio = np.sqrt(np.divide(squares.sum(1), seen, out=np.full_like(seen, np.inf), where=seen > 0))
     found: Array = np.clip(ratio, features**-0.5, _REACH)
     return found
 
@@ -170,6 +177,15 @@ def beyond(samples: Samples) -> Array:
     return np.where(rate > _GROWTH, missed**2, 0.0)
 
 
+def unwitnessed(missed: Array, energies: Array) -> Array:
+    """Return the squares of what may be missed in outer cells where F shows more than the rows beside them explain.
+
+    By how much a row is larger than its sum of entries is nothing that other jumps tell of the one that is there.
+    """
+    found: Array = np.maximum((_REACH * missed) ** 2 - 9 * energies, 0.0)
+    return found
+
+
 def _spread(squares: Array, energies: Array, inner: Array) -> Array:
     """Return the squared errors as they are to be expected, not as a few jumps happen to fall."""
     kernel = (0.25, 0.5, 0.25)
@@ -197,14 +213,17 @@ def _regression(
     vector[:, :-1] -= slopes
     vector[:, 1:] += slopes  # Σ d·D
     total, length = np.maximum((slopes**2).sum(1, keepdims=True), 1e-300), inner.sum(1, keepdims=True)
-    density, size = differences.scaled(slopes / inner), slopes**2 / inner
+    density, size, pooled = differences.scaled(slopes / inner), slopes**2 / inner, _POOL / length
     beside = density.shifted(-1).plus(density.shifted(1))
-    beside = Combinations(beside.near, np.broadcast_to(_POOL / length, inner.shape), vector)
-    sizes = np.repeat(_POOL * total / length, inner.shape[1], axis=1)
+    beside = Combinations(beside.near, np.broadcast_to(pooled, inner.shape), vector)
+    sizes = np.repeat(pooled * total, inner.shape[1], axis=1)
     sizes[:, 1:] += size[:, :-1]
     sizes[:, :-1] += size[:, 1:]
-    # A cell must not witness for itself: its own difference explains itself to the last bit, jumps or not.
-    left = beside.scaled(-slopes / sizes).plus(differences)
+    # A cell must not witness for itself: its own difference explains itself to the last bit, jumps or not. Where a
+    # jump stands alone, there is no other witness.
+    others, known = sizes - pooled * slopes**2, beside.plus(differences.scaled(-pooled * slopes))
+    witnessed = others > 1e-6 * sizes
+    left = known.scaled(np.where(witnessed, -slopes / np.where(witnessed, others, 1.0), 0.0)).plus(differences)
     squares = _without_trend(left, inner).squares(samples)
     before = energies.sum(1)
     applies = _energies(squares, samples.widths).sum(1) < 0.97 * before

@@ -16,7 +16,15 @@ from __future__ import annotations
 
 import numpy as np
 
-from captum_xg.attr.adaptive.cells import CellEstimate, around, beyond, outer_energies, row_by_sum, trapezoid
+from captum_xg.attr.adaptive.cells import (
+    CellEstimate,
+    around,
+    beyond,
+    outer_energies,
+    row_by_sum,
+    trapezoid,
+    unwitnessed,
+)
 from captum_xg.attr.adaptive.samples import Array, Samples
 
 _HIDDEN = 0.25
@@ -39,9 +47,13 @@ def jump_estimate(samples: Samples) -> CellEstimate:
     seen = _by_merging(samples, shifts) + left + _HIDDEN * _smoothed(squares, inner) * inner**3 / 12
     outside = widths[:, [0, -1]] * samples.sums[:, [0, -1]]
     gaps = samples.beyond_rounding(change[:, [0, -1]] - outside)
-    outer = (outer_energies(squares, widths) + scale * gaps**2) / 2 + beyond(samples)
+    explained = outer_energies(squares, widths)
+    outer = (explained + scale * gaps**2) / 2 + beyond(samples)
     energies = np.concatenate([outer[:, :1], seen, outer[:, 1:]], axis=1)
-    return CellEstimate(weights, np.sqrt(energies.sum(1)), samples.norm(weights), energies + 1e-300)
+    error, blind = np.sqrt(energies.sum(1)), unwitnessed(gaps, explained)
+    energies[:, [0, -1]] += blind
+    hidden = np.sqrt(np.maximum((squares * inner**2).max(1) / 12, blind.max(1)))
+    return CellEstimate(weights, error, samples.norm(weights), energies + 1e-300, hidden)
 
 
 def _shifts(missed: Array, slopes: Array, widths: Array) -> Array:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from captum_xg.attr.adaptive.samples import Array, Indices
+from captum_xg.attr.adaptive.samples import Array, Flags, Indices
 
 _MOST = 3
 """The most points that are put into one cell at once: what it looks like inside is a guess until some are there."""
@@ -77,3 +77,10 @@ def mirrored(points: Array, count: int) -> Iterator[Array]:
         return
     for chosen in itertools.combinations(lower, count // 2):
         yield np.sort(np.array([*chosen, *centre, *(1 - point for point in chosen)]))
+
+
+def unpaired(points: Array) -> Flags:
+    """Return which points have no mirror on the other side of ½ among the others of their example, ``(B, n)``."""
+    apart = np.abs(points[:, :, None] + points[:, None] - 1)
+    found: Flags = apart.min(2, initial=1.0) > 1e-5
+    return found

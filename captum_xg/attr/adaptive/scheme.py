@@ -17,7 +17,7 @@ import numpy as np
 
 from captum_xg.attr.adaptive.cells import cell_estimate
 from captum_xg.attr.adaptive.jumps import jump_estimate
-from captum_xg.attr.adaptive.placement import mirrored, placed, shared_out
+from captum_xg.attr.adaptive.placement import mirrored, placed, shared_out, unpaired
 from captum_xg.attr.adaptive.power import power_estimate
 from captum_xg.attr.adaptive.samples import Array, Estimate, Indices, Samples
 from captum_xg.attr.adaptive.smoothness import Points, SmoothEstimate, predicted_errors, smooth_estimate
@@ -34,6 +34,8 @@ _UNSEEN = 0.05
 """Probability of jumps up to which fewer points than :data:`_EARLY` may be enough. Kinks may lie between them all."""
 _SCATTER = 6.0
 """Number of points for which the error by cells is doubled, as a mean of so few squares is often too small."""
+_ASIDE = 0.382
+"""Where in its cell a smooth integrand is confronted with its row: not in the middle, so that its mirror is no point."""
 _NONE: Array = np.zeros(0)
 """No new points."""
 
@@ -67,7 +69,7 @@ def next_steps(samples: Samples, rtol: float, budget: int) -> Steps:
         power = power_estimate(samples)
         steps.put(left, power, steps.points)
         left = np.flatnonzero(power.relative > rtol)
-    if n <= _FEW:
+    if n <= _FEW + 1:
         left = _put_smooth(steps, samples, left, rtol, budget)
     if len(left):
         estimate, points = _by_cells(samples.of(left), rtol, budget)
@@ -82,8 +84,10 @@ def _put_smooth(steps: Steps, samples: Samples, left: Indices, rtol: float, budg
     """Say what smoothness makes of those that are left; return those for cells, perhaps with points of a smooth one."""
     n = samples.points.shape[1]
     # Cells place points where they are needed, and not alike on both sides: there is no way back from them.
-    alike = np.abs(samples.points[left] + samples.points[left, ::-1] - 1).max(1, initial=0.0) <= 1e-5
-    few = left[alike]
+    alone = unpaired(samples.points[left])
+    count = alone.sum(1)
+    alike = (count == 0) & (n <= _FEW) | (count == 1) & (n > 4)
+    few, alone, confronted = left[alike], alone[alike], count[alike] == 1
     if not len(few):
         return left
     own = samples.of(few)
@@ -91,15 +95,31 @@ def _put_smooth(steps: Steps, samples: Samples, left: Indices, rtol: float, budg
     likely = np.full(len(few), True) if n < 4 else smooth.jumpy < _JUMPY
     # Two rows alike that are no power are two zeros: a neuron that is off at both may be on between them.
     enough = n >= _EARLY or (smooth.jumpy <= _UNSEEN) & (n > 3)
-    done = likely & ((smooth.relative <= rtol) & enough | (budget == 0))
-    more = ~done & (likely | (n < _EARLY)) & (n < _FEW) & (budget > 0)
+    claimed = likely & (smooth.relative <= rtol) & enough
+    done = claimed & confronted | likely & (budget == 0)
+    more = ~done & (claimed | ((likely | (n < _EARLY)) & (n < _FEW))) & (budget > 0)
     points = [_NONE] * len(few)
-    wanting = np.flatnonzero(more)
+    for i in np.flatnonzero(more & confronted).tolist():
+        points[i] = 1 - own.points[i, alone[i]]
+    asking = np.flatnonzero(more & claimed & ~confronted)
+    if len(asking):
+        for i, new in zip(asking.tolist(), _doubtful(own.of(asking)), strict=True):
+            points[i] = new
+    wanting = np.flatnonzero(more & ~claimed & ~confronted)
     for i, new in zip(wanting, _for_smooth(smooth.of(wanting), own.points[wanting], rtol, budget), strict=True):
         points[i] = new
     steps.put(few, smooth, points)
-    settled = done | (likely & (n < _FEW))
+    settled = done | (more & (claimed | likely))
     return np.sort(np.concatenate([left[~alike], few[~settled]]))
+
+
+def _doubtful(samples: Samples) -> Array:
+    """Return for each example the point where a jump would do most harm that a smooth rule has taken for a slope."""
+    edges = np.concatenate([np.zeros((len(samples.points), 1)), samples.points, np.ones((len(samples.points), 1))], 1)
+    cell = cell_estimate(samples).energies.argmax(1)[:, None]
+    start, end = (np.take_along_axis(edges, at, 1) for at in (cell, cell + 1))
+    share = np.where(start + end <= 1, _ASIDE, 1 - _ASIDE)
+    return start + share * (end - start)
 
 
 def _for_smooth(estimate: SmoothEstimate, points: Array, rtol: float, budget: int) -> list[Array]:
@@ -135,7 +155,8 @@ def _by_cells(samples: Samples, rtol: float, budget: int) -> tuple[Estimate, lis
     better = located.error < cells.error
     estimate = Estimate(
         np.where(better[:, None], located.weights, cells.weights),
-        np.where(better, located.error, cells.error) * (1 + (_SCATTER / samples.points.shape[1]) ** 2),
+        np.where(better, np.hypot(located.error, located.hidden), np.hypot(cells.error, cells.hidden))
+        * (1 + (_SCATTER / samples.points.shape[1]) ** 2),
         np.where(better, located.norm, cells.norm),
     )
     energies = np.where(better[:, None], located.energies, cells.energies)
