@@ -251,7 +251,7 @@ def test_jumps_that_share_the_only_cell_that_has_any_are_no_witnesses_for_themse
         seen, matrix = samples((np.arange(n) + 0.5) / n, rows, scalar)
         ratios.append(list(claims(seen, exact, matrix)))
     assert np.median(ratios) <= 1.5
-    assert np.mean(np.array(ratios) <= 3) >= 0.8  # not where they nearly cancel
+    assert (np.mean(np.array(ratios) <= 3, axis=0) >= 0.7).all()  # of each rule, but not where they nearly cancel
 
 
 @given(seed=st.integers(0, 1000), n=st.integers(5, 20), last=st.booleans())
