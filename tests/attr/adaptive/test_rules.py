@@ -244,14 +244,13 @@ def claims(seen, exact, matrix):
 @given(seed=st.integers(0, 1000), n=st.integers(9, 20))
 def test_jumps_that_share_the_only_cell_that_has_any_are_no_witnesses_for_themselves(seed, n):
     rng, ratios = np.random.default_rng(seed), []
-    for _ in range(10):
+    for _ in range(60):
         cell = rng.integers(1, n)
         places, sizes = (cell - 0.5 + rng.uniform(size=2)) / n, rng.normal(size=(2, 5))
         rows, scalar, exact = jumps_at(places, sizes)
         seen, matrix = samples((np.arange(n) + 0.5) / n, rows, scalar)
         ratios.append(list(claims(seen, exact, matrix)))
-    assert np.median(ratios) <= 1.5
-    assert (np.mean(np.array(ratios) <= 3, axis=0) >= 0.7).all()  # of each rule, but not where they nearly cancel
+    assert (np.mean(np.array(ratios) <= 2, axis=0) >= 0.82).all()  # of each rule, but not where they nearly cancel
 
 
 @given(seed=st.integers(0, 1000), n=st.integers(5, 20), last=st.booleans())
