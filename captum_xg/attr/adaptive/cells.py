@@ -50,6 +50,12 @@ class CellEstimate(Estimate):
     energies: Array
     hidden: Array
 
+    @property
+    def claimed(self) -> Array:
+        """Both together, which is what has to be within the tolerance."""
+        found: Array = np.hypot(self.error, self.hidden)
+        return found
+
 
 def cell_estimate(samples: Samples) -> CellEstimate:
     """Return the integrals by cells, with what they may err by. There must be at least four points."""

@@ -1,9 +1,10 @@
 """What to do next with examples: which rule fits an integrand, whether it is done, and where else to look.
 
 The order of the rule follows the integrand. A power of α is integrated from two points in closed form. Up to
-:data:`_FEW` points a mean over kinds of smoothness gives weights and error, as long as a smooth kind is likely. Once
-the integrand shows itself to jump, or to do something in a small place, cells take over, which use all points so far:
-of the rules for many jumps in a cell and for one the one with the smaller error.
+:data:`_FEW` points a mean over kinds of smoothness gives weights and error, as long as a smooth kind is likely. What it
+claims is confronted with one more row, where a jump would do most harm, before it is believed. Once the integrand
+shows itself to jump, or to do something in a small place, cells take over, which use all points so far: of the rules
+for many jumps in a cell and for one the one with the smaller error.
 Examples with as many points each are worked on at once, as there may be hundreds of small ones. Nothing but what was
 seen of an example enters its own numbers, so that its attributions do not depend on the batch it comes in.
 """
@@ -35,7 +36,7 @@ _UNSEEN = 0.05
 _SCATTER = 6.0
 """Number of points for which the error by cells is doubled, as a mean of so few squares is often too small."""
 _ASIDE = 0.382
-"""Where in its cell a smooth integrand is confronted with its row: not in the middle, so that its mirror is no point."""
+"""Where in its cell a smooth integrand is confronted with its row: not in the middle, so that it has no mirror."""
 _NONE: Array = np.zeros(0)
 """No new points."""
 
@@ -81,7 +82,11 @@ def next_steps(samples: Samples, rtol: float, budget: int) -> Steps:
 
 
 def _put_smooth(steps: Steps, samples: Samples, left: Indices, rtol: float, budget: int) -> Indices:
-    """Say what smoothness makes of those that are left; return those for cells, perhaps with points of a smooth one."""
+    """Say what smoothness makes of those that are left; return those for cells, perhaps with points of a smooth one.
+
+    A claim that is within ``rtol`` is confronted with one more row before it is believed. That row's point is the only
+    one without a mirror, which is how examples tell that they have been confronted.
+    """
     n = samples.points.shape[1]
     # Cells place points where they are needed, and not alike on both sides: there is no way back from them.
     alone = unpaired(samples.points[left])
@@ -101,8 +106,10 @@ def _put_smooth(steps: Steps, samples: Samples, left: Indices, rtol: float, budg
     points = [_NONE] * len(few)
     for i in np.flatnonzero(more & confronted).tolist():
         points[i] = 1 - own.points[i, alone[i]]
-    asking = np.flatnonzero(more & claimed & ~confronted)
-    if len(asking):
+    asking = np.flatnonzero(claimed & ~confronted)
+    if budget == 0:
+        _doubt(smooth, own, asking)
+    elif len(asking):
         for i, new in zip(asking.tolist(), _doubtful(own.of(asking)), strict=True):
             points[i] = new
     wanting = np.flatnonzero(more & ~claimed & ~confronted)
@@ -113,13 +120,21 @@ def _put_smooth(steps: Steps, samples: Samples, left: Indices, rtol: float, budg
     return np.sort(np.concatenate([left[~alike], few[~settled]]))
 
 
+def _doubt(smooth: Estimate, samples: Samples, asking: Indices) -> None:
+    """Let claims that cannot be confronted any more err by what they may if the integrand is not smooth."""
+    if len(asking):
+        rival, _ = _by_cells(samples.of(asking), np.inf, 0)
+        smooth.error[asking] = np.maximum(smooth.error[asking], rival.error)
+
+
 def _doubtful(samples: Samples) -> Array:
     """Return for each example the point where a jump would do most harm that a smooth rule has taken for a slope."""
     edges = np.concatenate([np.zeros((len(samples.points), 1)), samples.points, np.ones((len(samples.points), 1))], 1)
     cell = cell_estimate(samples).energies.argmax(1)[:, None]
     start, end = (np.take_along_axis(edges, at, 1) for at in (cell, cell + 1))
     share = np.where(start + end <= 1, _ASIDE, 1 - _ASIDE)
-    return start + share * (end - start)
+    found: Array = start + share * (end - start)
+    return found
 
 
 def _for_smooth(estimate: SmoothEstimate, points: Array, rtol: float, budget: int) -> list[Array]:
@@ -155,8 +170,7 @@ def _by_cells(samples: Samples, rtol: float, budget: int) -> tuple[Estimate, lis
     better = located.error < cells.error
     estimate = Estimate(
         np.where(better[:, None], located.weights, cells.weights),
-        np.where(better, np.hypot(located.error, located.hidden), np.hypot(cells.error, cells.hidden))
-        * (1 + (_SCATTER / samples.points.shape[1]) ** 2),
+        np.where(better, located.claimed, cells.claimed) * (1 + (_SCATTER / samples.points.shape[1]) ** 2),
         np.where(better, located.norm, cells.norm),
     )
     energies = np.where(better[:, None], located.energies, cells.energies)

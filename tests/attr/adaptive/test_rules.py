@@ -8,9 +8,10 @@ from hypothesis import strategies as st
 
 from captum_xg.attr.adaptive.cells import cell_estimate
 from captum_xg.attr.adaptive.jumps import jump_estimate
-from captum_xg.attr.adaptive.placement import mirrored, placed, shared_out
+from captum_xg.attr.adaptive.placement import mirrored, placed, shared_out, unpaired
 from captum_xg.attr.adaptive.power import power_estimate
 from captum_xg.attr.adaptive.samples import Samples
+from captum_xg.attr.adaptive.scheme import next_steps
 from captum_xg.attr.adaptive.smoothness import smooth_estimate
 
 FEATURES = 10
@@ -221,3 +222,72 @@ def greedily(energies, count):
         if got[best] == 3:
             held_back = max(held_back, gain(best, 3))
     return got
+
+
+def jumps_at(places, sizes):
+    """Return a step function from one, with the antiderivative of its sum, and its integral."""
+    start = np.ones(sizes.shape[1])
+
+    def integral(a):
+        return a * start + np.clip(a - places, 0, None) @ sizes
+
+    return lambda a: start + sizes[places < a].sum(0), lambda a: integral(a).sum(), integral(1.0)
+
+
+def claims(seen, exact, matrix):
+    """Return true by claimed error of both rules on cells."""
+    for rule in (cell_estimate, jump_estimate):
+        found = rule(seen)
+        yield np.linalg.norm(found.weights[0] @ matrix - exact) / found.claimed[0]
+
+
+@given(seed=st.integers(0, 1000), n=st.integers(9, 20))
+def test_jumps_that_share_the_only_cell_that_has_any_are_no_witnesses_for_themselves(seed, n):
+    rng, ratios = np.random.default_rng(seed), []
+    for _ in range(60):
+        cell = rng.integers(1, n)
+        places, sizes = (cell - 0.5 + rng.uniform(size=2)) / n, rng.normal(size=(2, 5))
+        rows, scalar, exact = jumps_at(places, sizes)
+        seen, matrix = samples((np.arange(n) + 0.5) / n, rows, scalar)
+        ratios.append(list(claims(seen, exact, matrix)))
+    assert (np.mean(np.array(ratios) <= 2, axis=0) >= 0.82).all()  # of each rule, but not where they nearly cancel
+
+
+@given(seed=st.integers(0, 1000), n=st.integers(5, 20), last=st.booleans())
+def test_a_jump_that_only_the_function_sees_may_be_larger_than_the_others_tell(seed, n, last):
+    rng = np.random.default_rng(seed)
+    place, size = rng.uniform(0.1, 0.4) / n, rng.normal(size=5)
+    size += (2.5 * rng.choice([-1, 1]) * np.linalg.norm(size - size.mean()) / 5**0.5 - size.mean()) / 2.5
+    jump = np.linalg.norm(size) / abs(size.sum())
+    places = np.array([1 - place if last else place, 0.55])
+    rows, scalar, exact = jumps_at(places, np.stack([size, np.full(5, 0.01)]))
+    seen, matrix = samples((np.arange(n) + 0.5) / n, rows, scalar)
+    # F shows the sum of its entries, and a row is taken to be up to three times as large.
+    assert max(claims(seen, exact, matrix)) <= 1.1 * max(jump / 3, 1)
+
+
+@given(seed=st.integers(0, 1000), kinks=st.integers(1, 3))
+def test_a_step_between_a_few_first_points_is_never_taken_for_a_slope(seed, kinks):
+    rng = np.random.default_rng(seed)
+    points = np.array([0.0283, 0.085, 0.218, 0.351, 0.5, 0.649, 0.782, 0.915, 0.9717])
+    cell = rng.integers(1, 8)
+    places = points[cell] + rng.uniform(0.05, 0.95, kinks) * (points[cell + 1] - points[cell])
+    sizes = rng.normal(size=(kinks, 5))
+    rows, scalar, exact = jumps_at(places, sizes)
+    while True:  # as integration does
+        seen, matrix = samples(points, rows, scalar)
+        steps = next_steps(seen, 1e-2 / 1.5, 200)
+        if not len(steps.points[0]):
+            break
+        points = np.sort(np.concatenate([points, steps.points[0]]))
+    found = steps.estimate.weights[0] @ matrix
+    assert np.linalg.norm(found - exact) <= 1.5e-2 * np.linalg.norm(exact)
+
+
+@given(points=st.lists(st.integers(1, 499), min_size=1, max_size=8, unique=True))
+def test_points_without_a_mirror_are_told_from_those_with_one(points):
+    half = np.sort(np.array(points) / 1000)
+    both = np.concatenate([half, 1 - half[::-1]])
+    assert not unpaired(both[None]).any()
+    assert unpaired(half[None]).all()
+    assert unpaired(np.delete(both, 0)[None]).sum() == 1
