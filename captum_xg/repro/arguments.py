@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -37,3 +38,22 @@ def add_subject_arguments(parser: argparse.ArgumentParser, name: str, presets: M
     add("--device", default="cpu", help="cpu, cuda or cuda:N (default: %(default)s)")
     output = "where results go; what is there already is not done again (default: %(default)s)"
     add("--output", type=Path, default=Path(f"captum-xg-{name}"), metavar="DIR", help=output)
+
+
+def subject_command(options: argparse.Namespace, name: str) -> str:
+    """Return what was asked of an experiment on images, with ROOT and DIR for folders of the reader."""
+    kind, _, root = options.data.partition(":")
+    weights = options.weights if options.weights in ("shipped", "released") else "DIR"
+    asked = {
+        "images": options.images,
+        "models": options.models,
+        "weights": weights,
+        "data": f"{kind}:ROOT" if root else kind,
+        "device": options.device,
+        "exact-images": getattr(options, "exact_images", None),
+    }
+    usual = {"models": "small", "weights": "shipped", "data": "shipped", "device": "cpu"}
+    parts = ["captum-xg", "repro", name, "--preset", options.preset]
+    for option, value in asked.items():
+        parts += [] if value == usual.get(option) else [f"--{option}", str(value)]
+    return shlex.join(parts)

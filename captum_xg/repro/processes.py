@@ -5,11 +5,15 @@ from __future__ import annotations
 import contextlib
 import io
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import TypeVar
 
 import torch.distributed as dist
 
-from captum_xg._core.distributed import rank_and_processes
+from captum_xg._core.distributed import gathered, rank_and_processes
+from captum_xg.errors import CaptumXGError
+
+Found = TypeVar("Found")
 
 
 @contextlib.contextmanager
@@ -36,6 +40,24 @@ def wait_for_all() -> None:
     """Wait until every process is here."""
     if rank_and_processes()[1] > 1:
         dist.barrier()
+
+
+def by_the_first(work: Callable[[], Found]) -> Found:
+    """Return what the first process makes of it, on all of them; what it is refused, all are.
+
+    If it were refused alone, the others would take what it gathers next for what they wait for.
+    """
+    found: tuple[Found] | CaptumXGError | None = None
+    if rank_and_processes()[0] == 0:
+        try:
+            found = (work(),)
+        except CaptumXGError as error:
+            found = error
+    done = gathered(found)[0]
+    if isinstance(done, CaptumXGError):
+        raise done
+    assert done is not None
+    return done[0]
 
 
 def of_this_process(device: str) -> str:

@@ -8,7 +8,7 @@ from imagenet_folder import make_imagenet
 
 from captum_xg import models
 from captum_xg.errors import CaptumXGError, FileError, OptionError
-from captum_xg.repro.arguments import FAMILIES, add_subject_arguments
+from captum_xg.repro.arguments import FAMILIES, add_subject_arguments, subject_command
 from captum_xg.repro.subjects import model_digest, subjects
 
 
@@ -16,6 +16,13 @@ def options(*given):
     parser = argparse.ArgumentParser()
     add_subject_arguments(parser, "test", {"quick": "few", "full": "many"})
     return parser.parse_args(given)
+
+
+def test_the_command_says_what_was_asked_for_without_the_readers_folders():
+    assert subject_command(options(), "test") == "captum-xg repro test --preset quick"
+    given = ("--images", "3", "--models", "paper", "--weights", "/mine", "--data", "imagenet:/mine", "--device", "cuda")
+    said = subject_command(options(*given), "test").replace("ROOT", "/mine").replace("DIR", "/mine").split()
+    assert options(*said[3:]) == options(*given)
 
 
 @pytest.mark.parametrize("family", FAMILIES)

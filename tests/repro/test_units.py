@@ -117,7 +117,7 @@ def test_two_processes_share_the_units_and_both_have_all(tmp_path):
     assert found[0]["values"] == found[1]["values"] == {str(i): {"square": i * i} for i in range(5)}
     assert sorted(found[0]["calls"] + found[1]["calls"]) == sorted([*range(5), 0])
     # What one process is refused all are; or the others take what it gathers next for what they wait for.
-    assert found[0]["refused"] == found[1]["refused"] == "no plums"
+    assert found[0]["refused"] == found[1]["refused"] == "no plums, no plums"
     assert found[0]["first"]
     assert not found[1]["first"]
     assert found[1]["printed"] == ""

@@ -38,6 +38,11 @@ with contextlib.redirect_stdout(said), processes.shared_among_processes() as fir
         done(folder / "refused", {}, {"fine": unit(0), "refused by the second process": refuse}, "units")
     except OptionError as error:
         refused = str(error)
+    try:
+        processes.by_the_first(refuse)
+    except OptionError as error:
+        refused += f", {error}"
+    assert processes.by_the_first(lambda: rank) == 0
     again = done(folder / "units", {}, {str(i): unit(i) for i in range(5)}, "units")
     assert again == found
 values = {k: u.value for k, u in found.items()}

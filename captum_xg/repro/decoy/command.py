@@ -77,16 +77,14 @@ def section(options: argparse.Namespace) -> Section:
 
     Under ``torchrun`` the first process does all of it, as seconds per step are only comparable in one.
     """
-    from captum_xg._core.distributed import gathered, rank_and_processes
     from captum_xg.repro.decoy.verdict import as_section
+    from captum_xg.repro.processes import by_the_first
 
-    found = None
-    if rank_and_processes()[0] == 0:
+    def work() -> Section:
         study = _study(options)
-        found = as_section(study.outcomes, study.about, study.content, f"{options.preset} --data {options.data}")
-    done = gathered(found)[0]
-    assert done is not None
-    return done
+        return as_section(study.outcomes, study.about, study.content, f"{options.preset} --data {options.data}")
+
+    return by_the_first(work)
 
 
 def _study(options: argparse.Namespace) -> Study:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 
 from captum_xg._core.files import make_folder, require_writable
+from captum_xg.repro.arguments import add_subject_arguments, subject_command
 from captum_xg.repro.running import running
 from captum_xg.repro.section import Panel, Section
 
@@ -18,8 +19,6 @@ PICTURE = "figure2.png"
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of this experiment."""
-    from captum_xg.repro.arguments import add_subject_arguments
-
     presets = {
         "quick": "accuracy on 500 images, attributions of 12, seconds on one core",
         "full": "up to 10,000 and 500",
@@ -67,7 +66,7 @@ def section(options: argparse.Namespace) -> Section:
             *concluding_findings(told_x, told, black=options.models == "small"),
         ),
         panels=(picture, accuracy_panel(says_x, says), comparisons.panel(told_x, told)),
-        command=f"captum-xg repro figure2 --preset {options.preset}",
+        command=subject_command(options, "figure2"),
         seconds=seconds,
         commits=commits,
         numbers={name: unit.value for name, unit in found.units.items() if not name.startswith("maps")},

@@ -11,7 +11,7 @@ import argparse
 
 from captum_xg._core.files import make_folder, require_writable
 from captum_xg.errors import OptionError
-from captum_xg.repro.arguments import add_subject_arguments
+from captum_xg.repro.arguments import add_subject_arguments, subject_command
 from captum_xg.repro.running import running
 from captum_xg.repro.section import Panel, Section
 
@@ -83,7 +83,7 @@ def section(options: argparse.Namespace) -> Section:
             "path, and the weights of Captum's riemann_trapezoid sum to (n − 1)/n.",
             *(f"Not integrated exactly: {refusal}" for refusal in regular.refusals),
         ),
-        command=f"captum-xg repro figure3 --preset {options.preset}",
+        command=subject_command(options, "figure3"),
         seconds=seconds,
         commits=commits,
         numbers={name: unit.value for name, unit in found.items()},

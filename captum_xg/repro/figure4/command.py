@@ -12,6 +12,7 @@ from itertools import count
 from typing import Any
 
 from captum_xg._core.files import make_folder, require_writable
+from captum_xg.repro.arguments import add_subject_arguments, subject_command
 from captum_xg.repro.running import running
 from captum_xg.repro.section import Finding, Panel, Section
 
@@ -23,8 +24,6 @@ PICTURE = "figure4.png"
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of this experiment."""
-    from captum_xg.repro.arguments import add_subject_arguments
-
     presets = {"quick": "4 images, seconds on one core", "full": "12"}
     add_subject_arguments(parser, "figure4", presets)
 
@@ -74,7 +73,7 @@ def section(options: argparse.Namespace) -> Section:
         "after any normalisation.",
         findings=(*findings, _consistent(findings)),
         panels=(picture, comparisons.panel(told[0], told[1])),
-        command=f"captum-xg repro figure4 --preset {options.preset}",
+        command=subject_command(options, "figure4"),
         seconds=seconds,
         commits=commits,
         numbers={name: {"label": unit.value["label"], **unit.value["numbers"]} for name, unit in found.items()},

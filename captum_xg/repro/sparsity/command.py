@@ -14,7 +14,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from captum_xg._core.files import require_writable, write_json
-from captum_xg.errors import CaptumXGError, OptionError
+from captum_xg.errors import OptionError
 from captum_xg.repro.experiment import add_common_arguments
 from captum_xg.repro.sparsity import documents
 
@@ -80,21 +80,14 @@ def section(options: argparse.Namespace) -> Section:
 
     Under ``torchrun`` the first process does all of it, as the networks of a repetition are in one stack.
     """
-    from captum_xg._core.distributed import gathered, rank_and_processes
+    from captum_xg.repro.processes import by_the_first
 
-    found: Section | CaptumXGError | None = None
-    if rank_and_processes()[0] == 0:
-        try:
-            study = _study(options)
-            _write(study, options)
-            found = _section(study, options)
-        except CaptumXGError as error:  # of all processes, or the others would wait for a section
-            found = error
-    done = gathered(found)[0]
-    if isinstance(done, CaptumXGError):
-        raise done
-    assert done is not None
-    return done
+    def work() -> Section:
+        study = _study(options)
+        _write(study, options)
+        return _section(study, options)
+
+    return by_the_first(work)
 
 
 def _study(options: argparse.Namespace) -> Study:

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from captum_xg.errors import OptionError
-from captum_xg.repro.arguments import FAMILIES, add_subject_arguments
+from captum_xg.repro.arguments import FAMILIES, add_subject_arguments, subject_command
 from captum_xg.repro.running import running
 from captum_xg.repro.section import Section
 
@@ -69,7 +69,7 @@ def section(options: argparse.Namespace) -> Section:
         findings=findings(results, chosen.not_the_papers),
         panels=panels(results),
         notes=(*_NOTES, *(f"Not integrated exactly: {refusal}" for refusal in refusals)),
-        command=f"captum-xg repro table2 --preset {options.preset}",
+        command=subject_command(options, "table2"),
         seconds=seconds,
         commits=commits,
         numbers={name: unit.value for name, unit in found.items()},

@@ -9,6 +9,7 @@ import argparse
 from typing import TYPE_CHECKING
 
 from captum_xg._core.files import make_folder, require_writable
+from captum_xg.repro.arguments import add_subject_arguments, subject_command
 from captum_xg.repro.running import running
 from captum_xg.repro.section import Panel, Section
 
@@ -22,8 +23,6 @@ PICTURE = "table3.png"
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of this experiment."""
-    from captum_xg.repro.arguments import add_subject_arguments
-
     presets = {"quick": "60 images, two minutes on two cores", "full": "500, a quarter of an hour"}
     add_subject_arguments(parser, "table3", presets)
 
@@ -67,7 +66,7 @@ def section(options: argparse.Namespace) -> Section:
         findings=tuple(findings(scores, used, chosen.not_the_papers)),
         panels=(*panels(scores, used), shown),
         notes=_notes(chosen, used),
-        command=f"captum-xg repro table3 --preset {options.preset}",
+        command=subject_command(options, "table3"),
         seconds=sum(unit.seconds for unit in units),
         commits=tuple(sorted({commit for unit in units for commit in unit.value["commits"]})),
         numbers={
