@@ -180,7 +180,7 @@ def test_a_run_that_was_cut_short_has_a_report_of_what_it_did(experiments, tmp_p
     assert "not yet" in report.sections[2].setting
 
 
-@pytest.mark.thorough
+@pytest.mark.slow
 def test_several_experiments_at_a_time_give_what_one_gives(tmp_path, capfd):
     reports = []
     for workers in ("1", "2"):
