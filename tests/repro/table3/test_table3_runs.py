@@ -88,7 +88,7 @@ def test_results_of_other_images_are_refused(done):
         table3.section(options(folder, "--images", "3"))
 
 
-@pytest.mark.thorough
+@pytest.mark.slow
 def test_two_processes_have_the_numbers_of_one(done, tmp_path):
     _, section = done
     first, second = results_of(Path(table3_samples.__file__), tmp_path)
