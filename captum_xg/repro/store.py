@@ -21,6 +21,8 @@ from captum_xg._core.reading import REDO, Check, read_json, require_fields, unre
 from captum_xg.errors import FileError
 
 Record = TypeVar("Record")
+# Not the file alone: results that lie beside it would be taken for those of the next settings.
+_ANEW = "Give another --output, or delete the folder that it is in."
 
 
 class ResultFolder(Generic[Record]):
@@ -50,7 +52,7 @@ class ResultFolder(Generic[Record]):
         if not path.exists():
             write_json(path, settings)
         # Through JSON as well, which makes lists of tuples and texts of keys.
-        found, own = read_json(path, REDO), json.loads(json.dumps(dict(settings)))
+        found, own = read_json(path, _ANEW), json.loads(json.dumps(dict(settings)))
         if found != own:
             names = sorted(name for name in {*found, *own} if found.get(name) != own.get(name))
             listed = ", ".join(f"{name} {found.get(name)!r} there and {own.get(name)!r} now" for name in names)

@@ -119,6 +119,6 @@ def test_settings_that_are_none_are_refused_and_kept(kind, content, tmp_path):
     store = kind(tmp_path, {"epochs": 2})
     path = store.folder / "settings.json"
     path.write_text(content)
-    with pytest.raises(OptionError, match=r"settings\.json cannot be read: \S.*Delete it"):
+    with pytest.raises(OptionError, match=r"settings\.json cannot be read: \S.*delete the folder"):
         kind(tmp_path, {"epochs": 2})
     assert path.read_text() == content

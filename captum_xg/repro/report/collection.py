@@ -46,8 +46,9 @@ def _of_people(options: argparse.Namespace) -> list[str]:
 
 
 def _of_figure1(options: argparse.Namespace) -> list[str]:
-    few = ["--repetitions", "6"] if options.preset == "quick" else []  # the 20 of its own preset take minutes
-    return [*_of_people(options), *few]
+    # In the quick report the 20 repetitions of its own preset, or the right panel, would take minutes.
+    size = ["--repetitions", "6"] if options.preset == "quick" else ["--panel", "both"]
+    return [*_of_people(options), *size]
 
 
 def _of_decoys(options: argparse.Namespace) -> list[str]:

@@ -17,6 +17,7 @@ NO_EFFECT = 0.01
 SAME_MEAN = 0.005
 """Means that differ by less are the same: twice the standard error of the paper's."""
 _LEFT_ONLY = "it is of the right panel: give --panel both"
+_NEEDS_32 = "it needs 32 references: give --panel both --preset full"
 
 
 def findings(left: Sequence[Outcome], right: Sequence[Outcome], *, papers: bool) -> tuple[Finding, ...]:
@@ -96,7 +97,7 @@ def _strengths(found: dict[str, Outcome], papers: bool) -> list[Finding]:
 def _means(found: dict[str, Outcome], papers: bool) -> list[Finding]:
     comparable = "" if papers else "these are not the paper's data"
     return [
-        _not_run(claim, _LEFT_ONLY)
+        _not_run(claim, _NEEDS_32 if key == "eg32" else "it is of the left panel: give --panel both")
         if key not in found
         else printed_number(claim, _plain(found[key]), PAPER[key], SAME_MEAN, "mean", comparable=comparable)
         for key, claim in claims.MEANS.items()

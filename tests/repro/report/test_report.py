@@ -163,6 +163,13 @@ def test_every_experiment_knows_the_options_that_the_report_gives_it(name):
     parser.parse_args(entry.arguments(given))
 
 
+def test_the_full_report_has_both_panels_of_figure_1():
+    entry = next(entry for entry in collection.ENTRIES if entry.name == "figure1")
+    both = ["--panel", "both"]
+    assert entry.arguments(options("unused", "--preset", "full"))[-2:] == both
+    assert both[0] not in entry.arguments(options("unused"))
+
+
 def test_a_report_can_be_about_some_experiments(experiments, tmp_path):
     command.run(options(tmp_path, "--only", "works", "fails", "--skip", "fails"))
     assert [each.name for each in command.read_report(tmp_path).sections] == ["works"]
