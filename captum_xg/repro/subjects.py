@@ -15,7 +15,7 @@ import argparse
 import hashlib
 import os
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -165,6 +165,13 @@ class Subjects:
         """Return some images and their classes, on the device."""
         images, labels = zip(*(self.examples[i] for i in indices), strict=True)
         return torch.stack(images).to(self.device), torch.as_tensor(labels).to(self.device)
+
+    def others(self, n: int) -> Tensor:
+        """Return up to n images of the data that are not among these, on the device; of length 0 if there are none."""
+        wide = replace(self, n_images=self.n_images + n)
+        own = set(getattr(self.examples, "indices", range(len(self.labels))))
+        rows = [i for i, j in enumerate(getattr(wide.examples, "indices", range(len(wide.labels)))) if j not in own]
+        return wide.rows(rows)[0] if rows else self.rows([0])[0][:0]
 
     def settings(self) -> dict[str, object]:
         """Return what results depend on besides the networks: where images come from, and a digest of them."""

@@ -57,6 +57,9 @@ def run(options: argparse.Namespace) -> int:
         report = _report(options, write=first)
         if first:
             print(f"\n{report}\n\nWritten: {(options.output / 'report.html').resolve()}, report.md and report.json")
+    findings = (*report.of_the_paper, *report.beyond)
+    if findings and all(each.verdict == "not run" for each in findings):
+        raise OptionError("nothing could be run. The report says why: see the sections.")
     return 0
 
 
@@ -82,7 +85,9 @@ def read_report(folder: Path) -> Report:
 
 
 def _report(options: argparse.Namespace, *, write: bool) -> Report:
+    """Run what is missing; experiments that are not asked for keep what the folder's report says of them."""
     folder = make_folder(options.output)
+    kept = _kept(folder, options)
     parts = make_folder(folder / PARTS)
     make_folder(folder / PICTURES)
     if options.workers is not None and options.workers < 1:
@@ -91,10 +96,11 @@ def _report(options: argparse.Namespace, *, write: bool) -> Report:
         require_writable(folder / name)
     entries = [each for each in ENTRIES if each.name in (options.only or [e.name for e in ENTRIES])]
     names = [each.name for each in entries if each.name not in options.skip]
+    not_yet = "not yet, as this run is not at its end"
     waiting = {
-        each.name: not_run(each, "not yet, as this run is not at its end", command_of(each, options))
-        for each in entries
-        if each.name in names
+        each.name: kept.get(each.name) or not_run(each, not_yet, command_of(each, options))
+        for each in ENTRIES
+        if each.name in names or each.name in kept
     }
     report = _of(waiting.values(), options)
     logs = f", {workers(options)} at a time; what they say is in {parts}{os.sep}NAME{os.sep}log.txt"
@@ -111,14 +117,30 @@ def _report(options: argparse.Namespace, *, write: bool) -> Report:
 
 
 def _of(found: Iterable[Section], options: argparse.Namespace) -> Report:
+    return Report(tuple(found), environment(options.device), _command(options))
+
+
+def _command(options: argparse.Namespace) -> str:
+    """Return what the numbers of a report depend on; which experiments a call ran is not among it."""
     given: Sequence[str] = ["--preset", options.preset, "--models", options.models]
-    named = [] if options.people is None else ["--people", str(options.people)]
     data = ["--weights", options.weights, "--data", options.data, "--device", options.device]
-    named += [] if options.images is None else ["--images", str(options.images)]
-    named += ["--only", *options.only] if options.only else []
-    named += ["--skip", *options.skip] if options.skip else []
-    command = shlex.join(["captum-xg", "repro", "all", *given, *data, *named])
-    return Report(tuple(found), environment(options.device), command)
+    people = [] if options.people is None else ["--people", str(options.people)]
+    images = [] if options.images is None else ["--images", str(options.images)]
+    return shlex.join(["captum-xg", "repro", "all", *given, *data, *people, *images])
+
+
+def _kept(folder: Path, options: argparse.Namespace) -> dict[str, Section]:
+    """Return the sections of the report that the folder has.
+
+    Raises:
+        FileError: If it is about other options.
+    """
+    if not (folder / FILES[0]).exists():
+        return {}
+    before = read_report(folder)
+    if before.command != _command(options):
+        raise FileError(f"{folder} has the report of `{before.command}`. Give another --output, or delete it.")
+    return {each.name: each for each in before.sections}
 
 
 def _write(report: Report, folder: Path) -> None:

@@ -33,7 +33,7 @@ def section(options: argparse.Namespace) -> Section:
     from captum_xg.repro.subjects import model_digest, subjects
     from captum_xg.repro.table3.figure import draw
     from captum_xg.repro.table3.maskings import maskings
-    from captum_xg.repro.table3.measure import BATCH, scores_of
+    from captum_xg.repro.table3.measure import BATCH, REFERENCES, scores_of
     from captum_xg.repro.table3.printed import METHODS, NETWORKS
     from captum_xg.repro.table3.report import panels
     from captum_xg.repro.table3.scores import Scores
@@ -47,6 +47,7 @@ def section(options: argparse.Namespace) -> Section:
     settings = {
         **chosen.settings(),
         "networks": {name: model_digest(model) for name, model in networks.items()},
+        "references": len(chosen.others(REFERENCES)),
         "maskers": {key: repr(each.masker) for key, each in used.items()},
         "methods": list(METHODS.values()),
         "batch": BATCH,
@@ -92,9 +93,14 @@ def _setting(chosen: Subjects, used: dict[str, Masking]) -> str:
 
 
 def _notes(chosen: Subjects, used: dict[str, Masking]) -> tuple[str, ...]:
+    from captum_xg.repro.table3.measure import REFERENCES
+
     images = chosen.batch(0, min(len(chosen.labels), 128))[0]
     black = float((images == 0).all(1).double().mean())
+    others = len(chosen.others(REFERENCES))
+    drawn = f"{others} other images" if others else "the images themselves, as the data have no others"
     notes = [
+        f"Expected Gradients draws its references from {drawn}.",
         "The released protocol differs from the paper's in the kernel of the blur. Its average over batches, wrong for "
         "a short last one, is left out. ROAD has no kernel, so it is the same in both.",
     ]

@@ -10,7 +10,7 @@ import pytest
 from matplotlib.figure import Figure
 
 from captum_xg._core.files import write_figure
-from captum_xg.errors import OptionError
+from captum_xg.errors import FileError, OptionError
 from captum_xg.repro.markdown import as_markdown
 from captum_xg.repro.report import collection, command
 from captum_xg.repro.report.html import report_html
@@ -148,10 +148,30 @@ def test_the_page_needs_nothing_beside_it_and_leads_everywhere(experiments, tmp_
         assert words in page.text
 
 
-def test_the_command_has_what_was_asked_for(experiments, tmp_path):
-    command.run(options(tmp_path, "--images", "7", "--only", "works", "fails", "--skip", "fails"))
-    said = command.read_report(tmp_path).command
-    assert said.endswith("--images 7 --only works fails --skip fails")
+def test_the_command_has_what_numbers_depend_on(experiments, tmp_path):
+    command.run(options(tmp_path, "--images", "7", "--only", "works"))
+    assert command.read_report(tmp_path).command.endswith("--data shipped --device cpu --images 7")
+
+
+def test_a_report_of_other_options_is_not_overwritten(experiments, tmp_path):
+    command.run(options(tmp_path, "--images", "7"))
+    before = (tmp_path / "report.md").read_text()
+    with pytest.raises(FileError, match="--images 7`. Give another --output"):
+        command.run(options(tmp_path, "--images", "8"))
+    assert (tmp_path / "report.md").read_text() == before
+
+
+def test_experiments_that_are_not_asked_for_keep_their_sections(experiments, tmp_path):
+    command.run(options(tmp_path, "--only", "works"))
+    command.run(options(tmp_path, "--only", "works", "fails"))
+    assert [each.name for each in command.read_report(tmp_path).sections] == ["works", "fails"]
+    command.run(options(tmp_path, "--only", "works"))
+    assert [each.name for each in command.read_report(tmp_path).sections] == ["works", "fails"]
+
+
+def test_a_report_in_which_nothing_could_be_run_is_no_success(experiments, tmp_path):
+    with pytest.raises(OptionError, match="nothing could be run"):
+        command.run(options(tmp_path, "--only", "refuses", "fails"))
 
 
 @pytest.mark.parametrize("name", [entry.name for entry in collection.ENTRIES])
