@@ -156,7 +156,7 @@ def test_the_command_has_what_numbers_depend_on(experiments, tmp_path):
 def test_a_report_of_other_options_is_not_overwritten(experiments, tmp_path):
     command.run(options(tmp_path, "--images", "7"))
     before = (tmp_path / "report.md").read_text()
-    with pytest.raises(FileError, match="--images 7`. Give another --output"):
+    with pytest.raises(FileError, match=r"--images 7`\. Give another --output"):
         command.run(options(tmp_path, "--images", "8"))
     assert (tmp_path / "report.md").read_text() == before
 
