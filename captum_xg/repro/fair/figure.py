@@ -40,7 +40,7 @@ def draw(
                 colour = _COLOURS[cell.outcome]
                 each.errorbar(cell.found.value, row, xerr=reach, fmt="o", color=colour, ms=4, capsize=2, lw=1.4)
         each.axvline(0, color="black", lw=0.7)
-        each.set_title(wrapped(statement.short, 1.3, 8), fontsize=8)
+        each.set_title(wrapped(statement.short, 1.0, 8), fontsize=8)
         each.tick_params(axis="x", labelsize=7, rotation=45)
         each.grid(axis="x", alpha=0.3)
         each.locator_params(axis="x", nbins=4)
