@@ -131,6 +131,8 @@ class Subjects:
         if not where:
             raise OptionError(f"--data {self.data}: give shipped, fashion-mnist:ROOT, imagenet:ROOT or folder:DIR.")
         if kind == "fashion-mnist":
+            if not os.path.isdir(where):  # torchvision would make it, and download what belongs there
+                raise FileError(f"--data {self.data}: there is no such folder.")
             images, labels = load_fashion_mnist(where, train=False)
             return TensorDataset(images[: self.n_images], labels[: self.n_images])
         if kind == "imagenet":

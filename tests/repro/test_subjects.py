@@ -46,6 +46,7 @@ def test_a_pair_is_a_network_and_the_same_without_biases(family):
         (("--data", "nowhere"), "give shipped, fashion-mnist:ROOT"),
         (("--data", "fashion-mnist:"), "give shipped, fashion-mnist:ROOT"),
         (("--data", "folder:/nowhere/at/all"), "there is no such folder"),
+        (("--data", "fashion-mnist:/nowhere/at/all"), "there is no such folder"),
         (("--images", "0"), "at least 1"),
         (("--device", "cuda:99"), "--device cuda:99"),
     ],
