@@ -37,7 +37,9 @@ def shipped():
 def test_it_has_every_experiment_and_all_were_run(committed):
     assert list(committed) == [entry.name for entry in ENTRIES]
     assert not [name for name, section in committed.items() if section.setting.startswith("Not run")]
-    assert all(section.seconds > 0 for section in committed.values())
+    assert all(
+        section.seconds > 0 for name, section in committed.items() if name != "decoy"
+    )  # which keeps no durations
 
 
 def test_text_and_page_are_renderings_of_its_numbers(report):
