@@ -228,7 +228,8 @@ def test_every_page_and_notebook_is_in_the_contents_of_the_site():
     trees = re.findall(r"^```\{toctree\}\n(.*?)^```", (TUTORIALS / "index.md").read_text(), re.DOTALL | re.MULTILINE)
     lines = [line for tree in trees for line in tree.splitlines() if line and not line.startswith(":")]
     listed = {re.sub(r".*<(.*)>", r"\1", line) for line in lines}
-    pages = [page.relative_to(TUTORIALS) for page in [*GUIDE, *(TUTORIALS / "reference").glob("*.md"), *NOTEBOOKS]]
+    more = [*(TUTORIALS / "reference").glob("*.md"), *(TUTORIALS / "paper").glob("*.md")]
+    pages = [page.relative_to(TUTORIALS) for page in [*GUIDE, *more, *NOTEBOOKS]]
     assert listed == {str(page.with_suffix("")) for page in pages}
 
 

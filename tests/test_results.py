@@ -33,6 +33,11 @@ from captum_xg.homogeneity import Reason, Scaling, UnusedScale, Violation
 from captum_xg.homogeneity.certificate.prove import Proof
 from captum_xg.metrics import AttributionBenchmark, CompletenessGap, KeepPositiveMask, axiom_report
 from captum_xg.priors import GiniSparsity
+from captum_xg.repro import section
+from captum_xg.repro.fair.statements import Cell
+from captum_xg.repro.report.summary import Report
+from captum_xg.repro.section import Claim, Finding
+from captum_xg.repro.table3.ordering import Comparison
 from captum_xg.xdnn import distance
 
 
@@ -153,6 +158,14 @@ def _inside(value):
         yield from _inside(list(value.values()))
 
 
+def _section():
+    """A section of a report with one of everything."""
+    claim = Claim("a/b", "Table 1", "it is & so", "1.2", ("it is so at 1.2",))
+    finding = Finding(claim, "1.3 [1.1, 1.5]", "confirmed", "the interval holds it")
+    panels = (section.table("A table", [("a", "b"), ("<c>", "1")]), section.Panel("A picture", picture="a.png"))
+    return section.Section("a", "A title", "A setting.", (finding,), panels, ("a note",), "captum-xg repro a", 1.0)
+
+
 @pytest.fixture(scope="module")
 def samples():
     """Real results of most kinds, good news and bad."""
@@ -186,6 +199,12 @@ def samples():
         captum_xg.datasets.nhanes.MortalityTable(np.zeros((3, 2)), np.zeros(3, dtype=int), ("a", "b"), "<b>x</b>"),
         captum_xg.repro.estimate.estimate([1.0, 2.0]),
         UnusedScale(2.0**16, 1, "F(αx) > 1e38"),
+        molecules := captum_xg.datasets.molecules.load_molecules(),
+        molecules.graphs(),
+        captum_xg.datasets.vocabulary.Vocabulary(("a", "<b>")),
+        Comparison("AlexNet", "KPM", "IG (128)", "Grad (1)"),
+        Cell("holds", captum_xg.repro.estimate.estimate([1.0, 2.0])),
+        Report((_section(),), {"torch": "<2>"}, "captum-xg repro all"),
     ]
     return [part for result in results for part in _inside(result)]
 

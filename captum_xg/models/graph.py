@@ -23,6 +23,7 @@ import torch
 from torch import Tensor, nn
 
 from captum_xg._core.options import positive_integer, switch
+from captum_xg._core.text import displayed
 from captum_xg.errors import InputError
 from captum_xg.models.small_weights import load_small
 
@@ -32,6 +33,7 @@ NODE_FEATURES, EDGE_FEATURES = 29, 6
 Move: TypeAlias = Callable[[Tensor], Tensor]
 
 
+@displayed
 class Graphs(NamedTuple):
     """B graphs, padded to the A nodes and E edges of the largest ones.
 

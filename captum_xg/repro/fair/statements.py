@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from captum_xg._core.estimate import MeanEstimate
+from captum_xg._core.text import displayed
 from captum_xg.repro.estimate import difference, estimate
 from captum_xg.repro.fair.choices import Choice
 from captum_xg.repro.fair.trainings import Trainings
@@ -42,6 +43,7 @@ class Statement:
     needs: str = ""
 
 
+@displayed
 @dataclass(frozen=True)
 class Cell:
     """A statement under a choice.

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
+from captum_xg._core.text import displayed
 from captum_xg.repro.table3.printed import METRICS, NETWORKS, ordered_pairs
 from captum_xg.repro.table3.scores import Scores
 
@@ -19,6 +20,7 @@ AllScores: TypeAlias = Mapping[str, Scores]
 """Network → its scores."""
 
 
+@displayed
 @dataclass(frozen=True)
 class Comparison:
     """A statement that one method is better than another, by one metric on one network."""
