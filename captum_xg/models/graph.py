@@ -24,7 +24,7 @@ from torch import Tensor, nn
 
 from captum_xg._core.options import positive_integer, switch
 from captum_xg._core.text import displayed
-from captum_xg.errors import InputError
+from captum_xg.errors import InputError, OptionTypeError
 from captum_xg.models.small_weights import load_small
 
 NODE_FEATURES, EDGE_FEATURES = 29, 6
@@ -68,7 +68,7 @@ class Graphs(NamedTuple):
         """Return some of the graphs, no larger than the largest of them."""
         nodes, edges, ends, padding = (each[which] for each in self)
         most = max(1, int((~padding).sum(1).max())) if len(padding) else 1
-        joined = int((ends[..., 0] >= 0).sum(1).max()) if len(padding) else 0
+        joined = max(1, int((ends[..., 0] >= 0).sum(1).max())) if len(padding) else 1
         return Graphs(nodes[:, :most], edges[:, :joined], ends[:, :joined], padding[:, :most])
 
 
@@ -250,6 +250,10 @@ def padded_graphs(nodes: Tensor, edges: Tensor, edge_index: Tensor, graph: Tenso
         InputError: If an edge has no way back with the same features, or nodes are not ordered by graph.
     """
     where = "padded_graphs"
+    given = {"nodes": nodes, "edges": edges, "edge_index": edge_index, "graph": graph}
+    for name, value in given.items():
+        if not isinstance(value, Tensor):
+            raise OptionTypeError(f"{where}: `{name}` must be a tensor but is {type(value).__name__}.")
     if len(graph) == 0 or bool((graph.diff() < 0).any()) or len(graph) != len(nodes):
         raise InputError(f"{where}: `graph` must say for each of the nodes to which graph it belongs, in order.")
     sizes = torch.bincount(graph)
@@ -271,7 +275,7 @@ def padded_graphs(nodes: Tensor, edges: Tensor, edge_index: Tensor, graph: Tenso
     turn = torch.argsort(of, stable=True)
     ends, of, kept = ends[turn], of[turn], kept[turn]
     slot = torch.arange(len(of), device=of.device) - (many.cumsum(0) - many)[of]
-    longest = int(many.max()) if len(of) else 0
+    longest = max(1, int(many.max())) if len(of) else 1  # a place for one even without edges: inputs cannot be empty
     found = Graphs(
         nodes.new_zeros(len(sizes), int(sizes.max()), nodes.shape[1]),
         edges.new_zeros(len(sizes), longest, edges.shape[1]),

@@ -25,6 +25,10 @@ ELSEWHERE = {"AttributionBenchmark", "AxiomReport", "AxiomResult", "BenchmarkRes
 NEEDED: dict[str, Any] = {
     "forward_func": NET,
     "vocab_size": 30,
+    "nodes": torch.zeros(2, 29),
+    "edges": torch.zeros(2, 6),
+    "edge_index": torch.tensor([[0, 1], [1, 0]]),
+    "graph": torch.zeros(2, dtype=torch.int64),
     "attribution_func": XGradient(NET).attribute,
     "dataset": range(4),
     "method": XGradient,
