@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -58,8 +59,8 @@ class Molecules:
         contributions: Of each atom to the known total, ``(N,)``: Crippen's to log P.
     """
 
-    smiles: NDArray[np.str_]
-    part: NDArray[np.str_]
+    smiles: NDArray[Any]
+    part: NDArray[Any]
     value: NDArray[np.float64]
     atom_counts: NDArray[np.int64]
     bond_counts: NDArray[np.int64]
