@@ -96,16 +96,26 @@ def _folder(
     if mean is not None and std is not None:
         steps.append(transforms.Normalize(list(mean), list(std)))
     try:
-        dataset = ImageFolder(str(path), transform=transforms.Compose(steps), loader=_picture)
+        dataset = ImageFolder(str(path), transform=transforms.Compose(steps), loader=picture_at)
     except FileNotFoundError as error:
         raise FileError(f"--data {path}: it must have one subfolder of images for each class. {error}") from error
-    if n >= len(dataset):
+    return some_of(dataset, n)
+
+
+def some_of(dataset: ImageFolder, n: int | None) -> Examples:
+    """Return n examples drawn at random with a fixed seed, in the order of the data set; all if there are no more."""
+    if n is None or n >= len(dataset):
         return dataset  # type: ignore[no-any-return]
     chosen = torch.randperm(len(dataset), generator=torch.Generator().manual_seed(0))[:n]
     return Subset(dataset, sorted(chosen.tolist()))
 
 
-def _picture(path: str) -> Image:
+def picture_at(path: str) -> Image:
+    """Return the picture in a file, as data sets of folders load it.
+
+    Raises:
+        FileError: If it cannot be read.
+    """
     try:
         picture: Image = default_loader(path)
     except Exception as error:  # damaged pictures raise whatever their decoder raises

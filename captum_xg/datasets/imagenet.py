@@ -6,20 +6,16 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import torch
-from torch.utils.data import Subset
 from torchvision import transforms
 from torchvision.datasets import ImageFolder
-from torchvision.datasets.folder import default_loader
 
 from captum_xg._core.options import file_path
-from captum_xg._core.reading import unreadable
 from captum_xg._core.text import in_one_line
-from captum_xg.datasets.evaluation import Examples
+from captum_xg.datasets.evaluation import Examples, picture_at, some_of
 from captum_xg.errors import FileError
 
 if TYPE_CHECKING:
-    from PIL.Image import Image
+    pass
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 CLASSES = 1000
@@ -94,7 +90,7 @@ def images_in_folders(folder: str | Path, preprocessing: transforms.Compose, n: 
 
 def _images(folder: Path, preprocessing: transforms.Compose, where: str) -> ImageFolder:
     try:
-        return ImageFolder(str(folder), transform=preprocessing, loader=_picture, allow_empty=True)
+        return ImageFolder(str(folder), transform=preprocessing, loader=picture_at, allow_empty=True)
     except FileNotFoundError as error:
         raise FileError(f"{where}: there must be one folder of images for each class. {in_one_line(error)}") from error
 
@@ -102,15 +98,4 @@ def _images(folder: Path, preprocessing: transforms.Compose, where: str) -> Imag
 def _chosen(dataset: ImageFolder, n: int | None) -> Examples:
     if len(dataset) == 0:
         raise FileError(f"{dataset.root}: there are no images in its folders.")
-    if n is None or n >= len(dataset):
-        return dataset  # type: ignore[no-any-return]
-    chosen = torch.randperm(len(dataset), generator=torch.Generator().manual_seed(0))[:n]
-    return Subset(dataset, sorted(chosen.tolist()))
-
-
-def _picture(path: str) -> Image:
-    try:
-        picture: Image = default_loader(path)
-    except Exception as error:  # damaged pictures raise whatever their decoder raises
-        raise unreadable(Path(path), in_one_line(error)) from error
-    return picture
+    return some_of(dataset, n)

@@ -132,3 +132,16 @@ def test_a_folder_of_images_with_more_classes_than_the_network_is_refused(tmp_pa
     make_imagenet(tmp_path, {11: 1}, classes=12)
     with pytest.raises(OptionError, match="12 classes, the networks 10"):
         subjects(options("--data", f"folder:{tmp_path / 'val'}"), 4)
+
+
+@pytest.mark.parametrize("data", ["shipped", "folder"])
+def test_other_images_are_of_the_data_and_none_of_the_chosen(data, tmp_path):
+    if data == "folder":
+        make_imagenet(tmp_path, {0: 6, 3: 6}, classes=5, noise=True)
+    found = subjects(options("--images", "5", "--data", f"folder:{tmp_path / 'val'}" if data == "folder" else data), 5)
+    others = found.others(4)
+    own, _ = found.rows(range(5))
+    assert len(others) == 4
+    assert not any(torch.equal(one, other) for one in own for other in others)
+    everything = subjects(options("--data", found.data), 500)
+    assert len(everything.others(4)) == 0
