@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Mapping, Sequence
 
 import torch
 
 from captum_xg.repro.decoy.protocol import Labelled, Method, Settings
 from captum_xg.repro.decoy.training import network, objective
+from captum_xg.repro.rounds import seconds_in_turn
 
 WARM_UP, ROUNDS = 5, 50
 """Steps of each method that do not count, and that do."""
@@ -29,16 +29,7 @@ def seconds_per_step(
     """
     batch = Labelled(*(part[: settings.batch_size] for part in data))
     steps = {method: _step(method, weights[method], batch, settings) for method in methods}
-    found: dict[Method, list[float]] = {method: [] for method in methods}
-    for i in range(WARM_UP + ROUNDS):
-        for method, step in steps.items():
-            _wait_for(batch.images.device)
-            start = time.perf_counter()
-            step()
-            _wait_for(batch.images.device)
-            if i >= WARM_UP:
-                found[method].append(time.perf_counter() - start)
-        progress(1)
+    found = seconds_in_turn(steps, batch.images.device, warm_up=WARM_UP, rounds=ROUNDS, progress=progress)
     return {method: min(seconds) for method, seconds in found.items()}
 
 
@@ -54,9 +45,3 @@ def _step(method: Method, weight: float, batch: Labelled, settings: Settings) ->
         optimizer.step()
 
     return step
-
-
-def _wait_for(device: torch.device) -> None:
-    """Wait until the device has done what was asked of it."""
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)

@@ -6,7 +6,6 @@ compared run different networks. Weights are random, as times do not depend on t
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 
 import torch
@@ -16,6 +15,7 @@ from captum_xg import XGradient
 from captum_xg.priors import AttributionPriorLoss, TotalVariation
 from captum_xg.repro.patches.networks import X, fresh
 from captum_xg.repro.patches.protocol import Labelled
+from captum_xg.repro.rounds import seconds_in_turn
 
 Step = Callable[[], object]
 _WARM_UP = 3
@@ -31,9 +31,11 @@ def attribution(data: Labelled, rounds: int) -> dict[str, list[float]]:
         scores = model(images).gather(1, data.labels[:, None])
         torch.autograd.grad(scores.sum(), images)
 
-    return _rounds(
-        {"plain": plain, "X-Gradient": lambda: method.attribute(data.images, target=data.labels)}, data, rounds
-    )
+    steps: dict[str, Step] = {
+        "plain": plain,
+        "X-Gradient": lambda: method.attribute(data.images, target=data.labels),
+    }
+    return seconds_in_turn(steps, data.images.device, warm_up=_WARM_UP, rounds=rounds)
 
 
 def training(data: Labelled, rounds: int) -> dict[str, list[float]]:
@@ -55,23 +57,4 @@ def training(data: Labelled, rounds: int) -> dict[str, list[float]]:
             optimizer.step()
 
         steps[name] = step
-    return _rounds(steps, data, rounds)
-
-
-def _rounds(steps: dict[str, Step], data: Labelled, rounds: int) -> dict[str, list[float]]:
-    found: dict[str, list[float]] = {name: [] for name in steps}
-    for i in range(_WARM_UP + rounds):
-        for name, step in steps.items():
-            _wait_for(data.images.device)
-            began = time.perf_counter()
-            step()
-            _wait_for(data.images.device)
-            if i >= _WARM_UP:
-                found[name].append(time.perf_counter() - began)
-    return found
-
-
-def _wait_for(device: torch.device) -> None:
-    """Wait until the device has done what was asked of it."""
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
+    return seconds_in_turn(steps, data.images.device, warm_up=_WARM_UP, rounds=rounds)
