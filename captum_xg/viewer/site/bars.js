@@ -1,0 +1,34 @@
+// Features of tables as bars to the left (against) and to the right (for) of a common zero.
+"use strict";
+(() => {
+  const XG = window.captumXG;
+
+  XG.featureName = (k) => XG.about.features[k] ?? `feature ${k}`;
+
+  /** The places of the largest attributions, largest first. */
+  XG.largest = (levels, most) => {
+    const places = Array.from(levels.keys());
+    places.sort((a, b) => Math.abs(levels[b]) - Math.abs(levels[a]) || a - b);
+    return places.slice(0, most);
+  };
+
+  /** Rows of name, value of the feature if known, bar and number. */
+  XG.featureRows = (map, scale, values, most, names = XG.featureName) =>
+    XG.largest(map.levels, most).map((k) => {
+      const value = XG.restored(map.levels[k], map.end);
+      const share = Math.max(-1, Math.min(1, scale > 0 ? value / scale : 0));
+      const fill = XG.el("i", { "aria-hidden": "true" });
+      fill.style.width = `${Math.abs(share) * 50}%`;
+      fill.style.left = `${share < 0 ? 50 - Math.abs(share) * 50 : 50}%`;
+      fill.style.backgroundColor = XG.css(share < 0 ? -0.72 : 0.72);
+      const name = names(k);
+      return XG.el("div", { class: "feature" },
+        XG.el("span", { class: "feature-name", title: name }, name),
+        values && XG.el("span", { class: "feature-value" }, XG.num(values[k])),
+        XG.el("span", { class: "feature-bar" }, fill),
+        XG.el("span", { class: "feature-number" }, XG.signed(value, 2)));
+    });
+
+  /** The values of an example's features. */
+  XG.values = async (i) => (XG.hasFamily("values") ? XG.numbers(Float32Array, await XG.bytes("values", i)) : null);
+})();

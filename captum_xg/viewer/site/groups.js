@@ -1,0 +1,112 @@
+// Classes and clusters: how many, how often right, and what counts in the mean.
+"use strict";
+(() => {
+  const XG = window.captumXG;
+  const SIDE = 92;
+
+  const meanOf = (values, places) => {
+    let [sum, n] = [0, 0];
+    for (const i of places) if (!Number.isNaN(values[i])) { sum += values[i]; n++; }
+    return n ? sum / n : NaN;
+  };
+
+  const placesOf = (column, wanted) => {
+    const places = [];
+    column.forEach((value, i) => { if (value === wanted) places.push(i); });
+    return places;
+  };
+
+  const factsOf = (places, run) => {
+    const right = XG.column(`right.${run}`);
+    const confidence = XG.column(`confidence.${run}`);
+    const facts = [["Examples", XG.count(places.length)]];
+    if (right) {
+      const known = places.filter((i) => right[i] >= 0);
+      const share = known.reduce((n, i) => n + right[i], 0) / known.length;
+      facts.push(["Accuracy", XG.percent(share)]);
+    }
+    if (confidence) facts.push(["Mean confidence", XG.percent(meanOf(confidence, places))]);
+    return facts;
+  };
+
+  const meanMap = async (mean, size, scale, words) => {
+    const levels = new Int8Array((await XG.decoded(mean.data)).buffer);
+    if (XG.about.kind === "table") {
+      return XG.el("figure", {}, XG.el("div", { class: "features" }, XG.featureRows({ levels, end: mean.end }, scale, null, 8)), XG.el("figcaption", {}, words));
+    }
+    const [canvas, context] = XG.canvas(SIDE, SIDE);
+    canvas.setAttribute("role", "img");
+    canvas.setAttribute("aria-label", words);
+    XG.drawMap(context, { levels, end: mean.end }, scale, size, 0, 0, SIDE);
+    return XG.el("figure", {}, canvas, XG.el("figcaption", {}, words, XG.el("span", { class: "dim" }, ` ±${XG.num(scale, 2)}`)));
+  };
+
+  const meansOf = async (kind, wanted) => {
+    const found = [];
+    for (const s of XG.sets()) {
+      const set = XG.about.sets[s];
+      const all = set.means.filter((each) => each.of === kind);
+      const mean = all.find((each) => each.class === wanted);
+      if (!mean) continue;
+      const end = (name) => (XG.state.scale === "page" ? Math.max(...all.map((each) => each[name].end)) : mean[name].end);
+      const before = XG.sets().length > 1 ? `${set.name}: mean` : "Mean";
+      found.push(await meanMap(mean.signed, set.small, end("signed"), before));
+      found.push(await meanMap(mean.absolute, set.small, end("absolute"), XG.sets().length > 1 ? `${set.name}: absolute` : "Mean absolute"));
+    }
+    return found;
+  };
+
+  const box = async (name, facts, changes, maps, more) => XG.el("article", { class: "group" },
+    XG.el("div", { class: "group-head" }, XG.el("h3", {}, name),
+      XG.el("button", { type: "button", class: "plain", onclick: () => XG.set({ ...changes, tab: "examples" }), "aria-label": `Show the examples of ${name}` }, "Show examples")),
+    XG.factList(facts), maps.length ? XG.el("div", { class: "group-maps" }, maps) : null, more);
+
+  /** Fill the view of the classes. */
+  XG.drawClasses = async () => {
+    const run = XG.about.sets[XG.setA()].run;
+    const column = XG.column("label") ?? XG.column(`target.${XG.setA()}`);
+    const name = XG.column("label") ? "class" : "prediction";
+    const all = new Map();
+    column.forEach((k, i) => { if (k >= 0) (all.get(k) ?? all.set(k, []).get(k)).push(i); });
+    const boxes = [];
+    for (const k of [...all.keys()].sort((a, b) => a - b)) {
+      boxes.push(await box(XG.className(k), factsOf(all.get(k), run), { class: "", prediction: "", [name]: String(k) }, await meansOf("class", k)));
+    }
+    const words = XG.about.kind === "tokens" ? "" : "Mean maps over the examples of a class show what counts in all of them: a mark in a corner, an edge, a background.";
+    XG.fill(XG.at("panel-classes"), XG.el("h2", {}, "Classes"), XG.el("p", { class: "lead" }, words), XG.el("div", { class: "groups" }, boxes.length ? boxes : XG.el("p", {}, "There are no classes.")));
+  };
+
+  const typical = async (ids) => Promise.all(ids.map(async (id) => {
+    const i = XG.placeOf(id);
+    if (i < 0) return null;
+    const s = XG.setA();
+    const button = XG.el("button", { type: "button", class: "typical", onclick: () => XG.set({ open: String(id) }), "aria-label": `Open example ${id}` });
+    if (XG.about.kind !== "picture") { button.append(`#${id}`); return button; }
+    const [picture, map] = await Promise.all([XG.hasPictures() ? XG.picture(i) : null, XG.map(s, i)]);
+    const [canvas, context] = XG.canvas(60, 60);
+    const outer = XG.outerSize(s);
+    if (picture) XG.drawOverlay(context, picture, map, XG.scaleOf(s, i), XG.mapSize(s), 0, 0, 60, outer);
+    else XG.drawMap(context, map, XG.scaleOf(s, i), XG.mapSize(s), 0, 0, 60, outer);
+    button.append(canvas);
+    return button;
+  }));
+
+  const shown = (value) => (typeof value === "number" ? XG.num(value) : String(value));
+
+  /** Fill the view of the clusters. */
+  XG.drawClusters = async () => {
+    const { clusters, sets } = XG.about;
+    const run = sets[XG.setA()].run;
+    const column = XG.column("cluster");
+    const boxes = [];
+    for (const [k, cluster] of clusters.entries()) {
+      const given = cluster.facts.map(([name, value]) => [name, /accuracy|share/i.test(name) && typeof value === "number" ? XG.percent(value) : shown(value)]);
+      const facts = given.length ? given : factsOf(placesOf(column, k), run);
+      const more = cluster.typical.length ? XG.el("div", { class: "typicals" }, XG.el("p", { class: "hint" }, "Typical examples"), (await typical(cluster.typical)).filter(Boolean)) : null;
+      boxes.push(await box(cluster.name, facts, { cluster: String(k), class: "", prediction: "" }, await meansOf("cluster", k), more));
+    }
+    XG.fill(XG.at("panel-clusters"), XG.el("h2", {}, "Clusters"),
+      XG.el("p", { class: "lead" }, "Examples that are explained alike. A small cluster that stands apart from the rest of its class may be decided by something else."),
+      XG.el("div", { class: "groups" }, boxes));
+  };
+})();
