@@ -79,9 +79,9 @@ class Writing:
         self.ids = common_ids(self.runs, _WHERE)
         for run in self.runs:
             if left := len(run) - len(self.ids):
-                self.notes.append(f"{left} examples of {run.folder} are not in the other run and not shown")
+                self.notes.append(f"{left} examples of {run.folder.name} are not in the other run and not shown")
             if run.refused:
-                self.notes.append(f"{len(run.refused)} examples have no attributions in {run.folder}")
+                self.notes.append(f"{len(run.refused)} examples have no attributions in {run.folder.name}")
         own = self.runs[0].ids.numpy().copy()
         self._columns = further_columns(self.further, own, self.ids, _WHERE)
         self._clusters: Clusters | None = clusters_of(self.clusters, own, self.ids, _WHERE)
@@ -119,7 +119,7 @@ class Writing:
             shape = attributions_of(first, self.shown.input, _WHERE).shape
             targets = int(shape[1])
             if targets > _MOST_SETS:
-                self.notes.append(f"of {targets} targets in {run.folder} the first {_MOST_SETS} are shown")
+                self.notes.append(f"of {targets} targets in {run.folder.name} the first {_MOST_SETS} are shown")
             form = form_of(shape[2:], "tokens" in first, self.shown.small, self.shown.large, _WHERE)
             for rank, name in enumerate(set_names(self.runs, number, min(targets, _MOST_SETS), self.names.classes)):
                 sets.append(MapSet(name, number, rank, form, len(sets)))

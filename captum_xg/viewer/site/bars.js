@@ -29,6 +29,11 @@
         XG.el("span", { class: "feature-number" }, XG.signed(value, 2)));
     });
 
+  /** The words above rows of features. */
+  XG.featureHead = (values) => XG.el("div", { class: "feature feature-head" }, XG.el("span", { class: "feature-name" }, "Feature"),
+    values && XG.el("span", { class: "feature-value" }, "Value"), XG.el("span", { class: "feature-bar" }),
+    XG.el("span", { class: "feature-number" }, "Attribution"));
+
   /** The values of an example's features. */
   XG.values = async (i) => (XG.hasFamily("values") ? XG.numbers(Float32Array, await XG.bytes("values", i)) : null);
 })();

@@ -6,25 +6,23 @@
   const GAP = 6;
   const CAPTION = 46;
   const PADDING = 10;
+  let last = null; // the size that cards have
 
-  /** The size of a card: its height, its least width, and the side of a tile. */
-  XG.cardSize = () => {
+  /** Cards that fill a width with some gap between them: how many beside each other, their size, the side of a tile. */
+  XG.cardSize = (room, gap) => {
     const sets = XG.sets().length;
     const size = XG.state.size in SIDES ? XG.state.size : "m";
-    const narrow = XG.at("scroller").clientWidth < 420;
-    if (XG.about.kind !== "picture") {
-      const room = { s: 76, m: 120, l: 208 }[size];
-      return { width: { s: 300, m: 380, l: 560 }[size], height: CAPTION + sets * (room + (sets > 1 ? 22 : 0)) + 2 * PADDING, room };
-    }
     const tiles = XG.hasPictures() ? 3 : 1;
-    let side = SIDES[size];
-    if (narrow) side = Math.min(side, Math.floor((XG.at("scroller").clientWidth - 24 - 2 * PADDING - (tiles - 1) * GAP) / tiles));
-    const rows = sets;
-    return {
-      side, tiles,
-      width: tiles * side + (tiles - 1) * GAP + 2 * PADDING,
-      height: CAPTION + rows * side + (rows - 1) * GAP + 2 * PADDING,
-    };
+    const picture = XG.about.kind === "picture";
+    const wanted = picture ? tiles * SIDES[size] + (tiles - 1) * GAP + 2 * PADDING : { s: 300, m: 400, l: 600 }[size];
+    const columns = Math.max(1, Math.round((room + gap) / (wanted + gap)));
+    const width = Math.floor((room - (columns - 1) * gap) / columns);
+    if (!picture) {
+      const tall = { s: 76, m: 120, l: 208 }[size];
+      return last = { columns, width, height: CAPTION + sets * (tall + (sets > 1 ? 22 : 0)) + 2 * PADDING, tall };
+    }
+    const side = Math.floor((width - 2 * PADDING - (tiles - 1) * GAP) / tiles);
+    return last = { columns, width, height: CAPTION + sets * side + (sets - 1) * GAP + 2 * PADDING, side };
   };
 
   /** What a model says to an example and whether that is right. */
@@ -66,9 +64,9 @@
     const key = XG.state.sort.replace("-", "");
     const found = XG.sortable().find(([each]) => each === key);
     const s = XG.setA();
-    const scale = XG.state.scale === "page" ? "" : `±${XG.num(XG.scaleOf(s, i), 2)}`;
+    const scale = XG.state.scale === "page" ? "" : `scale ±${XG.num(XG.scaleOf(s, i), 2)}`;
     const usual = ["id", "label", "prediction", "confidence", "cluster"].includes(key);
-    const sorted = !found || usual ? `Σ ${XG.signed(XG.column(`sum.${s}`)[i])}` : `${found[1].split(" (")[0]} ${XG.num(XG.column(found[2])[i])}`;
+    const sorted = !found || usual ? `sum ${XG.signed(XG.column(`sum.${s}`)[i])}` : `${found[1].split(" (")[0]} ${XG.num(XG.column(found[2])[i])}`;
     return [sorted, scale].filter(Boolean).join("  ·  ");
   };
 
@@ -106,7 +104,7 @@
     const sets = XG.sets();
     const large = XG.state.size === "l";
     const waiting = [XG.hasPictures() ? XG.picture(i, large) : null, ...sets.map((s) => XG.map(s, i, large))];
-    const size = XG.cardSize();
+    const { side, ...size } = last;
     const width = size.width - 2 * PADDING;
     const height = size.height - 2 * PADDING - CAPTION;
     const [picture, ...maps] = await Promise.all(waiting);
@@ -114,7 +112,6 @@
     let canvas = card.body.firstElementChild;
     if (!(canvas instanceof HTMLCanvasElement) || card.body.childElementCount > 1) canvas = document.createElement("canvas");
     const [, context] = XG.canvas(width, height, canvas);
-    const { side } = size;
     sets.forEach((s, row) => {
       const y = row * (side + GAP);
       const outer = XG.outerSize(s, large);
@@ -125,6 +122,7 @@
         x = side + GAP;
       }
       XG.drawMap(context, maps[row], scale, XG.mapSize(s, large), x, y, side, outer);
+      if (sets.length > 1) XG.drawNumber(context, row + 1, x, y);
       if (picture) XG.drawOverlay(context, picture, maps[row], scale, XG.mapSize(s, large), 2 * (side + GAP), y, side, outer);
     });
     const notes = picture && sets.length > 1 ? besideNote(i, sets, side) : null;
@@ -134,11 +132,14 @@
   /** What the second of two runs says, in the place below the picture. */
   const besideNote = (i, [a, b], side) => {
     const [first, second] = [a, b].map((s) => XG.about.sets[s].run);
-    const lines = [XG.el("span", { class: "dim" }, "↑ ", XG.about.sets[a].name), XG.el("span", { class: "dim" }, "→ ", XG.about.sets[b].name)];
-    const other = first === second ? null : XG.verdict(i, second);
-    if (other && other.prediction >= 0) {
-      lines.push(XG.el("span", {}, mark(other.right), XG.el("b", {}, XG.className(other.prediction)), ` ${XG.percent(other.confidence)}`));
-    }
+    const line = (number, s, run) => {
+      const said = first === second ? null : XG.verdict(i, run);
+      return [
+        XG.el("span", { class: "dim" }, XG.el("span", { class: "number" }, number), XG.about.sets[s].name),
+        said && said.prediction >= 0 && XG.el("span", {}, mark(said.right), XG.className(said.prediction), said.confidence === undefined ? null : ` ${XG.percent(said.confidence)}`),
+      ];
+    };
+    const lines = [...line("1", a, first), ...line("2", b, second)].filter(Boolean);
     const note = XG.el("div", { class: "beside" }, lines);
     note.style.width = note.style.height = `${side}px`;
     return note;
@@ -150,7 +151,7 @@
     const sets = XG.sets();
     const [ids, ...maps] = await Promise.all([XG.tokens(i), ...sets.map((s) => XG.map(s, i))]);
     if (!wanted()) return;
-    const { room } = XG.cardSize();
+    const room = last.tall;
     XG.fill(card.body, sets.map((s, row) => {
       const text = XG.el("div", { class: "text" }, XG.tokenSpans(ids, maps[row], XG.scaleOf(s, i), 120));
       text.style.height = `${room}px`;
@@ -164,7 +165,7 @@
       XG.values(i), XG.hasPictures() ? XG.picture(i) : null, ...sets.map((s) => XG.map(s, i)),
     ]);
     if (!wanted()) return;
-    const { room } = XG.cardSize();
+    const room = last.tall;
     XG.fill(card.body, sets.map((s, row) => {
       const bars = XG.el("div", { class: "features" }, XG.featureRows(maps[row], XG.scaleOf(s, i), values, Math.floor(room / 18)));
       bars.style.height = `${room}px`;

@@ -50,9 +50,9 @@
       parts.push(segments("Answer", "answer", [["", "All"], ["right", "✓ Right", right], ["wrong", "✗ Wrong", wrong]]));
     }
     if (XG.about.runs.length > 1 && XG.column("prediction.0")[0] >= 0) {
-      const changes = [["", "All"], ["same", "Same"], ["changed", "Changed"]];
-      if (XG.column("right.0")) changes.push(["fixed", "Fixed", "first wrong, second right"], ["broken", "Broken", "first right, second wrong"]);
-      parts.push(segments("Second run's answer", "change", changes));
+      const changes = [["", "Any answer"], ["same", "The same answer"], ["changed", "Another answer"]];
+      if (XG.column("right.0")) changes.push(["fixed", "Wrong, then right"], ["broken", "Right, then wrong"]);
+      parts.push(choice("In the second run", "change", () => changes));
     }
     if (XG.column("label")) parts.push(choice("Class", "class", () => classChoices("label", "All classes")));
     if (XG.about.runs[run].outputs > 1) parts.push(choice("Predicted as", "prediction", () => classChoices(`prediction.${run}`, "Any class")));
@@ -128,7 +128,8 @@
     const add = (on, text, changes) => on && found.push(chip(text, () => XG.set(changes)));
     add(state.ids, `id ${state.ids}`, { ids: "" });
     add(state.answer, state.answer, { answer: "" });
-    add(state.change, `second run: ${state.change}`, { change: "" });
+    const words = { same: "the same answer", changed: "another answer", fixed: "wrong, then right", broken: "right, then wrong" };
+    add(state.change, words[state.change] ?? state.change, { change: "" });
     add(state.class, XG.className(Number(state.class)), { class: "" });
     add(state.prediction, `predicted ${XG.className(Number(state.prediction))}`, { prediction: "" });
     add(state.cluster, XG.about.clusters?.[state.cluster]?.name ?? "in no cluster", { cluster: "" });
@@ -148,7 +149,7 @@
       const end = XG.scaleOf(XG.setA(), 0);
       return XG.colourBar(`−${XG.num(end, 2)}`, "0", `+${XG.num(end, 2)}`);
     }
-    return XG.colourBar("−", "each has its own scale: ±", "+");
+    return XG.colourBar("− scale", "0", "+ scale");
   };
 
   /** Bring all controls, the count, the chips and the bar up to date. */
@@ -159,7 +160,7 @@
     const active = chips();
     XG.fill(XG.at("chips"), active);
     XG.at("filter-count").textContent = active.length ? ` (${active.length})` : "";
-    XG.fill(XG.at("bar"), bar(), XG.el("p", { class: "bar-words" }, XG.el("span", {}, "against"), XG.el("span", {}, "for the target")));
+    XG.fill(XG.at("bar"), bar(), XG.el("p", { class: "bar-words" }, XG.el("span", {}, "against the target"), XG.el("span", {}, "for it")));
   };
 
   /** Make all controls. */
@@ -173,7 +174,8 @@
         toggle.setAttribute("aria-expanded", String(open));
       },
     }, "Filters", XG.el("span", { id: "filter-count" }));
-    XG.fill(XG.at("toolbar"), toggle, order(), looks());
+    XG.fill(XG.at("toolbar"), toggle, order(), XG.el("div", { class: "looks" }, looks()));
+    XG.at("legend").textContent = XG.about.kind === "picture" && XG.hasPictures() ? "input  ·  attribution  ·  attribution on the input" : "";
     XG.fill(XG.at("nothing"), XG.el("p", {}, "No example passes all filters."),
       XG.el("button", { type: "button", class: "plain", onclick: XG.reset }, "Reset filters"));
   };

@@ -19,7 +19,7 @@
   const make = () => {
     const button = (text, label, act) => XG.el("button", { type: "button", class: "icon", "aria-label": label, title: label, onclick: act }, text);
     parts = {
-      title: XG.el("h2", { id: "detail-title" }),
+      title: XG.el("h2", { id: "detail-title", tabindex: "-1", autofocus: true }),
       place: XG.el("p", { class: "detail-place", "aria-live": "polite" }),
       before: button("←", "Previous example (left arrow)", () => go(-1)),
       after: button("→", "Next example (right arrow)", () => go(1)),
@@ -60,9 +60,10 @@
   const sideOf = (tiles) => {
     const room = Math.min(window.innerWidth - 24, 1180);
     const beside = room >= 900 ? 330 : 0;
-    const across = room - beside - 56;
-    const most = XG.about.kind === "picture" ? 300 : 200;
-    return Math.max(84, Math.min(most, Math.floor((across - 12 * (tiles - 1)) / (across < 420 ? Math.min(tiles, 2) : tiles))));
+    const across = room - beside - (room < 520 ? 0 : 56);
+    const rows = beside ? XG.sets().length : 1;
+    const tall = Math.max(180, (window.innerHeight - 130) / rows - 130); // so that two sets are seen at once
+    return Math.max(84, Math.min(340, tall, Math.floor((across - 12 * (tiles - 1)) / tiles)));
   };
 
   const readout = (canvas, map, [height, width], outer, side, said) => {
@@ -123,12 +124,13 @@
       look.push(XG.el("div", { class: "text whole" }, XG.tokenSpans(await XG.tokens(i), map, XG.scaleOf(s, i))), barOf(XG.scaleOf(s, i)));
     }
     if (XG.about.kind === "table") {
-      look.push(XG.el("div", { class: "features whole" }, XG.featureRows(map, XG.scaleOf(s, i), await XG.values(i), 60)),
+      const values = await XG.values(i);
+      look.push(XG.el("div", { class: "features whole" }, XG.featureHead(values), XG.featureRows(map, XG.scaleOf(s, i), values, 60)),
         map.levels.length > 60 && XG.el("p", { class: "hint" }, `The largest 60 of ${map.levels.length}.`));
     }
     const again = !first && XG.about.sets[XG.setA()].run === run;
     return XG.el("section", { class: "set" }, head, XG.el("div", { class: "set-look" }, look.flat()),
-      XG.el("div", { class: "set-facts" }, again ? null : await XG.topClasses(i, run), XG.sumFacts(i, s), first && XG.furtherFacts(i)));
+      XG.el("div", { class: "set-facts" }, again ? null : await XG.topClasses(i, run, XG.sets().length > 1 ? 4 : 10), XG.sumFacts(i, s), first && XG.furtherFacts(i)));
   };
 
   const paint = async () => {

@@ -4,7 +4,7 @@
   const XG = window.captumXG;
 
   /** The classes with the largest outputs: probability, as a bar and a number, and the output itself. */
-  XG.topClasses = async (i, run) => {
+  XG.topClasses = async (i, run, most) => {
     const about = XG.about.runs[run];
     if (about.outputs === 1) return null;
     const bytes = await XG.bytes(`outputs${run}`, i);
@@ -12,17 +12,17 @@
     const [classes, logits] = [XG.numbers(Int32Array, bytes, 0, count), XG.numbers(Float32Array, bytes, 4 * count, count)];
     const normaliser = XG.column(`normaliser.${run}`)[i];
     const label = XG.column("label")?.[i];
-    const rows = Array.from(classes, (k, rank) => {
+    const rows = Array.from(classes.slice(0, most), (k, rank) => {
       const share = about.probabilities ? logits[rank] : Math.exp(logits[rank] - normaliser);
       const fill = XG.el("i", { "aria-hidden": "true" });
       fill.style.width = `${100 * share}%`;
       return XG.el("tr", { class: k === label ? "is-label" : null },
-        XG.el("th", { scope: "row" }, XG.className(k), k === label && XG.el("span", { class: "tag" }, "class")),
+        XG.el("th", { scope: "row" }, XG.className(k), k === label && XG.el("span", { class: "tag" }, "label")),
         XG.el("td", { class: "share" }, fill, XG.el("span", {}, XG.percent(share))),
         !about.probabilities && XG.el("td", { class: "number" }, XG.num(logits[rank])));
     });
     return XG.el("table", { class: "tops" },
-      XG.el("thead", {}, XG.el("tr", {}, XG.el("th", { scope: "col" }, about.outputs > count ? `Top ${count} of ${XG.count(about.outputs)} classes` : "Class"),
+      XG.el("thead", {}, XG.el("tr", {}, XG.el("th", { scope: "col" }, about.outputs > rows.length ? `Top ${rows.length} of ${XG.count(about.outputs)} classes` : "Class"),
         XG.el("th", { scope: "col" }, "Probability"), !about.probabilities && XG.el("th", { scope: "col", class: "number" }, "Output"))),
       XG.el("tbody", {}, rows));
   };

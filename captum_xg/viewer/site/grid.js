@@ -14,18 +14,15 @@
   const rowHeight = () => size.height + GAP;
 
   const measure = () => {
-    size = XG.cardSize();
-    const room = scroller().clientWidth - 2 * GAP;
-    columns = Math.max(1, Math.floor((room + GAP) / (size.width + GAP)));
+    size = XG.cardSize(scroller().clientWidth - 2 * GAP, GAP);
+    columns = size.columns;
     XG.at("grid").style.height = `${Math.ceil(XG.order.length / columns) * rowHeight() + GAP}px`;
   };
 
   const place = (card, position) => {
-    const room = scroller().clientWidth - 2 * GAP;
-    const wide = XG.about.kind === "picture" ? size.width : Math.floor((room - (columns - 1) * GAP) / columns);
-    const left = GAP + (position % columns) * (wide + GAP);
+    const left = GAP + (position % columns) * (size.width + GAP);
     const top = GAP / 2 + Math.floor(position / columns) * rowHeight();
-    Object.assign(card.item.style, { transform: `translate(${left}px, ${top}px)`, width: `${wide}px`, height: `${size.height}px` });
+    Object.assign(card.item.style, { transform: `translate(${left}px, ${top}px)`, width: `${size.width}px`, height: `${size.height}px` });
   };
 
   const show = (position) => {

@@ -97,6 +97,21 @@
     context.restore();
   };
 
+  /** A small number in the corner of a tile. */
+  XG.drawNumber = (context, number, x, y) => {
+    context.save();
+    context.fillStyle = XG.isDark() ? "#e7e8ea" : "#3f4a5a";
+    context.beginPath();
+    context.arc(x + 10, y + 10, 7, 0, 2 * Math.PI);
+    context.fill();
+    context.fillStyle = XG.isDark() ? "#14171b" : "#ffffff";
+    context.font = "bold 10px system-ui, sans-serif";
+    context.textAlign = "center";
+    context.textBaseline = "middle";
+    context.fillText(String(number), x + 10, y + 10.5);
+    context.restore();
+  };
+
   /** The size of what is drawn in a tile: that of the picture, or of the map where there is none. */
   XG.outerSize = (s, large = false) => {
     const { media, sets } = XG.about;
