@@ -202,6 +202,7 @@ def samples():
         molecules := captum_xg.datasets.molecules.load_molecules(),
         molecules.graphs(),
         captum_xg.datasets.vocabulary.Vocabulary(("a", "<b>")),
+        captum_xg.datasets.attributions.RefusedExample(3, "InputError", "<NaN>"),
         Comparison("AlexNet", "KPM", "IG (128)", "Grad (1)"),
         Cell("holds", captum_xg.repro.estimate.estimate([1.0, 2.0])),
         Report((_section(),), {"torch": "<2>"}, "captum-xg repro all"),
