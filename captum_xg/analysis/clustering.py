@@ -42,7 +42,7 @@ def cluster(
     r"""Return clusters of the examples of each class, by where their attributions lie.
 
     Absolute attributions of each example are divided by their sum, summed over the cells of a coarse grid, and those of
-    a class are clustered by spectral clustering on the graph of the 10 nearest neighbours. A class that is decided by
+    a class are clustered by spectral clustering of the graph of their 10 nearest neighbours. A class that is decided by
     different evidence in some of its examples, such as a mark in a corner, shows it by a cluster that stands apart.
 
     The folder is read twice: for the vectors, which are kept, ``pool``² numbers for each example, and for the mean maps
@@ -59,7 +59,7 @@ def cluster(
         input: Which of the inputs of the model.
         batch_size: Examples that are read at a time.
         sample: So many examples of a class are clustered; others join the one that is nearest to them.
-        seed: Of the random numbers of scikit-learn.
+        seed: Of what is random: which examples are clustered, and how scikit-learn starts.
 
     Raises:
         OptionError: If an option does not fit the folder.
@@ -146,11 +146,11 @@ def _apart(distances: Tensor, own: int) -> float:
 
 
 def _accuracy(choice: Choice, rows: Tensor) -> float | None:
-    labels = choice.found.labels
+    labels, predictions = choice.found.labels, choice.found.predictions
     if labels is None:
         return None
-    known = rows[labels[rows] >= 0]
-    return float((choice.found.predictions[known] == labels[known]).double().mean()) if len(known) else None
+    known = rows[(labels[rows] >= 0) & (predictions[rows] >= 0)]  # a single output predicts no class
+    return float((predictions[known] == labels[known]).double().mean()) if len(known) else None
 
 
 def _result(choice: Choice, found: list[tuple[Cluster, int, Tensor]]) -> Clusters:

@@ -70,7 +70,7 @@ class Clusters:
         place = names.index(one_of(name, names, "name", "Clusters.members"))
         return self.ids[self.index == place]
 
-    def plot(self, most: int = 16) -> Figure:
+    def plot(self, most: int = 15) -> Figure:
         """Return a figure with the mean share of the attributions of the clusters that stand apart most.
 
         Args:

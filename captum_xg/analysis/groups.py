@@ -41,10 +41,10 @@ def grouped(choice: Choice, by: object, class_names: Sequence[str], where: str) 
     Raises:
         OptionError: If there are no such classes, or fewer names than classes.
     """
-    kind: By = one_of(by, ("target", "label", "prediction"), "by", where)  # type: ignore[assignment]
+    kind: By = one_of(by, ("target", "label", "prediction"), "by", where)
     column = _column(choice, kind, where)
     known = column >= 0 if kind == "label" else torch.ones_like(column, dtype=torch.bool)
-    classes, places = column[known].unique(return_inverse=True)
+    classes, places = torch.unique(column[known], return_inverse=True)
     index = torch.full_like(column, -1)
     index[known] = places
     listed = tuple(classes.tolist())

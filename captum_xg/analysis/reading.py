@@ -56,15 +56,21 @@ class Choice:
         target: Which of the targets of each example.
         input: Which of the inputs.
         batch_size: How many examples are in memory at a time.
+        where: The public name that errors begin with.
     """
 
     found: Attributions
     target: int
     input: int
     batch_size: int
+    where: str
 
     def parts(self) -> Iterator[Part]:
-        """Yield all examples, in the order of the folder."""
+        """Yield all examples, in the order of the folder.
+
+        Raises:
+            OptionError: If attributions are not finite.
+        """
         start = 0
         for batch in self.found.batches(self.batch_size):
             given = batch["attributions"]
@@ -73,7 +79,13 @@ class Choice:
             tokens = batch.get("tokens")
             signed, absolute = _map(numbers, tokens), _map(numbers.abs(), tokens)
             rows = slice(start, start := start + len(numbers))
-            yield Part(rows, numbers, signed, absolute, absolute.flatten(1).sum(1), tokens)
+            total = absolute.flatten(1).sum(1)
+            if not bool(total.isfinite().all()):
+                bad = int(batch["id"][~total.isfinite()][0])
+                raise OptionError(
+                    f"{self.where}: the attributions of example {bad} have NaN or infinity, and so no sum."
+                )
+            yield Part(rows, numbers, signed, absolute, total, tokens)
 
 
 def chosen(found: Attributions, target: object, input: object, batch_size: object, where: str) -> Choice:
@@ -95,7 +107,7 @@ def chosen(found: Attributions, target: object, input: object, batch_size: objec
             f"{where}: `target` is {at_target}, but each example has attributions of {targets} target(s), counted from "
             "0 in the order that they were asked for."
         )
-    return Choice(found, at_target, at_input, integer(batch_size, "batch_size", where, least=1))
+    return Choice(found, at_target, at_input, integer(batch_size, "batch_size", where, least=1), where)
 
 
 def _map(numbers: Tensor, tokens: Tensor | None) -> Tensor:

@@ -70,13 +70,13 @@ class Regions:
             mask[region.slices] = True
         return mask
 
-    def plot(self, most: int = 8) -> Figure:
+    def plot(self, most: int = 10) -> Figure:
         """Return a figure with the map of the group of each of the first regions, and the region framed in it."""
         from captum_xg.analysis.figure import draw_maps
 
         n = positive_integer(most, "most", "Regions.plot")
         titles = [
-            f"{rank}. {region.group}\n{region.inside:.0%} here, {region.elsewhere:.1%} elsewhere"
+            f"{rank}. {region.group}\n{region.inside:.0%}, others {region.elsewhere:.1%}"
             for rank, region in enumerate(self.regions[:n], 1)
         ]
         frames = [region.slices for region in self.regions[:n]]

@@ -71,7 +71,7 @@ class Scores:
         return [(int(self.ids[i]), float(values[i])) for i in places[order]]
 
     def _parts(self) -> list[str | Table]:
-        rows = [("", "mean", "lowest", "median", "highest", "highest in examples")]
+        rows: list[tuple[str, ...]] = [("", "mean", "lowest", "median", "highest", "highest in examples")]
         for name, column in self.values.items():
             known = column[~column.isnan()]
             if len(known) == 0:

@@ -20,29 +20,27 @@ def spectral_clusters(vectors: Tensor, clusters: int, sample: int, seed: int) ->
     Args:
         vectors: ``(n, P)``.
         clusters: How many; fewer than n.
-        sample: So many vectors at most, at equal distances in their order, are clustered; each other one is in the
-            cluster of that of them which is nearest.
-        seed: Of the random numbers of scikit-learn.
+        sample: So many vectors at most, drawn at random, are clustered; each other one is in the cluster of that of
+            them which is nearest.
+        seed: Of the draw and of the random starts of scikit-learn.
 
     Raises:
         MissingPackageError: If scikit-learn is not installed.
     """
-    n = len(vectors)
+    n, vectors = len(vectors), vectors.double()
     if clusters <= 1:
         return torch.zeros(n, dtype=torch.int64)
-    used = torch.arange(n) if n <= sample else torch.arange(sample) * n // sample
+    # At random: data may be in an order that repeats itself, and equal distances would then hit always the same.
+    used = torch.randperm(n, generator=torch.Generator().manual_seed(seed))[:sample].sort().values
     method = clustering_library().SpectralClustering(
-        clusters,
-        affinity="nearest_neighbors",
-        n_neighbors=min(NEIGHBOURS, len(used) - 1),
-        random_state=seed,
+        clusters, affinity="nearest_neighbors", n_neighbors=min(NEIGHBOURS, len(used) - 1), random_state=seed
     )
     with warnings.catch_warnings():
         # That the graph falls into parts, which is what is looked for; that there are fewer different points.
         warnings.simplefilter("ignore", UserWarning)
-        found = torch.as_tensor(method.fit_predict(vectors[used].double().numpy()), dtype=torch.int64)
+        found = torch.as_tensor(method.fit_predict(vectors[used].numpy()), dtype=torch.int64)
     if len(used) < n:
-        found = torch.cat([found[_nearest(part, vectors[used])] for part in vectors.split(1024)])
+        found = torch.cat([found[torch.cdist(part, vectors[used]).argmin(1)] for part in torch.split(vectors, 1024)])
     return _by_size(found)
 
 
@@ -60,16 +58,12 @@ def clustering_library() -> Any:
         ) from error
 
 
-def _nearest(vectors: Tensor, others: Tensor) -> Tensor:
-    return torch.cdist(vectors.double(), others.double()).argmin(1)
-
-
 def _by_size(found: Tensor) -> Tensor:
     """Return clusters numbered by size, equal ones by their first member."""
-    names, first_number = found.unique(return_inverse=True)
-    sizes = first_number.bincount(minlength=len(names))
-    first = [int((first_number == i).nonzero()[0]) for i in range(len(names))]
+    names, number = torch.unique(found, return_inverse=True)
+    sizes = number.bincount(minlength=len(names))
+    first = [int((number == i).nonzero()[0]) for i in range(len(names))]
     order = sorted(range(len(names)), key=lambda i: (-int(sizes[i]), first[i]))
     place = torch.empty(len(names), dtype=torch.int64)
     place[torch.tensor(order)] = torch.arange(len(names))
-    return place[first_number]
+    return place[number]

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from captum_xg._core.options import integer, number_that, positive_integer
+from captum_xg._core.options import integer, positive_integer
 from captum_xg.analysis.clusters import Clusters
 from captum_xg.analysis.maps import MeanMaps
 from captum_xg.analysis.regions import Region, Regions
@@ -36,7 +37,6 @@ def find_regions(
     *,
     sizes: Sequence[int | tuple[int, ...]] | None = None,
     most: int = 20,
-    overlap: float = 0.25,
     at_least: int = 10,
 ) -> Regions:
     r"""Return regions that have more of the attributions of one group of examples than of the others.
@@ -49,14 +49,13 @@ def find_regions(
     in nats: the likelihood ratio of Kulldorff's scan statistic, for each unit of attribution. A box that is larger than
     what stands out adds as much to q as to p and scores less, a smaller one leaves some of p out: the best box fits. To
     p and q one example is added whose attributions are spread evenly, so that they are never 0 and small groups count
-    less. The score of a box is its highest in any group. Of boxes that overlap the best is kept.
+    less. The score of a box is its highest in any group. Of boxes that overlap only the best is kept.
 
     Args:
         found: What :func:`~captum_xg.analysis.cluster` or :func:`~captum_xg.analysis.summarise` returns.
         sizes: Of the boxes: numbers for squares, or one number for each dimension. By default squares with sides
             from a fourteenth to three eighths of the shorter side of a map, at most 9 sizes.
         most: At most so many regions.
-        overlap: A box is left out if more than this share of it, or of a better one, lies in both.
         at_least: Groups of fewer examples are passed over, and so are those that have no others to compare with.
 
     Raises:
@@ -70,7 +69,6 @@ def find_regions(
         raise OptionError(f"{_WHERE}: maps must have one or two dimensions, but these have {len(shape)}: {shape}.")
     boxes = _sizes(sizes, shape)
     most = positive_integer(most, "most", _WHERE)
-    overlap = number_that(overlap, lambda t: 0 <= t < 1, "a number from 0 to below 1", "overlap", _WHERE)
     counts = (maps.counts - maps.empty).double()
     whole = torch.zeros(int(family.max()) + 1, *shape, dtype=torch.float64)
     weights = counts.reshape(-1, *[1] * len(shape))
@@ -90,7 +88,7 @@ def find_regions(
             maps.names[places[box.group[i]]],
             *(float(v[i]) for v in (box.inside, box.elsewhere, box.score)),
         )
-        for box, i, corner in _best(scored, shape, most, overlap)
+        for box, i, corner in _best(scored, shape, most)
     ]
     rows = [maps.names.index(region.group) for region in regions]
     return Regions(tuple(regions), shape, maps.share[rows])
@@ -141,7 +139,7 @@ def _score(own: Tensor, others: Tensor, n_own: Tensor, n_others: Tensor, size: t
         n_others: Likewise.
         size: Of the boxes.
     """
-    even = torch.tensor(size).prod() / own[0].numel()
+    even = math.prod(size) / own[0].numel()
     beside = (-1, *[1] * (own.dim() - 1))
     p_sum, q_sum = _box_sums(own, size), _box_sums(others, size)
     p = (p_sum + even) / (n_own.reshape(beside) + 1)
@@ -164,9 +162,7 @@ def _box_sums(maps: Tensor, size: tuple[int, ...]) -> Tensor:
     return maps
 
 
-def _best(
-    scored: Sequence[_Scored], shape: tuple[int, ...], most: int, overlap: float
-) -> list[tuple[_Scored, int, tuple[int, ...]]]:
+def _best(scored: Sequence[_Scored], shape: tuple[int, ...], most: int) -> list[tuple[_Scored, int, tuple[int, ...]]]:
     """Return the best boxes that do not overlap: in which of the sizes, which of its boxes, and its first place."""
     waiting = [box.score.clone() for box in scored]
     corners = [_corners(box.size, shape) for box in scored]
@@ -182,7 +178,7 @@ def _best(
         for score, others, box in zip(waiting, corners, scored, strict=True):
             other = torch.tensor(box.size)
             shared = (torch.minimum(others + other, corner + size) - torch.maximum(others, corner)).clamp_min(0).prod(1)
-            score[shared > overlap * min(int(size.prod()), int(other.prod()))] = 0
+            score[shared > 0] = 0
     return kept
 
 

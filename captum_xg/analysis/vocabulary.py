@@ -63,7 +63,7 @@ class TokenSums:
         size = max(self._sums.shape[1], int(tokens.max()) + 1 if len(tokens) else 0)
         self._sums = torch.cat([self._sums, self._sums.new_zeros(4, size - self._sums.shape[1])], 1)
         texts = torch.arange(len(part.tokens))[:, None].expand_as(part.tokens)[used]
-        once = torch.stack([texts, tokens]).unique(dim=1)[1]
+        once = torch.unique(torch.stack([texts, tokens]), dim=1)[1]
         ones = torch.ones(max(len(tokens), len(once)), dtype=torch.float64)
         columns = ((tokens, ones[: len(tokens)]), (once, ones[: len(once)]))
         for row, (at, numbers) in enumerate((*columns, (tokens, part.signed[used]), (tokens, part.shares()[used]))):
