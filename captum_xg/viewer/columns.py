@@ -34,7 +34,7 @@ def further_columns(
 
 
 def _numbers(values: object, name: str, count: int, where: str) -> NDArray[np.float32]:
-    plain = values.detach().to("cpu").clone() if isinstance(values, Tensor) else values
+    plain = values.detach().to("cpu").double().clone().numpy() if isinstance(values, Tensor) else values
     try:
         numbers = np.array(plain, dtype=np.float32)
     except (TypeError, ValueError) as error:

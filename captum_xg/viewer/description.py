@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from captum_xg.datasets.attributions import Attributions
 from captum_xg.viewer.answers import RunColumns
@@ -19,7 +18,7 @@ def page_title(runs: Sequence[Attributions], title: str | None) -> str:
 def set_names(runs: Sequence[Attributions], number: int, targets: int, classes: Sequence[str]) -> list[str]:
     """Return what the page calls the attributions of each target of a run."""
     run = runs[number]
-    name = _run_name(runs, number)
+    name = run_name(runs, number)
     if targets == 1:
         return [name]
     column = run.targets
@@ -33,11 +32,12 @@ def set_names(runs: Sequence[Attributions], number: int, targets: int, classes: 
     return found
 
 
-def about_run(run: Attributions, answers: RunColumns) -> dict[str, object]:
+def about_run(runs: Sequence[Attributions], number: int, answers: RunColumns) -> dict[str, object]:
     """Return what the page says of a run."""
+    run = runs[number]
     return {
-        "name": run.folder.resolve().name,
-        "method": _method(run),
+        "name": run_name(runs, number),
+        "folder": run.folder.resolve().name,
         "outputs": answers.outputs,
         "probabilities": answers.probable,
         "refused": [[each.id, each.kind, each.reason] for each in run.refused[:1000]],
@@ -46,7 +46,8 @@ def about_run(run: Attributions, answers: RunColumns) -> dict[str, object]:
     }
 
 
-def _run_name(runs: Sequence[Attributions], number: int) -> str:
+def run_name(runs: Sequence[Attributions], number: int) -> str:
+    """Return what the page calls a run: its method, or its folder where methods are the same."""
     methods = [_method(run) for run in runs]
     if len(set(methods)) == len(methods):
         return methods[number]
@@ -55,10 +56,7 @@ def _run_name(runs: Sequence[Attributions], number: int) -> str:
 
 
 def _method(run: Attributions) -> str:
-    method: Any = run.settings.get("method", "attributions")
-    if isinstance(method, Mapping):
-        method = method.get("name") or method.get("class") or "attributions"
-    return str(method)
+    return str(run.settings.get("method", "attributions"))
 
 
 def _flat(prefix: str, value: object) -> list[tuple[str, str]]:

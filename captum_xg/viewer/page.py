@@ -12,6 +12,7 @@ from torch.utils.data import Dataset
 
 from captum_xg._core.options import file_path, integer, positive_integer, single_numbers, switch
 from captum_xg._core.text import displayed
+from captum_xg.analysis.clusters import Clusters
 from captum_xg.datasets.attributions import Attributions
 from captum_xg.datasets.vocabulary import Vocabulary
 from captum_xg.errors import OptionError, OptionTypeError
@@ -59,7 +60,7 @@ def write_page(
     vocabulary: Vocabulary | Sequence[str] | None = None,
     mean: Sequence[float] | None = None,
     std: Sequence[float] | None = None,
-    clusters: Any = None,
+    clusters: Clusters | None = None,
     columns: Mapping[str, Any] | None = None,
     title: str | None = None,
     thumbnail: int = 96,
@@ -90,8 +91,9 @@ def write_page(
         vocabulary: The word of each token id.
         mean: Of each channel, if pictures were normalised by it: that is undone.
         std: The same for the standard deviation.
-        clusters: Clusters of the examples.
-        columns: Further numbers by name, one for each example of ``attributions``, to sort and filter by.
+        clusters: Clusters of the examples of ``attributions``: what :func:`captum_xg.analysis.cluster` returns.
+        columns: Further numbers by name, one for each example of ``attributions``, to sort and filter by, such as the
+            ``scores.values`` of what :func:`captum_xg.analysis.summarise` returns.
         title: Of the page.
         thumbnail: The most pixels of a picture's side among other examples.
         detail: The same in the view of one example.

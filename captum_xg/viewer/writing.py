@@ -22,7 +22,7 @@ from captum_xg.viewer.columns import further_columns
 from captum_xg.viewer.description import about_run, page_title, set_names
 from captum_xg.viewer.examples import Media, Shown, require_same, reread
 from captum_xg.viewer.forms import Form, form_of
-from captum_xg.viewer.groups import Clusters, clusters_of
+from captum_xg.viewer.groups import ShownClusters, shown_clusters
 from captum_xg.viewer.maps import MapSet
 from captum_xg.viewer.place import DATA, PAGE, SITE
 from captum_xg.viewer.reduction import Numbers
@@ -84,7 +84,7 @@ class Writing:
                 self.notes.append(f"{len(run.refused)} examples have no attributions in {run.folder.name}")
         own = self.runs[0].ids.numpy().copy()
         self._columns = further_columns(self.further, own, self.ids, _WHERE)
-        self._clusters: Clusters | None = clusters_of(self.clusters, own, self.ids, _WHERE)
+        self._clusters: ShownClusters | None = shown_clusters(self.clusters, own, self.ids, _WHERE)
         self.sets = self._sets()
         self._answers = [RunColumns(i) for i in range(len(self.runs))]
         self._labels: list[NDArray[np.int64]] = []
@@ -205,11 +205,11 @@ class Writing:
             "media": self._media.told or {"kind": "none"},
             "classes": list(self.names.classes),
             "features": list(self.names.features),
-            "runs": [about_run(run, answers) for run, answers in zip(self.runs, self._answers, strict=True)],
+            "runs": [about_run(self.runs, number, answers) for number, answers in enumerate(self._answers)],
             "sets": [each.told() for each in self.sets],
             "families": [*self._media.families, *self._words.families, *(a.family for a in self._answers)],
             "further": [name for name, _ in self._columns],
-            "clusters": None if self._clusters is None else self._clusters.told(),
+            "clusters": None if self._clusters is None else list(self._clusters.told),
             "notes": self.notes,
             "columns": columns,
         }

@@ -16,12 +16,12 @@
   /** One line about the page. */
   XG.subtitle = () => {
     const { runs, examples } = XG.about;
-    const parts = [XG.many(examples, "example"), runs.map((run) => run.method).join(" and ")];
+    const parts = [XG.many(examples, "example"), runs.map((run) => run.name).join(" and ")];
     runs.forEach((run, r) => {
       const right = XG.column(`right.${r}`);
       if (!right) return;
       const known = right.filter((value) => value >= 0);
-      parts.push(`${runs.length > 1 ? `${run.name} ` : ""}${XG.percent(known.reduce((a, b) => a + b, 0) / known.length)} right`);
+      parts.push(`${runs.length > 1 ? `${run.name} ` : "accuracy "}${XG.percent(known.reduce((a, b) => a + b, 0) / known.length)}${runs.length > 1 ? " right" : ""}`);
     });
     const lost = runs.reduce((n, run) => n + run.refusedCount, 0);
     if (lost) parts.push(`${XG.count(lost)} without attributions`);
@@ -39,7 +39,7 @@
         XG.about.kind === "picture" && XG.el("li", {}, "The ends of a map's colours are the 99.5th percentile of its absolute values; what is larger has their colour. For the whole page it is the 90th percentile of those."),
         reduced && XG.el("li", {}, "Maps are summed over channels and over the pixels that fall on one that is shown: their sums are kept."),
         notes.map((note) => XG.el("li", {}, note))),
-      runs.map((run) => XG.el("section", {}, XG.el("h3", {}, run.name), settings(run), refused(run) || null)),
+      runs.map((run) => XG.el("section", {}, XG.el("h3", {}, `${run.name} in ${run.folder}`), settings(run), refused(run) || null)),
       XG.el("h3", {}, "Keys"),
       XG.el("dl", { class: "keys" }, [["Arrow keys, Home, End, Page up, Page down", "move between examples"], ["Enter", "open an example"],
         ["← →", "previous and next, when one is open"], ["Esc", "close it"]].map(([key, words]) =>

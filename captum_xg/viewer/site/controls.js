@@ -6,10 +6,10 @@
 
   /** A choice from a list, bound to a part of the state. */
   const choice = (words, name, options) => {
-    const select = XG.el("select", { onchange: () => XG.set({ [name]: select.value }) },
+    const select = XG.el("select", { id: `choose-${name}`, onchange: () => XG.set({ [name]: select.value }) },
       options().map(([value, text]) => XG.el("option", { value }, text)));
     updates.push(() => { select.value = XG.state[name]; });
-    return XG.el("label", { class: "choice" }, XG.el("span", {}, words), select);
+    return XG.el("div", { class: "choice" }, XG.el("label", { for: select.id }, words), select);
   };
 
   /** A row of buttons of which one is pressed. */

@@ -10,12 +10,6 @@
     return n ? sum / n : NaN;
   };
 
-  const placesOf = (column, wanted) => {
-    const places = [];
-    column.forEach((value, i) => { if (value === wanted) places.push(i); });
-    return places;
-  };
-
   const factsOf = (places, run) => {
     const right = XG.column(`right.${run}`);
     const confidence = XG.column(`confidence.${run}`);
@@ -91,22 +85,21 @@
     return button;
   }));
 
-  const shown = (value) => (typeof value === "number" ? XG.num(value) : String(value));
-
   /** Fill the view of the clusters. */
   XG.drawClusters = async () => {
-    const { clusters, sets } = XG.about;
-    const run = sets[XG.setA()].run;
-    const column = XG.column("cluster");
+    const { clusters } = XG.about;
     const boxes = [];
     for (const [k, cluster] of clusters.entries()) {
-      const given = cluster.facts.map(([name, value]) => [name, /accuracy|share/i.test(name) && typeof value === "number" ? XG.percent(value) : shown(value)]);
-      const facts = given.length ? given : factsOf(placesOf(column, k), run);
+      const facts = [
+        ["Examples", `${XG.count(cluster.size)} (${XG.percent(cluster.part)})`, "How many, and their share of the class"],
+        ["Accuracy", cluster.accuracy === null ? "–" : XG.percent(cluster.accuracy)],
+        ["Stands apart", XG.num(cluster.apart, 2), "From −1 to 1: how much nearer its examples are to their own centre than to the next of the class"],
+      ];
       const more = cluster.typical.length ? XG.el("div", { class: "typicals" }, XG.el("p", { class: "hint" }, "Typical examples"), (await typical(cluster.typical)).filter(Boolean)) : null;
       boxes.push(await box(cluster.name, facts, { cluster: String(k), class: "", prediction: "" }, await meansOf("cluster", k), more));
     }
     XG.fill(XG.at("panel-clusters"), XG.el("h2", {}, "Clusters"),
-      XG.el("p", { class: "lead" }, "Examples that are explained alike. A small cluster that stands apart from the rest of its class may be decided by something else."),
+      XG.el("p", { class: "lead" }, "Examples that are explained alike. Those that stand apart most come first: such a cluster may be decided by something else than the rest of its class."),
       XG.el("div", { class: "groups" }, boxes));
   };
 })();
