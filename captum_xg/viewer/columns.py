@@ -38,7 +38,9 @@ def _numbers(values: object, name: str, count: int, where: str) -> NDArray[np.fl
     try:
         numbers = np.array(plain, dtype=np.float32)
     except (TypeError, ValueError) as error:
-        raise OptionTypeError(f"{where}: `columns[{name!r}]` must be numbers, but is {type(values).__name__}.") from error
+        raise OptionTypeError(
+            f"{where}: `columns[{name!r}]` must be numbers, but is {type(values).__name__}."
+        ) from error
     if numbers.shape != (count,):
         raise OptionError(
             f"{where}: `columns[{name!r}]` must have one number for each of {count} examples, but has the shape "

@@ -61,5 +61,7 @@ def _method(run: Attributions) -> str:
 
 def _flat(prefix: str, value: object) -> list[tuple[str, str]]:
     if isinstance(value, Mapping):
-        return [pair for key, part in value.items() for pair in _flat(f"{prefix} · {key}" if prefix else str(key), part)]
+        return [
+            pair for key, part in value.items() for pair in _flat(f"{prefix} · {key}" if prefix else str(key), part)
+        ]
     return [(prefix, ", ".join(map(str, value)) if isinstance(value, list) else str(value))]

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-import numpy as np
+import torch
 from torch import Tensor
 
 from captum_xg.errors import InputError
@@ -33,9 +33,11 @@ class Form:
 
     def maps(self, attributions: Tensor) -> Numbers:
         """Return attributions ``(n, …)`` summed over channels, ``(n, *shape)``."""
-        numbers = attributions.detach().to("cpu").double().clone().numpy()
-        return np.asarray(numbers.reshape(len(numbers), -1, *self.shape).sum(1) if self.kind == "picture" else
-                          numbers.reshape(len(numbers), *self.shape, -1).sum(-1))  # fmt: skip
+        numbers = attributions.detach().to("cpu")
+        n, behind = len(numbers), self.kind != "picture"  # what is summed: features of tokens, else channels
+        shape = (n, *self.shape, -1) if behind else (n, -1, *self.shape)
+        summed: Numbers = numbers.reshape(shape).sum(-1 if behind else 1, dtype=torch.float64).numpy()
+        return summed
 
     def reduced(self, maps: Numbers, size: Sequence[int]) -> Numbers:
         """Return maps in another size, with their sums."""

@@ -43,12 +43,12 @@ def shown_clusters(value: object, own: NDArray[np.int64], ids: NDArray[np.int64]
         raise OptionTypeError(
             f"{where}: `clusters` must be what captum_xg.analysis.cluster returns, but is {type(value).__name__}."
         )
-    if not np.array_equal(value.ids.numpy(), own):
+    if not np.array_equal(value.ids.clone().numpy(), own):
         raise OptionError(
             f"{where}: `clusters` are of {len(value.ids)} examples that are not the {len(own)} of `attributions`. Pass "
             "cluster(attributions) of the same folder."
         )
-    members = value.index.numpy().astype(np.int32)
+    members = value.index.clone().numpy().astype(np.int32)
     return ShownClusters(members[np.searchsorted(own, ids)], tuple(map(_told, value.clusters)))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -153,4 +154,4 @@ def _page_end(ends: Numbers) -> float:
 
 def _packed(values: Numbers) -> bytes:
     levels, end = quantised(values)
-    return end.astype("<f4").tobytes() + levels.tobytes()
+    return struct.pack("<f", end) + levels.tobytes()

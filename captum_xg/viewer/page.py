@@ -129,7 +129,9 @@ def write_page(
         _words(vocabulary),
         title,
     )
-    writing = Writing(runs, examples, shown, named, columns or {}, clusters, integer(workers, "workers", _WHERE, least=0))
+    writing = Writing(
+        runs, examples, shown, named, columns or {}, clusters, integer(workers, "workers", _WHERE, least=0)
+    )
     with page_folder(to) as folder:
         size = writing.write(folder, switch(progress, "progress", _WHERE))
     return Page(to / PAGE, len(writing.ids), tuple(each.name for each in writing.sets), size, tuple(writing.notes))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -17,6 +19,7 @@ def fitting(size: tuple[int, int], longest: int) -> tuple[int, int]:
     return height, width
 
 
+@lru_cache(16)
 def area_weights(size: int, smaller: int) -> Numbers:
     r"""Return the share of each old cell that lies in each new one, shape ``(smaller, size)``; columns sum to 1.
 
@@ -40,7 +43,7 @@ def area_sums(maps: Numbers, size: tuple[int, int]) -> Numbers:
 def area_means(pictures: Numbers, size: tuple[int, int]) -> Numbers:
     """Return pictures ``(…, H, W)`` in a smaller size; the mean of each is kept."""
     height, width = pictures.shape[-2:]
-    return area_sums(pictures, size) * (size[0] * size[1] / (height * width))
+    return np.asarray(area_sums(pictures, size) * (size[0] * size[1] / (height * width)))
 
 
 def quantised(values: Numbers) -> tuple[NDArray[np.int8], np.float32]:
@@ -59,7 +62,7 @@ def quantised(values: Numbers) -> tuple[NDArray[np.int8], np.float32]:
 
 
 def restored(levels: NDArray[np.int8], end: np.float32) -> Numbers:
-    """Return the numbers that eight bits stand for: :math:`s\\,q|q|/127^2`."""
+    r"""Return the numbers that eight bits stand for: :math:`s\,q|q|/127^2`."""
     shares = levels.astype(np.float64) / LEVELS
     return np.asarray(np.float64(end) * shares * np.abs(shares))
 

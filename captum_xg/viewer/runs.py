@@ -25,8 +25,8 @@ def common_ids(runs: Sequence[Attributions], where: str) -> NDArray[np.int64]:
     Raises:
         InputError: If there are none, or the runs have explained other data under the same id.
     """
-    kept = [run.ids.numpy().copy() for run in runs]
-    ids = kept[0]
+    kept = [run.ids.clone().numpy() for run in runs]
+    ids: NDArray[np.int64] = kept[0]
     for own in kept[1:]:
         ids = np.intersect1d(ids, own, assume_unique=True)
     if not len(ids):
@@ -49,7 +49,7 @@ def common_ids(runs: Sequence[Attributions], where: str) -> NDArray[np.int64]:
 
 
 def _digests(run: Attributions, own: NDArray[np.int64], ids: NDArray[np.int64]) -> NDArray[np.int64]:
-    digests: NDArray[np.int64] = run.digests.numpy().copy()
+    digests: NDArray[np.int64] = run.digests.clone().numpy()
     return digests[np.searchsorted(own, ids)]
 
 
@@ -81,7 +81,7 @@ def sums_of(rows: Rows) -> Numbers:
     """Return the sum of the attributions of all inputs, ``(n, K)``."""
     found = rows["attributions"]
     parts = [found] if isinstance(found, Tensor) else list(found)
-    return np.asarray(sum(part.double().flatten(2).sum(2) for part in parts).numpy())  # type: ignore[union-attr]
+    return np.asarray(sum(part.flatten(2).sum(2, dtype=torch.float64) for part in parts).numpy())  # type: ignore[union-attr]
 
 
 @dataclass(frozen=True)

@@ -82,7 +82,7 @@ class Writing:
                 self.notes.append(f"{left} examples of {run.folder.name} are not in the other run and not shown")
             if run.refused:
                 self.notes.append(f"{len(run.refused)} examples have no attributions in {run.folder.name}")
-        own = self.runs[0].ids.numpy().copy()
+        own = self.runs[0].ids.clone().numpy()
         self._columns = further_columns(self.further, own, self.ids, _WHERE)
         self._clusters: ShownClusters | None = shown_clusters(self.clusters, own, self.ids, _WHERE)
         self.sets = self._sets()
@@ -98,9 +98,9 @@ class Writing:
         data.mkdir()
         site.mkdir()
         with ExitStack() as stack:
-            for each in (*self.sets, *self._answers):
+            writers: list[MapSet | RunColumns | Words] = [*self.sets, *self._answers, self._words]
+            for each in writers:
                 each.open(data, stack)
-            self._words.open(data, stack)
             again = self._examples()
             for rows in _shown(batches(self.runs, self.ids), len(self.ids), progress):
                 self._add(rows, again, data, stack)
@@ -137,7 +137,7 @@ class Writing:
                 inputs = next(again)
                 require_same(inputs, digest, id, _WHERE)
                 self._media.add(inputs[self.shown.input], data, stack)
-        labels = first["label"].numpy().copy() if "label" in first else np.full(len(first["id"]), -1)
+        labels = first["label"].clone().numpy() if "label" in first else np.full(len(first["id"]), -1)
         self._labels.append(labels)
         for own, answers in zip(rows, self._answers, strict=True):
             answers.add(own["outputs"])
@@ -166,7 +166,7 @@ class Writing:
         """Add the maps of one set, and return what the grid shows of them."""
         form: Form = each.form
         own = attributions_of(rows, self.shown.input, _WHERE)[:, each.rank]
-        target = rows["targets"][:, each.rank].numpy().copy()
+        target = rows["targets"][:, each.rank].clone().numpy()
         small = each.add(form.maps(own), lengths if form.kind == "tokens" else None)
         outputs = rows["outputs"].double().numpy()
         each.note("target", target)
@@ -188,8 +188,7 @@ class Writing:
             for name in ("F", "sum", "absolute", "gap", "concentration", "end", "large end"):
                 if len(values := each.column(name)):
                     columns.append(column(f"{name}.{each.number}", values.astype(np.float32)))
-        for i, (_, values) in enumerate(self._columns):
-            columns.append(column(f"further.{i}", values))
+        columns += [column(f"further.{i}", values) for i, (_, values) in enumerate(self._columns)]
         if self._agreement:
             together = np.concatenate(self._agreement, 1)
             columns += [column(f"agreement.{i + 1}", row.astype(np.float32)) for i, row in enumerate(together)]
@@ -245,5 +244,3 @@ def _shown(rows: Iterator[list[Rows]], total: int, progress: bool) -> Iterator[l
         for each in rows:
             yield each
             bar.update(len(each[0]["id"]))
-
-

@@ -1,6 +1,7 @@
 """The files of a page: complete, the same each time, of the data that were explained, and in nobody's way."""
 
 import base64
+import itertools
 import json
 import re
 import tracemalloc
@@ -39,7 +40,7 @@ def rows(page, family):
         count = min(family["per"], page.examples - number * family["per"])
         offsets, start = np.frombuffer(content, "<u4", count + 1), 4 * (count + 1)
         assert start + offsets[-1] == len(content)
-        found += [content[start + a : start + b] for a, b in zip(offsets[:-1], offsets[1:], strict=True)]
+        found += [content[start + a : start + b] for a, b in itertools.pairwise(offsets)]
     return found
 
 
@@ -82,7 +83,9 @@ def test_large_pictures_keep_their_sums_in_both_sizes(tmp_path):
         for row, own, pixels in zip(rows(page, family), total, a[run.ids].double(), strict=True):
             end, levels = np.frombuffer(row, "<f4", 1)[0], np.frombuffer(row, np.int8, offset=4).astype(float) / 127
             assert len(levels) == size**2
-            assert (end * levels * np.abs(levels)).sum() == pytest.approx(float(own), abs=float(pixels.abs().sum()) / 100)
+            assert (end * levels * np.abs(levels)).sum() == pytest.approx(
+                float(own), abs=float(pixels.abs().sum()) / 100
+            )
 
 
 @pytest.mark.parametrize("large", [True, False])

@@ -1,4 +1,4 @@
-"""The page in a real browser: filters, order, one example in full, the keyboard, addresses, names that look like HTML."""
+"""The page in a real browser: filters, order, one example in full, keys, addresses, names that look like HTML."""
 
 import itertools
 
@@ -40,7 +40,13 @@ def shown(tab):
 
 def settled(tab):
     """Wait until all cards that are seen are painted."""
-    tab.wait_for_function("[...document.querySelectorAll('.card-body')].every((body) => body.childElementCount)")
+    tab.locator(".card").first.wait_for()
+    tab.wait_for_selector(".card.waiting", state="detached")
+
+
+def slide(tab, label, place):
+    """Move a slider."""
+    tab.get_by_label(label).evaluate("(e, place) => { e.value = place; e.dispatchEvent(new Event('input')); }", place)
 
 
 def test_every_filter_keeps_what_numpy_keeps(written, opened):
@@ -57,7 +63,7 @@ def test_every_filter_keeps_what_numpy_keeps(written, opened):
     tab.get_by_label("Predicted as").select_option("3")
     assert shown(tab) == ids[predicted == 3].tolist()
     tab.get_by_role("button", name="predicted __proto__: remove this filter").click()
-    tab.get_by_label("Confidence, to").evaluate("(e) => { e.value = 60; e.dispatchEvent(new Event('input')); }")
+    slide(tab, "Confidence, to", 60)
     assert shown(tab) == ids[confidence <= np.float32(0.6)].tolist()
     tab.get_by_label("Search by id").fill("3, 7, 90-93")
     few = [i for i in (3, 90, 91, 92, 93) if confidence[ids == i] <= 0.6]
@@ -136,6 +142,7 @@ def test_keys_move_open_and_close(written, opened):
     assert "open=2" in tab.url
     assert f"3 of {N - 2}" in detail.inner_text()
     tab.keyboard.press("Escape")
+    tab.wait_for_selector(".card:focus")
     assert not detail.is_visible()
     assert "open" not in tab.url
     assert tab.evaluate(focused) == "2"
@@ -151,13 +158,14 @@ def test_an_address_shows_to_others_what_it_was_copied_from(written, opened):
     tab.get_by_label("Class", exact=True).select_option("2")
     tab.get_by_label("Sort by").select_option("sum")
     tab.get_by_label("Colour scale").select_option("page")
-    tab.get_by_label("Concentration (Gini), from").evaluate("(e) => { e.value = 20; e.dispatchEvent(new Event('input')); }")
+    slide(tab, "Concentration (Gini), from", 20)
     tab.locator(".card").nth(2).click()
     again = opened(written["one"].path, tab.url.partition("#")[2])
     again.get_by_role("dialog").wait_for()
     assert shown(again) == shown(tab)
     assert shown(tab)
-    assert again.get_by_role("dialog").locator("h2").inner_text() == tab.get_by_role("dialog").locator("h2").inner_text()
+    heads = [each.get_by_role("dialog").locator("h2").inner_text() for each in (tab, again)]
+    assert heads[0] == heads[1]
     assert again.evaluate("JSON.stringify(captumXG.state)") == tab.evaluate("JSON.stringify(captumXG.state)")
 
 
@@ -240,7 +248,8 @@ def test_a_narrow_screen_has_all_of_it_without_scrolling_sideways(written, opene
         tab.evaluate("(hash) => { location.hash = hash; }", hash)
         tab.wait_for_timeout(150)
         assert tab.evaluate("document.documentElement.scrollWidth") <= 360
-        assert tab.evaluate("Math.max(...[...document.querySelectorAll('.prose, .detail-body')].map((e) => e.scrollWidth))") <= 360
+        for box in tab.locator(".prose, .detail-body").all():
+            assert box.evaluate("(element) => element.scrollWidth") <= 360
     paper = tab.evaluate("getComputedStyle(document.body).backgroundColor")
     assert (sum(map(int, paper[4:-1].split(","))) < 128 * 3) == dark
 
@@ -281,3 +290,44 @@ def test_a_page_without_its_data_says_so(written, browser, tmp_path):
     tab.goto(copied.as_uri())
     assert "must be copied as a whole" in tab.get_by_role("alert").inner_text()
     tab.close()
+
+
+@pytest.mark.slow
+def test_twenty_thousand_examples_scroll(tmp_path, opened):
+    n = 20_000
+    x, a, outputs, labels = pictures(n, size=8)
+    run = write_scan(tmp_path / "run", x, a, outputs, labels=labels, per_shard=1024)
+    tab = opened(write_page(run, x, tmp_path / "page").path)
+    settled(tab)
+    for _ in range(40):
+        tab.evaluate("document.getElementById('scroller').scrollTop += 2000")
+        tab.wait_for_timeout(20)
+        assert tab.locator(".item").count() < 120
+    settled(tab)
+    tab.locator(".card:not(.waiting)").first.focus()
+    tab.keyboard.press("End")
+    assert tab.evaluate("document.activeElement.dataset.id") == str(n - 1)
+    settled(tab)
+    tab.get_by_label("Sort by").select_option("sum")
+    settled(tab)
+    best = int(a.double().flatten(1).sum(1).argmax())
+    assert tab.locator(f'.card[data-id="{best}"]').is_visible()
+
+
+def test_only_what_is_seen_is_in_the_document_and_what_it_shows_is_right(tmp_path, opened):
+    n = 3_000
+    x, a, outputs, labels = pictures(n, size=6)
+    run = write_scan(tmp_path / "run", x, a, outputs, labels=labels, per_shard=512)
+    tab = opened(write_page(run, x, tmp_path / "page").path)
+    for place in (0, 1500, n - 1):
+        tab.evaluate("(place) => captumXG.focusOn(place)", place)
+        settled(tab)
+        assert tab.locator(".item").count() < 120
+        assert tab.evaluate("document.activeElement.dataset.id") == str(place)
+        # The input is the first tile: its mean grey tells which example was painted.
+        greys = tab.evaluate(
+            """() => { const c = document.activeElement.querySelector('canvas'); const s = c.height;
+            const d = c.getContext('2d').getImageData(0, 0, s, s).data;
+            let sum = 0; for (let i = 0; i < d.length; i += 4) sum += d[i]; return sum / (d.length / 4); }"""
+        )
+        assert greys == pytest.approx(float(x[place].mean()) * 255, abs=1.5)

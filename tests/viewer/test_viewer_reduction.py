@@ -97,7 +97,7 @@ def test_large_pictures_are_kept_as_jpegs_that_look_like_them():
 def test_pictures_outside_of_the_unit_interval_are_stretched_and_holes_refused():
     shown = as_picture(torch.tensor([[-2.0, 0.0], [2.0, 6.0]]), None, None, "here")
     assert (shown.min(), shown.max(), shown[0, 0, 1]) == (0, 1, 0.25)
-    with pytest.raises(InputError, match="here.*NaN"):
+    with pytest.raises(InputError, match=r"here.*NaN"):
         as_picture(torch.tensor([[float("nan")]]), None, None, "here")
 
 

@@ -90,12 +90,14 @@
     XG.fill(card.said, verdictLine(XG.verdict(i, XG.about.sets[XG.setA()].run)));
     card.more.textContent = moreOf(i);
     card.button.classList.remove("failed");
+    card.button.classList.add("waiting"); // or the picture of another example would stand above these words
     try {
       const paint = { picture: paintPictures, tokens: paintTokens, table: paintBars }[XG.about.kind];
       await paint(card, i, () => card.turn === turn);
+      if (card.turn === turn) card.button.classList.remove("waiting");
     } catch (error) {
       if (card.turn !== turn) return;
-      card.button.classList.add("failed");
+      card.button.classList.replace("waiting", "failed");
       XG.fill(card.body, XG.el("span", { class: "missing" }, error.message));
     }
   };

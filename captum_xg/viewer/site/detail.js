@@ -58,7 +58,7 @@
 
   /** The largest side of a tile for which all find room beside the facts. */
   const sideOf = (tiles) => {
-    const room = Math.min(window.innerWidth - 24, 1180);
+    const room = Math.min(window.innerWidth - 24, 1380);
     const beside = room >= 900 ? 330 : 0;
     const across = room - beside - (room < 520 ? 0 : 56);
     const rows = beside ? XG.sets().length : 1;

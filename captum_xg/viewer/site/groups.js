@@ -50,13 +50,22 @@
     return found;
   };
 
-  const box = async (name, facts, changes, maps, more) => XG.el("article", { class: "group" },
-    XG.el("div", { class: "group-head" }, XG.el("h3", {}, name),
-      XG.el("button", { type: "button", class: "plain", onclick: () => XG.set({ ...changes, tab: "examples" }), "aria-label": `Show the examples of ${name}` }, "Show examples")),
-    XG.factList(facts), maps.length ? XG.el("div", { class: "group-maps" }, maps) : null, more);
+  /** A group: its name and facts at once; maps and typical examples when they are painted. */
+  const box = (name, facts, changes, maps, ids) => {
+    const shown = XG.el("div", { class: "group-maps" });
+    const examples = XG.el("div", { class: "typicals" });
+    const article = XG.el("article", { class: "group" },
+      XG.el("div", { class: "group-head" }, XG.el("h3", {}, name),
+        XG.el("button", { type: "button", class: "plain", onclick: () => XG.set({ ...changes, tab: "examples" }), "aria-label": `Show the examples of ${name}` }, "Show examples")),
+      XG.factList(facts), shown, examples);
+    const failed = (error) => { shown.append(XG.el("span", { class: "missing" }, error.message)); };
+    maps.then((found) => XG.fill(shown, found)).catch(failed);
+    if (ids.length) typical(ids).then((found) => XG.fill(examples, XG.el("p", { class: "hint" }, "Typical examples"), found)).catch(failed);
+    return article;
+  };
 
   /** Fill the view of the classes. */
-  XG.drawClasses = async () => {
+  XG.drawClasses = () => {
     const run = XG.about.sets[XG.setA()].run;
     const column = XG.column("label") ?? XG.column(`target.${XG.setA()}`);
     const name = XG.column("label") ? "class" : "prediction";
@@ -64,7 +73,7 @@
     column.forEach((k, i) => { if (k >= 0) (all.get(k) ?? all.set(k, []).get(k)).push(i); });
     const boxes = [];
     for (const k of [...all.keys()].sort((a, b) => a - b)) {
-      boxes.push(await box(XG.className(k), factsOf(all.get(k), run), { class: "", prediction: "", [name]: String(k) }, await meansOf("class", k)));
+      boxes.push(box(XG.className(k), factsOf(all.get(k), run), { class: "", prediction: "", [name]: String(k) }, meansOf("class", k), []));
     }
     const words = XG.about.kind === "tokens" ? "" : "Mean maps over the examples of a class show what counts in all of them: a mark in a corner, an edge, a background.";
     XG.fill(XG.at("panel-classes"), XG.el("h2", {}, "Classes"), XG.el("p", { class: "lead" }, words), XG.el("div", { class: "groups" }, boxes.length ? boxes : XG.el("p", {}, "There are no classes.")));
@@ -86,7 +95,7 @@
   }));
 
   /** Fill the view of the clusters. */
-  XG.drawClusters = async () => {
+  XG.drawClusters = () => {
     const { clusters } = XG.about;
     const boxes = [];
     for (const [k, cluster] of clusters.entries()) {
@@ -95,8 +104,7 @@
         ["Accuracy", cluster.accuracy === null ? "–" : XG.percent(cluster.accuracy)],
         ["Stands apart", XG.num(cluster.apart, 2), "From −1 to 1: how much nearer its examples are to their own centre than to the next of the class"],
       ];
-      const more = cluster.typical.length ? XG.el("div", { class: "typicals" }, XG.el("p", { class: "hint" }, "Typical examples"), (await typical(cluster.typical)).filter(Boolean)) : null;
-      boxes.push(await box(cluster.name, facts, { cluster: String(k), class: "", prediction: "" }, await meansOf("cluster", k), more));
+      boxes.push(box(cluster.name, facts, { cluster: String(k), class: "", prediction: "" }, meansOf("cluster", k), cluster.typical));
     }
     XG.fill(XG.at("panel-clusters"), XG.el("h2", {}, "Clusters"),
       XG.el("p", { class: "lead" }, "Examples that are explained alike. Those that stand apart most come first: such a cluster may be decided by something else than the rest of its class."),

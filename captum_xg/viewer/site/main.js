@@ -20,7 +20,7 @@
       XG.at(`tab-${tab}`).tabIndex = on ? 0 : -1;
     }
     const draw = { classes: XG.drawClasses, clusters: XG.drawClusters, about: XG.drawAbout }[XG.state.tab];
-    if (draw) Promise.resolve(draw()).catch((error) => fail(error.message));
+    draw?.();
   };
 
   const startTabs = () => {
