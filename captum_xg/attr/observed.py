@@ -90,7 +90,9 @@ def observed(
             return _at_layer(method, inputs, additional, rule, count, where, first)
         x = format_inputs(inputs, where)
         with ids_refused(method.forward_func, inputs, additional, where):
-            outcome, outputs, targets = _explained(method, method.forward_func, x, additional, rule, count, where, first)
+            outcome, outputs, targets = _explained(
+                method, method.forward_func, x, additional, rule, count, where, first
+            )
     return _result(outcome, outcome.attributions, outputs, targets)
 
 
@@ -124,7 +126,8 @@ def _explained(
         assert function.chosen is not None
         targets = _ChosenTargets(function.chosen, where)
         outcome = method._explained(Task(function, x, n, targets=targets))
-    assert function.outputs is not None and function.chosen is not None
+    assert function.outputs is not None
+    assert function.chosen is not None
     return outcome, function.outputs, function.chosen
 
 

@@ -15,6 +15,7 @@ from captum_xg._core.types import Arguments, Tensors
 from captum_xg.errors import InputError
 
 WHERE = "explain_dataset"
+_ALIGNED = 64
 
 Split: TypeAlias = Callable[[Any], tuple[Any, Any]]
 """From a batch to what the model is called with (a tensor or a tuple of tensors) and labels, or None in their place."""
@@ -78,7 +79,8 @@ def parts_of(content: object, split: Split | None) -> tuple[Tensors, object, Arg
     if kinds or not several:
         raise InputError(
             f"{WHERE}: the inputs of a batch must be tensors with one row for each example, but "
-            f"{', '.join(kinds) or 'nothing'} is among them. A `split` function can bring batches into (inputs, labels)."
+            f"{', '.join(kinds) or 'nothing'} is among them. A `split` function can bring batches into (inputs, "
+            "labels)."
         )
     return several, target, additional
 
@@ -93,7 +95,15 @@ def batch_of(content: object, positions: tuple[int, ...], split: Split | None) -
     if any(len(x) != len(positions) for x in inputs):
         counts = " and ".join(str(len(x)) for x in inputs)
         raise InputError(f"{WHERE}: a batch of {len(positions)} examples has inputs of {counts} rows.")
-    return Batch(positions, inputs, _labels(target, len(positions)), additional)
+    return Batch(positions, tuple(map(_aligned, inputs)), _labels(target, len(positions)), additional)
+
+
+def _aligned(x: Tensor) -> Tensor:
+    """Return a tensor of the CPU at an address as PyTorch's own tensors have it, copied there if it is at another one.
+
+    Matrix products round otherwise where memory is aligned otherwise; that of NumPy is from run to run.
+    """
+    return x.clone() if x.is_cpu and x.layout == torch.strided and x.data_ptr() % _ALIGNED else x
 
 
 def _labels(target: object, n: int) -> Tensor | None:

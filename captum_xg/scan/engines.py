@@ -72,7 +72,9 @@ class ClosedForm:
         count = self._rule.count(self._classes) if self._classes else self._count(batch)
         found = observed(self._method, batch.inputs, batch.additional, chosen, count, batch.positions[0])
         if found.targets.shape[1] != count:
-            raise ForwardOutputError(f"{WHERE}: the model gives {self._classes} outputs, and gave another number before.")
+            raise ForwardOutputError(
+                f"{WHERE}: the model gives {self._classes} outputs, and gave another number before."
+            )
         return found
 
     def _count(self, batch: Batch) -> int:
@@ -181,9 +183,7 @@ def fallback_for(method: object, rule: TargetRule) -> Engine | None:
         )
         return AnyMethod(layer, rule, {})
     if isinstance(method, XGradient):
-        return AnyMethod(
-            AdaptiveIntegratedGradients(method.forward_func, method.multiplies_by_inputs), rule, {}
-        )
+        return AnyMethod(AdaptiveIntegratedGradients(method.forward_func, method.multiplies_by_inputs), rule, {})
     return None
 
 

@@ -1,8 +1,30 @@
-"""What ends a run over a data set: an example that cannot be read or explained."""
+"""What ends a run over a data set: an example that cannot be read or explained, or what is wrong with the model."""
 
 from __future__ import annotations
 
-from captum_xg.errors import CaptumXGError
+import torch
+
+from captum_xg.errors import (
+    CaptumXGError,
+    CrossExampleError,
+    DegreeError,
+    ModelStateError,
+    NondeterministicForwardError,
+    OptionError,
+    TrainingModeError,
+)
+
+OF_THE_MODEL = (
+    CrossExampleError,
+    DegreeError,
+    ModelStateError,
+    NondeterministicForwardError,
+    OptionError,
+    TrainingModeError,
+    MemoryError,
+    torch.OutOfMemoryError,
+)
+"""What is wrong with the model or the machine, and not with an example."""
 
 
 class ExampleError(CaptumXGError, RuntimeError):

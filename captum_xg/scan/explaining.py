@@ -18,33 +18,13 @@ from captum_xg._core.inputs import all_finite
 from captum_xg._core.text import in_one_line
 from captum_xg.attr.observed import Observed
 from captum_xg.datasets.attributions.refused import RefusedExample
-from captum_xg.errors import (
-    CrossExampleError,
-    DegreeError,
-    HomogeneityError,
-    InputError,
-    ModelStateError,
-    NondeterministicForwardError,
-    OptionError,
-    TrainingModeError,
-)
+from captum_xg.errors import HomogeneityError, InputError
 from captum_xg.scan.batch import WHERE, Batch, Split, batch_of
 from captum_xg.scan.engines import Engine
-from captum_xg.scan.errors import ExampleError
+from captum_xg.scan.errors import OF_THE_MODEL, ExampleError
 from captum_xg.scan.reading import Read
 
 OnRefusal: TypeAlias = Literal["raise", "integrate", "record"]
-_OF_THE_MODEL = (
-    CrossExampleError,
-    DegreeError,
-    ModelStateError,
-    NondeterministicForwardError,
-    OptionError,
-    TrainingModeError,
-    MemoryError,
-    torch.OutOfMemoryError,
-)
-"""What is wrong with the model or the machine, and not with an example."""
 
 
 @dataclass(frozen=True)
@@ -107,7 +87,7 @@ class Explaining:
     def _tried(self, batch: Batch) -> Observed | Exception:
         try:
             return self.engine.explained(batch)
-        except _OF_THE_MODEL:
+        except OF_THE_MODEL:
             raise
         except HomogeneityError as error:
             if self.fallback is None:
@@ -116,7 +96,7 @@ class Explaining:
             return error
         try:
             return self.fallback.explained(batch)
-        except _OF_THE_MODEL:
+        except OF_THE_MODEL:
             raise
         except Exception as error:
             return error
@@ -136,8 +116,8 @@ class Explaining:
         if found == self.shapes or (self.texts and [len(s) for s in found] == [len(s) for s in self.shapes]):
             return None
         return (
-            f"its inputs have the shape {_shown(found)}, and those of the others {_shown(self.shapes)}. Attributions of "
-            "a data set are of one shape: resize the examples (--size)."
+            f"its inputs have the shape {_shown(found)}, and those of the others {_shown(self.shapes)}. Attributions "
+            "of a data set are of one shape: resize the examples (--size)."
         )
 
 

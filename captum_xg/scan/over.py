@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import prod
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -13,7 +13,6 @@ import torch
 from captum_xg._core.files import make_folder
 from captum_xg._core.options import file_path, one_of, positive_integer, switch
 from captum_xg.attr.observed import Observed
-from captum_xg.benchmark.settings import described
 from captum_xg.datasets.attributions.layout import Index
 from captum_xg.datasets.attributions.reader import Attributions
 from captum_xg.datasets.attributions.shard import required_library
@@ -24,7 +23,13 @@ from captum_xg.scan.explaining import Explaining, OnRefusal, device_of
 from captum_xg.scan.probes import Probes, probes_of, tried
 from captum_xg.scan.reading import MapStyle, map_style
 from captum_xg.scan.run import Run
-from captum_xg.scan.settings import complete_settings, digest_of_settings, method_settings, model_settings
+from captum_xg.scan.settings import (
+    complete_settings,
+    digest_of_settings,
+    given_settings,
+    method_settings,
+    model_settings,
+)
 from captum_xg.scan.streaming import Stream
 from captum_xg.scan.targets import TargetRule, target_rule
 
@@ -90,7 +95,7 @@ def explain_dataset(
         split: Takes a batch apart, into inputs (a tensor or a tuple of tensors) and labels or None.
         names: Of the inputs; ``input`` or ``input 0``, ``input 1`` … by default.
         sum_last: Sum attributions over their last dimension, as over the features of an embedding.
-        shard_size: How many examples one file has, a multiple of the batch size. By default some 32 MiB of them.
+        shard_size: How many examples one file has, rounded up to whole batches. By default some 32 MiB of them.
         progress: Whether to show a progress bar.
 
     Returns:
@@ -110,77 +115,83 @@ def explain_dataset(
         (torch.Size([1, 1, 28, 28]), 1.9e-06)
     """
     switch(progress, "progress", WHERE)
-    return run_over(
-        method,
-        loader,
-        to,
-        targets=targets,
-        on_violation=on_violation,
-        dtype=dtype,
-        options=options,
-        split=split,
-        names=names,
-        sum_last=sum_last,
-        shard_size=shard_size,
-        progress=progress,
-    ).attributions
+    wanted = Wanted(targets, on_violation, dtype, options or {}, split, names, sum_last, shard_size, progress)
+    return run_over(method, loader, to, wanted).attributions
 
 
-def run_over(
-    method: Any,
-    loader: Iterable[Any],
-    to: str | Path,
-    *,
-    targets: object,
-    on_violation: OnRefusal,
-    dtype: str = "float16",
-    options: Mapping[str, object] | None = None,
-    split: Split | None = None,
-    names: Sequence[str] | None = None,
-    sum_last: bool = False,
-    shard_size: int | None = None,
-    progress: bool = True,
-    command: Mapping[str, object] | None = None,
-) -> Done:
+@dataclass(frozen=True)
+class Wanted:
+    """The options of :func:`explain_dataset`, and what the command line adds to the index."""
+
+    targets: object
+    on_violation: OnRefusal
+    dtype: str
+    options: Mapping[str, object]
+    split: Split | None = None
+    names: Sequence[str] | None = None
+    sum_last: bool = False
+    shard_size: int | None = None
+    progress: bool = True
+    command: Mapping[str, object] = field(default_factory=dict)
+
+
+def run_over(method: Any, loader: Iterable[Any], to: str | Path, wanted: Wanted) -> Done:
     """Do what :func:`explain_dataset` does, and return what there is to tell of it as well."""
-    rule, kept = target_rule(targets, WHERE), dict(options or {})
-    one_of(on_violation, get_args(OnRefusal), "on_violation", WHERE)
-    one_of(dtype, DTYPES, "dtype", WHERE)
-    summed = switch(sum_last, "sum_last", WHERE)
+    rule = target_rule(wanted.targets, WHERE)
+    one_of(wanted.on_violation, get_args(OnRefusal), "on_violation", WHERE)
+    dtype = DTYPES[one_of(wanted.dtype, DTYPES, "dtype", WHERE)]
+    switch(wanted.sum_last, "sum_last", WHERE)
     folder = file_path(to, "to", WHERE)
     required_library()
-    engine = engine_for(method, rule, kept)
-    data: MapStyle | Stream = map_style(loader) or Stream(loader, split)
-    probes = probes_of(data, split)
-    device = device_of(method.forward_func)
-    engine, fallback, integrated, trial = _planned(method, engine, rule, on_violation, probes, data.batch_size, device)
-    batch, found = trial
-    explaining = Explaining(
-        engine, fallback, on_violation, _input_shapes(batch), device, split, _are_texts(method, batch)
-    )
-    inputs = _names(names, found)
-    size = _shard_size(shard_size, data.batch_size, found, DTYPES[dtype], summed)
+    engine = engine_for(method, rule, wanted.options)
+    data: MapStyle | Stream = map_style(loader) or Stream(loader, wanted.split)
+    probes, device = probes_of(data, wanted.split), device_of(method.forward_func)
+    plan = _planned(method, engine, rule, wanted.on_violation, probes, data.batch_size, device)
+    shapes, found = tuple(tuple(x.shape[1:]) for x in plan.batch.inputs), plan.found
+    texts = _are_texts(method, plan.batch)
+    explaining = Explaining(plan.engine, plan.fallback, wanted.on_violation, shapes, device, wanted.split, texts)
+    inputs = _names(wanted.names, len(found.attributions))
+    size = _shard_size(wanted.shard_size, data.batch_size, found, dtype, wanted.sum_last)
     settings = complete_settings(
         {
             **method_settings(method),
-            "given": {name: described(value) for name, value in sorted(kept.items())},
-            "on_violation": on_violation,
-            "closed_form": isinstance(engine, ClosedForm),
-            "targets": str(rule),
+            "given": given_settings(wanted.options),
+            "on_violation": wanted.on_violation,
+            "closed_form": isinstance(plan.engine, ClosedForm),
+            "targets": rule.text(),
             **model_settings(method.forward_func),
-            "data": {"examples": data.examples, "digest": probes.digest, "shape": _input_shapes(batch)},
-            "dtype": dtype,
-            "summed": summed,
+            "data": {"examples": data.examples, "digest": probes.digest, "shape": shapes},
+            "dtype": wanted.dtype,
+            "summed": wanted.sum_last,
             "batch_size": data.batch_size,
             "shard_size": size,
             "device": "cpu" if device is None else device.type,
         }
     )
-    index = Index(digest_of_settings(settings), settings, inputs, data.examples, command=dict(command or {}))
+    index = Index(digest_of_settings(settings), settings, inputs, data.examples, command=dict(wanted.command))
     make_folder(folder)
-    run = Run(data, explaining, method.forward_func, index, folder, size, DTYPES[dtype], summed, progress)
+    run = Run(data, explaining, method.forward_func, index, folder, size, dtype, wanted.sum_last, bool(wanted.progress))
     examples, seconds = run.done()
-    return Done(Attributions(folder), examples, seconds, integrated)
+    return Done(Attributions(folder), examples, seconds, plan.integrated)
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """What was found out beforehand.
+
+    Attributes:
+        engine: What explains batches.
+        fallback: What integrates those that it refuses; None if nothing does.
+        integrated: Why all are integrated; None if they are not.
+        batch: A few examples.
+        found: What they came to.
+    """
+
+    engine: Engine
+    fallback: Engine | None
+    integrated: str | None
+    batch: Batch
+    found: Observed
 
 
 def _planned(
@@ -191,12 +202,12 @@ def _planned(
     probes: Probes,
     most: int,
     device: torch.device | None,
-) -> tuple[Engine, Engine | None, str | None, tuple[Batch, Observed]]:
-    """Return what explains batches, what integrates the refused ones, why all are integrated, and a batch explained."""
+) -> _Plan:
+    """Return how batches are to be explained, tried out on a few examples."""
     moved = Probes(probes.digest, tuple(each.on(device) for each in probes.batches), probes.why)
     fallback = fallback_for(method, rule) if on_violation == "integrate" else None
     try:
-        return engine, fallback, None, tried(engine, moved, most)
+        return _Plan(engine, fallback, None, *tried(engine, moved, most))
     except HomogeneityError as error:
         if fallback is None:
             error.args = (
@@ -206,11 +217,7 @@ def _planned(
             )
             raise
         reason = str(error).partition("\n")[0]
-    return fallback, None, reason, tried(fallback, moved, most)
-
-
-def _input_shapes(batch: Batch) -> tuple[tuple[int, ...], ...]:
-    return tuple(tuple(x.shape[1:]) for x in batch.inputs)
+    return _Plan(fallback, None, reason, *tried(fallback, moved, most))
 
 
 def _are_texts(method: Any, batch: Batch) -> bool:
@@ -219,8 +226,7 @@ def _are_texts(method: Any, batch: Batch) -> bool:
     return hasattr(method, "layer") and len(batch.inputs) == 1 and x.dim() == 2 and not x.dtype.is_floating_point
 
 
-def _names(names: Sequence[str] | None, found: Observed) -> tuple[str, ...]:
-    count = len(found.attributions)
+def _names(names: Sequence[str] | None, count: int) -> tuple[str, ...]:
     if names is None:
         return ("input",) if count == 1 else tuple(f"input {i}" for i in range(count))
     if isinstance(names, str) or len(names) != count or not all(isinstance(name, str) for name in names):
@@ -232,11 +238,9 @@ def _shard_size(given: int | None, batch_size: int, found: Observed, dtype: torc
     """Return how many positions a shard has: a multiple of the batch size."""
     last = found.attributions[0].shape[-1] if summed else 1
     if summed and min(a.dim() for a in found.attributions) < 4:
-        raise InputError(f"{WHERE}: `sum_last` needs attributions of at least two dimensions, as those of a text's embedding.")
+        raise InputError(f"{WHERE}: `sum_last` needs attributions of two dimensions, as those of a text's embedding.")
     numbers = sum(prod(a.shape[1:]) for a in found.attributions) // max(last, 1)
     if given is not None:
-        if positive_integer(given, "shard_size", WHERE) % batch_size:
-            raise OptionError(f"{WHERE}: `shard_size` must be a multiple of the batch size, {batch_size}, but is {given}.")
-        return given
+        return -(-positive_integer(given, "shard_size", WHERE) // batch_size) * batch_size
     batches = min(_SHARD // max(numbers * dtype.itemsize * batch_size, 1), _MOST // batch_size)
     return max(batches, 1) * batch_size

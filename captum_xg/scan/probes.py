@@ -13,7 +13,7 @@ from captum_xg.errors import OptionError
 from captum_xg.homogeneity.check.report import HomogeneityError
 from captum_xg.scan.batch import WHERE, Batch, Split, batch_of
 from captum_xg.scan.engines import Engine
-from captum_xg.scan.errors import ExampleError
+from captum_xg.scan.errors import OF_THE_MODEL, ExampleError
 from captum_xg.scan.reading import MapStyle
 from captum_xg.scan.streaming import Stream
 
@@ -79,7 +79,7 @@ def tried(engine: Engine, probes: Probes, most: int) -> tuple[Batch, Observed]:
     together = _joined(alike)
     try:
         return together, engine.explained(together)
-    except HomogeneityError:
+    except (HomogeneityError, *OF_THE_MODEL):
         raise
     except Exception as error:
         first = error

@@ -66,6 +66,7 @@ class Together:
         self._collate = collate
 
     def __call__(self, examples: Sequence[tuple[int, Any]]) -> Collated:
+        """Return examples put together with their positions, and what could not be read."""
         good = [(position, item) for position, item in examples if not isinstance(item, Failure)]
         unread = [(position, item.kind, item.reason) for position, item in examples if isinstance(item, Failure)]
         if not good:

@@ -130,8 +130,8 @@ class Run:
                 if read.last:
                     if versions_of(self.forward_func) != state:
                         raise ModelStateError(
-                            f"{WHERE}: the model has changed since the run began; parameters or buffers were written to "
-                            f"before example {read.stop} was explained. Explain a model that nobody trains meanwhile."
+                            f"{WHERE}: the model has changed since the run began; parameters or buffers were written "
+                            f"to before example {read.stop} was explained. Explain a model that nobody trains."
                         )
                     writer.finish(shard, read.stop)
                     shard = None
@@ -148,9 +148,7 @@ class Run:
         progress.explained(count, refused)
 
     def _shard(self, first: int) -> GrowingShard:
-        return GrowingShard(
-            first, self.index.digest, self.dtype, tokens=self.explaining.texts, summed=self.summed
-        )
+        return GrowingShard(first, self.index.digest, self.dtype, tokens=self.explaining.texts, summed=self.summed)
 
     def _completed(self) -> None:
         """List all shards in the index, unless another process has."""

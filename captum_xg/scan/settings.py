@@ -21,7 +21,6 @@ from captum_xg.attr.adaptive.adaptive_integrated_gradients import AdaptiveIntegr
 from captum_xg.attr.adaptive.adaptive_layer_integrated_gradients import AdaptiveLayerIntegratedGradients
 from captum_xg.attr.exact.exact_integrated_gradients import ExactIntegratedGradients
 from captum_xg.attr.explainer import Explainer
-from captum_xg.benchmark.settings import described, of_model
 from captum_xg.errors import FileError
 
 _WORDS = {
@@ -47,7 +46,7 @@ def method_settings(method: Any) -> dict[str, object]:
         options: dict[str, object] = {name: getattr(method, name) for name in ("degree", "validate", "rtol")}
         options |= {"multiply_by_inputs": method.multiplies_by_inputs, "warns": method.on_violation == "warn"}
         if hasattr(method, "_functions"):
-            options["constants"] = described(method._functions._names)
+            options["constants"] = _described(method._functions._names)
     elif isinstance(method, (AdaptiveIntegratedGradients, AdaptiveLayerIntegratedGradients)):
         options = {name: getattr(method, name) for name in ("rtol", "max_evaluations")}
         options["multiply_by_inputs"] = method.multiplies_by_inputs
@@ -55,8 +54,13 @@ def method_settings(method: Any) -> dict[str, object]:
         options = {"max_regions": method.max_regions, "multiply_by_inputs": method.multiplies_by_inputs}
     else:
         own = {name: value for name, value in own_attributes(method).items() if name not in ("forward_func", "layer")}
-        options = {name: described(value) for name, value in sorted(own.items())}
+        options = {name: _described(value) for name, value in sorted(own.items())}
     return {**found, "options": options}
+
+
+def given_settings(options: Mapping[str, object]) -> dict[str, object]:
+    """Return what the attributions depend on of what ``attribute`` is called with."""
+    return {name: _described(value) for name, value in sorted(options.items())}
 
 
 def layers_of(method: Any) -> list[str] | None:
@@ -75,6 +79,8 @@ def model_settings(forward_func: Callable[..., object]) -> dict[str, object]:
     name = type(forward_func).__name__ if isinstance(forward_func, nn.Module) else "a function"
     if not isinstance(forward_func, nn.Module) and len(roots) == 1:
         name = f"a function around {type(roots[0]).__name__}"
+    from captum_xg.benchmark.settings import of_model  # as in _described
+
     return {"model": of_model(forward_func), "class": name}
 
 
@@ -103,6 +109,13 @@ def require_same(folder: object, there: Mapping[str, Any], now: Mapping[str, Any
         f"{folder} has attributions of another run. Different are: {listed}. Give another folder, or delete this one "
         "to begin anew."
     )
+
+
+def _described(value: object) -> object:
+    # Here, as it imports torchmetrics, which takes a second that those who only ask for a name should not wait.
+    from captum_xg.benchmark.settings import described
+
+    return described(value)
 
 
 def _difference(name: str, there: object, now: object) -> str:

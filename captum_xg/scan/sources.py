@@ -1,8 +1,8 @@
 """Data that are named on a command line: opened for a run, and opened again for those who look at its results.
 
-    demo, fashion-mnist:ROOT, FILE.npz        labelled examples, as the other commands take them
-    FILE.npy, FILE.pt                         inputs alone
-    DIR/class/*.jpg, DIR/*.jpg                pictures in one folder for each class, or in one alone; read one by one
+demo, fashion-mnist:ROOT, FILE.npz        labelled examples, as the other commands take them
+FILE.npy, FILE.pt                         inputs alone
+DIR/class/*.jpg, DIR/*.jpg                pictures in one folder for each class, or in one alone; read one by one
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class Pictures(Dataset[Example]):
 
 
 class Source(Dataset[Example]):
-    """The examples of the data that a folder of attributions is about: ``source[i]`` is explained by ``attributions[i]``.
+    """The examples that a folder of attributions is about: ``source[i]`` is explained by ``attributions[i]``.
 
     Each is compared with the digest that was kept of it.
     """
@@ -115,6 +115,15 @@ def opened(command: Mapping[str, Any]) -> Dataset[Example]:
             raise FileError(f"--data {name}: there are no pictures in it ({', '.join(IMG_EXTENSIONS)}).")
         return Subset(pictures, range(min(most, len(pictures))))
     return labelled_examples(name, most, size=size, mean=mean, std=std, dtype=dtype)
+
+
+def holds_tokens(name: str) -> bool:
+    """Return whether a file holds ids of tokens, integers in rows, and not numbers or pictures."""
+    if not name.endswith(".npz") or not os.path.isfile(name):
+        return False
+    arrays = read_arrays(name)
+    found = next((arrays[key] for key in ("tokens", "inputs") if key in arrays), None)
+    return found is not None and found.ndim == 2 and found.dtype.kind in "iu"
 
 
 def _folders_in(folder: Path) -> bool:

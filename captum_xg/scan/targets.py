@@ -27,7 +27,8 @@ class TargetRule:
     kind: Literal["true", "predicted", "all", "top", "numbers"]
     numbers: tuple[int, ...] = ()
 
-    def __str__(self) -> str:
+    def text(self) -> str:
+        """Return the text that stands for it."""
         if self.kind == "top":
             return f"top:{self.numbers[0]}"
         return ",".join(map(str, self.numbers)) if self.kind == "numbers" else self.kind
