@@ -9,6 +9,7 @@ from captum_xg._core.loading import on_demand
 from captum_xg._version import __version__
 
 if TYPE_CHECKING:
+    from captum_xg import analysis as analysis
     from captum_xg import assets as assets
     from captum_xg import attr as attr
     from captum_xg import benchmark as benchmark

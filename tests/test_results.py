@@ -23,6 +23,7 @@ from captum_xg import (
     AttributionPriorLoss,
     ExactIntegratedGradients,
     JointXGradient,
+    analysis,
     bias_ledger,
     certify,
     check_homogeneity,
@@ -166,6 +167,25 @@ def _section():
     return section.Section("a", "A title", "A setting.", (finding,), panels, ("a note",), "captum-xg repro a", 1.0)
 
 
+def _analysis():
+    """What the analysis of attributions of a data set gives, with one of everything."""
+    maps = analysis.MeanMaps(("<a>", "b"), *torch.ones(2, 2).long(), *torch.rand(3, 2, 4))
+    scores = analysis.Scores(
+        torch.arange(3), {"gini": torch.rand(3), "sum": torch.rand(3) * torch.nan}, ("a",), torch.zeros(3)
+    )
+    tokens = analysis.TokenShares(*torch.ones(6, 25), words=("<b>",) * 25)
+    clusters = (
+        analysis.Cluster("a/0", "a", 2, 1.0, None, 0.5, (1, 2)),
+        analysis.Cluster("b/0", "b", 1, 1.0, 0.5, 0.0, (0,)),
+    )
+    region = analysis.Region((0,), (2,), "a/0", 0.5, 0.1, 0.3)
+    return [
+        analysis.Summary(maps, scores, tokens),
+        analysis.Clusters(clusters, torch.arange(3), torch.tensor([1, 0, 0]), maps, torch.zeros(2)),
+        analysis.Regions((region,), (4,), maps.share[:1]),
+    ]
+
+
 @pytest.fixture(scope="module")
 def samples():
     """Real results of most kinds, good news and bad."""
@@ -203,6 +223,7 @@ def samples():
         molecules.graphs(),
         captum_xg.datasets.vocabulary.Vocabulary(("a", "<b>")),
         captum_xg.datasets.attributions.RefusedExample(3, "InputError", "<NaN>"),
+        *_analysis(),
         Comparison("AlexNet", "KPM", "IG (128)", "Grad (1)"),
         Cell("holds", captum_xg.repro.estimate.estimate([1.0, 2.0])),
         Report((_section(),), {"torch": "<2>"}, "captum-xg repro all"),

@@ -1,0 +1,164 @@
+"""Find clusters of attributions within classes, without being told what to look for."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from captum_xg._core.options import integer, positive_integer
+from captum_xg.analysis.clusters import Cluster, Clusters
+from captum_xg.analysis.groups import By, grouped
+from captum_xg.analysis.maps import MapSums
+from captum_xg.analysis.pooling import pooled
+from captum_xg.analysis.reading import Choice, chosen
+from captum_xg.analysis.spectral import clustering_library, spectral_clusters
+
+if TYPE_CHECKING:
+    from captum_xg.datasets.attributions import Attributions
+
+_WHERE = "cluster"
+LEAST = 10
+"""A class has at most one cluster for so many examples."""
+TYPICAL = 5
+"""So many typical examples are named."""
+
+
+def cluster(
+    attributions: Attributions,
+    *,
+    by: By = "prediction",
+    clusters: int = 8,
+    pool: int = 7,
+    class_names: Sequence[str] = (),
+    target: int = 0,
+    input: int = 0,
+    batch_size: int = 256,
+    sample: int = 2000,
+    seed: int = 0,
+) -> Clusters:
+    r"""Return clusters of the examples of each class, by where their attributions lie.
+
+    Absolute attributions of each example are divided by their sum, summed over the cells of a coarse grid, and those of
+    a class are clustered by spectral clustering of the graph of their 10 nearest neighbours. A class that is decided by
+    different evidence in some of its examples, such as a mark in a corner, shows it by a cluster that stands apart.
+
+    The folder is read twice: for the vectors, which are kept, ``pool``² numbers for each example, and for the mean maps
+    of the clusters.
+
+    Args:
+        attributions: The folder.
+        by: What classes are of: the ``"prediction"``, the ``"target"`` that was explained, or the ``"label"``.
+        clusters: In each class at most, and at most one for 10 examples.
+        pool: Cells of the grid along each dimension of a map; attributions of one dimension have at most ``pool``²
+            cells. Features have no neighbours: with fewer of them than that, nothing is summed.
+        class_names: Of the classes from 0 on.
+        target: Which of the targets of each example, where several were explained.
+        input: Which of the inputs of the model.
+        batch_size: Examples that are read at a time.
+        sample: So many examples of a class are clustered; others join the one that is nearest to them.
+        seed: Of what is random: which examples are clustered, and how scikit-learn starts.
+
+    Raises:
+        OptionError: If an option does not fit the folder.
+        FileError: If the folder cannot be read.
+        MissingPackageError: If scikit-learn is not installed.
+
+    Source: Lapuschkin et al. 2019, *Unmasking Clever Hans predictors and assessing what machines really learn*
+    (spectral relevance analysis, SpRAy). There the signed relevance of all channels is clustered and the number of
+    clusters chosen by eye from the gaps between eigenvalues.
+    """
+    clustering_library()  # what is missing is said before anything is read
+    most, cells = positive_integer(clusters, "clusters", _WHERE), positive_integer(pool, "pool", _WHERE)
+    most_clustered = integer(sample, "sample", _WHERE, least=LEAST * most)
+    seed = integer(seed, "seed", _WHERE, least=0)
+    choice = chosen(attributions, target, input, batch_size, _WHERE)
+    grouping = grouped(choice, by, class_names, _WHERE)
+    vectors, empty = _vectors(choice, cells)
+    found: list[tuple[Cluster, int, Tensor]] = []
+    for family, name in enumerate(grouping.names):
+        members = ((grouping.index == family) & ~empty).nonzero().flatten()
+        if len(members):
+            number = max(1, min(most, len(members) // LEAST))
+            labels = spectral_clusters(vectors[members], number, most_clustered, seed)
+            found += _described(choice, vectors, members, labels, name, family)
+    found.sort(key=lambda each: -each[0].apart)
+    return _result(choice, found)
+
+
+def _vectors(choice: Choice, cells: int) -> tuple[Tensor, Tensor]:
+    """Return the pooled maps of all examples, and which of them have no attribution at all."""
+    vectors: Tensor | None = None
+    empty = torch.zeros(len(choice.found), dtype=torch.bool)
+    for part in choice.parts():
+        own = pooled(part.shares(), cells)
+        if vectors is None:
+            vectors = own.new_empty(len(choice.found), own.shape[1])
+        vectors[part.rows], empty[part.rows] = own, part.total == 0
+    assert vectors is not None
+    return vectors, empty
+
+
+def _described(
+    choice: Choice, vectors: Tensor, members: Tensor, labels: Tensor, group: str, family: int
+) -> list[tuple[Cluster, int, Tensor]]:
+    """Return the clusters of a class, each with the number of the class and its members."""
+    own = vectors[members].double()
+    numbers = range(int(labels.max()) + 1)
+    centres = torch.stack([own[labels == i].mean(0) for i in numbers])
+    distances = torch.cdist(own, centres)
+    found = []
+    for i in numbers:
+        inside = labels == i
+        near = distances[inside, i]
+        rows = members[inside]
+        nearest = near.sort(stable=True).indices[:TYPICAL]
+        found.append(
+            (
+                Cluster(
+                    f"{group}/{i}",
+                    group,
+                    len(rows),
+                    len(rows) / len(members),
+                    _accuracy(choice, rows),
+                    _apart(distances[inside], i),
+                    tuple(choice.found.ids[rows[nearest]].tolist()),
+                ),
+                family,
+                rows,
+            )
+        )
+    return found
+
+
+def _apart(distances: Tensor, own: int) -> float:
+    """Return the mean silhouette of examples by their distances ``(n, k)`` to all centres."""
+    if distances.shape[1] == 1:
+        return 0.0
+    near = distances[:, own]
+    other = distances.clone()
+    other[:, own] = torch.inf
+    far = other.amin(1)
+    scale = torch.maximum(near, far)
+    return float(torch.where(scale > 0, (far - near) / scale, 0.0).mean())
+
+
+def _accuracy(choice: Choice, rows: Tensor) -> float | None:
+    labels, predictions = choice.found.labels, choice.found.predictions
+    if labels is None:
+        return None
+    known = rows[(labels[rows] >= 0) & (predictions[rows] >= 0)]  # a single output predicts no class
+    return float((predictions[known] == labels[known]).double().mean()) if len(known) else None
+
+
+def _result(choice: Choice, found: list[tuple[Cluster, int, Tensor]]) -> Clusters:
+    index = torch.full((len(choice.found),), -1)
+    for place, (_, _, rows) in enumerate(found):
+        index[rows] = place
+    sums = MapSums(tuple(each.name for each, _, _ in found), index)
+    for part in choice.parts():
+        sums.add(part)
+    family = torch.tensor([number for _, number, _ in found], dtype=torch.int64)
+    return Clusters(tuple(each for each, _, _ in found), choice.found.ids, index, sums.means(), family)
