@@ -9,10 +9,13 @@ from captum_xg.viewer.answers import RunColumns
 
 
 def page_title(runs: Sequence[Attributions], title: str | None) -> str:
-    """Return the title of a page."""
+    """Return the title of a page: what was explained, as a command line named it, or the folders."""
     if title is not None:
         return title
-    return " and ".join(run.folder.resolve().name for run in runs)
+    models, data = (list(dict.fromkeys(run.command.get(key) for run in runs)) for key in ("target", "data"))
+    if None in models or None in data:
+        return " and ".join(run.folder.resolve().name for run in runs)
+    return f"{' and '.join(models)} on {' and '.join(data)}"
 
 
 def set_names(runs: Sequence[Attributions], number: int, targets: int, classes: Sequence[str]) -> list[str]:

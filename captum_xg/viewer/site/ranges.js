@@ -27,9 +27,13 @@
     return { at: (value) => Math.max(0, Math.min(1, (value - low) / (high - low))), value: (share) => low + share * (high - low), low, high };
   };
 
-  const drawBars = (canvas, column, scale, [from, to]) => {
+  const binsOf = (column, scale) => {
     const bins = new Array(BINS).fill(0);
     for (const value of column) if (!Number.isNaN(value)) bins[Math.min(BINS - 1, Math.floor(scale.at(value) * BINS))]++;
+    return bins;
+  };
+
+  const drawBars = (canvas, bins, [from, to]) => {
     const most = Math.max(...bins);
     const [width, height] = [232, 36];
     const [, context] = XG.canvas(width, height, canvas);
@@ -50,6 +54,7 @@
     const column = XG.column(name);
     const scale = scaleOf(key, column);
     if (!scale) return null;
+    const bins = binsOf(column, scale);
     const canvas = XG.el("canvas", { "aria-hidden": "true" });
     const said = XG.el("output", { class: "range-said" });
     const slider = (which) => XG.el("input", {
@@ -67,7 +72,7 @@
       said.textContent = `${shown(key, a)} to ${shown(key, b)}`;
       low.setAttribute("aria-valuetext", shown(key, a));
       high.setAttribute("aria-valuetext", shown(key, b));
-      drawBars(canvas, column, scale, [low.value / STEPS, high.value / STEPS]);
+      drawBars(canvas, bins, [low.value / STEPS, high.value / STEPS]);
     };
     const changed = (moved) => {
       if (Number(low.value) > Number(high.value)) {
