@@ -12,8 +12,8 @@ def page_title(runs: Sequence[Attributions], title: str | None) -> str:
     """Return the title of a page: what was explained, as a command line named it, or the folders."""
     if title is not None:
         return title
-    models, data = (list(dict.fromkeys(run.command.get(key) for run in runs)) for key in ("target", "data"))
-    if None in models or None in data:
+    models, data = (list(dict.fromkeys(str(run.command.get(key, "")) for run in runs)) for key in ("target", "data"))
+    if "" in models or "" in data:
         return " and ".join(run.folder.resolve().name for run in runs)
     return f"{' and '.join(models)} on {' and '.join(data)}"
 
@@ -67,4 +67,6 @@ def _flat(prefix: str, value: object) -> list[tuple[str, str]]:
         return [
             pair for key, part in value.items() for pair in _flat(f"{prefix} · {key}" if prefix else str(key), part)
         ]
+    if value is None:
+        return []
     return [(prefix, ", ".join(map(str, value)) if isinstance(value, list) else str(value))]

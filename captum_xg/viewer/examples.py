@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Subset, TensorDataset
 
+from captum_xg._core.text import in_one_line
 from captum_xg.datasets.attributions.example_digest import example_digests
-from captum_xg.errors import InputError, OptionTypeError
+from captum_xg.errors import CaptumXGError, InputError, OptionTypeError
 from captum_xg.viewer.chunks import ChunkWriter
 from captum_xg.viewer.pictures import as_picture, is_raw, picture_bytes
 from captum_xg.viewer.reduction import fitting
@@ -138,8 +139,14 @@ def reread(
             f"{where}: `examples` has {len(data)} examples, but example {ids[-1]} was explained. Give the data that "
             "were explained."
         )
-    loader = DataLoader(Subset(data, ids.tolist()), batch_size=None, num_workers=workers)
-    for id, item in zip(ids.tolist(), loader, strict=True):
+    items = iter(DataLoader(Subset(data, ids.tolist()), batch_size=None, num_workers=workers))
+    for id in ids.tolist():
+        try:
+            item = next(items)
+        except CaptumXGError:
+            raise
+        except Exception as error:  # data sets of users raise what they like
+            raise InputError(f"{where}: example {id} of `examples` cannot be read ({in_one_line(error)}).") from error
         parts = list(item) if isinstance(item, (tuple, list)) else [item]
         inputs = tuple(part for part in parts[:count] if isinstance(part, Tensor))
         if len(inputs) < count:

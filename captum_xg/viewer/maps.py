@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from captum_xg.viewer.chunks import ChunkWriter, encoded
 from captum_xg.viewer.forms import Form
 from captum_xg.viewer.reduction import Numbers, gini, quantised
+from captum_xg.viewer.words import WordSums
 
 _PERCENTILE = 99.5
 """Of a picture's pixels: the end of its colour scale, so that a single one does not make all others pale."""
@@ -41,6 +42,7 @@ class MapSet:
     number: int
     columns: dict[str, list[Numbers]] = field(default_factory=dict)
     large_ends: list[Numbers] = field(default_factory=list)
+    words: WordSums = field(default_factory=WordSums)
     sums: dict[tuple[str, int], tuple[int, Numbers, Numbers]] = field(default_factory=dict)
     """By kind and number of a group: examples, sum of maps, sum of absolute maps."""
 
@@ -81,6 +83,8 @@ class MapSet:
     def group(self, small: Numbers, kind: str, groups: NDArray[np.int64]) -> None:
         """Add what the grid shows to the sums of the examples' groups; nothing where there is no room for them.
 
+        Texts have no common places: of them the sums of words are kept, by :class:`~captum_xg.viewer.words.WordSums`.
+
         Args:
             small: Maps ``(n, …)``.
             kind: What the groups are, ``"class"`` or ``"cluster"``.
@@ -115,7 +119,7 @@ class MapSet:
             "end": _page_end(self.column("end")),
             "largeEnd": _page_end(self.column("large end")),
             "families": families,
-            "means": [self._mean(*group) for group in sorted(self.sums)],
+            "means": [self._mean(*group) for group in sorted(self.sums)] + self.words.told(),
         }
 
     @property

@@ -49,10 +49,20 @@ def require_place(to: Path) -> None:
     Raises:
         FileError: If there is a file, or a folder with anything other than a page in it.
     """
-    if not os.path.lexists(to):
-        return
-    if not to.is_dir():
-        raise FileError(f"{to} cannot be used as a folder: it is a file. Give another one.")
+    to = Path(os.path.realpath(to))
+    try:
+        if not to.exists():
+            return
+        if not to.is_dir():
+            raise FileError(f"{to} cannot be used as a folder: it is a file. Give another one.")
+        _require_page(to)
+    except FileError:
+        raise
+    except (OSError, ValueError) as error:  # the latter for a path that no file can have
+        raise FileError(f"{to} cannot be used as a folder: {in_one_line(error)}.") from error
+
+
+def _require_page(to: Path) -> None:
     foreign = next((path for path in sorted(to.rglob("*")) if not _is_own(path, to)), None)
     if foreign is not None or (any(to.iterdir()) and not _is_page(to / PAGE)):
         named = f"{foreign.relative_to(to)} in it" if foreign is not None else "no page in it"

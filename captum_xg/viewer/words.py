@@ -12,6 +12,49 @@ from torch import Tensor
 from captum_xg.datasets.vocabulary import PADDING
 from captum_xg.errors import OptionError
 from captum_xg.viewer.chunks import ChunkWriter
+from captum_xg.viewer.reduction import Numbers
+
+_SHOWN = 12
+"""The most words of a group that the page shows."""
+_MOST = 2**24
+"""The most sums of words that are kept."""
+
+
+class WordSums:
+    """Sums of the attributions of each word over the texts of a group."""
+
+    def __init__(self) -> None:
+        self._sums: dict[tuple[str, int], tuple[int, Numbers]] = {}
+
+    def add(self, kind: str, groups: NDArray[np.int64], tokens: NDArray[np.int64], maps: Numbers) -> None:
+        """Add texts ``(n, T)`` to the sums of their groups; nothing where there is no room for them.
+
+        Args:
+            kind: What the groups are, ``"class"`` or ``"cluster"``.
+            groups: The group of each text, −1 for none.
+            tokens: Ids.
+            maps: The attributions of the tokens, zero where there is padding.
+        """
+        for number in np.unique(groups[groups >= 0]).tolist():
+            own = groups == number
+            found = np.bincount(tokens[own].ravel(), maps[own].ravel())
+            n, before = self._sums.get((kind, number), (0, np.zeros(0)))
+            size = max(len(found), len(before))
+            if (len(self._sums) + 1) * size > _MOST:
+                continue
+            together = np.zeros(size)
+            together[: len(before)] += before
+            together[: len(found)] += found
+            self._sums[kind, number] = (n + int(own.sum()), together)
+
+    def told(self) -> list[dict[str, object]]:
+        """Return the words of each group with the largest sums, divided by the number of its texts."""
+        means = []
+        for (kind, number), (n, sums) in sorted(self._sums.items()):
+            first = [id for id in np.argsort(-np.abs(sums), kind="stable")[:_SHOWN].tolist() if sums[id] != 0]
+            words = [[id, float(np.float32(sums[id] / n))] for id in first]
+            means.append({"of": kind, "class": number, "n": n, "words": words})
+        return means
 
 
 class Words:

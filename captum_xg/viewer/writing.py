@@ -173,8 +173,10 @@ class Writing:
         each.note("F", np.take_along_axis(outputs, np.maximum(target, 0)[:, None], 1)[:, 0])
         each.note("sum", sums_of(rows)[:, each.rank])
         each.note("gap", rows["gap"][:, each.rank].double().numpy())
-        each.group(small, "class", np.where(labels >= 0, labels, target))
-        each.group(small, "cluster", members)
+        for kind, groups in (("class", np.where(labels >= 0, labels, target)), ("cluster", members)):
+            each.group(small, kind, groups)
+            if form.kind == "tokens":
+                each.words.add(kind, groups, rows["tokens"].clone().numpy(), small)
         return small.reshape(len(small), -1)
 
     def _about(self) -> dict[str, object]:

@@ -148,13 +148,22 @@ def test_an_interrupted_page_leaves_the_one_before(tmp_path):
 
         def __getitem__(self, i):
             if i == 120:
-                raise KeyboardInterrupt
+                raise self.error
             return x[i]
 
     before = write_page(run, x, tmp_path / "page")
     files = {f: f.read_bytes() for f in before.path.parent.rglob("*.*")}
-    with pytest.raises(KeyboardInterrupt):
-        write_page(run, Broken(), tmp_path / "page")
+    for error, said, words in (
+        (KeyboardInterrupt, KeyboardInterrupt, ""),
+        (
+            OSError("no such picture"),
+            InputError,
+            r"example 120 of `examples` cannot be read \(OSError: no such picture\)",
+        ),
+    ):
+        Broken.error = error
+        with pytest.raises(said, match=words):
+            write_page(run, Broken(), tmp_path / "page")
     assert {f: f.read_bytes() for f in before.path.parent.rglob("*.*")} == files
     assert sorted(path.name for path in tmp_path.iterdir()) == ["page", "run"]
 
@@ -218,6 +227,22 @@ def test_mean_maps_are_the_means_of_maps(tmp_path):
             levels = np.frombuffer(zlib.decompress(base64.b64decode(mean[name]["data"])), np.int8) / 127
             found = mean[name]["end"] * levels * np.abs(levels)
             assert np.abs(found - expected.ravel()).max() <= np.abs(expected).max() / 120
+
+
+def test_the_words_of_a_class_are_those_with_the_largest_sums(tmp_path):
+    g = torch.Generator().manual_seed(0)
+    tokens = torch.randint(0, 30, (50, 9), generator=g)
+    a = torch.randn(50, 9, generator=g)
+    labels = torch.arange(50) % 2
+    outputs = torch.stack([a.sum(1), -a.sum(1)], 1)
+    run = write_scan(tmp_path / "run", tokens, a[:, None], outputs, torch.zeros(50, 1).long(), labels, tokens=tokens)
+    said, _ = about(write_page(run, None, tmp_path / "page"))
+    for mean in said["sets"][0]["means"]:
+        own = labels == mean["class"]
+        sums = {id: float(a[own][tokens[own] == id].double().sum()) / int(own.sum()) for id in range(30)}
+        best = sorted(sums, key=lambda id: -abs(sums[id]))[:12]
+        assert [id for id, _ in mean["words"]] == best
+        np.testing.assert_allclose([value for _, value in mean["words"]], [sums[id] for id in best], rtol=1e-5)
 
 
 def test_memory_does_not_grow_with_the_number_of_examples(tmp_path):

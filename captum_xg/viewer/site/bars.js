@@ -13,21 +13,23 @@
   };
 
   /** Rows of name, value of the feature if known, bar and number. */
-  XG.featureRows = (map, scale, values, most, names = XG.featureName) =>
-    XG.largest(map.levels, most).map((k) => {
-      const value = XG.restored(map.levels[k], map.end);
-      const share = Math.max(-1, Math.min(1, scale > 0 ? value / scale : 0));
-      const fill = XG.el("i", { "aria-hidden": "true" });
-      fill.style.width = `${Math.abs(share) * 50}%`;
-      fill.style.left = `${share < 0 ? 50 - Math.abs(share) * 50 : 50}%`;
-      fill.style.backgroundColor = XG.css(share < 0 ? -0.72 : 0.72);
-      const name = names(k);
-      return XG.el("div", { class: "feature" },
-        XG.el("span", { class: "feature-name", title: name }, name),
-        values && XG.el("span", { class: "feature-value" }, XG.num(values[k])),
-        XG.el("span", { class: "feature-bar" }, fill),
-        XG.el("span", { class: "feature-number" }, XG.signed(value, 2)));
-    });
+  XG.featureRows = (map, scale, values, most) =>
+    XG.largest(map.levels, most).map((k) =>
+      XG.barRow(XG.featureName(k), XG.restored(map.levels[k], map.end), scale, values && XG.num(values[k])));
+
+  /** A row of a name, a bar for an attribution, and the number. */
+  XG.barRow = (name, value, scale, beside = null) => {
+    const share = Math.max(-1, Math.min(1, scale > 0 ? value / scale : 0));
+    const fill = XG.el("i", { "aria-hidden": "true" });
+    fill.style.width = `${Math.abs(share) * 50}%`;
+    fill.style.left = `${share < 0 ? 50 - Math.abs(share) * 50 : 50}%`;
+    fill.style.backgroundColor = XG.css(share < 0 ? -0.72 : 0.72);
+    return XG.el("div", { class: "feature" },
+      XG.el("span", { class: "feature-name", title: name }, name),
+      beside !== null && XG.el("span", { class: "feature-value" }, beside),
+      XG.el("span", { class: "feature-bar" }, fill),
+      XG.el("span", { class: "feature-number" }, XG.signed(value, 2)));
+  };
 
   /** The words above rows of features. */
   XG.featureHead = (values) => XG.el("div", { class: "feature feature-head" }, XG.el("span", { class: "feature-name" }, "Feature"),

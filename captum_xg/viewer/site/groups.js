@@ -42,6 +42,12 @@
       const all = set.means.filter((each) => each.of === kind);
       const mean = all.find((each) => each.class === wanted);
       if (!mean) continue;
+      if (mean.words) {
+        const end = Math.max(...mean.words.map(([, value]) => Math.abs(value)));
+        found.push(XG.el("figure", {}, XG.el("div", { class: "features" }, mean.words.map(([id, value]) => XG.barRow(XG.word(id), value, end))),
+          XG.el("figcaption", {}, XG.sets().length > 1 ? `${set.name}: mean for each text` : "Mean for each text")));
+        continue;
+      }
       const end = (name) => (XG.state.scale === "page" ? Math.max(...all.map((each) => each[name].end)) : mean[name].end);
       const before = XG.sets().length > 1 ? `${set.name}: mean` : "Mean";
       found.push(await meanMap(mean.signed, set.small, end("signed"), before));
@@ -75,7 +81,7 @@
     for (const k of [...all.keys()].sort((a, b) => a - b)) {
       boxes.push(box(XG.className(k), factsOf(all.get(k), run), { class: "", prediction: "", [name]: String(k) }, meansOf("class", k), []));
     }
-    const words = XG.about.kind === "tokens" ? "" : "Mean maps over the examples of a class show what counts in all of them: a mark in a corner, an edge, a background.";
+    const words = XG.about.kind === "table" ? "Mean attributions of the features over the examples of a class." : XG.about.kind === "tokens" ? "The words that add most to the output, or take most from it: their attributions summed over the texts of a class, divided by the number of texts." : "Mean maps over the examples of a class show what counts in all of them: a mark in a corner, an edge, a background.";
     XG.fill(XG.at("panel-classes"), XG.el("h2", {}, "Classes"), XG.el("p", { class: "lead" }, words), XG.el("div", { class: "groups" }, boxes.length ? boxes : XG.el("p", {}, "There are no classes.")));
   };
 

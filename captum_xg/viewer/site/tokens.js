@@ -4,7 +4,7 @@
   const XG = window.captumXG;
   let words = null;
 
-  const wordOf = (id) => {
+  XG.word = (id) => {
     words ??= new Map(XG.about.tokens);
     return words.get(id) ?? `#${id}`;
   };
@@ -18,7 +18,7 @@
     for (let t = 0; t < Math.min(ids.length, most); t++) {
       const value = XG.restored(map.levels[t], map.end);
       const share = scale > 0 ? value / scale : 0;
-      const span = XG.el("span", { class: "token", title: XG.signed(value) }, wordOf(ids[t]));
+      const span = XG.el("span", { class: "token", title: XG.signed(value) }, XG.word(ids[t]));
       span.style.backgroundColor = XG.css(share * 0.8); // letters stay readable at the ends
       span.style.color = XG.inkOn(share * 0.8);
       spans.push(span, " ");
