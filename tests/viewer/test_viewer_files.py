@@ -154,7 +154,7 @@ def test_an_interrupted_page_leaves_the_one_before(tmp_path):
     before = write_page(run, x, tmp_path / "page")
     files = {f: f.read_bytes() for f in before.path.parent.rglob("*.*")}
     for error, said, words in (
-        (KeyboardInterrupt, KeyboardInterrupt, ""),
+        (KeyboardInterrupt, KeyboardInterrupt, None),
         (
             OSError("no such picture"),
             InputError,
