@@ -46,4 +46,6 @@ def _numbers(values: object, name: str, count: int, where: str) -> NDArray[np.fl
             f"{where}: `columns[{name!r}]` must have one number for each of {count} examples, but has the shape "
             f"{numbers.shape}."
         )
+    if np.isinf(numbers).any():
+        raise OptionError(f"{where}: `columns[{name!r}]` has infinity. Put NaN where there is no number.")
     return numbers

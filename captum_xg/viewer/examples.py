@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Subset, TensorDataset
@@ -83,7 +84,7 @@ class Media:
             writer.add(picture_bytes(picture, (size[0], size[1])))
 
     def _begin(self, example: Tensor, folder: Path, stack: ExitStack) -> None:
-        if example.dim() == 1 and example.numel() <= _MOST_VALUES:
+        if example.dim() == 1 and example.is_floating_point() and example.numel() <= _MOST_VALUES:
             self.told = {"kind": "values", "count": example.numel()}
             self._writers = [stack.enter_context(ChunkWriter(folder, "values", 4 * example.numel()))]
             return
@@ -139,7 +140,8 @@ def reread(
             f"{where}: `examples` has {len(data)} examples, but example {ids[-1]} was explained. Give the data that "
             "were explained."
         )
-    items = iter(DataLoader(Subset(data, ids.tolist()), batch_size=None, num_workers=workers))
+    own = torch.Generator()  # or the loader would take a number from everybody's
+    items = iter(DataLoader(Subset(data, ids.tolist()), batch_size=None, num_workers=workers, generator=own))
     for id in ids.tolist():
         try:
             item = next(items)

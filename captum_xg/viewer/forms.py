@@ -32,10 +32,12 @@ class Form:
     large: tuple[int, ...] | None
 
     def maps(self, attributions: Tensor) -> Numbers:
-        """Return attributions ``(n, …)`` summed over channels, ``(n, *shape)``."""
+        """Return attributions ``(n, …)`` summed over channels, ``(n, *shape)``; of texts with their own length."""
         numbers = attributions.detach().to("cpu")
         n, behind = len(numbers), self.kind != "picture"  # what is summed: features of tokens, else channels
-        shape = (n, *self.shape, -1) if behind else (n, -1, *self.shape)
+        # Texts may be padded to another length in each shard.
+        own = tuple(numbers.shape[1:2]) if self.kind == "tokens" else self.shape
+        shape = (n, *own, -1) if behind else (n, -1, *own)
         summed: Numbers = numbers.reshape(shape).sum(-1 if behind else 1, dtype=torch.float64).numpy()
         return summed
 

@@ -33,6 +33,7 @@ class MapSet:
         rank: Which of the run's targets.
         form: How it is shown.
         number: Of the set.
+        layer: Whether these are attributions to a layer and not to the inputs.
     """
 
     name: str
@@ -40,6 +41,7 @@ class MapSet:
     rank: int
     form: Form
     number: int
+    layer: bool = False
     columns: dict[str, list[Numbers]] = field(default_factory=dict)
     large_ends: list[Numbers] = field(default_factory=list)
     words: WordSums = field(default_factory=WordSums)
@@ -113,6 +115,7 @@ class MapSet:
             "name": self.name,
             "run": self.run,
             "rank": self.rank,
+            "layer": self.layer,
             "shape": list(self.form.shape),
             "small": list(self.form.small),
             "large": None if self.form.large is None else list(self.form.large),

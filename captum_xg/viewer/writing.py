@@ -16,6 +16,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from captum_xg.datasets.attributions import Attributions
+from captum_xg.errors import InputError
 from captum_xg.viewer.answers import RunColumns
 from captum_xg.viewer.chunks import column, index_script
 from captum_xg.viewer.columns import further_columns
@@ -121,8 +122,14 @@ class Writing:
             if targets > _MOST_SETS:
                 self.notes.append(f"of {targets} targets in {run.folder.name} the first {_MOST_SETS} are shown")
             form = form_of(shape[2:], "tokens" in first, self.shown.small, self.shown.large, _WHERE)
+            if sets and form.kind != sets[0].form.kind:
+                raise InputError(
+                    f"{_WHERE}: {run.folder} has attributions of shape {tuple(shape[2:])} for each example, which "
+                    f"cannot be shown beside the {sets[0].form.kind} of {self.runs[0].folder}. Write two pages."
+                )
+            layer = run.settings.get("layer") is not None
             for rank, name in enumerate(set_names(self.runs, number, min(targets, _MOST_SETS), self.names.classes)):
-                sets.append(MapSet(name, number, rank, form, len(sets)))
+                sets.append(MapSet(name, number, rank, form, len(sets), layer))
         return sets
 
     def _examples(self) -> Iterator[tuple[Tensor, ...]] | None:
@@ -167,7 +174,13 @@ class Writing:
         form: Form = each.form
         own = attributions_of(rows, self.shown.input, _WHERE)[:, each.rank]
         target = rows["targets"][:, each.rank].clone().numpy()
-        small = each.add(form.maps(own), lengths if form.kind == "tokens" else None)
+        maps = form.maps(own)
+        if not (finite := np.isfinite(maps).reshape(len(maps), -1).all(1)).all():
+            raise InputError(
+                f"{_WHERE}: the attributions of example {rows['id'][int(np.argmin(finite))]} have NaN or infinity in "
+                f"{self.runs[each.run].folder}."
+            )
+        small = each.add(maps, lengths if form.kind == "tokens" else None)
         outputs = rows["outputs"].double().numpy()
         each.note("target", target)
         each.note("F", np.take_along_axis(outputs, np.maximum(target, 0)[:, None], 1)[:, 0])

@@ -24,7 +24,11 @@ def write_scan(folder, inputs, attributions, outputs, targets=None, labels=None,
     columns |= {"tokens": more["tokens"]} if "tokens" in more else {}
     n = len(parts[0])
     inside = tuple(f"x{i}" for i in range(len(maps)))
-    settings = {"method": more.get("method", "xgradient"), "model": {"class": "Sequential", "digest": "0" * 16}}
+    settings = {
+        "method": more.get("method", "xgradient"),
+        "layer": more.get("layer"),
+        "model": {"class": "Sequential", "digest": "0" * 16},
+    }
     listed = []
     (folder / "shards").mkdir(parents=True)
     for first in range(0, n, per_shard):

@@ -216,6 +216,36 @@ def test_of_several_inputs_one_is_shown_and_all_are_summed(tmp_path):
         np.testing.assert_allclose(columns["sum.0"], (a.flatten(1).sum(1) + second.flatten(1).sum(1)), rtol=1e-4)
 
 
+def test_attributions_to_a_layer_are_shown_on_the_picture_and_beside_no_values(tmp_path):
+    x, _, outputs, labels = pictures(10)
+    a = torch.randn(10, 1, 6, 3, 3)
+    run = write_scan(tmp_path / "run", x, a, outputs, labels=labels, layer=["2"])
+    said, columns = about(write_page(run, x, tmp_path / "page"))
+    assert (said["sets"][0]["small"], said["sets"][0]["layer"], said["media"]["size"]) == ([3, 3], True, [12, 12])
+    np.testing.assert_allclose(columns["sum.0"], a.flatten(1).sum(1), rtol=1e-4)
+    other = write_scan(tmp_path / "other", x, torch.randn(10, 1, 6), outputs, labels=labels)
+    with pytest.raises(InputError, match=r"shape \(6,\).*beside the picture"):
+        write_page(run, x, tmp_path / "page", compare=other)
+
+
+def test_numbers_that_are_none_are_refused_and_named(tmp_path):
+    x, a, outputs, labels = pictures(10)
+    a[6, 0, 0, 1, 1] = float("nan")
+    run = write_scan(tmp_path / "run", x, a, outputs, labels=labels)
+    with pytest.raises(InputError, match="attributions of example 6 have NaN"):
+        write_page(run, x, tmp_path / "page")
+    fine, _, _ = scan(tmp_path / "fine", 10)
+    with pytest.raises(OptionError, match="infinity"):
+        write_page(fine, None, tmp_path / "page", columns={"x": [float("inf")] * 9})
+
+
+def test_nothing_global_is_touched(tmp_path):
+    run, x, _ = scan(tmp_path / "run", 20)
+    before = torch.get_rng_state()
+    write_page(run, x, tmp_path / "page")
+    assert torch.equal(torch.get_rng_state(), before)
+
+
 def test_mean_maps_are_the_means_of_maps(tmp_path):
     run, x, a = scan(tmp_path / "run")
     said, _ = about(write_page(run, x, tmp_path / "page"))

@@ -36,6 +36,7 @@
       XG.el("ul", { class: "lead" },
         XG.el("li", {}, "Red speaks for the target, blue against it; the colour of zero is that of the paper."),
         XG.el("li", {}, "Sums, outputs and gaps are those of the run. Of each number of a map eight bits are kept."),
+        runs.some((run) => run.outputs > 1 && !run.probabilities) && XG.el("li", {}, "Probabilities and confidence are the softmax of the outputs."),
         XG.about.kind === "picture" && XG.el("li", {}, "The ends of a map's colours are the 99.5th percentile of its absolute values; what is larger has their colour. For the whole page it is the 90th percentile of those."),
         reduced && XG.el("li", {}, "Maps are summed over channels and over the pixels that fall on one that is shown: their sums are kept."),
         notes.map((note) => XG.el("li", {}, note))),

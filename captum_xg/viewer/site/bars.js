@@ -36,6 +36,6 @@
     values && XG.el("span", { class: "feature-value" }, "Value"), XG.el("span", { class: "feature-bar" }),
     XG.el("span", { class: "feature-number" }, "Attribution"));
 
-  /** The values of an example's features. */
-  XG.values = async (i) => (XG.hasFamily("values") ? XG.numbers(Float32Array, await XG.bytes("values", i)) : null);
+  /** The values of an example's features; null where these are not known, or the bars are not of inputs. */
+  XG.values = async (s, i) => (XG.hasFamily("values") && !XG.about.sets[s].layer ? XG.numbers(Float32Array, await XG.bytes("values", i)) : null);
 })();

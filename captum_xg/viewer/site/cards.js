@@ -164,12 +164,12 @@
   const paintBars = async (card, i, wanted) => {
     const sets = XG.sets();
     const [values, picture, ...maps] = await Promise.all([
-      XG.values(i), XG.hasPictures() ? XG.picture(i) : null, ...sets.map((s) => XG.map(s, i)),
+      XG.values(sets[0], i), XG.hasPictures() ? XG.picture(i) : null, ...sets.map((s) => XG.map(s, i)),
     ]);
     if (!wanted()) return;
     const room = last.tall;
     XG.fill(card.body, sets.map((s, row) => {
-      const bars = XG.el("div", { class: "features" }, XG.featureRows(maps[row], XG.scaleOf(s, i), values, Math.floor(room / 18)));
+      const bars = XG.el("div", { class: "features" }, XG.featureRows(maps[row], XG.scaleOf(s, i), XG.about.sets[s].layer ? null : values, Math.floor(room / 18)));
       bars.style.height = `${room}px`;
       if (!picture) return [heads(s), bars];
       const [canvas, context] = XG.canvas(room, room);

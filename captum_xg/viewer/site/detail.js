@@ -107,7 +107,7 @@
     const canvas = tile("Attribution", (context) => XG.drawMap(context, map, scale, size, 0, 0, side, outer), said);
     readout(canvas, map, size, outer, side, said);
     if (picture) tile("On the input", (context) => XG.drawOverlay(context, picture, map, scale, size, 0, 0, side, outer));
-    const grain = size[0] * size[1] < XG.mapPixels(s) ? "sum over each pixel shown" : "per pixel, summed over channels";
+    const grain = XG.about.sets[s].layer ? "for each cell of the layer, summed over channels" : size[0] * size[1] < XG.mapPixels(s) ? "sum over each pixel shown" : "per pixel, summed over channels";
     return [XG.el("div", { class: "figures" }, figures), barOf(scale), XG.el("p", { class: "hint" }, grain)];
   };
 
@@ -124,7 +124,7 @@
       look.push(XG.el("div", { class: "text whole" }, XG.tokenSpans(await XG.tokens(i), map, XG.scaleOf(s, i))), barOf(XG.scaleOf(s, i)));
     }
     if (XG.about.kind === "table") {
-      const values = await XG.values(i);
+      const values = await XG.values(s, i);
       look.push(XG.el("div", { class: "features whole" }, XG.featureHead(values), XG.featureRows(map, XG.scaleOf(s, i), values, 60)),
         map.levels.length > 60 && XG.el("p", { class: "hint" }, `The largest 60 of ${map.levels.length}.`));
     }
