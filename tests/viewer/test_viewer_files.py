@@ -275,6 +275,7 @@ def test_the_words_of_a_class_are_those_with_the_largest_sums(tmp_path):
         np.testing.assert_allclose([value for _, value in mean["words"]], [sums[id] for id in best], rtol=1e-5)
 
 
+@pytest.mark.thorough
 def test_memory_does_not_grow_with_the_number_of_examples(tmp_path):
     peaks = []
     for n in (400, 1600):

@@ -169,6 +169,7 @@ def test_an_address_shows_to_others_what_it_was_copied_from(written, opened):
     assert again.evaluate("JSON.stringify(captumXG.state)") == tab.evaluate("JSON.stringify(captumXG.state)")
 
 
+@pytest.mark.thorough
 def test_a_wrong_address_is_no_accident(written, opened):
     tab = opened(written["one"].path, "sort=evil&class=x&a=99&b=-1&size=huge&tab=none")
     settled(tab)
@@ -236,7 +237,7 @@ def test_the_colours_are_those_of_the_attributions(written, opened):
     assert np.corrcoef(np.argsort(np.argsort(red_minus_blue)), np.argsort(order))[0, 1] > 0.97
 
 
-@pytest.mark.parametrize("dark", [False, True])
+@pytest.mark.parametrize("dark", [False, pytest.param(True, marks=pytest.mark.thorough)])
 def test_a_narrow_screen_has_all_of_it_without_scrolling_sideways(written, opened, dark):
     tab = opened(written["one"].path, width=360, height=640, dark=dark, still=True)
     settled(tab)

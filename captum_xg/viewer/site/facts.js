@@ -17,7 +17,7 @@
       const fill = XG.el("i", { "aria-hidden": "true" });
       fill.style.width = `${100 * share}%`;
       return XG.el("tr", { class: k === label ? "is-label" : null },
-        XG.el("th", { scope: "row" }, XG.className(k), k === label && XG.el("span", { class: "tag" }, "label")),
+        XG.el("th", { scope: "row" }, XG.className(k), k === label && [" ", XG.el("span", { class: "tag" }, "label")]),
         XG.el("td", { class: "share" }, fill, XG.el("span", {}, XG.percent(share))),
         !about.probabilities && XG.el("td", { class: "number" }, XG.num(logits[rank])));
     });

@@ -56,7 +56,7 @@
     if (!scale) return null;
     const bins = binsOf(column, scale);
     const canvas = XG.el("canvas", { "aria-hidden": "true" });
-    const said = XG.el("output", { class: "range-said" });
+    const said = XG.el("span", { class: "range-said", "aria-hidden": "true" });
     const slider = (which) => XG.el("input", {
       type: "range", min: "0", max: String(STEPS), step: "1", "aria-label": `${words}, ${which}`, class: `range-${which}`,
     });
