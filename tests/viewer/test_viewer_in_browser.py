@@ -116,7 +116,7 @@ def test_one_example_in_full_says_what_the_folder_says(written, opened):
     assert number["Completeness gap"] == pytest.approx(float(row["gap"][0]), rel=1e-2)
     assert facts["Target"] == CLASSES[int(row["targets"][0])]
     shares = detail.locator(".tops tbody tr").first.locator("td").first.inner_text()
-    assert shares == f"{float(row['outputs'].softmax(0).max()) * 100:.0f} %"
+    assert shares == f"{float(row['outputs'].softmax(0).max()) * 100:.0f}\u202f%"
     assert "9" in detail.get_by_role("heading").first.inner_text()
 
 

@@ -43,9 +43,9 @@ window.captumXG = {};
     if (!Number.isFinite(share)) return "–";
     const value = share * 100;
     // 99.99 % is not 100 %, and 0.01 % not 0.
-    if (value > 99.9 && value < 100) return "> 99.9 %";
-    if (value < 0.1 && value > 0) return "< 0.1 %";
-    return `${value >= 99.95 || value < 10 ? Number(value.toFixed(1)) : value.toFixed(0)} %`;
+    if (value > 99.9 && value < 100) return ">\u202f99.9\u202f%";
+    if (value < 0.1 && value > 0) return "<\u202f0.1\u202f%";
+    return `${value >= 99.95 || value < 10 ? Number(value.toFixed(1)) : value.toFixed(0)}\u202f%`;
   };
 
   XG.count = (n) => String(n).replace(/\B(?=(\d{3})+$)/g, "\u202f");
