@@ -76,6 +76,7 @@ def test_help_and_version_import_nothing_at_all():
         ["distance"],
         ["evaluate"],
         ["explain"],
+        ["attribute"],
         ["repro"],
         *(["repro", name] for name in EXPERIMENTS),
     ]
