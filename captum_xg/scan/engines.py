@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from captum_xg._core.function import ScalarFunction, without_gradients
+from captum_xg._core.model_state import require_memory
 from captum_xg._core.types import Tensors
 from captum_xg.attr.adaptive.adaptive_integrated_gradients import AdaptiveIntegratedGradients
 from captum_xg.attr.adaptive.adaptive_layer_integrated_gradients import AdaptiveLayerIntegratedGradients
@@ -61,6 +62,8 @@ class ClosedForm:
         )
         self._rule = rule
         self._classes = 0
+        # Once: tensors in whose place others are put during a run end it, as their versions differ.
+        require_memory(method.forward_func, f"{method._name}.attribute")
 
     def explained(self, batch: Batch) -> Observed:
         """Return the closed form of a batch."""

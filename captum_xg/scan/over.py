@@ -207,7 +207,7 @@ def _planned(
     moved = Probes(probes.digest, tuple(each.on(device) for each in probes.batches), probes.why)
     fallback = fallback_for(method, rule) if on_violation == "integrate" else None
     try:
-        return _Plan(engine, fallback, None, *tried(engine, moved, most))
+        return _Plan(engine, fallback, None, *tried(engine, moved, most if isinstance(engine, ClosedForm) else 1))
     except HomogeneityError as error:
         if fallback is None:
             error.args = (
@@ -217,7 +217,7 @@ def _planned(
             )
             raise
         reason = str(error).partition("\n")[0]
-    return _Plan(fallback, None, reason, *tried(fallback, moved, most))
+    return _Plan(fallback, None, reason, *tried(fallback, moved, 1))
 
 
 def _are_texts(method: Any, batch: Batch) -> bool:
