@@ -26,7 +26,7 @@ def findings(results: Results) -> tuple[Finding, ...]:
     """Return one finding for each claim, in their order."""
     clean = results.each(0.0, "before", "clean")
     before, after = (results.each(1.0, when, "clean") for when in ("before", "after"))
-    spec = "+.3f"
+    spec = ".3f"
     return (
         below(claims.FOOLED, difference(before, clean), 0.0, "accuracy minus that of a network without patches", spec),
         *(_found(claim, results, share) for share, claim in claims.FOUND.items()),
@@ -97,7 +97,7 @@ def _looks_away(claim: Claim, results: Results, share: float) -> Finding:
     if share not in results.shares:
         return _not_run(claim)
     pair = (results.each(share, when, "patch") for when in ("after", "before"))
-    return below(claim, difference(*pair), 0.0, "share in the patch, after minus before", "+.3f")
+    return below(claim, difference(*pair), 0.0, "share in the patch, after minus before", ".3f")
 
 
 def _not_run(claim: Claim) -> Finding:
