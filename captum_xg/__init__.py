@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from captum_xg import nn as nn
     from captum_xg import priors as priors
     from captum_xg import repro as repro
+    from captum_xg import scan as scan
     from captum_xg import testing as testing
     from captum_xg import visualization as visualization
     from captum_xg import xdnn as xdnn
@@ -57,6 +58,9 @@ if TYPE_CHECKING:
 
     # Attribution priors
     from captum_xg.priors import AttributionPriorLoss, PriorLoss
+
+    # Whole data sets
+    from captum_xg.scan import explain_dataset
 
     # X-DNNs
     from captum_xg.xdnn import (
@@ -98,6 +102,7 @@ else:  # a test holds that these are the names above
                 "check_homogeneity",
             ),
             "priors": ("AttributionPriorLoss", "PriorLoss"),
+            "scan": ("explain_dataset",),
             "xdnn": (
                 "Conversion",
                 "ConversionReport",
@@ -140,6 +145,7 @@ __all__ = [
     "bias_ledger",
     "certify",
     "check_homogeneity",
+    "explain_dataset",
     "fine_tune",
     "forget_conversion",
     "register_conversion",

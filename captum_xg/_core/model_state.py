@@ -147,9 +147,14 @@ def require_memory(forward_func: ForwardFunction, where: str) -> None:
         require_usable_state(forward_func, where, finite=False)
 
 
+def _without_memory(value: object) -> bool:
+    return isinstance(value, Tensor) and (is_lazy(value) or value.is_meta)
+
+
 def _lacks_memory(forward_func: ForwardFunction) -> bool:
     """Return whether a tensor that F refers to is without memory; True as well where that cannot be seen this way."""
     seen: set[int] = set()
+    others: set[type] = set()
     try:
         if isinstance(forward_func, nn.Module):
             stack: list[Any] = [forward_func]
@@ -163,10 +168,15 @@ def _lacks_memory(forward_func: ForwardFunction) -> bool:
             if module is None or id(module) in seen:
                 continue
             seen.add(id(module))
-            for held in (module._parameters, module._buffers, module.__dict__):
-                for value in held.values():
-                    if isinstance(value, Tensor) and (is_lazy(value) or value.is_meta):
-                        return True
+            if any(map(_without_memory, (*module._parameters.values(), *module._buffers.values()))):
+                return True
+            # Classes first: the attributes of a module are many, and hardly any is a tensor.
+            own = set(map(type, module.__dict__.values())) - others
+            if any(issubclass(kind, Tensor) for kind in own):
+                if any(map(_without_memory, module.__dict__.values())):
+                    return True
+            else:
+                others |= own
             stack.extend(module._modules.values())
     except Exception:  # other people's modules may be anything
         return True

@@ -119,7 +119,7 @@ class TermCache:
             settings: The target, and what else tells terms apart.
             compute: Computes it.
         """
-        fingerprint, anchors = fingerprint_of(forward_func, points, additional)
+        fingerprint, anchors, _ = fingerprint_of(forward_func, points, additional)
         given = [*(baselines if isinstance(baselines, tuple) else (baselines,)), *additional]
         identities = tuple(_identity(value) for value in given)
         key = (fingerprint, tuple(versions_of(forward_func).items()), identities, settings)

@@ -91,15 +91,23 @@ def _folder(
     std: Sequence[float] | None,
     dtype: torch.dtype,
 ) -> Examples:
+    transform = picture_transform(size, mean, std, dtype)
+    try:
+        dataset = ImageFolder(str(path), transform=transform, loader=picture_at)
+    except FileNotFoundError as error:
+        raise FileError(f"--data {path}: it must have one subfolder of images for each class. {error}") from error
+    return some_of(dataset, n)
+
+
+def picture_transform(
+    size: int | None, mean: Sequence[float] | None, std: Sequence[float] | None, dtype: torch.dtype
+) -> transforms.Compose:
+    """Return what pictures of a folder go through: scaled, the central square taken, to [0, 1], mean and deviation."""
     steps: list[Callable[..., object]] = [] if size is None else [transforms.Resize(size), transforms.CenterCrop(size)]
     steps += [transforms.ToTensor(), transforms.ConvertImageDtype(dtype)]
     if mean is not None and std is not None:
         steps.append(transforms.Normalize(list(mean), list(std)))
-    try:
-        dataset = ImageFolder(str(path), transform=transforms.Compose(steps), loader=picture_at)
-    except FileNotFoundError as error:
-        raise FileError(f"--data {path}: it must have one subfolder of images for each class. {error}") from error
-    return some_of(dataset, n)
+    return transforms.Compose(steps)
 
 
 def some_of(dataset: ImageFolder, n: int | None) -> Examples:

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from captum_xg.attr.exact.errors import NotPiecewiseLinearError, RegionLimitError
     from captum_xg.attr.integrated import IntegrationNotice
     from captum_xg.homogeneity.check.report import HomogeneityError, HomogeneityWarning
+    from captum_xg.scan.errors import ExampleError
     from captum_xg.xdnn.report import ConversionError
 else:
     __getattr__, __dir__ = on_demand(
@@ -43,6 +44,7 @@ else:
             "captum_xg.attr.exact.errors": ("NotPiecewiseLinearError", "RegionLimitError"),
             "captum_xg.attr.integrated": ("IntegrationNotice",),
             "captum_xg.homogeneity.check.report": ("HomogeneityError", "HomogeneityWarning"),
+            "captum_xg.scan.errors": ("ExampleError",),
             "captum_xg.xdnn.report": ("ConversionError",),
         },
     )
@@ -55,6 +57,7 @@ __all__ = [
     "CrossExampleError",
     "DegreeError",
     "DisconnectedAttributionError",
+    "ExampleError",
     "FileError",
     "ForwardOutputError",
     "GradientError",

@@ -18,18 +18,19 @@ from collections.abc import Hashable
 from dataclasses import dataclass, field, replace
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 
 from captum_xg._core.contents import same
 from captum_xg._core.model_state import require_usable_state
-from captum_xg._core.modules import named_modules_of, require_evaluation_mode
+from captum_xg._core.modules import modules_of, named_modules_of, require_evaluation_mode
 from captum_xg._core.reflection import plainly, tensors_of
 from captum_xg._core.storage import shares_memory
 from captum_xg._core.types import ForwardFunction
 from captum_xg.homogeneity.certificate.assumptions import Assumptions
 from captum_xg.homogeneity.certificate.certificate import Certificate
 from captum_xg.homogeneity.certificate.fingerprint import fingerprint_of
+from captum_xg.homogeneity.certificate.module_tree import ModuleTree
 from captum_xg.homogeneity.certificate.prove import Proof, prove
 
 _MOST = 16
@@ -50,32 +51,32 @@ class Seen:
         refused: The tensors of the model when numbers spoke against F, and what they said; None if they did not.
     """
 
-    versions: dict[str, tuple[int, int]] | None = None
+    versions: Hashable = None
     confirmed: bool = False
     inner: tuple[torch.dtype, ...] = ()
     in_batches: bool = False
     asked: bool = False
     draws: random.Random = field(default_factory=lambda: random.Random(0))
-    refused: tuple[dict[str, tuple[int, int]], str] | None = None
+    refused: tuple[Hashable, str] | None = None
 
     def separate(self, forward_func: ForwardFunction) -> bool:
         """Return whether F was seen to treat examples separately with the parameters and buffers it has now."""
         # A term that mixes examples may have had a factor of zero then.
-        return self.versions is not None and self.versions == versions_of(forward_func)
+        return self.versions is not None and self.versions == _marks(forward_func)
 
     def separates(self, forward_func: ForwardFunction) -> None:
         """Remember that F, as it is now, treats examples separately."""
-        self.versions = versions_of(forward_func)
+        self.versions = _marks(forward_func)
 
     def refusal(self, forward_func: ForwardFunction) -> str | None:
         """Return what numbers said against F with the parameters and buffers it has now; None if nothing."""
-        if self.refused is None or self.refused[0] != versions_of(forward_func):
+        if self.refused is None or self.refused[0] != _marks(forward_func):
             return None
         return self.refused[1]
 
     def refuse(self, forward_func: ForwardFunction, said: str) -> None:
         """Remember what numbers said against F, as it is now."""
-        self.refused = (versions_of(forward_func), said)
+        self.refused = (_marks(forward_func), said)
 
 
 @dataclass
@@ -123,6 +124,7 @@ class CertificateCache:
 
     def __init__(self) -> None:
         self._known: OrderedDict[Hashable, Known] = OrderedDict()
+        self._modules: ModuleTree | None = None
         self.n_proofs = 0
         """How many proofs were made."""
 
@@ -160,7 +162,7 @@ class CertificateCache:
             once: What was neither proven nor disproved is not tried again while the model shows no change; nor is what
                 no proof can stand on, as it hides what it holds.
         """
-        fingerprint, anchors = fingerprint_of(forward_func, inputs, additional)
+        fingerprint, anchors = self._fingerprint(forward_func, inputs, additional)
         shapes = tuple(x.shape for x in inputs)
         known = self._standing(fingerprint, shapes, additional, once=once)
         if known is not None:
@@ -172,7 +174,7 @@ class CertificateCache:
         proof = prove(forward_func, inputs, additional, where, finite=finite)
         found = Known(proof, anchors, _looked_at(proof.assumptions, additional), versions_of(forward_func))
         if once and proof.certificate.verdict != "disproved":
-            again, _ = fingerprint_of(forward_func, inputs, additional)
+            again, _ = self._fingerprint(forward_func, inputs, additional)
             self._keep_tried(fingerprint if fingerprint == again else None, shapes, found, additional)
         elif proof.certificate.homogeneous:
             self._keep(fingerprint, found)
@@ -182,8 +184,14 @@ class CertificateCache:
         self, forward_func: ForwardFunction, inputs: tuple[Tensor, ...], additional: tuple[object, ...]
     ) -> Known | None:
         """Return the proof that holds now, or that there is none to be had; None if it has to be tried."""
-        fingerprint, _ = fingerprint_of(forward_func, inputs, additional)
+        fingerprint, _ = self._fingerprint(forward_func, inputs, additional)
         return self._standing(fingerprint, tuple(x.shape for x in inputs), additional, once=True)
+
+    def _fingerprint(
+        self, forward_func: ForwardFunction, inputs: tuple[Tensor, ...], additional: tuple[object, ...]
+    ) -> tuple[Hashable, list[object]]:
+        fingerprint, anchors, self._modules = fingerprint_of(forward_func, inputs, additional, self._modules)
+        return fingerprint, anchors
 
     def _standing(
         self, fingerprint: Hashable, shapes: Hashable, additional: tuple[object, ...], *, once: bool
@@ -213,7 +221,7 @@ class CertificateCache:
         self, forward_func: ForwardFunction, inputs: tuple[Tensor, ...], additional: tuple[object, ...]
     ) -> Known:
         """Return what is known of this state and shape without a proof, which may be nothing yet."""
-        fingerprint, anchors = fingerprint_of(forward_func, inputs, additional)
+        fingerprint, anchors = self._fingerprint(forward_func, inputs, additional)
         if fingerprint not in self._known:
             self._keep(fingerprint, Known(None, anchors))
         return self._known[fingerprint]
@@ -249,6 +257,28 @@ def versions_of(forward_func: ForwardFunction) -> dict[str, tuple[int, int]]:
             for kind, name, tensor in tensors_of(module)
             if isinstance(tensor, Tensor) and not tensor.is_inference()  # whose versions are not counted
         }
+
+
+def _marks(forward_func: ForwardFunction) -> Hashable:
+    """Return what :func:`versions_of` does, without names where modules are usual: it runs at every attribution."""
+    marks: list[int] = []
+    seen: set[int] = set()
+    stack: list[nn.Module | None] = list(modules_of(forward_func))
+    try:
+        with plainly():
+            while stack:
+                module = stack.pop()
+                if module is None or id(module) in seen:
+                    continue
+                seen.add(id(module))
+                for held in (module._parameters, module._buffers):
+                    for tensor in held.values():
+                        if tensor is not None:
+                            marks += id(tensor), -1 if tensor.is_inference() else tensor._version
+                stack += module._modules.values()
+    except Exception:  # other people's modules may be anything
+        return tuple(versions_of(forward_func).items())
+    return tuple(marks)
 
 
 def _looked_at(assumptions: Assumptions, additional: tuple[object, ...]) -> list[tuple[int, Tensor]]:

@@ -54,7 +54,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "work. A last call without it does what is left, and reports"
     )
     add("--only", nargs="+", metavar="UNIT", help=only)
-    add("--seeds", type=int, metavar="N", help="trainings of each of the two networks; default as of the preset")
+    add("--seeds", type=int, metavar="N", help="trainings of each network; default as of the preset")
     add("--precision", choices=("float32", "bfloat16"), default="float32", help="of training (default: %(default)s)")
     rate = "peak of the one-cycle schedule (default: 0.003)"
     add("--learning-rate", type=float, metavar="RATE", help=rate)

@@ -33,12 +33,14 @@ def _accuracies(axes: Axes, results: Results) -> None:
         axes.errorbar(found.value, row + 0.25, xerr=found.standard_error, color=colour, marker="|", capsize=3)
         labels.append(f"{network.label.partition(',')[0]} ({results.trainings(network)[0]['epochs']})")
     for row, network in enumerate(VARIANTS, len(COMPARED)):
-        short = results.variant(network)
+        trainings = results.trainings(network)
         colour = "#333333" if network is SHORT else "#777777"
-        axes.plot(100 * short["test_accuracy"], row, "D" if network is SHORT else "s", color=colour, ms=5)
-        labels.append(f"{network.label} ({short['epochs']})")
+        each = [100 * training["test_accuracy"] for training in trainings if training["finite"]]
+        axes.plot(each, [row] * len(each), "D" if network is SHORT else "s", color=colour, alpha=0.6, ms=5)
+        labels.append(f"{network.label} ({trainings[0]['epochs']})")
     axes.axhline(len(COMPARED) - 0.4, color="#b0b0b0", lw=0.8)
-    axes.axvline(100 * results.variant(SHORT)["test_accuracy"], color="#b0b0b0", lw=0.8, ls=":")
+    if results.finite(SHORT):
+        axes.axvline(results.accuracy(SHORT).value, color="#b0b0b0", lw=0.8, ls=":")
     axes.set_yticks(range(len(labels)), labels, fontsize=9)
     axes.invert_yaxis()
     axes.grid(axis="x", alpha=0.25)

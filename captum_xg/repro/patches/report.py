@@ -31,7 +31,7 @@ def report(
         command,
         seconds,
         commits,
-        {"units": {name: {k: v for k, v in value.items() if k != "correct"} for name, value in results.values.items()}},
+        {"units": dict(results.values)},
     )
 
 
@@ -45,8 +45,8 @@ def _setting(results: Results, protocol: Protocol, data: Data) -> str:
     return (
         f"xvit_small and vit_small (4 layers of width 64, 4×4 patches), {results.seeds} seeds each with the same "
         f"batches, {epochs} on {protocol.train_images:,} images {data.about}, tested on {protocol.test_images:,}; "
-        f"{protocol.recipe}. Variants: one seed, {shorter}. Attributions: the first {protocol.measured_images} test "
-        "images, double precision."
+        f"{protocol.recipe}. Variants: {shorter}, as many seeds. Attributions: the first {protocol.measured_images} "
+        "test images, double precision."
     )
 
 
@@ -74,14 +74,17 @@ def _accuracies(results: Results) -> Panel:
 def _parts(results: Results) -> Panel:
     rows = [["xvit_small with", "parameters", "test accuracy in %", "difference in points", "certified"]]
     for network in VARIANTS:
-        found = results.variant(network)
-        lost = not (found["finite"] and results.variant(SHORT)["finite"])
+        trainings = results.trainings(network)
+        finite = results.finite(network)
+        lost = not (finite and results.finite(SHORT))
         difference = "–" if network is SHORT or lost else results.gap(network, SHORT).formatted("+.2f")
-        accuracy = f"{100 * found['test_accuracy']:.2f}" if found["finite"] else "diverged"
-        certified = "degree 1" if found.get("proven") and found["degree"] == 1 else "no"
-        rows.append([network.label, f"{found['parameters']:,}", accuracy, difference, certified])
-    trained = counted(results.variant(SHORT)["epochs"], "epoch")
-    return table(f"What each part is worth: one seed each, {trained}; intervals over test images", rows)
+        mean = results.accuracy(network)
+        accuracy = f"{mean.value:.2f} ± {mean.standard_error:.2f}" if finite else "diverged"
+        certified = "degree 1" if all(each.get("proven") and each["degree"] == 1 for each in trainings) else "no"
+        rows.append([network.label, f"{trainings[0]['parameters']:,}", accuracy, difference, certified])
+    trained = counted(results.trainings(SHORT)[0]["epochs"], "epoch")
+    title = f"What each part is worth: {counted(results.seeds, 'training')} each, {trained}; differences paired by seed"
+    return table(title, rows)
 
 
 def _steps(results: Results) -> Panel:
@@ -127,11 +130,6 @@ def _notes(results: Results, protocol: Protocol) -> tuple[str, ...]:
     ]
     if protocol.too_short:
         notes.insert(0, f"This run goes through all parts and says nothing of trained networks: {protocol.too_short}.")
-    else:
-        notes.append(
-            f"Two trainings that differ in nothing but the seed differ by {results.seed_noise():.2f} points (standard "
-            "deviation): a part whose difference is not above twice that may be worth nothing."
-        )
     if not results.comparison_lost and bool(results.steps().isinf().any()):
         notes.append(f"Infinite steps: not even {protocol.most_steps} are enough.")
     if diverged := results.diverged():

@@ -1,13 +1,12 @@
 """What all units came to, put together: means over seeds, paired differences, steps, ratios of seconds.
 
-Two kinds of intervals, which say different things: over seeds by Student's t, where a network was trained several
-times; over images or rounds by the bootstrap, which says nothing of other trainings.
+Two kinds of intervals, which say different things: of accuracies over seeds, by Student's t; of steps and seconds over
+images or rounds, by the bootstrap, which says nothing of other trainings.
 """
 
 from __future__ import annotations
 
 import math
-import statistics
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -17,7 +16,7 @@ from torch import Tensor
 
 from captum_xg._core.estimate import Estimate, MeanEstimate
 from captum_xg.repro.estimate import difference, estimate
-from captum_xg.repro.means import mean_over_examples, statistic_of_examples
+from captum_xg.repro.means import statistic_of_examples
 from captum_xg.repro.patches.integration import steps_needed
 from captum_xg.repro.patches.networks import TWIN, Network, X
 from captum_xg.repro.patches.work import name_of
@@ -31,19 +30,15 @@ class Results:
 
     Attributes:
         values: Unit → what it came to.
-        seeds: How many trainings there are of each of the two networks.
+        seeds: How many trainings there are of each network.
     """
 
     values: Values
     seeds: int
 
     def trainings(self, network: Network) -> list[Mapping[str, Any]]:
-        """Return what the trainings of one of the two networks came to, by seed."""
+        """Return what the trainings of a network came to, by seed."""
         return [self.values[name_of(network, seed)] for seed in range(self.seeds)]
-
-    def variant(self, network: Network) -> Mapping[str, Any]:
-        """Return what the one training of a variant came to."""
-        return self.values[name_of(network, 0)]
 
     def accuracy(self, network: Network) -> MeanEstimate:
         """Return the mean test accuracy in %, over seeds."""
@@ -53,14 +48,13 @@ class Results:
         """Return the accuracy of the transformer of degree 1 minus that of its twin, paired by seed, in points."""
         return difference(self._percent(X), self._percent(TWIN))
 
-    def seed_noise(self) -> float:
-        """Return the standard deviation over seeds of a difference of two trainings, in points."""
-        return math.sqrt(2) * statistics.stdev(self._percent(X))
+    def gap(self, these: Network, others: Network) -> MeanEstimate:
+        """Return the accuracy of one variant minus that of another, paired by seed, in points."""
+        return difference(self._percent(these), self._percent(others))
 
-    def gap(self, these: Network, others: Network) -> Estimate:
-        """Return the accuracy of one variant minus that of another, in points, with its interval over test images."""
-        first, second = (_flags(self.variant(each)["correct"]) for each in (these, others))
-        return mean_over_examples(100 * (first - second))
+    def finite(self, network: Network) -> bool:
+        """Return whether the losses of all trainings of a network were finite."""
+        return all(training["finite"] for training in self.trainings(network))
 
     def steps(self) -> Tensor:
         """Return the steps that the twin needs, ``(images, seeds)``; infinite where the largest number is too few."""
@@ -106,7 +100,7 @@ class Results:
     @property
     def comparison_lost(self) -> bool:
         """Whether one of the trainings of the two networks diverged."""
-        return not all(training["finite"] for network in (X, TWIN) for training in self.trainings(network))
+        return not (self.finite(X) and self.finite(TWIN))
 
     def _percent(self, network: Network) -> list[float]:
         return [100 * training["test_accuracy"] for training in self.trainings(network)]
@@ -123,7 +117,3 @@ class Results:
         found = statistic_of_examples({"": steps.clamp(max=2.0 * largest)}, quantile)[""]
         ends = (math.inf if end > largest else end for end in (found.value, found.low, found.high))
         return Estimate(*ends)
-
-
-def _flags(text: str) -> Tensor:
-    return torch.tensor([float(each) for each in text], dtype=torch.float64)

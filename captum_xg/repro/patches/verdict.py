@@ -66,7 +66,7 @@ def _of_the_two(results: Results, protocol: Protocol) -> tuple[Finding, ...]:
 
 
 def _proven(results: Results) -> Finding:
-    variants = [results.variant(network) for network in VARIANTS]
+    variants = [each for network in VARIANTS for each in results.trainings(network)]
     all_of_them = [*results.trainings(X), *(each for each in variants if each["finite"])]
     certified = [each for each in all_of_them if each.get("proven") and each["degree"] == 1]
     count = f"{len(certified)} of {len(all_of_them)} trained networks certified"
@@ -95,17 +95,13 @@ def _of_a_part(claim: Claim, results: Results, protocol: Protocol, having: Netwo
     if unfinished := _diverged(claim, results, having, lacking):
         return unfinished
     worth = results.gap(having, lacking)
-    noise = 2 * results.seed_noise()
-    what = f"points it is worth, one seed, epochs: {protocol.ablation_epochs}, interval over test images"
-    if short := _trained(protocol, claim, worth, what):
-        return short
-    found = above(claim, worth, noise, what)
-    return Finding(claim, found.ours, found.verdict, f"{found.why}; {noise:.2g} is twice what seeds make differ")
+    what = f"points it is worth, paired by seed, epochs: {protocol.ablation_epochs}"
+    return _trained(protocol, claim, worth, what) or above(claim, worth, 0, what)
 
 
 def _diverged(claim: Claim, results: Results, having: Network, lacking: Network) -> Finding | None:
     """Return the verdict where a training came to nothing."""
-    lost = [each for each in (having, lacking) if not results.variant(each)["finite"]]
+    lost = [each for each in (having, lacking) if not results.finite(each)]
     if not lost:
         return None
     # A part without which nothing can be trained is worth something.
@@ -114,9 +110,9 @@ def _diverged(claim: Claim, results: Results, having: Network, lacking: Network)
 
 
 def _deep(results: Results, protocol: Protocol) -> Finding:
-    if not results.variant(DEEP)["finite"] or not results.variant(SHORT)["finite"]:
+    if not (results.finite(DEEP) and results.finite(SHORT)):
         return Finding(claims.DEEP, "diverged", "not confirmed", "the loss became infinite")
-    what = f"accuracy of 12 layers minus that of 4, in points, one seed, epochs: {protocol.ablation_epochs}"
+    what = f"accuracy of 12 layers minus that of 4, in points, paired by seed, epochs: {protocol.ablation_epochs}"
     found = results.gap(DEEP, SHORT)
     return _trained(protocol, claims.DEEP, found, what) or above(claims.DEEP, found, -_POINTS, what)
 

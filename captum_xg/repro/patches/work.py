@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from captum_xg import certify
 from captum_xg._core.files import make_folder, write_tensors
@@ -34,10 +34,8 @@ def units(protocol: Protocol, data: Data, seeds: int, weights: Path) -> dict[str
     """Return what there is to do, by name."""
     found: dict[str, Work] = {}
     for seed in range(seeds):
-        for network in COMPARED:
+        for network in (*COMPARED, *VARIANTS):
             found[name_of(network, seed)] = partial(_trained, network, seed, protocol, data, weights)
-    for network in VARIANTS:
-        found[name_of(network, 0)] = partial(_trained, network, 0, protocol, data, weights)
     small, large = COST_IMAGES[data.test.images.device.type]
     found["cost-attribution-small"] = partial(_cost, cost.attribution, data, small)
     found["cost-attribution-large"] = partial(_cost, cost.attribution, data, large)
@@ -48,11 +46,6 @@ def units(protocol: Protocol, data: Data, seeds: int, weights: Path) -> dict[str
 def name_of(network: Network, seed: int) -> str:
     """Return the name of a unit, as ``--only`` takes it."""
     return f"{network.key}-{seed}"
-
-
-def bits(flags: Tensor) -> str:
-    """Return a text of 0 and 1, one for each image."""
-    return "".join("1" if flag else "0" for flag in flags.tolist())
 
 
 def _trained(network: Network, seed: int, protocol: Protocol, data: Data, weights: Path) -> dict[str, Any]:
@@ -77,7 +70,6 @@ def _trained(network: Network, seed: int, protocol: Protocol, data: Data, weight
         "losses": losses if finite else [],
         "validation_accuracy": float(correct(model, data.validation).double().mean()),
         "test_accuracy": float(right.double().mean()),
-        "correct": bits(right),
         "training_seconds": seconds,
         "torch": torch.__version__.partition("+")[0],
     }

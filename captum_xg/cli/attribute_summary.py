@@ -1,0 +1,79 @@
+"""What ``captum-xg attribute`` prints at its end."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator
+
+import torch
+
+from captum_xg.datasets.attributions import Attributions, RefusedExample
+from captum_xg.scan.over import Done
+
+_NAMED = 5
+
+
+def summary(done: Done, options: argparse.Namespace) -> Iterator[str]:
+    """Yield the lines: how many examples, who was refused and why, by what method, how exact, how fast, where."""
+    found = done.attributions
+    refused = found.refused
+    yield f"{options.target} on {options.data}: {len(found):,} examples explained, {len(refused) or 'none'} refused"
+    yield from _refusals(refused)
+    yield f"Method: {_method(done)}, of {_targets(found, options.targets)}"
+    if len(found):
+        yield _gap(found)
+    if done.examples:
+        threads = torch.get_num_threads()
+        yield (
+            f"Rate: {done.examples / done.seconds:.3g} examples per second ({done.examples:,} in {done.seconds:.3g} s "
+            f"by this process, {threads} thread{'s' * (threads != 1)})"
+        )
+    else:
+        yield "Nothing was left to do: all of them were there."
+    yield f"Written: {options.to.resolve()}"
+    yield f"Next: captum-xg view {options.to}"
+
+
+def _refusals(refused: tuple[RefusedExample, ...]) -> Iterator[str]:
+    by_reason: dict[tuple[str, str], list[int]] = {}
+    for each in refused:
+        # Of a family, whatever name or number of its own each of them has.
+        by_reason.setdefault((each.kind, ""), []).append(each.id)
+    reasons = {each.kind: each.reason for each in reversed(refused)}
+    for (kind, _), ids in sorted(by_reason.items(), key=lambda item: -len(item[1])):
+        listed = ", ".join(map(str, ids[:_NAMED])) + (f" and {len(ids) - _NAMED} more" if len(ids) > _NAMED else "")
+        first_line = reasons[kind].partition("\n")[0]
+        yield f"  {kind}, {len(ids)}: example {listed}. The first: {first_line}"
+
+
+def _method(done: Done) -> str:
+    settings = done.attributions.settings
+    name, layer = settings["method"], settings["layer"]
+    at = f" at {', '.join(layer)}" if layer else ""
+    if settings["closed_form"]:
+        degree = settings["options"]["degree"]
+        return f"{name}{at}, in closed form, x·∇F(x){'' if degree == 1 else f'/{degree:g}'}"
+    if done.integrated is not None:
+        return (
+            f"integrated to a tolerance of 1 %{at}, as the closed form does not apply ({done.integrated.rstrip('.')})"
+        )
+    return f"{name}{at}"
+
+
+def _targets(found: Attributions, targets: str) -> str:
+    if len(found) and int(found.targets[0, 0]) < 0:
+        return "the single output"
+    named = {"predicted": "the predicted output", "true": "the true class", "all": "all outputs"}
+    return named.get(
+        targets, f"the {targets[4:]} largest outputs" if targets.startswith("top:") else f"output {targets}"
+    )
+
+
+def _gap(found: Attributions) -> str:
+    gaps = found.gaps.abs().to(torch.float64)
+    explained = found.outputs.gather(1, found.targets.clamp(min=0)).abs().to(torch.float64)
+    worst = int(gaps.amax(1).argmax())
+    return (
+        f"Gap |Σ attributions − (F(x) − F(0))|: median {float(gaps.median()):.2g}, worst {float(gaps.max()):.2g} "
+        f"(example {int(found.ids[worst])}), where |F(x)| is {float(explained.median()):.3g} in the median"
+    )

@@ -1,0 +1,246 @@
+"""Attributions of a whole data set, in a folder."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from math import prod
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+import torch
+
+from captum_xg._core.files import make_folder
+from captum_xg._core.options import file_path, one_of, positive_integer, switch
+from captum_xg.attr.observed import Observed
+from captum_xg.datasets.attributions.layout import Index
+from captum_xg.datasets.attributions.reader import Attributions
+from captum_xg.datasets.attributions.shard import required_library
+from captum_xg.errors import HomogeneityError, InputError, OptionError
+from captum_xg.scan.batch import WHERE, Batch, Split
+from captum_xg.scan.engines import ClosedForm, Engine, engine_for, fallback_for
+from captum_xg.scan.explaining import Explaining, OnRefusal, device_of
+from captum_xg.scan.probes import Probes, probes_of, tried
+from captum_xg.scan.reading import MapStyle, map_style
+from captum_xg.scan.run import Run
+from captum_xg.scan.settings import (
+    complete_settings,
+    digest_of_settings,
+    given_settings,
+    method_settings,
+    model_settings,
+)
+from captum_xg.scan.streaming import Stream
+from captum_xg.scan.targets import TargetRule, target_rule
+
+DTYPES = {"float16": torch.float16, "float32": torch.float32, "float64": torch.float64}
+_SHARD = 2**25
+"""Bytes of attributions that a shard has at most, unless a batch has more."""
+_MOST = 1024
+"""Examples that a shard has at most, unless a batch has more: what an interruption may cost."""
+
+
+@dataclass(frozen=True)
+class Done:
+    """A run that has come to its end.
+
+    Attributes:
+        attributions: What is in the folder now.
+        examples: How many examples this process has gone through.
+        seconds: How long that took.
+        integrated: Why the closed form does not apply, and examples were integrated; None if it does.
+    """
+
+    attributions: Attributions
+    examples: int
+    seconds: float
+    integrated: str | None
+
+
+def explain_dataset(
+    method: Any,
+    loader: Iterable[Any],
+    to: str | Path,
+    *,
+    targets: str | int | Sequence[int] = "predicted",
+    on_violation: OnRefusal = "raise",
+    dtype: Literal["float16", "float32", "float64"] = "float16",
+    options: Mapping[str, object] | None = None,
+    split: Split | None = None,
+    names: Sequence[str] | None = None,
+    sum_last: bool = False,
+    shard_size: int | None = None,
+    progress: bool = True,
+) -> Attributions:
+    """Explain every example of a data set, and keep the attributions in a folder.
+
+    One forward and one backward pass for each batch, where the method is :class:`~captum_xg.XGradient`: outputs, the
+    predicted class and attributions come from the same one. Interrupted, killed even, and called again, it goes on
+    where it was, to the same bytes. Processes that ``torchrun`` has started, and several calls for one folder at a
+    time, share the work; what one of them leaves behind is taken over by the others, or by the next call.
+
+    Args:
+        method: An instance of an attribution method: of this package or of Captum, for inputs or a layer.
+        loader: A ``DataLoader`` without shuffling, whose data set, workers, ``collate_fn`` and batch size are used; or
+            any iterable of batches, in the same order each time. Batches are ``(inputs, labels)``, with several inputs
+            as a tuple, inputs alone, or dicts with one input. Several processes all get the whole loader.
+        to: The folder. If it holds attributions of the same settings, model and data, they are completed.
+        targets: Which outputs are explained: ``"predicted"``, ``"true"``, ``"all"``, ``"top:K"``, the number of one or
+            a list of numbers. All but the first two, and numbers alone, give attributions of several targets.
+        on_violation: What becomes of an example that is refused: ``"raise"`` ends the run, with all that was finished
+            kept; ``"record"`` notes it with its reason and goes on; ``"integrate"`` does so as well, but integrates
+            what is not homogeneous, to a tolerance of 1 %.
+        dtype: In which attributions are kept. ``"float16"`` keeps 11 binary digits of them, of any size.
+        options: What else ``attribute`` of methods other than X-Gradient is called with, such as ``baselines``.
+        split: Takes a batch apart, into inputs (a tensor or a tuple of tensors) and labels or None.
+        names: Of the inputs; ``input`` or ``input 0``, ``input 1`` … by default.
+        sum_last: Sum attributions over their last dimension, as over the features of an embedding.
+        shard_size: How many examples one file has, rounded up to whole batches. By default some 32 MiB of them.
+        progress: Whether to show a progress bar.
+
+    Returns:
+        The attributions, as a data set.
+
+    Raises:
+        ExampleError: If an example cannot be read or explained, and ``on_violation`` is ``"raise"``.
+        HomogeneityError: If the model is not homogeneous, and is not to be integrated.
+        FileError: If the folder has the attributions of another run, or cannot be written to.
+        MissingPackageError: If safetensors is not installed.
+        OptionError, InputError, TargetError, ModelStateError, TrainingModeError: If an argument, or the model, cannot
+            be used.
+
+    Example:
+        >>> scan = explain_dataset(XGradient(model), DataLoader(data, batch_size=64), "scan")  # doctest: +SKIP
+        >>> scan[0]["attributions"].shape, float(scan.gaps.abs().max())  # doctest: +SKIP
+        (torch.Size([1, 1, 28, 28]), 1.9e-06)
+    """
+    switch(progress, "progress", WHERE)
+    wanted = Wanted(targets, on_violation, dtype, options or {}, split, names, sum_last, shard_size, progress)
+    return run_over(method, loader, to, wanted).attributions
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """The options of :func:`explain_dataset`, and what the command line adds to the index."""
+
+    targets: object
+    on_violation: OnRefusal
+    dtype: str
+    options: Mapping[str, object]
+    split: Split | None = None
+    names: Sequence[str] | None = None
+    sum_last: bool = False
+    shard_size: int | None = None
+    progress: bool = True
+    command: Mapping[str, object] = field(default_factory=dict)
+
+
+def run_over(method: Any, loader: Iterable[Any], to: str | Path, wanted: Wanted) -> Done:
+    """Do what :func:`explain_dataset` does, and return what there is to tell of it as well."""
+    rule = target_rule(wanted.targets, WHERE)
+    one_of(wanted.on_violation, get_args(OnRefusal), "on_violation", WHERE)
+    dtype = DTYPES[one_of(wanted.dtype, DTYPES, "dtype", WHERE)]
+    switch(wanted.sum_last, "sum_last", WHERE)
+    folder = file_path(to, "to", WHERE)
+    required_library()
+    engine = engine_for(method, rule, wanted.options)
+    data: MapStyle | Stream = map_style(loader) or Stream(loader, wanted.split)
+    probes, device = probes_of(data, wanted.split), device_of(method.forward_func)
+    plan = _planned(method, engine, rule, wanted.on_violation, probes, data.batch_size, device)
+    shapes, found = tuple(tuple(x.shape[1:]) for x in plan.batch.inputs), plan.found
+    texts = _are_texts(method, plan.batch)
+    explaining = Explaining(plan.engine, plan.fallback, wanted.on_violation, shapes, device, wanted.split, texts)
+    inputs = _names(wanted.names, len(found.attributions))
+    size = _shard_size(wanted.shard_size, data.batch_size, found, dtype, wanted.sum_last)
+    settings = complete_settings(
+        {
+            **method_settings(method),
+            "given": given_settings(wanted.options),
+            "on_violation": wanted.on_violation,
+            "closed_form": isinstance(plan.engine, ClosedForm),
+            "targets": rule.text(),
+            **model_settings(method.forward_func),
+            "data": {"examples": data.examples, "digest": probes.digest, "shape": shapes},
+            "dtype": wanted.dtype,
+            "summed": wanted.sum_last,
+            "batch_size": data.batch_size,
+            "shard_size": size,
+            "device": "cpu" if device is None else device.type,
+        }
+    )
+    index = Index(digest_of_settings(settings), settings, inputs, data.examples, command=dict(wanted.command))
+    make_folder(folder)
+    run = Run(data, explaining, method.forward_func, index, folder, size, dtype, wanted.sum_last, bool(wanted.progress))
+    examples, seconds = run.done()
+    return Done(Attributions(folder), examples, seconds, plan.integrated)
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """What was found out beforehand.
+
+    Attributes:
+        engine: What explains batches.
+        fallback: What integrates those that it refuses; None if nothing does.
+        integrated: Why all are integrated; None if they are not.
+        batch: A few examples.
+        found: What they came to.
+    """
+
+    engine: Engine
+    fallback: Engine | None
+    integrated: str | None
+    batch: Batch
+    found: Observed
+
+
+def _planned(
+    method: Any,
+    engine: Engine,
+    rule: TargetRule,
+    on_violation: OnRefusal,
+    probes: Probes,
+    most: int,
+    device: torch.device | None,
+) -> _Plan:
+    """Return how batches are to be explained, tried out on a few examples."""
+    moved = Probes(probes.digest, tuple(each.on(device) for each in probes.batches), probes.why)
+    fallback = fallback_for(method, rule) if on_violation == "integrate" else None
+    try:
+        return _Plan(engine, fallback, None, *tried(engine, moved, most))
+    except HomogeneityError as error:
+        if fallback is None:
+            error.args = (
+                f"{error.args[0]}\n  Nothing was explained. on_violation='integrate' (--on-violation integrate) "
+                "integrates such a model, to a tolerance of 1 %.",
+                *error.args[1:],
+            )
+            raise
+        reason = str(error).partition("\n")[0]
+    return _Plan(fallback, None, reason, *tried(fallback, moved, most))
+
+
+def _are_texts(method: Any, batch: Batch) -> bool:
+    """Return whether inputs are ids of tokens: integers in rows, explained by what a layer makes of them."""
+    x = batch.inputs[0]
+    return hasattr(method, "layer") and len(batch.inputs) == 1 and x.dim() == 2 and not x.dtype.is_floating_point
+
+
+def _names(names: Sequence[str] | None, count: int) -> tuple[str, ...]:
+    if names is None:
+        return ("input",) if count == 1 else tuple(f"input {i}" for i in range(count))
+    if isinstance(names, str) or len(names) != count or not all(isinstance(name, str) for name in names):
+        raise OptionError(f"{WHERE}: `names` must be one text for each of the {count} inputs, but is {names!r}.")
+    return tuple(names)
+
+
+def _shard_size(given: int | None, batch_size: int, found: Observed, dtype: torch.dtype, summed: bool) -> int:
+    """Return how many positions a shard has: a multiple of the batch size."""
+    last = found.attributions[0].shape[-1] if summed else 1
+    if summed and min(a.dim() for a in found.attributions) < 4:
+        raise InputError(f"{WHERE}: `sum_last` needs attributions of two dimensions, as those of a text's embedding.")
+    numbers = sum(prod(a.shape[1:]) for a in found.attributions) // max(last, 1)
+    if given is not None:
+        return -(-positive_integer(given, "shard_size", WHERE) // batch_size) * batch_size
+    batches = min(_SHARD // max(numbers * dtype.itemsize * batch_size, 1), _MOST // batch_size)
+    return max(batches, 1) * batch_size

@@ -1,0 +1,180 @@
+"""A run over a data set: what is missing in the folder is explained, shard by shard, until all of it is there.
+
+A run assumes what it has found out at its start: the digest of the settings, among them that of the model, and that the
+data are those that some examples of them show. Versions of all tensors of the model are compared at the end of every
+shard, before it is written, and its digest at the end of the run, before the index says that the run is complete.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.distributed as dist
+
+from captum_xg._core.distributed import rank_and_processes
+from captum_xg.datasets.attributions.layout import INDEX, Index, Listed, read_index, shard_path, write_index
+from captum_xg.datasets.attributions.shard import OpenShard, Shard, sha256_of
+from captum_xg.errors import FileError, ModelStateError
+from captum_xg.homogeneity.certificate.cache import versions_of
+from captum_xg.scan.batch import WHERE
+from captum_xg.scan.claims import Claims
+from captum_xg.scan.explaining import Explaining
+from captum_xg.scan.progress import Progress
+from captum_xg.scan.reading import MapStyle, Read
+from captum_xg.scan.settings import model_settings, require_same
+from captum_xg.scan.shards import GrowingShard, Writer
+from captum_xg.scan.streaming import Stream
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run over a data set.
+
+    Attributes:
+        data: The data.
+        explaining: How batches are explained.
+        forward_func: The model.
+        index: What the folder says of the run at its start.
+        folder: Where attributions go.
+        size: How many positions a shard has.
+        dtype: Of the attributions as they are kept.
+        summed: Whether they are summed over their last dimension.
+        shown: Whether to draw a progress bar.
+    """
+
+    data: MapStyle | Stream
+    explaining: Explaining
+    forward_func: Any
+    index: Index
+    folder: Path
+    size: int
+    dtype: torch.dtype
+    summed: bool
+    shown: bool
+
+    def done(self) -> tuple[int, float]:
+        """Do what is missing; return how many examples this process has gone through, and in how many seconds.
+
+        Raises:
+            FileError: If the folder belongs to another run, or a file cannot be written.
+            ExampleError: If an example ends the run.
+            ModelStateError: If the model changes while it is explained.
+        """
+        began = time.perf_counter()
+        with Claims(self.folder, self.size) as claims:
+            with claims.index():
+                kept = self._begun()
+            if kept.complete and all((self.folder / each.file).exists() for each in kept.shards):
+                return 0, time.perf_counter() - began
+            examples = kept.examples if kept.examples is not None else self.data.examples
+            shown = self.shown and rank_of_launch()[0] == 0
+            with Progress(self.folder, examples, self.size, shown=shown) as progress:
+                self._all(claims, progress)
+            seconds = time.perf_counter() - began
+            with claims.index():
+                self._completed()
+        return progress.own, seconds
+
+    def _begun(self) -> Index:
+        """Return the index of the folder, written if there is none, of this run and no other."""
+        if not (self.folder / INDEX).exists():
+            write_index(self.folder, self.index)
+        found = read_index(self.folder)
+        require_same(self.folder, found.settings, self.index.settings)
+        return found
+
+    def _all(self, claims: Claims, progress: Progress) -> None:
+        rank, processes = rank_of_launch()
+        while True:
+            before = progress.own
+            self._pass(claims, progress, rank, processes)
+            examples = self.data.examples
+            assert examples is not None
+            left = next(claims.missing(examples), None)
+            if left is None:
+                return
+            if progress.own == before:  # another process has it; if that dies, it is ours
+                claims.wait_for(left)
+
+    def _pass(self, claims: Claims, progress: Progress, rank: int, processes: int) -> None:
+        """Go through the data once, and do what no other process does."""
+
+        def takes() -> Iterator[int]:
+            assert isinstance(self.data, MapStyle)
+            start = rank * -(-self.data.examples // self.size) // processes
+            yield from filter(claims.take, claims.missing(self.data.examples, start))
+
+        reads = (
+            self.data.reads(takes(), self.size)
+            if isinstance(self.data, MapStyle)
+            else self.data.reads(claims.take, self.size)
+        )
+        state = versions_of(self.forward_func)
+
+        def written(shard: Shard) -> None:
+            claims.release(shard.first)
+            progress.shard_done()
+
+        with Writer(self.folder, written) as writer:
+            shard: GrowingShard | None = None
+            for read in reads:
+                if shard is None or shard.first != read.first:
+                    shard = self._shard(read.first)
+                self._explain(read, shard, writer, progress)
+                if read.last:
+                    if versions_of(self.forward_func) != state:
+                        raise ModelStateError(
+                            f"{WHERE}: the model has changed since the run began; parameters or buffers were written "
+                            f"to before example {read.stop} was explained. Explain a model that nobody trains."
+                        )
+                    writer.finish(shard, read.stop)
+                    shard = None
+
+    def _explain(self, read: Read, shard: GrowingShard, writer: Writer, progress: Progress) -> None:
+        refused = 0
+        for found in self.explaining.of(read):
+            if isinstance(found, tuple):
+                writer.add(shard, *found)
+            else:
+                refused += 1
+                shard.refuse((found,))
+        count = sum(len(positions) for positions, _ in read.parts) + len(read.unread)
+        progress.explained(count, refused)
+
+    def _shard(self, first: int) -> GrowingShard:
+        return GrowingShard(first, self.index.digest, self.dtype, tokens=self.explaining.texts, summed=self.summed)
+
+    def _completed(self) -> None:
+        """List all shards in the index, unless another process has."""
+        found = read_index(self.folder)
+        if found.complete and all((self.folder / each.file).exists() for each in found.shards):
+            return
+        if model_settings(self.forward_func)["model"] != self.index.settings["model"]:
+            raise ModelStateError(
+                f"{WHERE}: the model is not what it was when the run began, although nothing was seen to write to it. "
+                f"Delete {self.folder}: it is not known which of its shards are of which state."
+            )
+        examples = self.data.examples
+        assert examples is not None
+        listed = []
+        for first in range(0, examples, self.size):
+            path = shard_path(self.folder, first)
+            shard = OpenShard(path)
+            if shard.run != self.index.digest or (shard.first, shard.stop) != (first, min(first + self.size, examples)):
+                raise FileError(f"{path} belongs to another run. Delete it, and run the same command again to redo it.")
+            name = path.relative_to(self.folder).as_posix()
+            listed.append(Listed(name, first, shard.stop, shard.kept, len(shard.refused), sha256_of(path)))
+        write_index(self.folder, replace(self.index, examples=examples, complete=True, shards=tuple(listed)))
+
+
+def rank_of_launch() -> tuple[int, int]:
+    """Return which of how many processes this is, also where ``torchrun`` has started them and nobody joined them."""
+    if dist.is_available() and dist.is_torchelastic_launched() and not dist.is_initialized():
+        return int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
+    return rank_and_processes()

@@ -1,0 +1,98 @@
+"""Examples of any iterable of batches, which is gone through from its beginning and explained where that is missing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+from captum_xg._core.batches import numbered, require_batches
+from captum_xg._core.text import in_one_line
+from captum_xg.errors import CaptumXGError, OptionError
+from captum_xg.scan.batch import WHERE, Split, parts_of
+from captum_xg.scan.errors import ExampleError
+from captum_xg.scan.reading import Read
+
+
+class Stream:
+    """An iterable of batches, of one size but for the last.
+
+    Args:
+        loader: The iterable.
+        split: What takes its batches apart.
+
+    Attributes:
+        examples: How many examples there are; None as long as it was not gone through.
+        batch_size: That of the first batch.
+    """
+
+    def __init__(self, loader: Iterable[Any], split: Split | None) -> None:
+        require_batches(loader, WHERE)
+        self._loader, self._split = loader, split
+        self._iterator: Iterator[tuple[int, Any]] | None = numbered(loader, WHERE)
+        self.examples: int | None = None
+        self._first = self._next()
+        if self._first is None:
+            raise OptionError(f"{WHERE}: the loader gives no batch.")
+        self.batch_size = self._first[0]
+
+    @property
+    def first(self) -> Any:
+        """The first batch."""
+        assert self._first is not None
+        return self._first[1]
+
+    def reads(self, takes: Callable[[int], bool], size: int) -> Iterator[Read]:
+        """Yield the batches of the shards that are taken, in order.
+
+        Args:
+            takes: Whether to take the shard that begins at a position.
+            size: How many positions a shard has.
+
+        Raises:
+            ExampleError: If the iterable raises, or gives batches of different sizes.
+        """
+        following = self._beginning()
+        start, mine = 0, False
+        while following is not None:
+            count, content = following
+            if start % size == 0:
+                mine = takes(start)
+            first, stop = start // size * size, start + count
+            following = self._next(start=stop)
+            if following is not None and count != self.batch_size:
+                raise ExampleError(
+                    f"{WHERE}: the batch of examples {start} to {stop - 1} has {count} of them, and the first has "
+                    f"{self.batch_size}. Only the last batch may be smaller.",
+                    start,
+                )
+            if mine:
+                last = stop == first + size or following is None
+                yield Read(first, stop, [(tuple(range(start, stop)), content)], (), last)
+            start = stop
+        self.examples = start
+
+    def _beginning(self) -> tuple[int, Any] | None:
+        if self._first is None:
+            if iter(self._loader) is self._loader:
+                raise OptionError(
+                    f"{WHERE}: another process did not finish what it had begun, and this loader, an iterator, cannot "
+                    "be gone through again. Run the same command once more."
+                )
+            self._iterator = numbered(self._loader, WHERE)
+            self._first = self._next()
+        following, self._first = self._first, None
+        return following
+
+    def _next(self, start: int = 0) -> tuple[int, Any] | None:
+        assert self._iterator is not None
+        try:
+            _, content = next(self._iterator)
+        except StopIteration:
+            return None
+        except CaptumXGError:
+            raise
+        except Exception as error:
+            raise ExampleError(
+                f"{WHERE}: the loader fails at the batch that begins with example {start}: {in_one_line(error)}", start
+            ) from error
+        return len(parts_of(content, self._split)[0][0]), content
