@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from captum_xg.analysis import summarise
 from captum_xg.datasets.vocabulary import Vocabulary
 from captum_xg.errors import OptionError
+from captum_xg.priors import GiniSparsity
 
 
 def gini_of(values):
@@ -67,6 +68,7 @@ def test_maps_and_scores_are_those_of_a_plain_loop(tmp_path, shape, by):
             assert math.isnan(scores["share of here"])
         else:
             assert scores["gini"] == pytest.approx(gini_of(a.abs().flatten().tolist()), abs=1e-12)
+            assert scores["gini"] == pytest.approx(-float(GiniSparsity("example")(a[None])), abs=1e-12)
             inside = float((size.reshape(region.shape) * region.double()).sum() / size.sum())
             assert scores["share of here"] == pytest.approx(inside, abs=1e-12)
 
