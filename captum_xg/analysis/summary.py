@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
@@ -46,7 +47,7 @@ class Summary:
 
 
 def summarise(
-    attributions: Attributions,
+    attributions: Attributions | str | Path,
     *,
     by: By = "target",
     regions: Mapping[str, Tensor] | None = None,
@@ -63,7 +64,7 @@ def summarise(
     few numbers for each example.
 
     Args:
-        attributions: The folder.
+        attributions: What :func:`captum_xg.explain_dataset` returns, or the folder.
         by: What classes are of: the ``"target"`` that was explained, the ``"label"`` or the ``"prediction"``.
         regions: Name → mask of the shape S of a map, booleans or numbers from 0 to 1: whose share of the attributions
             is wanted for each example.
@@ -91,14 +92,14 @@ def summarise(
             masks, listed = _regions(regions or {}, part), _tokens(tokens or {}, part)
             if both := sorted(masks.keys() & listed.keys()):
                 raise OptionError(f"{_WHERE}: {both[0]!r} is a region and tokens. Give one of them another name.")
-            scores = ScoreColumns(len(attributions), masks, listed)
+            scores = ScoreColumns(len(choice.found), masks, listed)
             sums = None if part.tokens is None else TokenSums()
         maps.add(part)
         scores.add(part)
         if sums is not None:
             sums.add(part)
     assert scores is not None
-    found = Scores(attributions.ids, scores.values, grouping.names, grouping.index)
+    found = Scores(choice.found.ids, scores.values, grouping.names, grouping.index)
     return Summary(maps.means(), found, None if sums is None else sums.shares(_words(vocabulary)))
 
 
