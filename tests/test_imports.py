@@ -77,6 +77,7 @@ def test_help_and_version_import_nothing_at_all():
         ["evaluate"],
         ["explain"],
         ["attribute"],
+        ["view"],
         ["repro"],
         *(["repro", name] for name in EXPERIMENTS),
     ]
