@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
@@ -27,9 +28,9 @@ TYPICAL = 5
 
 
 def cluster(
-    attributions: Attributions,
+    attributions: Attributions | str | Path,
     *,
-    by: By = "prediction",
+    by: By = "target",
     clusters: int = 8,
     pool: int = 7,
     class_names: Sequence[str] = (),
@@ -49,8 +50,8 @@ def cluster(
     of the clusters.
 
     Args:
-        attributions: The folder.
-        by: What classes are of: the ``"prediction"``, the ``"target"`` that was explained, or the ``"label"``.
+        attributions: What :func:`captum_xg.explain_dataset` returns, or the folder.
+        by: What classes are of: the ``"target"`` that was explained, the ``"label"`` or the ``"prediction"``.
         clusters: In each class at most, and at most one for 10 examples.
         pool: Cells of the grid along each dimension of a map; attributions of one dimension have at most ``pool``²
             cells. Features have no neighbours: with fewer of them than that, nothing is summed.

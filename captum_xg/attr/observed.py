@@ -19,7 +19,6 @@ from torch import Tensor
 from captum_xg._core.function import Evaluation, ScalarFunction, without_gradients
 from captum_xg._core.inputs import format_inputs
 from captum_xg._core.many_targets import ManyTargets
-from captum_xg._core.model_state import require_memory
 from captum_xg._core.token_ids import ids_refused
 from captum_xg._core.types import Arguments, ForwardFunction, Tensors
 from captum_xg.attr.explainer import Explainer
@@ -71,6 +70,8 @@ def observed(
 ) -> Observed:
     """Return attributions in closed form, with what the model gives, of a batch.
 
+    That the model's tensors have memory is for the caller to see to, once for many batches.
+
     Args:
         method: :class:`~captum_xg.XGradient` or :class:`~captum_xg.LayerXGradient` that does not integrate.
         inputs: What the model is called with, ``(N, …)`` each.
@@ -84,7 +85,6 @@ def observed(
     """
     assert method.on_violation != "integrate"
     where = f"{method._name}.attribute"
-    require_memory(method.forward_func, where)
     with torch.inference_mode(False):
         if isinstance(method, LayerXGradient):
             return _at_layer(method, inputs, additional, rule, count, where, first)

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import torch
 
 from captum_xg.datasets.attributions import Attributions, RefusedExample
-from captum_xg.scan.over import Done
+from captum_xg.scan.over import Done, beyond_tolerance
 
 _NAMED = 5
 
@@ -22,6 +22,8 @@ def summary(done: Done, options: argparse.Namespace) -> Iterator[str]:
     yield f"Method: {_method(done)}, of {_targets(found, options.targets)}"
     if len(found):
         yield _gap(found)
+    if (said := beyond_tolerance(found)) is not None:
+        yield f"Note: {said}"
     if done.examples:
         threads = torch.get_num_threads()
         yield (

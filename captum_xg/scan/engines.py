@@ -17,16 +17,19 @@ import torch
 from torch import Tensor
 
 from captum_xg._core.function import ScalarFunction, without_gradients
+from captum_xg._core.inputs import all_finite
+from captum_xg._core.model_state import require_memory
 from captum_xg._core.types import Tensors
 from captum_xg.attr.adaptive.adaptive_integrated_gradients import AdaptiveIntegratedGradients
 from captum_xg.attr.adaptive.adaptive_layer_integrated_gradients import AdaptiveLayerIntegratedGradients
 from captum_xg.attr.adaptive.report import IntegrationReport, IntegrationWarning
+from captum_xg.attr.call_options import require_gradients_of_f
 from captum_xg.attr.explainer import Explainer
 from captum_xg.attr.joint.joint_x_gradient import JointXGradient
 from captum_xg.attr.layer_x_gradient import LayerXGradient
 from captum_xg.attr.observed import Observed, observed, table_of
 from captum_xg.attr.x_gradient import XGradient
-from captum_xg.errors import ForwardOutputError, OptionError
+from captum_xg.errors import ForwardOutputError, HomogeneityWarning, OptionError
 from captum_xg.scan.batch import WHERE, Batch
 from captum_xg.scan.targets import TargetRule
 
@@ -60,7 +63,10 @@ class ClosedForm:
             method.rtol,
         )
         self._rule = rule
-        self._classes = 0
+        self._classes, self._warned = 0, False
+        require_gradients_of_f(method.gradient_func, WHERE)
+        # Once: tensors in whose place others are put during a run end it, as their versions differ.
+        require_memory(method.forward_func, f"{method._name}.attribute")
 
     def explained(self, batch: Batch) -> Observed:
         """Return the closed form of a batch."""
@@ -75,6 +81,9 @@ class ClosedForm:
             raise ForwardOutputError(
                 f"{WHERE}: the model gives {self._classes} outputs, and gave another number before."
             )
+        if found.warning is not None and not self._warned:
+            self._warned = True
+            warnings.warn(found.warning, HomogeneityWarning, stacklevel=2)
         return found
 
     def _count(self, batch: Batch) -> int:
@@ -111,6 +120,8 @@ class AnyMethod:
         gap = torch.stack([delta for _, delta, _ in each], 1)
         names = each[0][2].keys()
         further = {name: torch.stack([more[name] for _, _, more in each], 1).float() for name in names}
+        if not all(map(all_finite, (outputs, *attributions))):
+            raise ForwardOutputError(f"{WHERE}: outputs or attributions hold NaN or infinity.")
         return Observed(attributions, outputs, targets, gap.float(), further)
 
     def _one(self, batch: Batch, target: Tensor | None) -> tuple[Tensors, Tensor, dict[str, Tensor]]:

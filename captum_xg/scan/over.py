@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from math import prod
@@ -12,6 +13,8 @@ import torch
 
 from captum_xg._core.files import make_folder
 from captum_xg._core.options import file_path, one_of, positive_integer, switch
+from captum_xg._core.text import first_ten
+from captum_xg.attr.adaptive.report import MARGIN, IntegrationWarning
 from captum_xg.attr.observed import Observed
 from captum_xg.datasets.attributions.layout import Index
 from captum_xg.datasets.attributions.reader import Attributions
@@ -27,6 +30,7 @@ from captum_xg.scan.settings import (
     complete_settings,
     digest_of_settings,
     given_settings,
+    layers_of,
     method_settings,
     model_settings,
 )
@@ -34,6 +38,8 @@ from captum_xg.scan.streaming import Stream
 from captum_xg.scan.targets import TargetRule, target_rule
 
 DTYPES = {"float16": torch.float16, "float32": torch.float32, "float64": torch.float64}
+_TOLERANCE = 1e-2
+"""To which what is refused is integrated."""
 _SHARD = 2**25
 """Bytes of attributions that a shard has at most, unless a batch has more."""
 _MOST = 1024
@@ -109,6 +115,10 @@ def explain_dataset(
         OptionError, InputError, TargetError, ModelStateError, TrainingModeError: If an argument, or the model, cannot
             be used.
 
+    Warns:
+        IntegrationWarning: If examples were integrated, and not to their tolerance.
+        HomogeneityWarning: If a method with ``on_violation="warn"`` warns, once.
+
     Example:
         >>> scan = explain_dataset(XGradient(model), DataLoader(data, batch_size=64), "scan")  # doctest: +SKIP
         >>> scan[0]["attributions"].shape, float(scan.gaps.abs().max())  # doctest: +SKIP
@@ -116,7 +126,27 @@ def explain_dataset(
     """
     switch(progress, "progress", WHERE)
     wanted = Wanted(targets, on_violation, dtype, options or {}, split, names, sum_last, shard_size, progress)
-    return run_over(method, loader, to, wanted).attributions
+    found = run_over(method, loader, to, wanted).attributions
+    if (said := beyond_tolerance(found)) is not None:
+        warnings.warn(f"{WHERE}: {said}", IntegrationWarning, stacklevel=2)
+    return found
+
+
+def beyond_tolerance(found: Attributions) -> str | None:
+    """Return how many examples were integrated, but not to the tolerance; None if there are none."""
+    errors = found.errors
+    if errors is None or not len(errors):
+        return None
+    tolerance = float(found.settings["options"].get("rtol") or _TOLERANCE)
+    left = (MARGIN * errors > tolerance).any(1)
+    if not bool(left.any()):
+        return None
+    ids = [str(int(i)) for i in found.ids[left]]
+    return (
+        f"{len(ids)} of {len(found)} examples are not within {tolerance:g} of their Integrated Gradients, with an "
+        f"estimated relative error of up to {float(errors.max()):.2g}: example {', '.join(first_ten(ids))}. "
+        "Attributions.errors has all of them."
+    )
 
 
 @dataclass(frozen=True)
@@ -150,17 +180,18 @@ def run_over(method: Any, loader: Iterable[Any], to: str | Path, wanted: Wanted)
     shapes, found = tuple(tuple(x.shape[1:]) for x in plan.batch.inputs), plan.found
     texts = _are_texts(method, plan.batch)
     explaining = Explaining(plan.engine, plan.fallback, wanted.on_violation, shapes, device, wanted.split, texts)
-    inputs = _names(wanted.names, len(found.attributions))
+    inputs = _names(wanted.names, len(found.attributions), layers_of(method))
     size = _shard_size(wanted.shard_size, data.batch_size, found, dtype, wanted.sum_last)
     settings = complete_settings(
         {
             **method_settings(method),
             "given": given_settings(wanted.options),
-            "on_violation": wanted.on_violation,
             "closed_form": isinstance(plan.engine, ClosedForm),
+            # Not whether a bad example ends the run or is noted: what was finished is the same for both.
+            "integrates": plan.fallback is not None or plan.integrated is not None,
             "targets": rule.text(),
             **model_settings(method.forward_func),
-            "data": {"examples": data.examples, "digest": probes.digest, "shape": shapes},
+            "data": {"examples": data.examples, "batches": data.batches, "digest": probes.digest, "shape": shapes},
             "dtype": wanted.dtype,
             "summed": wanted.sum_last,
             "batch_size": data.batch_size,
@@ -207,17 +238,18 @@ def _planned(
     moved = Probes(probes.digest, tuple(each.on(device) for each in probes.batches), probes.why)
     fallback = fallback_for(method, rule) if on_violation == "integrate" else None
     try:
-        return _Plan(engine, fallback, None, *tried(engine, moved, most))
+        return _Plan(engine, fallback, None, *tried(engine, moved, most if isinstance(engine, ClosedForm) else 1))
     except HomogeneityError as error:
-        if fallback is None:
+        if fallback is None and isinstance(engine, ClosedForm):
             error.args = (
                 f"{error.args[0]}\n  Nothing was explained. on_violation='integrate' (--on-violation integrate) "
                 "integrates such a model, to a tolerance of 1 %.",
                 *error.args[1:],
             )
+        if fallback is None:
             raise
         reason = str(error).partition("\n")[0]
-    return _Plan(fallback, None, reason, *tried(fallback, moved, most))
+    return _Plan(fallback, None, reason, *tried(fallback, moved, 1))
 
 
 def _are_texts(method: Any, batch: Batch) -> bool:
@@ -226,7 +258,9 @@ def _are_texts(method: Any, batch: Batch) -> bool:
     return hasattr(method, "layer") and len(batch.inputs) == 1 and x.dim() == 2 and not x.dtype.is_floating_point
 
 
-def _names(names: Sequence[str] | None, count: int) -> tuple[str, ...]:
+def _names(names: Sequence[str] | None, count: int, layers: Sequence[str] | None) -> tuple[str, ...]:
+    if names is None and layers is not None and len(layers) == count:
+        return tuple(layers)
     if names is None:
         return ("input",) if count == 1 else tuple(f"input {i}" for i in range(count))
     if isinstance(names, str) or len(names) != count or not all(isinstance(name, str) for name in names):

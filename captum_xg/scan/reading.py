@@ -114,11 +114,13 @@ class MapStyle:
         loader: The loader.
         batch_size: Its batch size.
         examples: How many examples there are.
+        batches: How many batches, where only that is known.
     """
 
     loader: DataLoader[Any]
     batch_size: int
     examples: int
+    batches: int | None = None
 
     def at(self, positions: Sequence[int]) -> Collated:
         """Return examples that are read here and now."""

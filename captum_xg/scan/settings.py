@@ -26,7 +26,7 @@ from captum_xg.errors import FileError
 _WORDS = {
     "method": "the method",
     "options": "options of the method",
-    "on_violation": "what is done with what is refused",
+    "integrates": "whether what is refused is integrated",
     "layer": "the layer",
     "targets": "the targets",
     "model": "the weights or the settings of the model",

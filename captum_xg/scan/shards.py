@@ -21,6 +21,7 @@ from captum_xg.datasets.attributions.layout import shard_path
 from captum_xg.datasets.attributions.packing import packed
 from captum_xg.datasets.attributions.refused import RefusedExample
 from captum_xg.datasets.attributions.shard import Shard, write_shard
+from captum_xg.errors import FileError
 from captum_xg.scan.batch import Batch
 
 NO_TOKEN = -1
@@ -156,7 +157,13 @@ class Writer:
 
         def write() -> None:
             whole = shard.finished(stop)
-            write_shard(shard_path(self._folder, whole.first), whole)
+            try:
+                write_shard(shard_path(self._folder, whole.first), whole)
+            except FileError as error:
+                raise FileError(
+                    f"{error} What was finished before is kept. Make room or give the rights that are missing, and run "
+                    f"the same command again: it goes on with example {whole.first}."
+                ) from error
             self._written(whole)
 
         self._hand(write)

@@ -23,6 +23,7 @@ class Stream:
     Attributes:
         examples: How many examples there are; None as long as it was not gone through.
         batch_size: That of the first batch.
+        batches: How many there are, if the iterable says so.
     """
 
     def __init__(self, loader: Iterable[Any], split: Split | None) -> None:
@@ -30,6 +31,7 @@ class Stream:
         self._loader, self._split = loader, split
         self._iterator: Iterator[tuple[int, Any]] | None = numbered(loader, WHERE)
         self.examples: int | None = None
+        self.batches = _length(loader)
         self._first = self._next()
         if self._first is None:
             raise OptionError(f"{WHERE}: the loader gives no batch.")
@@ -96,3 +98,10 @@ class Stream:
                 f"{WHERE}: the loader fails at the batch that begins with example {start}: {in_one_line(error)}", start
             ) from error
         return len(parts_of(content, self._split)[0][0]), content
+
+
+def _length(loader: Any) -> int | None:
+    try:
+        return len(loader)
+    except Exception:  # of data sets that do not know it
+        return None

@@ -10,7 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from captum_xg.analysis import summarise
+from captum_xg.datasets.vocabulary import Vocabulary
 from captum_xg.errors import OptionError
+from captum_xg.priors import GiniSparsity
 
 
 def gini_of(values):
@@ -66,6 +68,7 @@ def test_maps_and_scores_are_those_of_a_plain_loop(tmp_path, shape, by):
             assert math.isnan(scores["share of here"])
         else:
             assert scores["gini"] == pytest.approx(gini_of(a.abs().flatten().tolist()), abs=1e-12)
+            assert scores["gini"] == pytest.approx(-float(GiniSparsity("example")(a[None])), abs=1e-12)
             inside = float((size.reshape(region.shape) * region.double()).sum() / size.sum())
             assert scores["share of here"] == pytest.approx(inside, abs=1e-12)
 
@@ -88,7 +91,7 @@ def test_it_does_not_matter_how_many_are_read_at_a_time(tmp_path_factory, seed, 
 @pytest.mark.parametrize("shape", [(4,), (4, 3)], ids=["summed", "embedding"])
 def test_tokens_have_the_shares_of_a_plain_count(tmp_path, shape):
     found, attributions, *_, words = random_folder(tmp_path / "a", 2, shape, tokens=True)
-    result = summarise(found, tokens={"two": 2, "few": [0, 5]}, words=list("abcdef"))
+    result = summarise(found, tokens={"two": 2, "few": [0, 5]}, vocabulary=list("abcdef"))
     times, texts, signed, share = ([0.0] * 6 for _ in range(4))
     shares = {"two": [], "few": []}
     for a, row in zip(attributions.double(), words.tolist(), strict=True):
@@ -111,6 +114,8 @@ def test_tokens_have_the_shares_of_a_plain_count(tmp_path, shape):
     assert table.mean.tolist() == pytest.approx([signed[word] / times[word] for word in order])
     assert table.share.tolist() == pytest.approx([share[word] / texts[word] for word in order])
     assert table.total.tolist() == pytest.approx([share[word] / len(words) for word in order])
+    known = summarise(found, vocabulary=Vocabulary(("c", "d", "e"))).tokens.words
+    assert known == tuple(["[padding]", "[unknown]", "c", "d", "e", "5"][word] for word in order)
     for name, expected in shares.items():
         assert result.scores.values[f"share of {name}"].tolist() == pytest.approx(expected, nan_ok=True)
 

@@ -2,17 +2,20 @@
 
 import pytest
 import torch
+from captum.attr import Saliency
 from scan_cases import Odd, examples, explained, network, whole
 from torch import nn
 from torch.utils.data import BatchSampler, DataLoader, Dataset, DistributedSampler, SequentialSampler, TensorDataset
 
-from captum_xg import XGradient, explain_dataset
+from captum_xg import AdaptiveIntegratedGradients, XGradient, explain_dataset
 from captum_xg.datasets import Attributions
 from captum_xg.errors import (
     CrossExampleError,
     ExampleError,
     FileError,
+    HomogeneityWarning,
     InputError,
+    IntegrationWarning,
     ModelStateError,
     NondeterministicForwardError,
     OptionError,
@@ -98,6 +101,9 @@ def test_a_bad_example_ends_the_run_with_its_number_and_what_is_finished_is_kept
     assert caught.value.example == BAD
     assert "What was finished before it is kept" in str(caught.value)
     assert len(Attributions(tmp_path, missing="skip")) == 16
+    # As the message says, it then goes on from there.
+    found = explained(XGradient(model), loader, tmp_path, targets=targets, shard_size=8, on_violation="record")
+    assert [each.id for each in found.refused] == [BAD]
 
 
 def test_integrating_records_what_no_integration_can_help(tmp_path):
@@ -247,3 +253,29 @@ def test_a_file_in_the_place_of_the_folder_is_refused(tmp_path):
     with pytest.raises(FileError, match="cannot be used as a folder"):
         explained(XGradient(network()), DataLoader(DATA, batch_size=4), tmp_path / "a")
     assert (tmp_path / "a").read_text() == "mine"
+
+
+def test_what_was_not_integrated_to_its_tolerance_is_told(tmp_path):
+    model = nn.Sequential(nn.Linear(6, 40), nn.ReLU(), nn.Linear(40, 3))
+    loader = DataLoader(TensorDataset(*examples(8)), batch_size=4)
+    with pytest.warns(IntegrationWarning, match=r"of 8 examples are not within 0.001"):
+        found = explained(AdaptiveIntegratedGradients(model, rtol=1e-3, max_evaluations=3), loader, tmp_path)
+    assert found.errors.shape == (8, 1)
+    assert found[2]["error"] == found.errors[2]
+
+
+def test_a_method_that_warns_does_so_once(tmp_path):
+    method = XGradient(network(bias=True), on_violation="warn")
+    with pytest.warns(HomogeneityWarning) as said:
+        found = explained(method, DataLoader(TensorDataset(*examples(8)), batch_size=2), tmp_path)
+    assert len([each for each in said if each.category is HomogeneityWarning]) == 1
+    assert float(found.gaps.abs().max()) > 1e-3
+
+
+def test_attributions_that_are_not_finite_are_refused_whatever_method_gives_them(tmp_path):
+    model = Large()
+    x, y = examples(8)
+    x[5, 2] = 3e38
+    loader = DataLoader(TensorDataset(x, y), batch_size=4)
+    found = explained(Saliency(model), loader, tmp_path, on_violation="record")
+    assert [(each.id, each.kind) for each in found.refused] == [(5, "ForwardOutputError")]

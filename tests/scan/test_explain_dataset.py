@@ -20,7 +20,7 @@ from captum_xg import (
     explain_dataset,
 )
 from captum_xg.datasets import Attributions
-from captum_xg.errors import HomogeneityError, OptionError, TargetError
+from captum_xg.errors import HomogeneityError, IntegrationWarning, OptionError, TargetError
 from captum_xg.scan.targets import target_rule
 
 
@@ -248,7 +248,8 @@ def test_only_the_batch_that_is_not_homogeneous_is_integrated(tmp_path):
     recorded = explained(method, loader, tmp_path / "a", on_violation="record")
     assert [each.id for each in recorded.refused] == [21]
     assert recorded.refused[0].kind == "HomogeneityError"
-    integrated = explained(method, loader, tmp_path / "b", on_violation="integrate")
+    with pytest.warns(IntegrationWarning, match=r"1 of 64 examples .*: example 21\."):
+        integrated = explained(method, loader, tmp_path / "b", on_violation="integrate")
     assert len(integrated) == 64
     exact = [i for i in range(64) if i != 21]
     assert torch.equal(whole(integrated)[exact], whole(recorded))

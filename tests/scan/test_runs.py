@@ -79,12 +79,13 @@ def test_settings_model_and_data_of_another_run_are_refused_by_name(tmp_path):
         (XGradient(model), DataLoader(TensorDataset(x[:9], y[:9]), batch_size=4), {}, "examples: 20 there, 9 now"),
         (XGradient(model), DataLoader(TensorDataset(x, y), batch_size=5), {}, "the batch size: 4 there, 5 now"),
         (XGradient(model, multiply_by_inputs=False), loader, {}, "options of the method"),
-        (XGradient(model), loader, {"on_violation": "record"}, "what is done with what is refused"),
+        (XGradient(model), loader, {"on_violation": "integrate"}, "whether what is refused is integrated"),
     ]
     for method, loader_now, options, said in cases:
         with pytest.raises(FileError, match=f"attributions of another run.*{said}.*Give another folder"):
             explained(method, loader_now, tmp_path, **options)
     assert contents(tmp_path) == before
+    explained(XGradient(model), loader, tmp_path, on_violation="record")  # as nothing of it would be otherwise
 
 
 def test_a_used_method_is_the_method_that_it_was(tmp_path):
@@ -190,7 +191,9 @@ def test_a_full_disk_ends_the_run_and_what_was_written_is_kept(tmp_path, monkeyp
         write(path, shard)
 
     monkeypatch.setattr(shards, "write_shard", full_after_two)
-    with pytest.raises(FileError, match=r"00000016\.safetensors cannot be written: No space left on device"):
+    with pytest.raises(
+        FileError, match=r"00000016\.safetensors cannot be written: No space left on device.*goes on with example 16"
+    ):
         explained(XGradient(model), loader, tmp_path / "a", shard_size=8)
     assert sorted(path.name for path in (tmp_path / "a" / SHARDS).iterdir()) == [
         "00000000.safetensors",

@@ -25,7 +25,7 @@ from captum_xg.errors import FileError, OptionError
 _OPEN = 8
 """How many shards are kept mapped into memory."""
 _SINGLE = {"id": "ids", "digest": "digests", "targets": "targets", "outputs": "outputs", "gap": "gap"}
-_OPTIONAL = {"label": "labels", "tokens": "tokens"}
+_OPTIONAL = {"label": "labels", "tokens": "tokens", "error": "error", "constants": "constants"}
 _NUMBERS = ("id", "digest", "label")
 
 
@@ -39,7 +39,9 @@ class Attributions(Dataset[dict[str, Any]]):
       of tensors for several inputs. Of token data ``(K, T)`` or ``(K, T, D)``;
     * ``targets``: ``(K,)``, −1 where the model has a single output; ``outputs``: the model's logits ``(C,)``;
     * ``gap``: :math:`\sum_i a_i - (F(x) - F(0))`, ``(K,)``, in units of the output;
-    * ``label``, if the data have classes (−1: unknown), and ``tokens``: ``(T,)``, if they are tokens.
+    * ``label``, if the data have classes (−1: unknown), and ``tokens``: ``(T,)``, if they are tokens (−1: none);
+    * ``error``: ``(K,)``, the estimated relative error of what was integrated, 0 in closed form; ``constants``:
+      ``(K,)``, what the constants of the model carry, of :class:`~captum_xg.JointXGradient`.
 
     Files are mapped into memory and read where that is asked for; a ``DataLoader`` with workers may read it.
 
@@ -158,6 +160,17 @@ class Attributions(Dataset[dict[str, Any]]):
     def labels(self) -> Tensor | None:
         """Classes of the examples, int64 ``(n,)``, −1 where unknown; None where the data have none."""
         return self._column("labels") if self._has("labels") else None
+
+    @cached_property
+    def errors(self) -> Tensor | None:
+        """Estimated relative errors of what was integrated, 0 in closed form, ``(n, K)``; None where nothing was."""
+        if not self._has("error"):
+            return None
+        parts = [
+            shard.rows("error") if "error" in shard.names else torch.zeros_like(shard.rows("gap"))
+            for shard in (self._shard(number) for number, kept in enumerate(self._kept) if kept)
+        ]
+        return torch.cat(parts)
 
     @cached_property
     def predictions(self) -> Tensor:
