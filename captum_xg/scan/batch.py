@@ -50,6 +50,12 @@ class Batch:
             tuple(a[chosen.to(a.device)] if has_rows(a, n) else a for a in self.additional),
         )
 
+    def copied(self) -> Batch:
+        """Return it with tensors of its own, as an iterable may fill the same memory again."""
+        labels = None if self.labels is None else self.labels.clone()
+        additional = tuple(value.clone() if isinstance(value, Tensor) else value for value in self.additional)
+        return Batch(self.positions, tuple(map(torch.clone, self.inputs)), labels, additional)
+
     def on(self, device: torch.device | None) -> Batch:
         """Return it with what the model is called with on a device."""
         if device is None or device.type == "cpu":

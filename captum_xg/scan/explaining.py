@@ -59,7 +59,7 @@ class Explaining:
         for each in read.unread:
             yield self._refused(each, "cannot be read", None)
         for positions, content in read.parts:
-            batch = batch_of(content, positions, self.split)
+            batch = content if isinstance(content, Batch) else batch_of(content, positions, self.split)
             if (misfit := self._misfit(batch)) is not None:
                 for position in positions:
                     yield self._refused(RefusedExample(position, "InputError", misfit), "cannot be explained", None)

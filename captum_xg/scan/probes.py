@@ -43,9 +43,7 @@ def probes_of(data: MapStyle | Stream, split: Split | None) -> Probes:
         ExampleError: If none of them can be read.
     """
     if isinstance(data, Stream):
-        n = data.batch_size
-        whole = batch_of(data.first, tuple(range(n)), split)
-        batches = [whole.of([i]) for i in range(min(n, _MANY))]
+        batches = [data.first.of([i]) for i in range(min(data.batch_size, _MANY))]
         return Probes(_digest(batches, ()), tuple(batches), ())
     many = min(_MANY, data.examples)
     positions = sorted({i * (data.examples - 1) // max(many - 1, 1) for i in range(many)})

@@ -126,7 +126,7 @@ class Run:
             for read in reads:
                 if shard is None or shard.first != read.first:
                     shard = self._shard(read.first)
-                self._explain(read, shard, writer, progress)
+                self._explain(read, shard, progress)
                 if read.last:
                     if versions_of(self.forward_func) != state:
                         raise ModelStateError(
@@ -136,11 +136,11 @@ class Run:
                     writer.finish(shard, read.stop)
                     shard = None
 
-    def _explain(self, read: Read, shard: GrowingShard, writer: Writer, progress: Progress) -> None:
+    def _explain(self, read: Read, shard: GrowingShard, progress: Progress) -> None:
         refused = 0
         for found in self.explaining.of(read):
             if isinstance(found, tuple):
-                writer.add(shard, *found)
+                shard.add(*found)
             else:
                 refused += 1
                 shard.refuse((found,))

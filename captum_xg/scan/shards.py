@@ -1,7 +1,9 @@
 """A shard that grows batch by batch, and the thread that writes it while the model goes on.
 
-Digests, 16 bits and the disk are the thread's, so that none of them holds up the model. It is handed at most two
-batches ahead: memory does not grow with the data, and a disk that is full ends the run within these.
+The disk, which is to have all of a shard before its name appears, is the thread's alone. Digests and 16 bits are not:
+they take a hundredth of the model's time, and a second thread of Python holds up the first by more where processors are
+busy. At most one shard waits while another one is written, so that memory does not grow with the data, and a disk that
+is full ends the run within these.
 """
 
 from __future__ import annotations
@@ -15,18 +17,19 @@ from types import TracebackType
 import torch
 from torch import Tensor
 
+from captum_xg._core.inputs import all_finite
 from captum_xg.attr.observed import Observed
 from captum_xg.datasets.attributions.example_digest import example_digests
 from captum_xg.datasets.attributions.layout import shard_path
 from captum_xg.datasets.attributions.packing import packed
 from captum_xg.datasets.attributions.refused import RefusedExample
 from captum_xg.datasets.attributions.shard import Shard, write_shard
-from captum_xg.errors import FileError
-from captum_xg.scan.batch import Batch
+from captum_xg.errors import FileError, ForwardOutputError
+from captum_xg.scan.batch import WHERE, Batch
 
 NO_TOKEN = -1
 """Behind the end of a text that is shorter than the longest of its shard."""
-_AHEAD = 2
+_AHEAD = 1
 
 
 class GrowingShard:
@@ -67,6 +70,11 @@ class GrowingShard:
                 scales.append(scale)
             else:
                 columns[name] = numbers.to(self._dtype)
+            if numbers.dtype == torch.float64 and not all_finite(columns[name]):
+                raise ForwardOutputError(
+                    f"{WHERE}: attributions of examples {batch.positions[0]} to {batch.positions[-1]} are too large "
+                    "for this dtype. dtype='float64' (--dtype float64) keeps them."
+                )
         if scales:
             columns["scales"] = scales[0] if len(scales) == 1 else torch.stack(scales, 2)
         self._columns.append(columns)
@@ -139,14 +147,6 @@ class Writer:
         self._thread.join()
         if error is None:
             self._raise()
-
-    def add(self, shard: GrowingShard, batch: Batch, found: Observed) -> None:
-        """Add what a batch came to, to a shard.
-
-        Raises:
-            FileError: If an earlier shard could not be written.
-        """
-        self._hand(lambda: shard.add(batch, found))
 
     def finish(self, shard: GrowingShard, stop: int) -> None:
         """Write a shard.

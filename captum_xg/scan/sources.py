@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import Dataset, Subset, TensorDataset
+from torchvision.datasets import ImageFolder
 from torchvision.datasets.folder import IMG_EXTENSIONS
 
 from captum_xg._core.reading import read_arrays
@@ -24,6 +25,7 @@ from captum_xg.datasets.arrays import read_examples
 from captum_xg.datasets.attributions.example_digest import example_digests
 from captum_xg.datasets.attributions.reader import Attributions
 from captum_xg.datasets.evaluation import labelled_examples, picture_at, picture_transform
+from captum_xg.datasets.fashion_mnist import CLASSES
 from captum_xg.errors import FileError, OptionError
 
 Example = tuple[Tensor, ...]
@@ -47,11 +49,15 @@ class Source(Dataset[Example]):
     """The examples that a folder of attributions is about: ``source[i]`` is explained by ``attributions[i]``.
 
     Each is compared with the digest that was kept of it.
+
+    Attributes:
+        classes: The names of the classes, by number; None where they have none.
     """
 
     def __init__(self, attributions: Attributions, data: Dataset[Example]) -> None:
         self._ids, self._digests = attributions.ids, attributions.digests
         self._data, self._named = data, attributions.command.get("data")
+        self.classes = _classes(data, str(self._named))
 
     def __len__(self) -> int:
         return len(self._ids)
@@ -115,6 +121,14 @@ def opened(command: Mapping[str, Any]) -> Dataset[Example]:
             raise FileError(f"--data {name}: there are no pictures in it ({', '.join(IMG_EXTENSIONS)}).")
         return Subset(pictures, range(min(most, len(pictures))))
     return labelled_examples(name, most, size=size, mean=mean, std=std, dtype=dtype)
+
+
+def _classes(data: Any, name: str) -> tuple[str, ...] | None:
+    """Return the names of the classes of data, by number; None where they have none."""
+    if name == "demo" or name.startswith("fashion-mnist:"):
+        return CLASSES
+    whole = data.dataset if isinstance(data, Subset) else data
+    return tuple(whole.classes) if isinstance(whole, ImageFolder) else None
 
 
 def holds_tokens(name: str) -> bool:

@@ -1,4 +1,8 @@
-"""Examples of any iterable of batches, which is gone through from its beginning and explained where that is missing."""
+"""Examples of any iterable of batches, which is gone through from its beginning and explained where that is missing.
+
+It is always one batch ahead, to know the last one when it comes; so every batch is copied, as some iterables fill the
+same memory again and again.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +12,7 @@ from typing import Any
 from captum_xg._core.batches import numbered, require_batches
 from captum_xg._core.text import in_one_line
 from captum_xg.errors import CaptumXGError, OptionError
-from captum_xg.scan.batch import WHERE, Split, parts_of
+from captum_xg.scan.batch import WHERE, Batch, Split, batch_of, parts_of
 from captum_xg.scan.errors import ExampleError
 from captum_xg.scan.reading import Read
 
@@ -29,19 +33,19 @@ class Stream:
     def __init__(self, loader: Iterable[Any], split: Split | None) -> None:
         require_batches(loader, WHERE)
         self._loader, self._split = loader, split
-        self._iterator: Iterator[tuple[int, Any]] | None = numbered(loader, WHERE)
+        self._iterator = numbered(loader, WHERE)
         self.examples: int | None = None
         self.batches = _length(loader)
-        self._first = self._next()
+        self._first = self._next(0)
         if self._first is None:
             raise OptionError(f"{WHERE}: the loader gives no batch.")
-        self.batch_size = self._first[0]
+        self.batch_size = len(self._first)
 
     @property
-    def first(self) -> Any:
+    def first(self) -> Batch:
         """The first batch."""
         assert self._first is not None
-        return self._first[1]
+        return self._first
 
     def reads(self, takes: Callable[[int], bool], size: int) -> Iterator[Read]:
         """Yield the batches of the shards that are taken, in order.
@@ -53,27 +57,26 @@ class Stream:
         Raises:
             ExampleError: If the iterable raises, or gives batches of different sizes.
         """
-        following = self._beginning()
+        batch = self._beginning()
         start, mine = 0, False
-        while following is not None:
-            count, content = following
+        while batch is not None:
             if start % size == 0:
                 mine = takes(start)
-            first, stop = start // size * size, start + count
-            following = self._next(start=stop)
-            if following is not None and count != self.batch_size:
+            first, stop = start // size * size, start + len(batch)
+            following = self._next(stop)
+            if following is not None and len(batch) != self.batch_size:
                 raise ExampleError(
-                    f"{WHERE}: the batch of examples {start} to {stop - 1} has {count} of them, and the first has "
+                    f"{WHERE}: the batch of examples {start} to {stop - 1} has {len(batch)} of them, and the first has "
                     f"{self.batch_size}. Only the last batch may be smaller.",
                     start,
                 )
             if mine:
                 last = stop == first + size or following is None
-                yield Read(first, stop, [(tuple(range(start, stop)), content)], (), last)
-            start = stop
+                yield Read(first, stop, [(batch.positions, batch)], (), last)
+            batch, start = following, stop
         self.examples = start
 
-    def _beginning(self) -> tuple[int, Any] | None:
+    def _beginning(self) -> Batch | None:
         if self._first is None:
             if iter(self._loader) is self._loader:
                 raise OptionError(
@@ -81,12 +84,12 @@ class Stream:
                     "be gone through again. Run the same command once more."
                 )
             self._iterator = numbered(self._loader, WHERE)
-            self._first = self._next()
-        following, self._first = self._first, None
-        return following
+            self._first = self._next(0)
+        batch, self._first = self._first, None
+        return batch
 
-    def _next(self, start: int = 0) -> tuple[int, Any] | None:
-        assert self._iterator is not None
+    def _next(self, start: int) -> Batch | None:
+        """Return the batch that begins with an example."""
         try:
             _, content = next(self._iterator)
         except StopIteration:
@@ -97,7 +100,8 @@ class Stream:
             raise ExampleError(
                 f"{WHERE}: the loader fails at the batch that begins with example {start}: {in_one_line(error)}", start
             ) from error
-        return len(parts_of(content, self._split)[0][0]), content
+        count = len(parts_of(content, self._split)[0][0])
+        return batch_of(content, tuple(range(start, start + count)), self._split).copied()
 
 
 def _length(loader: Any) -> int | None:

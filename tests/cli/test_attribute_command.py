@@ -79,6 +79,7 @@ def test_the_demo_is_explained_and_said_in_a_few_lines(tmp_path, capsys):
     }
     again = source(found)
     assert len(again) == 40
+    assert len(again.classes) == 10
     assert int(again[7][1]) == found[7]["label"]
 
 
@@ -103,6 +104,7 @@ def test_a_folder_of_pictures_with_one_that_is_damaged(tmp_path, capsys, by_clas
     assert (found.labels.tolist() == [0, 0, 0, 1, 1, 1]) if by_class else found.labels is None
     assert found.command["mean"] == [0.5, 0.5, 0.5]
     again = source(found)
+    assert again.classes == (("cat", "dog") if by_class else None)
     assert again[2][0].shape == (3, 6, 6)
     Image.fromarray(np.zeros((8, 6, 3), dtype=np.uint8)).save(paths[3])
     with pytest.raises(FileError, match="example 3 is not the one that was explained"):

@@ -13,6 +13,7 @@ from captum_xg.errors import (
     CrossExampleError,
     ExampleError,
     FileError,
+    ForwardOutputError,
     HomogeneityWarning,
     InputError,
     IntegrationWarning,
@@ -140,6 +141,32 @@ def test_batches_of_another_size_in_the_middle_are_refused(tmp_path):
     batches = [(x[:4], y[:4]), (x[4:7], y[4:7]), (x[7:], y[7:])]
     with pytest.raises(ExampleError, match="examples 4 to 6 has 3 of them, and the first has 4"):
         explained(XGradient(network()), batches, tmp_path)
+
+
+def test_a_loader_may_fill_the_same_memory_again(tmp_path):
+    x, y = examples(40)
+    own, labels = torch.empty(4, 6), torch.empty(4, dtype=torch.int64)
+
+    def batches():
+        for i in range(0, 40, 4):
+            yield own.copy_(x[i : i + 4]), labels.copy_(y[i : i + 4])
+
+    found = explained(XGradient(network()), batches(), tmp_path / "a", shard_size=8)
+    loader = DataLoader(TensorDataset(x, y), batch_size=4)
+    reference = explained(XGradient(network()), loader, tmp_path / "b", shard_size=8)
+    assert torch.equal(found.digests, reference.digests)
+    assert torch.equal(found.labels, y)
+    assert torch.equal(whole(found), whole(reference))
+
+
+def test_attributions_beyond_a_dtype_are_refused(tmp_path):
+    model = nn.Linear(6, 3, bias=False).double()
+    x = examples(8)[0].double() * 1e200
+    for dtype in ("float16", "float32"):
+        with pytest.raises(ForwardOutputError, match=r"too large for this dtype.*float64"):
+            explain_dataset(XGradient(model), [x], tmp_path / dtype, dtype=dtype, progress=False)
+    found = explain_dataset(XGradient(model), [x], tmp_path / "float64", dtype="float64", progress=False)
+    torch.testing.assert_close(whole(found)[:, 0], XGradient(model).attribute(x, target=found.targets[:, 0]))
 
 
 class Random(nn.Module):
