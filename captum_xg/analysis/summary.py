@@ -52,7 +52,7 @@ def summarise(
     by: By = "target",
     regions: Mapping[str, Tensor] | None = None,
     tokens: Mapping[str, Sequence[int]] | None = None,
-    class_names: Sequence[str] = (),
+    classes: Sequence[str] = (),
     vocabulary: Vocabulary | Sequence[str] = (),
     target: int = 0,
     input: int = 0,
@@ -69,7 +69,7 @@ def summarise(
         regions: Name → mask of the shape S of a map, booleans or numbers from 0 to 1: whose share of the attributions
             is wanted for each example.
         tokens: Name → numbers of tokens, whose share is wanted likewise.
-        class_names: Of the classes from 0 on.
+        classes: Names of the classes from 0 on.
         vocabulary: The vocabulary that texts were encoded with, or the words of the tokens from 0 on.
         target: Which of the targets of each example, where several were explained.
         input: Which of the inputs of the model.
@@ -83,7 +83,7 @@ def summarise(
         FileError: If the folder cannot be read.
     """
     choice = chosen(attributions, target, input, batch_size, _WHERE)
-    grouping = grouped(choice, by, class_names, _WHERE)
+    grouping = grouped(choice, by, classes, _WHERE)
     maps = MapSums(grouping.names, grouping.index)
     scores: ScoreColumns | None = None
     sums: TokenSums | None = None

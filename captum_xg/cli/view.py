@@ -138,7 +138,7 @@ def _clusters(attributions: Attributions, classes: list[str] | None, input: int)
     largest = max(int(attributions.predictions.max()), 0) if len(attributions) else 0
     names = classes or [] if classes is not None and largest < len(classes) else []
     try:
-        return cluster(attributions, class_names=names, input=input)
+        return cluster(attributions, classes=names, input=input)
     except (MissingPackageError, OptionError) as error:
         say(f"captum-xg view: the page has no clusters. {error}")
         return None

@@ -45,7 +45,7 @@ def planted(tmp_path_factory):
 
 def test_planted_evidence_is_a_cluster_that_stands_apart_and_its_box_a_region(planted):
     found, _, _, _, kind = planted
-    result = cluster(found.folder, clusters=3, class_names=("cat", "dog"))
+    result = cluster(found.folder, clusters=3, classes=("cat", "dog"))
     best = result.clusters[:2]
     members = {frozenset(result.members(each.name).tolist()) for each in best}
     assert members == {frozenset(found.ids[kind == which].tolist()) for which in (1, 2)}

@@ -150,7 +150,7 @@ def test_one_of_several_targets_and_inputs_is_read(tmp_path):
         ({"input": 1}, "the model has 1 input"),
         ({"by": "label"}, "no labels in the folder"),
         ({"by": "name"}, "`by` must be 'target'"),
-        ({"class_names": ["a"]}, "has 1 names, but there is a class 1"),
+        ({"classes": ["a"]}, "has 1 names, but there is a class 1"),
         ({"regions": {"a": torch.ones(3)}}, r"shape \(3,\), but a map of these attributions has \(2, 2\)"),
         ({"regions": {"a": torch.full((2, 2), 2.0)}}, "above 1"),
         ({"tokens": {"a": [1]}}, "has no tokens"),

@@ -25,7 +25,7 @@ def written(tmp_path_factory):
     other = outputs.roll(1, 1)
     top = other.argmax(1, keepdim=True)
     second = write_scan(folder / "second", x, a.flip(-1) * 2, other, top, labels, gone=(8,), method="Saliency")
-    clusters = cluster(run, class_names=CLASSES, clusters=2)
+    clusters = cluster(run, classes=CLASSES, clusters=2)
     options = {"classes": CLASSES, "title": f"Test {EVIL}"}
     column = {"share <b>inside</b>": torch.linspace(0, 1, len(run))}
     one = write_page(run, x, folder / "one", clusters=clusters, columns=column, **options)

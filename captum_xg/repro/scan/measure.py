@@ -57,7 +57,7 @@ def measured(share: float, seed: int, images: Images, settings: Settings, device
     before = _trained(seed, patched, None, settings, device)
     with tempfile.TemporaryDirectory() as folder:
         scan = _explained(before, patched, Path(folder) / "before", device)
-        clusters = cluster(scan, class_names=CLASSES)
+        clusters = cluster(scan, classes=CLASSES)
         regions = find_regions(clusters, most=MOST)
         by_maps = find_regions(summarise(scan, by="prediction"), most=MOST)
         mask = regions.mask(_enough(regions))
