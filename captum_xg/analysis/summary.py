@@ -23,7 +23,7 @@ from captum_xg.priors.masks import checked_mask
 if TYPE_CHECKING:
     from captum_xg.datasets.attributions import Attributions
 
-_WHERE = "summarise"
+_WHERE = "summarize"
 
 
 @displayed
@@ -46,7 +46,7 @@ class Summary:
         return parts if self.tokens is None else [*parts, "", *self.tokens._parts()]
 
 
-def summarise(
+def summarize(
     attributions: Attributions | str | Path,
     *,
     by: By = "target",

@@ -93,7 +93,7 @@ def write_page(
         std: The same for the standard deviation.
         clusters: Clusters of the examples of ``attributions``: what :func:`captum_xg.analysis.cluster` returns.
         columns: Further numbers by name, one for each example of ``attributions``, to sort and filter by, such as the
-            ``scores.values`` of what :func:`captum_xg.analysis.summarise` returns.
+            ``scores.values`` of what :func:`captum_xg.analysis.summarize` returns.
         title: Of the page.
         thumbnail: The most pixels of a picture's side among other examples.
         detail: The same in the view of one example.

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
-from captum_xg.analysis import Region, Regions, cluster, find_regions, summarise
+from captum_xg.analysis import Region, Regions, cluster, find_regions, summarize
 from captum_xg.attr import XGradient
 from captum_xg.datasets.attributions import Attributions
 from captum_xg.datasets.decoy import PATCH
@@ -59,7 +59,7 @@ def measured(share: float, seed: int, images: Images, settings: Settings, device
         scan = _explained(before, patched, Path(folder) / "before", device)
         clusters = cluster(scan, classes=CLASSES)
         regions = find_regions(clusters, most=MOST)
-        by_maps = find_regions(summarise(scan, by="prediction"), most=MOST)
+        by_maps = find_regions(summarize(scan, by="prediction"), most=MOST)
         mask = regions.mask(_enough(regions))
         found: dict[str, Any] = {
             "carry": int(patched.carries.sum()),
@@ -123,7 +123,7 @@ def _explained(model: nn.Module, data: Patched, folder: Path, device: torch.devi
 
 def _shares(scan: Attributions, mask: Tensor, data: Patched) -> dict[str, float]:
     """Return the mean share of the attribution in the regions found and in the corners, of images with the patch."""
-    scores = summarise(scan, regions={"found": mask, "patch": _places(mask)}).scores
+    scores = summarize(scan, regions={"found": mask, "patch": _places(mask)}).scores
     counted = data.carries if bool(data.carries.any()) else torch.ones_like(data.carries)
     chosen = counted[scores.ids]
     return {name: float(scores.values[f"share of {name}"][chosen].nanmean()) for name in ("found", "patch")}

@@ -18,7 +18,7 @@ _NOTES = (
     "place where their intersection is at least half of their union. Boxes of 9 sizes at all positions are ranked, "
     f"and of those that overlap the best is kept; a place that is not among {MOST} regions has no rank (–).",
     "Regions that hold what a class looks like stand out as well, and no score tells them from a patch: a person has "
-    f"to look. The prior here is on all regions with a score of at least {ENOUGH:g}, a bound set by seed 0.",
+    f"to look. The prior here is on all regions with a score of at least {ENOUGH:g}, a bound set by seeds 0 and 1.",
 )
 
 
