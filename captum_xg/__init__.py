@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from captum_xg import repro as repro
     from captum_xg import scan as scan
     from captum_xg import testing as testing
+    from captum_xg import viewer as viewer
     from captum_xg import visualization as visualization
     from captum_xg import xdnn as xdnn
 

@@ -76,6 +76,8 @@ def test_help_and_version_import_nothing_at_all():
         ["distance"],
         ["evaluate"],
         ["explain"],
+        ["attribute"],
+        ["view"],
         ["repro"],
         *(["repro", name] for name in EXPERIMENTS),
     ]

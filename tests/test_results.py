@@ -7,6 +7,7 @@ import inspect
 import pkgutil
 import typing
 from html.parser import HTMLParser
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -224,6 +225,7 @@ def samples():
         captum_xg.datasets.vocabulary.Vocabulary(("a", "<b>")),
         captum_xg.datasets.attributions.RefusedExample(3, "InputError", "<NaN>"),
         *_analysis(),
+        captum_xg.viewer.Page(Path("page/index.html"), 3, ("<XGradient>",), 1200, ("1 example left out",)),
         Comparison("AlexNet", "KPM", "IG (128)", "Grad (1)"),
         Cell("holds", captum_xg.repro.estimate.estimate([1.0, 2.0])),
         Report((_section(),), {"torch": "<2>"}, "captum-xg repro all"),

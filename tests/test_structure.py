@@ -23,7 +23,8 @@ LAYERS = (
     ("attr", "nn", "xdnn", "testing"),
     ("priors", "metrics", "visualization"),
     ("models", "datasets"),
-    ("benchmark", "integrations"),
+    ("benchmark", "integrations", "scan", "analysis"),
+    ("viewer",),
     ("repro", "demo"),
     ("cli",),
 )

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from captum_xg.analysis.regions import Region, Regions
     from captum_xg.analysis.scores import Scores
     from captum_xg.analysis.standing_out import find_regions
-    from captum_xg.analysis.summary import Summary, summarise
+    from captum_xg.analysis.summary import Summary, summarize
     from captum_xg.analysis.vocabulary import TokenShares
 else:
     __getattr__, __dir__ = on_demand(
@@ -23,7 +23,7 @@ else:
             "regions": ("Region", "Regions"),
             "scores": ("Scores",),
             "standing_out": ("find_regions",),
-            "summary": ("Summary", "summarise"),
+            "summary": ("Summary", "summarize"),
             "vocabulary": ("TokenShares",),
         },
     )
@@ -39,5 +39,5 @@ __all__ = [
     "TokenShares",
     "cluster",
     "find_regions",
-    "summarise",
+    "summarize",
 ]

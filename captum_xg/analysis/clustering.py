@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
@@ -27,12 +28,12 @@ TYPICAL = 5
 
 
 def cluster(
-    attributions: Attributions,
+    attributions: Attributions | str | Path,
     *,
-    by: By = "prediction",
+    by: By = "target",
     clusters: int = 8,
     pool: int = 7,
-    class_names: Sequence[str] = (),
+    classes: Sequence[str] = (),
     target: int = 0,
     input: int = 0,
     batch_size: int = 256,
@@ -49,12 +50,12 @@ def cluster(
     of the clusters.
 
     Args:
-        attributions: The folder.
-        by: What classes are of: the ``"prediction"``, the ``"target"`` that was explained, or the ``"label"``.
+        attributions: What :func:`captum_xg.explain_dataset` returns, or the folder.
+        by: What classes are of: the ``"target"`` that was explained, the ``"label"`` or the ``"prediction"``.
         clusters: In each class at most, and at most one for 10 examples.
         pool: Cells of the grid along each dimension of a map; attributions of one dimension have at most ``pool``²
             cells. Features have no neighbours: with fewer of them than that, nothing is summed.
-        class_names: Of the classes from 0 on.
+        classes: Names of the classes from 0 on.
         target: Which of the targets of each example, where several were explained.
         input: Which of the inputs of the model.
         batch_size: Examples that are read at a time.
@@ -75,7 +76,7 @@ def cluster(
     most_clustered = integer(sample, "sample", _WHERE, least=LEAST * most)
     seed = integer(seed, "seed", _WHERE, least=0)
     choice = chosen(attributions, target, input, batch_size, _WHERE)
-    grouping = grouped(choice, by, class_names, _WHERE)
+    grouping = grouped(choice, by, classes, _WHERE)
     vectors, empty = _vectors(choice, cells)
     found: list[tuple[Cluster, int, Tensor]] = []
     for family, name in enumerate(grouping.names):

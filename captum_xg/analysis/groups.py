@@ -35,7 +35,7 @@ class Grouping:
     index: Tensor
 
 
-def grouped(choice: Choice, by: object, class_names: Sequence[str], where: str) -> Grouping:
+def grouped(choice: Choice, by: object, names: Sequence[str], where: str) -> Grouping:
     """Return the examples of a folder by class.
 
     Raises:
@@ -48,7 +48,7 @@ def grouped(choice: Choice, by: object, class_names: Sequence[str], where: str) 
     index = torch.full_like(column, -1)
     index[known] = places
     listed = tuple(classes.tolist())
-    return Grouping(kind, listed, tuple(_name(value, class_names, where) for value in listed), index)
+    return Grouping(kind, listed, tuple(_name(value, names, where) for value in listed), index)
 
 
 def _column(choice: Choice, by: By, where: str) -> Tensor:
@@ -69,5 +69,5 @@ def _name(value: int, names: Sequence[str], where: str) -> str:
     if not names:
         return str(value)
     if value >= len(names):
-        raise OptionError(f"{where}: `class_names` has {len(names)} names, but there is a class {value}.")
+        raise OptionError(f"{where}: `classes` has {len(names)} names, but there is a class {value}.")
     return str(names[value])

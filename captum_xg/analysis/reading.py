@@ -9,16 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from captum_xg._core.options import integer
-from captum_xg.errors import OptionError
-
-if TYPE_CHECKING:
-    from captum_xg.datasets.attributions import Attributions
+from captum_xg.datasets.attributions import Attributions
+from captum_xg.errors import OptionError, OptionTypeError
 
 
 @dataclass(frozen=True)
@@ -88,12 +86,20 @@ class Choice:
             yield Part(rows, numbers, signed, absolute, total, tokens)
 
 
-def chosen(found: Attributions, target: object, input: object, batch_size: object, where: str) -> Choice:
+def chosen(found: object, target: object, input: object, batch_size: object, where: str) -> Choice:
     """Return what to read of a folder.
 
     Raises:
         OptionError: If it has no such target or input, or no example.
+        FileError: If it holds no attributions.
     """
+    if isinstance(found, (str, Path)):
+        found = Attributions(found)
+    if not isinstance(found, Attributions):
+        raise OptionTypeError(
+            f"{where}: `attributions` must be what explain_dataset returns, or the folder, but is "
+            f"{type(found).__name__}."
+        )
     if len(found) == 0:
         raise OptionError(f"{where}: the folder has attributions of no example, so that there is nothing to look at.")
     first = found[0]["attributions"]

@@ -6,12 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from captum_xg._core.options import one_of, positive_integer
 from captum_xg._core.text import Table, displayed
-from captum_xg.priors.gini import gini
 
 if TYPE_CHECKING:
     from captum_xg.analysis.reading import Part
@@ -109,7 +109,7 @@ class ScoreColumns:
         numbers = part.numbers.flatten(1) if part.numbers.dim() > 1 else part.numbers[:, None]
         self._set(part, SUM, numbers.sum(1))
         self._set(part, ABSOLUTE, part.total)
-        self._set(part, GINI, gini(numbers.abs()).masked_fill(empty, torch.nan))
+        self._set(part, GINI, _gini(numbers.abs()).masked_fill(empty, torch.nan))
         for name, mask in self.regions.items():
             inside = (shares * mask).flatten(1).sum(1)
             self._set(part, f"share of {name}", inside.masked_fill(empty, torch.nan))
@@ -120,3 +120,15 @@ class ScoreColumns:
 
     def _set(self, part: Part, name: str, values: Tensor) -> None:
         self.values[name][part.rows] = values
+
+
+def _gini(values: Tensor) -> Tensor:
+    """Return the Gini coefficients of rows of numbers ≥ 0, ``(n, F)``; NaN for rows of zeros.
+
+    As :func:`captum_xg.priors.gini.gini`, whose ranks of equal numbers matter to its gradient only: here they need not
+    be found, and NumPy sorts several times faster.
+    """
+    ordered = torch.from_numpy(np.sort(values.numpy(), axis=1))  # of a copy of our own
+    n = values.shape[1]
+    weights = torch.arange(1 - n, n, 2, dtype=torch.float64) / n
+    return (ordered * weights).sum(1) / ordered.sum(1)

@@ -52,7 +52,7 @@ def find_regions(
     less. The score of a box is its highest in any group. Of boxes that overlap only the best is kept.
 
     Args:
-        found: What :func:`~captum_xg.analysis.cluster` or :func:`~captum_xg.analysis.summarise` returns.
+        found: What :func:`~captum_xg.analysis.cluster` or :func:`~captum_xg.analysis.summarize` returns.
         sizes: Of the boxes: numbers for squares, or one number for each dimension. By default squares with sides
             from a fourteenth to three eighths of the shorter side of a map, at most 9 sizes.
         most: At most so many regions.
@@ -102,7 +102,7 @@ def _maps_of(found: object) -> tuple[MeanMaps, Tensor]:
     if not isinstance(maps, MeanMaps):
         raise OptionTypeError(
             f"{_WHERE}: `found` must be clusters, mean maps or a summary but is {type(found).__name__}. Pass what "
-            "cluster(attributions) or summarise(attributions) returns."
+            "cluster(attributions) or summarize(attributions) returns."
         )
     return maps, torch.zeros(len(maps.names), dtype=torch.int64)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
@@ -15,13 +16,14 @@ from captum_xg.analysis.maps import MapSums, MeanMaps
 from captum_xg.analysis.reading import Part, chosen
 from captum_xg.analysis.scores import ScoreColumns, Scores
 from captum_xg.analysis.vocabulary import TokenShares, TokenSums
+from captum_xg.datasets.vocabulary import Vocabulary
 from captum_xg.errors import OptionError
 from captum_xg.priors.masks import checked_mask
 
 if TYPE_CHECKING:
     from captum_xg.datasets.attributions import Attributions
 
-_WHERE = "summarise"
+_WHERE = "summarize"
 
 
 @displayed
@@ -44,14 +46,14 @@ class Summary:
         return parts if self.tokens is None else [*parts, "", *self.tokens._parts()]
 
 
-def summarise(
-    attributions: Attributions,
+def summarize(
+    attributions: Attributions | str | Path,
     *,
     by: By = "target",
     regions: Mapping[str, Tensor] | None = None,
     tokens: Mapping[str, Sequence[int]] | None = None,
-    class_names: Sequence[str] = (),
-    words: Sequence[str] = (),
+    classes: Sequence[str] = (),
+    vocabulary: Vocabulary | Sequence[str] = (),
     target: int = 0,
     input: int = 0,
     batch_size: int = 256,
@@ -62,13 +64,13 @@ def summarise(
     few numbers for each example.
 
     Args:
-        attributions: The folder.
+        attributions: What :func:`captum_xg.explain_dataset` returns, or the folder.
         by: What classes are of: the ``"target"`` that was explained, the ``"label"`` or the ``"prediction"``.
         regions: Name → mask of the shape S of a map, booleans or numbers from 0 to 1: whose share of the attributions
             is wanted for each example.
         tokens: Name → numbers of tokens, whose share is wanted likewise.
-        class_names: Of the classes from 0 on.
-        words: Of the tokens from 0 on.
+        classes: Names of the classes from 0 on.
+        vocabulary: The vocabulary that texts were encoded with, or the words of the tokens from 0 on.
         target: Which of the targets of each example, where several were explained.
         input: Which of the inputs of the model.
         batch_size: Examples that are read at a time.
@@ -81,24 +83,28 @@ def summarise(
         FileError: If the folder cannot be read.
     """
     choice = chosen(attributions, target, input, batch_size, _WHERE)
-    grouping = grouped(choice, by, class_names, _WHERE)
+    grouping = grouped(choice, by, classes, _WHERE)
     maps = MapSums(grouping.names, grouping.index)
     scores: ScoreColumns | None = None
-    vocabulary: TokenSums | None = None
+    sums: TokenSums | None = None
     for part in choice.parts():
         if scores is None:
             masks, listed = _regions(regions or {}, part), _tokens(tokens or {}, part)
             if both := sorted(masks.keys() & listed.keys()):
                 raise OptionError(f"{_WHERE}: {both[0]!r} is a region and tokens. Give one of them another name.")
-            scores = ScoreColumns(len(attributions), masks, listed)
-            vocabulary = None if part.tokens is None else TokenSums()
+            scores = ScoreColumns(len(choice.found), masks, listed)
+            sums = None if part.tokens is None else TokenSums()
         maps.add(part)
         scores.add(part)
-        if vocabulary is not None:
-            vocabulary.add(part)
+        if sums is not None:
+            sums.add(part)
     assert scores is not None
-    found = Scores(attributions.ids, scores.values, grouping.names, grouping.index)
-    return Summary(maps.means(), found, None if vocabulary is None else vocabulary.shares(words))
+    found = Scores(choice.found.ids, scores.values, grouping.names, grouping.index)
+    return Summary(maps.means(), found, None if sums is None else sums.shares(_words(vocabulary)))
+
+
+def _words(vocabulary: Vocabulary | Sequence[str]) -> Sequence[str]:
+    return ("[padding]", "[unknown]", *vocabulary.words) if isinstance(vocabulary, Vocabulary) else vocabulary
 
 
 def _regions(regions: Mapping[str, Tensor], part: Part) -> dict[str, Tensor]:

@@ -6,11 +6,11 @@ import sys
 from collections.abc import Sequence
 
 from captum_xg._version import __version__
-from captum_xg.cli import certify, convert, demo, distance, evaluate, explain, repro
+from captum_xg.cli import attribute, certify, convert, demo, distance, evaluate, explain, repro, view
 from captum_xg.cli.endings import DEBUG, failed
 from captum_xg.cli.parser import Left, Parser
 
-COMMANDS = (demo, explain, certify, convert, distance, evaluate, repro)
+COMMANDS = (demo, explain, attribute, view, certify, convert, distance, evaluate, repro)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -27,6 +27,7 @@ EXPERIMENTS = {
     "fair": ("fair", "Figure 1 again: which of its statements survive other choices than the paper's?"),
     "truth": ("truth", "networks whose true attribution is known: how near do the methods come?"),
     "decoy": ("decoy", "Fashion-MNIST with a patch that gives the label away: does a prior keep a network from it?"),
+    "scan": ("scan", "a patch that nobody tells of: do explanations of all data find it, and does a prior cure it?"),
     "patches": ("patches", "images in patches: a transformer of degree 1 beside a regular one"),
     "texts": ("texts", "rated sentences: networks of degree 1, and their words beside a lexicon that people made"),
     "molecules": ("molecules", "molecules: message passing of degree 1, and its atoms beside known contributions"),

@@ -45,7 +45,7 @@ def planted(tmp_path_factory):
 
 def test_planted_evidence_is_a_cluster_that_stands_apart_and_its_box_a_region(planted):
     found, _, _, _, kind = planted
-    result = cluster(found, by="target", clusters=3, class_names=("cat", "dog"))
+    result = cluster(found.folder, clusters=3, classes=("cat", "dog"))
     best = result.clusters[:2]
     members = {frozenset(result.members(each.name).tolist()) for each in best}
     assert members == {frozenset(found.ids[kind == which].tolist()) for which in (1, 2)}
@@ -58,7 +58,7 @@ def test_planted_evidence_is_a_cluster_that_stands_apart_and_its_box_a_region(pl
 
 def test_what_is_said_of_a_cluster_is_what_a_plain_count_says(planted):
     found, numbers, labels, predictions, _ = planted
-    result = cluster(found, clusters=4, pool=4)
+    result = cluster(found, by="prediction", clusters=4, pool=4)
     shares = numbers.double().abs()[:, 0]
     shares = shares / shares.sum((1, 2), keepdim=True)
     vectors = shares.reshape(-1, 4, 4, 4, 4).sum((2, 4)).flatten(1)
@@ -139,6 +139,8 @@ def test_options_that_cannot_be_are_refused(planted):
     for options, message in (({"clusters": 0}, "clusters"), ({"sample": 79}, "sample"), ({"seed": -1}, "seed")):
         with pytest.raises(OptionError, match=f"`{message}`"):
             cluster(planted[0], **options)
+    with pytest.raises(OptionError, match="must be what explain_dataset returns, or the folder, but is dict"):
+        cluster({})
     with pytest.raises(OptionError, match="`name` must be"):
         cluster(planted[0], clusters=1).members("5/5")
 

@@ -10,7 +10,7 @@ from effort import tries
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from captum_xg.analysis import MeanMaps, find_regions, summarise
+from captum_xg.analysis import MeanMaps, find_regions, summarize
 from captum_xg.errors import OptionError
 
 
@@ -100,7 +100,7 @@ def test_scores_do_not_depend_on_the_scale_of_an_example(tmp_path):
     numbers, targets = torch.randn(40, 1, 8, 8), torch.arange(40) % 2
     scale = 2.0 ** torch.randint(-9, 9, (40, 1, 1, 1))
     one, other = (
-        find_regions(summarise(folder(tmp_path / name, given, targets=targets)))
+        find_regions(summarize(folder(tmp_path / name, given, targets=targets)))
         for name, given in (("a", numbers), ("b", numbers * scale))
     )
     assert one.regions == other.regions

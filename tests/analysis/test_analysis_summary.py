@@ -9,8 +9,10 @@ from effort import thorough, tries
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from captum_xg.analysis import summarise
+from captum_xg.analysis import summarize
+from captum_xg.datasets.vocabulary import Vocabulary
 from captum_xg.errors import OptionError
+from captum_xg.priors import GiniSparsity
 
 
 def gini_of(values):
@@ -41,8 +43,8 @@ SHAPES = [(5,), (3, 4), (2, 3, 4), *thorough([(1, 1, 1), (2, 2, 3, 2), ()])]
 @pytest.mark.parametrize("by", ["target", "label"])
 def test_maps_and_scores_are_those_of_a_plain_loop(tmp_path, shape, by):
     found, attributions, targets, labels, _ = random_folder(tmp_path / "a", 1, shape)
-    region = torch.rand(summarise(found).maps.mean.shape[1:])
-    result = summarise(found, by=by, regions={"here": region})
+    region = torch.rand(summarize(found).maps.mean.shape[1:])
+    result = summarize(found, by=by, regions={"here": region})
     groups = targets if by == "target" else labels
     assert result.maps.names == tuple(str(g) for g in sorted({int(g) for g in groups} - {-1}))
     for place, name in enumerate(result.maps.names):
@@ -66,6 +68,7 @@ def test_maps_and_scores_are_those_of_a_plain_loop(tmp_path, shape, by):
             assert math.isnan(scores["share of here"])
         else:
             assert scores["gini"] == pytest.approx(gini_of(a.abs().flatten().tolist()), abs=1e-12)
+            assert scores["gini"] == pytest.approx(-float(GiniSparsity("example")(a[None])), abs=1e-12)
             inside = float((size.reshape(region.shape) * region.double()).sum() / size.sum())
             assert scores["share of here"] == pytest.approx(inside, abs=1e-12)
 
@@ -75,7 +78,7 @@ def test_maps_and_scores_are_those_of_a_plain_loop(tmp_path, shape, by):
 def test_it_does_not_matter_how_many_are_read_at_a_time(tmp_path_factory, seed, sizes):
     path = tmp_path_factory.mktemp("folder")
     found = random_folder(path / "a", seed, (4,), tokens=True)[0]
-    results = [summarise(found, batch_size=size) for size in sizes]
+    results = [summarize(found, batch_size=size) for size in sizes]
     for other in results[1:]:
         for mean in ("mean", "absolute", "share", "counts", "empty"):
             assert torch.equal(getattr(other.maps, mean), getattr(results[0].maps, mean)), mean
@@ -88,7 +91,7 @@ def test_it_does_not_matter_how_many_are_read_at_a_time(tmp_path_factory, seed, 
 @pytest.mark.parametrize("shape", [(4,), (4, 3)], ids=["summed", "embedding"])
 def test_tokens_have_the_shares_of_a_plain_count(tmp_path, shape):
     found, attributions, *_, words = random_folder(tmp_path / "a", 2, shape, tokens=True)
-    result = summarise(found, tokens={"two": 2, "few": [0, 5]}, words=list("abcdef"))
+    result = summarize(found, tokens={"two": 2, "few": [0, 5]}, vocabulary=list("abcdef"))
     times, texts, signed, share = ([0.0] * 6 for _ in range(4))
     shares = {"two": [], "few": []}
     for a, row in zip(attributions.double(), words.tolist(), strict=True):
@@ -111,6 +114,8 @@ def test_tokens_have_the_shares_of_a_plain_count(tmp_path, shape):
     assert table.mean.tolist() == pytest.approx([signed[word] / times[word] for word in order])
     assert table.share.tolist() == pytest.approx([share[word] / texts[word] for word in order])
     assert table.total.tolist() == pytest.approx([share[word] / len(words) for word in order])
+    known = summarize(found, vocabulary=Vocabulary(("c", "d", "e"))).tokens.words
+    assert known == tuple(["[padding]", "[unknown]", "c", "d", "e", "5"][word] for word in order)
     for name, expected in shares.items():
         assert result.scores.values[f"share of {name}"].tolist() == pytest.approx(expected, nan_ok=True)
 
@@ -118,7 +123,7 @@ def test_tokens_have_the_shares_of_a_plain_count(tmp_path, shape):
 def test_the_highest_are_first_ties_in_order_and_what_is_not_a_number_nowhere(tmp_path):
     sums = torch.tensor([1.0, 3.0, 0.0, 3.0, -2.0, 2.0])
     found = folder(tmp_path / "a", torch.stack([sums, torch.zeros(6)], 1), targets=torch.tensor([0, 1, 0, 1, 0, 0]))
-    scores = summarise(found).scores
+    scores = summarize(found).scores
     assert scores.highest("sum", 3) == [(3, 3.0), (9, 3.0), (15, 2.0)]
     assert scores.lowest("sum", 1) == [(12, -2.0)]
     assert scores.highest("sum", 9, group="0") == [(15, 2.0), (0, 1.0), (6, 0.0), (12, -2.0)]
@@ -133,7 +138,7 @@ def test_one_of_several_targets_and_inputs_is_read(tmp_path):
     numbers = torch.randn(6, 2, 3), torch.randn(6, 2, 4)
     targets = torch.tensor([[0, 1], [0, 2], [1, 0], [1, 2], [2, 0], [2, 1]])
     found = folder(tmp_path / "a", numbers, targets=targets)
-    result = summarise(found, target=1, input=1)
+    result = summarize(found, target=1, input=1)
     assert result.maps.counts.tolist() == [2, 2, 2]
     torch.testing.assert_close(result.maps.mean[0], numbers[1][[2, 4], 1].double().mean(0))
 
@@ -145,7 +150,7 @@ def test_one_of_several_targets_and_inputs_is_read(tmp_path):
         ({"input": 1}, "the model has 1 input"),
         ({"by": "label"}, "no labels in the folder"),
         ({"by": "name"}, "`by` must be 'target'"),
-        ({"class_names": ["a"]}, "has 1 names, but there is a class 1"),
+        ({"classes": ["a"]}, "has 1 names, but there is a class 1"),
         ({"regions": {"a": torch.ones(3)}}, r"shape \(3,\), but a map of these attributions has \(2, 2\)"),
         ({"regions": {"a": torch.full((2, 2), 2.0)}}, "above 1"),
         ({"tokens": {"a": [1]}}, "has no tokens"),
@@ -155,19 +160,19 @@ def test_one_of_several_targets_and_inputs_is_read(tmp_path):
 def test_options_that_do_not_fit_the_folder_are_refused(tmp_path, options, message):
     found = folder(tmp_path / "a", torch.ones(2, 1, 2, 2), targets=torch.tensor([0, 1]))
     with pytest.raises(OptionError, match=message):
-        summarise(found, **options)
+        summarize(found, **options)
 
 
 def test_numbers_that_are_none_are_refused_with_the_example(tmp_path):
     found = folder(tmp_path / "a", torch.tensor([[1.0], [math.nan]]))
     with pytest.raises(OptionError, match="attributions of example 3 have NaN"):
-        summarise(found)
+        summarize(found)
 
 
 def test_pictures_of_maps_are_drawn(tmp_path):
     for shape in ((5,), (2, 6, 5)):
         found = folder(tmp_path / f"{len(shape)}", torch.randn(9, *shape), targets=torch.arange(9) % 3)
-        maps = summarise(found).maps
+        maps = summarize(found).maps
         for of in ("mean", "absolute", "share"):
             assert len(maps.plot(of)._repr_png_()) > 1000
     with pytest.raises(OptionError, match="`of` must be"):
