@@ -28,7 +28,7 @@ def summary(done: Done, options: argparse.Namespace) -> Iterator[str]:
         threads = torch.get_num_threads()
         yield (
             f"Rate: {done.examples / done.seconds:.3g} examples per second ({done.examples:,} in {done.seconds:.3g} s "
-            f"by this process, {threads} thread{'s' * (threads != 1)})"
+            f"by this process, {threads} thread{'s' * (threads != 1)}, after {done.prepared:.2g} s of preparation)"
         )
     else:
         yield "Nothing was left to do: all of them were there."

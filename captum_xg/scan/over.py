@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -54,12 +55,14 @@ class Done:
         attributions: What is in the folder now.
         examples: How many examples this process has gone through.
         seconds: How long that took.
+        prepared: How long it took before: the digest of the model, a proof, some examples tried.
         integrated: Why the closed form does not apply, and examples were integrated; None if it does.
     """
 
     attributions: Attributions
     examples: int
     seconds: float
+    prepared: float
     integrated: str | None
 
 
@@ -167,6 +170,7 @@ class Wanted:
 
 def run_over(method: Any, loader: Iterable[Any], to: str | Path, wanted: Wanted) -> Done:
     """Do what :func:`explain_dataset` does, and return what there is to tell of it as well."""
+    began = time.perf_counter()
     rule = target_rule(wanted.targets, WHERE)
     one_of(wanted.on_violation, get_args(OnRefusal), "on_violation", WHERE)
     dtype = DTYPES[one_of(wanted.dtype, DTYPES, "dtype", WHERE)]
@@ -176,7 +180,8 @@ def run_over(method: Any, loader: Iterable[Any], to: str | Path, wanted: Wanted)
     engine = engine_for(method, rule, wanted.options)
     data: MapStyle | Stream = map_style(loader) or Stream(loader, wanted.split)
     probes, device = probes_of(data, wanted.split), device_of(method.forward_func)
-    plan = _planned(method, engine, rule, wanted.on_violation, probes, data.batch_size, device)
+    most = min(data.batch_size, data.examples or data.batch_size)
+    plan = _planned(method, engine, rule, wanted.on_violation, probes, most, device)
     shapes, found = tuple(tuple(x.shape[1:]) for x in plan.batch.inputs), plan.found
     texts = _are_texts(method, plan.batch)
     explaining = Explaining(plan.engine, plan.fallback, wanted.on_violation, shapes, device, wanted.split, texts)
@@ -202,8 +207,9 @@ def run_over(method: Any, loader: Iterable[Any], to: str | Path, wanted: Wanted)
     index = Index(digest_of_settings(settings), settings, inputs, data.examples, command=dict(wanted.command))
     make_folder(folder)
     run = Run(data, explaining, method.forward_func, index, folder, size, dtype, wanted.sum_last, bool(wanted.progress))
+    prepared = time.perf_counter() - began
     examples, seconds = run.done()
-    return Done(Attributions(folder), examples, seconds, plan.integrated)
+    return Done(Attributions(folder), examples, seconds, prepared, plan.integrated)
 
 
 @dataclass(frozen=True)

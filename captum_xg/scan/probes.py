@@ -68,13 +68,14 @@ def tried(engine: Engine, probes: Probes, most: int) -> tuple[Batch, Observed]:
     Args:
         engine: Of the run.
         probes: The examples.
-        most: How many at once.
+        most: How many at once: as many as in a batch of the run.
 
     Raises:
         CaptumXGError: If it can explain none of them.
     """
-    alike = [each for each in probes.batches if _shapes(each) == _shapes(probes.batches[0])][:most]
-    together = _joined(alike)
+    alike = [each for each in probes.batches if _shapes(each) == _shapes(probes.batches[0])]
+    # As many as in a batch, some of them several times: what is proven for inputs of this shape serves the run.
+    together = _joined((alike * -(-most // len(alike)))[:most])
     try:
         return together, engine.explained(together)
     except (HomogeneityError, *OF_THE_MODEL):

@@ -88,9 +88,6 @@ class GrowingShard:
         names = dict.fromkeys(name for columns in self._columns for name in columns)
         parts = {name: [_filled(name, columns) for columns in self._columns] for name in names}
         columns = {name: torch.cat(_padded(name, column)) for name, column in parts.items()}
-        # Of examples that were tried alone after their batch had failed, the order is theirs and not the data's.
-        order = torch.argsort(columns["ids"]) if columns else torch.empty(0)
-        columns = {name: column[order] for name, column in columns.items()}
         refused = tuple(sorted(self._refused, key=lambda each: each.id))
         return Shard(self.first, stop, self._run, columns or _empty(), refused)
 

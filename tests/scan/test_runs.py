@@ -64,6 +64,22 @@ def test_a_run_that_ends_anywhere_goes_on_to_the_same_bytes(tmp_path):
         assert contents(to) == contents(tmp_path / "whole")
 
 
+def _somewhere_else(rows):
+    """Put examples together at an address that is no multiple of 64."""
+    x, y = (torch.stack(column) for column in zip(*rows, strict=True))
+    memory = torch.empty(x.numel() + 16)
+    at = next(i for i in range(16) if memory[i:].data_ptr() % 64 == 4)
+    return memory[at : at + x.numel()].view(x.shape).copy_(x), y
+
+
+def test_where_the_loader_puts_a_batch_in_memory_changes_no_bit(tmp_path):
+    data = TensorDataset(*examples(50))
+    for name, collate in (("a", None), ("b", _somewhere_else)):
+        loader = DataLoader(data, batch_size=5, collate_fn=collate)
+        explained(XGradient(network(classes=1)), loader, tmp_path / name)
+    assert contents(tmp_path / "a") == contents(tmp_path / "b")
+
+
 def test_settings_model_and_data_of_another_run_are_refused_by_name(tmp_path):
     model, (x, y) = network(), examples(20)
     loader = DataLoader(TensorDataset(x, y), batch_size=4)
