@@ -135,7 +135,7 @@ def _result(outcome: Outcome, attributions: Tensors, outputs: Tensor, targets: T
     total = sum(a.flatten(2).sum(2, dtype=torch.float64) for a in attributions)
     assert outcome.values is not None
     values = outcome.values.reshape(targets.shape).to(torch.float64)
-    return Observed(attributions, outputs, targets, (total - values).float(), warning=outcome.warning)
+    return Observed(attributions, outputs, targets, total - values, warning=outcome.warning)
 
 
 def _one_each(entries: list[Tensor | tuple[Tensor, ...]]) -> Tensors:

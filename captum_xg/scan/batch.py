@@ -100,7 +100,11 @@ def batch_of(content: object, positions: tuple[int, ...], split: Split | None) -
     inputs, target, additional = parts_of(content, split)
     if any(len(x) != len(positions) for x in inputs):
         counts = " and ".join(str(len(x)) for x in inputs)
-        raise InputError(f"{WHERE}: a batch of {len(positions)} examples has inputs of {counts} rows.")
+        raise InputError(
+            f"{WHERE}: a batch of {len(positions)} examples, {positions[0]} to {positions[-1]}, has inputs of {counts} "
+            "rows. A collate_fn must give one row for each example, and leave none out: a data set that gives None, or "
+            "raises, in place of an example has it noted as one that cannot be read."
+        )
     return Batch(positions, tuple(map(_aligned, inputs)), _labels(target, len(positions)), additional)
 
 

@@ -116,8 +116,8 @@ class Claims:
             fcntl.lockf(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             return
-        for path in (self.folder / SHARDS).glob(".captum-xg-*"):
-            with suppress(OSError):
+        for path in (*self.folder.glob(".captum-xg-*"), *(self.folder / SHARDS).glob(".captum-xg-*")):
+            with suppress(OSError):  # such as that it is a folder
                 os.unlink(path)
         with suppress(OSError):
             fcntl.lockf(self._file, fcntl.LOCK_UN)

@@ -122,7 +122,7 @@ class AnyMethod:
         further = {name: torch.stack([more[name] for _, _, more in each], 1).float() for name in names}
         if not all(map(all_finite, (outputs, *attributions))):
             raise ForwardOutputError(f"{WHERE}: outputs or attributions hold NaN or infinity.")
-        return Observed(attributions, outputs, targets, gap.float(), further)
+        return Observed(attributions, outputs, targets, gap, further)
 
     def _one(self, batch: Batch, target: Tensor | None) -> tuple[Tensors, Tensor, dict[str, Tensor]]:
         """Return attributions, gap and what else there is, for one target."""
@@ -152,7 +152,9 @@ class AnyMethod:
         if self._has_delta:
             result, delta = result[0], result[1]
         found = tuple(a.detach() for a in (result if isinstance(result, tuple) else (result,)))
-        return found, self._gap(found, batch, target) if delta is None else delta.detach().reshape(len(batch)), further
+        if delta is None or delta.numel() != len(batch):  # some give one for each example and baseline
+            return found, self._gap(found, batch, target), further
+        return found, delta.detach().reshape(len(batch)), further
 
     def _gap(self, attributions: Tensors, batch: Batch, target: Tensor | None) -> Tensor:
         """Return Σ attributions − (F(x) − F(0)), for methods that do not say it."""

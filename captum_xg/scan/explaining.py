@@ -23,6 +23,7 @@ from captum_xg.scan.batch import WHERE, Batch, Split, batch_of
 from captum_xg.scan.engines import Engine
 from captum_xg.scan.errors import OF_THE_MODEL, ExampleError
 from captum_xg.scan.reading import Read
+from captum_xg.scan.shards import require_storable
 
 OnRefusal: TypeAlias = Literal["raise", "integrate", "record"]
 
@@ -39,6 +40,8 @@ class Explaining:
         device: Of the model.
         split: What takes batches of the loader apart.
         texts: Whether inputs are texts, which may differ in length.
+        dtype: Of the attributions as they are kept.
+        summed: Whether they are summed over their last dimension.
     """
 
     engine: Engine
@@ -48,6 +51,8 @@ class Explaining:
     device: torch.device | None
     split: Split | None
     texts: bool
+    dtype: torch.dtype
+    summed: bool
 
     def of(self, read: Read) -> Iterator[tuple[Batch, Observed] | RefusedExample]:
         """Yield what became of the examples that were read together.
@@ -86,7 +91,7 @@ class Explaining:
 
     def _tried(self, batch: Batch) -> Observed | Exception:
         try:
-            return self.engine.explained(batch)
+            return self._by(self.engine, batch)
         except OF_THE_MODEL:
             raise
         except HomogeneityError as error:
@@ -95,11 +100,16 @@ class Explaining:
         except Exception as error:
             return error
         try:
-            return self.fallback.explained(batch)
+            return self._by(self.fallback, batch)
         except OF_THE_MODEL:
             raise
         except Exception as error:
             return error
+
+    def _by(self, engine: Engine, batch: Batch) -> Observed:
+        found = engine.explained(batch)
+        require_storable(found, self.dtype, summed=self.summed)
+        return found
 
     def _refused(self, example: RefusedExample, what: str, error: Exception | None) -> RefusedExample:
         if self.on_violation != "raise":

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 import torch
+from torch import Tensor
 
 from captum_xg._core.files import make_folder
 from captum_xg._core.options import file_path, one_of, positive_integer, switch
@@ -99,7 +100,8 @@ def explain_dataset(
         on_violation: What becomes of an example that is refused: ``"raise"`` ends the run, with all that was finished
             kept; ``"record"`` notes it with its reason and goes on; ``"integrate"`` does so as well, but integrates
             what is not homogeneous, to a tolerance of 1 %.
-        dtype: In which attributions are kept. ``"float16"`` keeps 11 binary digits of them, of any size.
+        dtype: In which attributions are kept. ``"float16"`` keeps 11 binary digits of them, from 1e-30 on; what
+            float32 cannot hold, below 1e-38, may be zero but in ``"float64"``, and is refused beyond 3e38.
         options: What else ``attribute`` of methods other than X-Gradient is called with, such as ``baselines``.
         split: Takes a batch apart, into inputs (a tensor or a tuple of tensors) and labels or None.
         names: Of the inputs; ``input`` or ``input 0``, ``input 1`` … by default.
@@ -184,7 +186,17 @@ def run_over(method: Any, loader: Iterable[Any], to: str | Path, wanted: Wanted)
     plan = _planned(method, engine, rule, wanted.on_violation, probes, most, device)
     shapes, found = tuple(tuple(x.shape[1:]) for x in plan.batch.inputs), plan.found
     texts = _are_texts(method, plan.batch)
-    explaining = Explaining(plan.engine, plan.fallback, wanted.on_violation, shapes, device, wanted.split, texts)
+    explaining = Explaining(
+        plan.engine,
+        plan.fallback,
+        wanted.on_violation,
+        shapes,
+        device,
+        wanted.split,
+        texts,
+        dtype,
+        bool(wanted.sum_last),
+    )
     inputs = _names(wanted.names, len(found.attributions), layers_of(method))
     size = _shard_size(wanted.shard_size, data.batch_size, found, dtype, wanted.sum_last)
     settings = complete_settings(
@@ -278,7 +290,11 @@ def _shard_size(given: int | None, batch_size: int, found: Observed, dtype: torc
     """Return how many positions a shard has: a multiple of the batch size."""
     last = found.attributions[0].shape[-1] if summed else 1
     if summed and min(a.dim() for a in found.attributions) < 4:
-        raise InputError(f"{WHERE}: `sum_last` needs attributions of two dimensions, as those of a text's embedding.")
+        shape = "×".join(map(str, min(found.attributions, key=Tensor.dim).shape[2:]))
+        raise InputError(
+            f"{WHERE}: attributions of an example have the shape {shape} and no features to sum over for each token "
+            "(sum_last). Take the layer that looks tokens up, or another one of shape (N, tokens, features)."
+        )
     numbers = sum(prod(a.shape[1:]) for a in found.attributions) // max(last, 1)
     if given is not None:
         return -(-positive_integer(given, "shard_size", WHERE) // batch_size) * batch_size

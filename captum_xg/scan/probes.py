@@ -10,7 +10,6 @@ import torch
 from captum_xg.attr.observed import Observed
 from captum_xg.datasets.attributions.example_digest import example_digests
 from captum_xg.errors import OptionError
-from captum_xg.homogeneity.check.report import HomogeneityError
 from captum_xg.scan.batch import WHERE, Batch, Split, batch_of
 from captum_xg.scan.engines import Engine
 from captum_xg.scan.errors import OF_THE_MODEL, ExampleError
@@ -63,7 +62,7 @@ def probes_of(data: MapStyle | Stream, split: Split | None) -> Probes:
 
 
 def tried(engine: Engine, probes: Probes, most: int) -> tuple[Batch, Observed]:
-    """Return what an engine makes of examples of one shape, to find out what a run will find.
+    """Return what an engine makes of examples of the most frequent shape, to find out what a run will find.
 
     Args:
         engine: Of the run.
@@ -73,18 +72,24 @@ def tried(engine: Engine, probes: Probes, most: int) -> tuple[Batch, Observed]:
     Raises:
         CaptumXGError: If it can explain none of them.
     """
-    alike = [each for each in probes.batches if _shapes(each) == _shapes(probes.batches[0])]
+    shapes = [_shapes(each) for each in probes.batches]
+    common = max(shapes, key=shapes.count)  # the first example may be the one that is unlike the others
+    alike = [each for each, shape in zip(probes.batches, shapes, strict=True) if shape == common]
     # As many as in a batch, some of them several times: what is proven for inputs of this shape serves the run.
     together = _joined((alike * -(-most // len(alike)))[:most])
     try:
         return together, engine.explained(together)
-    except (HomogeneityError, *OF_THE_MODEL):
+    except OF_THE_MODEL:
         raise
     except Exception as error:
         first = error
-    for each in probes.batches:
+    # One bad example says nothing of the others. If all are refused, it is the model.
+    others = [each for each, shape in zip(probes.batches, shapes, strict=True) if shape != common]
+    for each in [*alike, *others]:
         try:
             return each, engine.explained(each)
+        except OF_THE_MODEL:
+            raise
         except Exception:  # what is told is what was said of all of them
             continue
     raise first

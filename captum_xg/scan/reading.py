@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
+import torch
 from torch.utils.data import BatchSampler, DataLoader, Dataset, DistributedSampler, IterableDataset, SequentialSampler
 
 from captum_xg._core.text import in_one_line
@@ -43,7 +44,7 @@ class Numbered(Dataset[tuple[int, Any]]):
 
     def __getitem__(self, position: int) -> tuple[int, Any]:
         try:
-            return position, self._dataset[position]
+            return position, _present(self._dataset[position])
         except Exception as error:  # whatever a damaged file leads its decoder to
             return position, Failure(type(error).__name__, _text(error))
 
@@ -53,10 +54,15 @@ class Numbered(Dataset[tuple[int, Any]]):
         if callable(together):
             try:
                 found = together(positions)
-                return list(zip(positions, found, strict=True))
+                return list(zip(positions, map(_present, found), strict=True))
             except Exception:  # which one it was shows one by one
                 pass
         return [self[position] for position in positions]
+
+
+def _present(example: Any) -> Any:
+    """Return an example, or a failure in place of None, by which data sets say that there is none."""
+    return Failure("InputError", "the data set gives None in its place.") if example is None else example
 
 
 class Together:
@@ -73,8 +79,8 @@ class Together:
             return [], unread
         try:
             return [(tuple(position for position, _ in good), self._collate([item for _, item in good]))], unread
-        except Exception as error:
-            together = error
+        except Exception:
+            pass
         # Which one it was shows one by one. If none, they are of different sizes, and each is a batch of its own.
         apart: list[tuple[Positions, Any]] = []
         for position, item in good:
@@ -82,8 +88,6 @@ class Together:
                 apart.append(((position,), self._collate([item])))
             except Exception as error:
                 unread.append((position, type(error).__name__, _text(error)))
-        if not apart:
-            raise together
         return apart, unread
 
 
@@ -154,7 +158,7 @@ class MapStyle:
             pin_memory=old.pin_memory,
             timeout=old.timeout,
             worker_init_fn=old.worker_init_fn,
-            generator=old.generator,
+            generator=torch.Generator(),  # of its own: seeds for workers are not taken from what the user draws from
             **workers,
         )
 
@@ -178,11 +182,18 @@ def map_style(loader: object) -> MapStyle | None:
     Raises:
         OptionError: If it goes through its data in an order of its own, or leaves some out.
     """
-    if not isinstance(loader, DataLoader) or isinstance(loader.dataset, IterableDataset) or loader.batch_size is None:
-        if isinstance(loader, DataLoader) and type(loader.batch_sampler) not in (BatchSampler, type(None)):
-            raise OptionError(_order("batches of a sampler of its own", "batch_size=… in place of batch_sampler"))
+    if not isinstance(loader, DataLoader):
         return None
-    sampler: Any = loader.sampler
+    batches: Any = loader.batch_sampler
+    drops = loader.drop_last or getattr(batches, "drop_last", False)
+    if isinstance(loader.dataset, IterableDataset):
+        if drops:
+            raise OptionError(f"{WHERE}: the loader drops what does not fill a batch. Make it with drop_last=False.")
+        return None
+    if type(batches) not in (BatchSampler, type(None)):
+        raise OptionError(_order("batches of a sampler of its own", "batch_size=… in place of batch_sampler"))
+    # Where a batch sampler was passed, the loader has another sampler, which it does not ask.
+    sampler: Any = loader.sampler if batches is None else batches.sampler
     if isinstance(sampler, DistributedSampler):
         raise OptionError(
             f"{WHERE}: the loader has a DistributedSampler, which gives each process a part. Leave it out: processes "
@@ -191,14 +202,22 @@ def map_style(loader: object) -> MapStyle | None:
     if type(sampler) is not SequentialSampler:
         remedy = "shuffle=False" if type(sampler).__name__ == "RandomSampler" else "no sampler, and a Subset"
         raise OptionError(_order(f"the order of a {type(sampler).__name__}", remedy))
-    examples = len(loader.dataset)  # type: ignore[arg-type]  # its sampler has asked as well
+    examples, asked = len(loader.dataset), len(sampler)  # type: ignore[arg-type]  # its sampler has asked as well
     if examples == 0:
         raise OptionError(f"{WHERE}: the data set of the loader is empty.")
-    if loader.drop_last and examples % loader.batch_size:
+    if asked != examples:
         raise OptionError(
-            f"{WHERE}: the loader drops the last {examples % loader.batch_size} examples. Make it with drop_last=False."
+            f"{WHERE}: the loader's sampler is made for {asked} examples, and its data set has {examples}. Make it "
+            "with no sampler, and a Subset."
         )
-    return MapStyle(loader, loader.batch_size, examples)
+    if drops and batches is not None and examples % batches.batch_size:
+        raise OptionError(
+            f"{WHERE}: the loader drops the last {examples % batches.batch_size} examples. Make it with "
+            "drop_last=False."
+        )
+    if batches is None or type(loader).__iter__ is not DataLoader.__iter__:
+        return None  # items that are batches, or batches that the loader itself makes something else of
+    return MapStyle(loader, batches.batch_size, examples)
 
 
 def _order(what: str, remedy: str) -> str:

@@ -17,18 +17,15 @@ from types import TracebackType
 import torch
 from torch import Tensor
 
-from captum_xg._core.inputs import all_finite
 from captum_xg.attr.observed import Observed
 from captum_xg.datasets.attributions.example_digest import example_digests
-from captum_xg.datasets.attributions.layout import shard_path
+from captum_xg.datasets.attributions.layout import NO_LABEL, NO_TOKEN, shard_path
 from captum_xg.datasets.attributions.packing import packed
 from captum_xg.datasets.attributions.refused import RefusedExample
 from captum_xg.datasets.attributions.shard import Shard, write_shard
 from captum_xg.errors import FileError, ForwardOutputError
 from captum_xg.scan.batch import WHERE, Batch
 
-NO_TOKEN = -1
-"""Behind the end of a text that is shorter than the longest of its shard."""
 _AHEAD = 1
 
 
@@ -49,12 +46,14 @@ class GrowingShard:
 
     def add(self, batch: Batch, found: Observed) -> None:
         """Add what a batch came to."""
+        # Outputs of a float64 model in 32 bits could have another largest one, or none that is finite.
+        precise = torch.float64 if found.outputs.dtype == torch.float64 else torch.float32
         columns = {
             "ids": torch.tensor(batch.positions, dtype=torch.int64),
             "digests": example_digests(batch.inputs),
             "targets": found.targets.to("cpu", torch.int64),
-            "outputs": found.outputs.to("cpu", torch.float32),
-            "gap": found.gap.to("cpu", torch.float32),
+            "outputs": found.outputs.to("cpu", precise),
+            "gap": found.gap.to("cpu", precise),
             **{name: column.to("cpu", torch.float32) for name, column in found.further.items()},
         }
         if batch.labels is not None:
@@ -70,11 +69,6 @@ class GrowingShard:
                 scales.append(scale)
             else:
                 columns[name] = numbers.to(self._dtype)
-            if numbers.dtype == torch.float64 and not all_finite(columns[name]):
-                raise ForwardOutputError(
-                    f"{WHERE}: attributions of examples {batch.positions[0]} to {batch.positions[-1]} are too large "
-                    "for this dtype. dtype='float64' (--dtype float64) keeps them."
-                )
         if scales:
             columns["scales"] = scales[0] if len(scales) == 1 else torch.stack(scales, 2)
         self._columns.append(columns)
@@ -92,10 +86,40 @@ class GrowingShard:
         return Shard(self.first, stop, self._run, columns or _empty(), refused)
 
 
+def require_storable(found: Observed, dtype: torch.dtype, *, summed: bool) -> None:
+    """Refuse attributions that are not finite as they are kept, or only before they are summed.
+
+    Raises:
+        ForwardOutputError: If they are too large for the dtype.
+    """
+    if dtype == torch.float64 and not summed:
+        return
+    # What is beyond rounds to 2¹²⁸, where float32 ends, also where 11 digits of it are beside a scale.
+    digits = {torch.float16: 12, torch.float32: 25}
+    end = 2.0**128 * (1 - 2.0 ** -digits[dtype]) if dtype in digits else float("inf")
+    for attributions in found.attributions:
+        numbers = attributions.sum(-1) if summed else attributions
+        if not numbers.numel():
+            continue
+        least, most = torch.aminmax(numbers)
+        if not max(-float(least), float(most)) < end:  # nor if they are NaN
+            raise ForwardOutputError(
+                f"{WHERE}: attributions are too large for {str(dtype).removeprefix('torch.')}. dtype='float64' "
+                "(--dtype float64) of a float64 model keeps them."
+            )
+
+
 def _filled(name: str, columns: dict[str, Tensor]) -> Tensor:
-    """Return a column of one batch, zeros where only others have it: closed forms have no estimated error."""
+    """Return a column of one batch, filled where only others have it.
+
+    Closed forms have no estimated error, which is zero, and some batches no labels, which are unknown.
+    """
     found = columns.get(name)
-    return torch.zeros_like(columns["gap"]) if found is None else found
+    if found is not None:
+        return found
+    if name == "labels":
+        return torch.full_like(columns["ids"], NO_LABEL)
+    return torch.zeros_like(columns["gap"], dtype=torch.float32)
 
 
 def _padded(name: str, parts: list[Tensor]) -> list[Tensor]:

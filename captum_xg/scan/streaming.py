@@ -9,8 +9,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
+from torch.utils.data import DataLoader, IterableDataset
+
 from captum_xg._core.batches import numbered, require_batches
 from captum_xg._core.text import in_one_line
+from captum_xg.datasets.attributions.example_digest import example_digests
 from captum_xg.errors import CaptumXGError, OptionError
 from captum_xg.scan.batch import WHERE, Batch, Split, batch_of, parts_of
 from captum_xg.scan.errors import ExampleError
@@ -36,10 +39,19 @@ class Stream:
         self._iterator = numbered(loader, WHERE)
         self.examples: int | None = None
         self.batches = _length(loader)
+        self._second: Batch | None = None
         self._first = self._next(0)
         if self._first is None:
             raise OptionError(f"{WHERE}: the loader gives no batch.")
         self.batch_size = len(self._first)
+        if isinstance(loader, DataLoader) and isinstance(loader.dataset, IterableDataset) and loader.num_workers > 1:
+            self._second = self._next(self.batch_size)
+            if self._second is not None and _same(self._first, self._second):
+                raise OptionError(
+                    f"{WHERE}: two workers of the loader give the same batch: each of them goes through all of the "
+                    "data set. Share it out by torch.utils.data.get_worker_info() in its __iter__, or make the loader "
+                    "with one worker."
+                )
 
     @property
     def first(self) -> Batch:
@@ -90,6 +102,9 @@ class Stream:
 
     def _next(self, start: int) -> Batch | None:
         """Return the batch that begins with an example."""
+        if self._second is not None:
+            found, self._second = self._second, None
+            return found
         try:
             _, content = next(self._iterator)
         except StopIteration:
@@ -102,6 +117,13 @@ class Stream:
             ) from error
         count = len(parts_of(content, self._split)[0][0])
         return batch_of(content, tuple(range(start, start + count)), self._split).copied()
+
+
+def _same(one: Batch, other: Batch) -> bool:
+    """Return whether two batches hold the same examples, which are not all one."""
+    digests = example_digests(one.inputs).tolist()
+    labels = [None if each.labels is None else each.labels.tolist() for each in (one, other)]
+    return len(set(digests)) > 1 and digests == example_digests(other.inputs).tolist() and labels[0] == labels[1]
 
 
 def _length(loader: Any) -> int | None:

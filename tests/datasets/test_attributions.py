@@ -178,6 +178,35 @@ def test_an_index_of_another_form_is_refused(tmp_path, change, said):
         Attributions(tmp_path / "a")
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda shards: [*shards, shards[-1]],
+        lambda shards: shards[::-1],
+        lambda shards: [],
+        lambda shards: [shards[0], *shards[2:]],
+        lambda shards: shards[:-1],
+        lambda shards: [{**shards[0], "file": shards[1]["file"]}, *shards[1:]],
+        lambda shards: [{**shards[0], "kept": 3}, *shards[1:]],
+    ],
+    ids=["twice", "reversed", "none", "one less", "the last less", "renamed", "counts"],
+)
+def test_an_index_whose_shards_are_not_all_of_the_data_in_order_is_refused(tmp_path, change):
+    folder_of(tmp_path, [(0, 8), (8, 16), (16, 20)])
+    content = json.loads((tmp_path / "index.json").read_text())
+    content["shards"] = change(content["shards"])
+    (tmp_path / "index.json").write_text(json.dumps(content))
+    with pytest.raises(FileError, match="cannot be read"):
+        Attributions(tmp_path)
+
+
+def test_a_shard_under_the_name_of_another_is_refused(tmp_path):
+    folder_of(tmp_path, [(0, 8), (8, 16)], complete=False)
+    shard_path(tmp_path, 8).rename(shard_path(tmp_path, 16))
+    with pytest.raises(FileError, match="it is the shard of example 8"):
+        Attributions(tmp_path, missing="skip")
+
+
 def test_a_shard_outside_of_the_folder_is_refused(tmp_path):
     folder_of(tmp_path / "a", [(0, 8)])
     path = tmp_path / "a" / "index.json"

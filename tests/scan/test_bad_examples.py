@@ -1,14 +1,27 @@
 """One bad example is named and costs the others nothing; what is wrong with all of them is said before anything."""
 
+import warnings
+
 import pytest
 import torch
 from captum.attr import Saliency
 from scan_cases import Odd, examples, explained, network, whole
 from torch import nn
-from torch.utils.data import BatchSampler, DataLoader, Dataset, DistributedSampler, SequentialSampler, TensorDataset
+from torch.utils.data import (
+    BatchSampler,
+    DataLoader,
+    Dataset,
+    DistributedSampler,
+    IterableDataset,
+    RandomSampler,
+    SequentialSampler,
+    TensorDataset,
+)
 
 from captum_xg import AdaptiveIntegratedGradients, XGradient, explain_dataset
+from captum_xg.attr.observed import Observed
 from captum_xg.datasets import Attributions
+from captum_xg.datasets.attributions.packing import packed, unpacked
 from captum_xg.errors import (
     CrossExampleError,
     ExampleError,
@@ -23,6 +36,7 @@ from captum_xg.errors import (
     OptionTypeError,
     TrainingModeError,
 )
+from captum_xg.scan.shards import require_storable
 
 BAD = 21
 
@@ -145,28 +159,109 @@ def test_batches_of_another_size_in_the_middle_are_refused(tmp_path):
 
 def test_a_loader_may_fill_the_same_memory_again(tmp_path):
     x, y = examples(40)
-    own, labels = torch.empty(4, 6), torch.empty(4, dtype=torch.int64)
+    factors = torch.rand(40, 1) + 0.5
+    own, labels, factor = torch.empty(4, 6), torch.empty(4, dtype=torch.int64), torch.empty(4, 1)
+    model = network()
 
     def batches():
         for i in range(0, 40, 4):
-            yield own.copy_(x[i : i + 4]), labels.copy_(y[i : i + 4])
+            yield own.copy_(x[i : i + 4]), labels.copy_(y[i : i + 4]), factor.copy_(factors[i : i + 4])
 
-    found = explained(XGradient(network()), batches(), tmp_path / "a", shard_size=8)
-    loader = DataLoader(TensorDataset(x, y), batch_size=4)
-    reference = explained(XGradient(network()), loader, tmp_path / "b", shard_size=8)
+    method = XGradient(lambda x, factor: model(x) * factor)
+    found = explained(method, batches(), tmp_path / "a", shard_size=8)
+    loader = DataLoader(TensorDataset(x, y, factors), batch_size=4)
+    reference = explained(method, loader, tmp_path / "b", shard_size=8)
     assert torch.equal(found.digests, reference.digests)
     assert torch.equal(found.labels, y)
     assert torch.equal(whole(found), whole(reference))
 
 
-def test_attributions_beyond_a_dtype_are_refused(tmp_path):
-    model = nn.Linear(6, 3, bias=False).double()
-    x = examples(8)[0].double() * 1e200
+def test_an_example_beyond_a_dtype_is_refused_and_costs_the_others_nothing(tmp_path):
+    model, x = nn.Linear(6, 3, bias=False).double(), examples(8)[0].double()
+    x[5] *= 1e200
     for dtype in ("float16", "float32"):
-        with pytest.raises(ForwardOutputError, match=r"too large for this dtype.*float64"):
-            explain_dataset(XGradient(model), [x], tmp_path / dtype, dtype=dtype, progress=False)
+        with pytest.raises(ExampleError, match=r"(?s)example 5 cannot.*too large for float.*float64"):
+            explain_dataset(XGradient(model), [x], tmp_path / f"{dtype} raise", dtype=dtype, progress=False)
+        found = explain_dataset(
+            XGradient(model), [x], tmp_path / dtype, dtype=dtype, progress=False, on_violation="record"
+        )
+        assert [(each.id, each.kind) for each in found.refused] == [(5, "ForwardOutputError")]
+        assert torch.isfinite(whole(found)).all()
     found = explain_dataset(XGradient(model), [x], tmp_path / "float64", dtype="float64", progress=False)
     torch.testing.assert_close(whole(found)[:, 0], XGradient(model).attribute(x, target=found.targets[:, 0]))
+    assert torch.equal(found.outputs, model(x))
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.float32])
+def test_what_is_refused_as_too_large_is_what_would_be_read_as_infinity(dtype):
+    for exponent in range(10, 60):
+        for number in (2.0**128 - 2.0 ** (128 - exponent), -(2.0**128) + 2.0 ** (128 - exponent)):
+            column = torch.tensor([[[number, 1.0]]], dtype=torch.float64)
+            read = unpacked(*packed(column)) if dtype == torch.float16 else column.to(dtype)
+            observed = Observed((column,), column, column, column)
+            if bool(torch.isfinite(read).all()):
+                require_storable(observed, dtype, summed=False)
+            else:
+                with pytest.raises(ForwardOutputError):
+                    require_storable(observed, dtype, summed=False)
+    with pytest.raises(ForwardOutputError):  # although each of them is none
+        require_storable(Observed((torch.full((1, 1, 1, 2), 3e38),), column, column, column), dtype, summed=True)
+
+
+def test_predictions_are_those_that_were_explained(tmp_path):
+    model = nn.Linear(6, 2, bias=False).double()
+    with torch.no_grad():
+        model.weight[1] = model.weight[0] * (1 + 1e-12)
+    loader = DataLoader(TensorDataset(examples(40)[0].double().abs()), batch_size=8)
+    found = explained(XGradient(model), loader, tmp_path)
+    assert torch.equal(found.predictions, found.targets[:, 0])
+
+
+@pytest.mark.parametrize("bad", [0, 1])
+@pytest.mark.parametrize("choice", ["record", "integrate", "raise"])
+def test_one_bad_example_is_one_bad_example_wherever_it_stands(tmp_path, bad, choice):
+    x, y = examples(64)
+    x = x.clamp(-2, 2) * 1e-6
+    x[bad, 0] = 4
+    method = XGradient(Odd(network()), validate="numeric")
+    loader = DataLoader(TensorDataset(x, y), batch_size=4)
+    if choice == "raise":
+        with pytest.raises(ExampleError, match=f"example {bad} cannot be explained: HomogeneityError"):
+            explained(method, loader, tmp_path)
+        return
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", IntegrationWarning)
+        found = explained(method, loader, tmp_path, on_violation=choice)
+    assert found.settings["closed_form"] is True
+    assert [each.id for each in found.refused] == ([bad] if choice == "record" else [])
+    assert len(found) == (63 if choice == "record" else 64)
+    assert [each["error"].item() > 0 for each in found if "error" in each].count(True) <= 4
+
+
+@pytest.mark.parametrize("bad", [0, 5])
+def test_the_shape_of_the_data_is_that_of_most_of_them(tmp_path, bad):
+    rows = [(torch.randn(8 if i == bad else 6), 0) for i in range(12)]
+    found = explained(XGradient(network()), DataLoader(rows, batch_size=4), tmp_path, on_violation="record")
+    assert [each.id for each in found.refused] == [bad]
+
+
+def _without_none(rows):
+    return torch.utils.data.default_collate([row for row in rows if row is not None])
+
+
+@pytest.mark.parametrize("bad", [{0}, {5}, {4, 5, 6, 7}])
+def test_a_data_set_may_give_none_for_what_it_cannot_read(tmp_path, bad):
+    rows = [None if i in bad else (torch.randn(6), 0) for i in range(12)]
+    loader = DataLoader(rows, batch_size=4, collate_fn=_without_none)
+    found = explained(XGradient(network()), loader, tmp_path, on_violation="record")
+    assert {each.id for each in found.refused} == bad
+    assert "gives None" in found.refused[0].reason
+
+
+def test_a_collate_function_that_drops_examples_is_named(tmp_path):
+    loader = DataLoader(TensorDataset(*examples(12)), batch_size=4, collate_fn=lambda rows: rows[0][0][None][:0])
+    with pytest.raises(InputError, match=r"has inputs of 0 rows\. A collate_fn must give one row"):
+        explained(XGradient(network()), loader, tmp_path, on_violation="record")
 
 
 class Random(nn.Module):
@@ -213,6 +308,13 @@ class Augmented(Dataset):
         return torch.randn(6), 0
 
 
+class Endless(IterableDataset):
+    """Every worker gives all of it."""
+
+    def __iter__(self):
+        return iter(zip(*examples(12), strict=True))
+
+
 DATA = TensorDataset(*examples(10))
 
 
@@ -233,6 +335,16 @@ DATA = TensorDataset(*examples(10))
             "batches of a sampler of its own.*batch_size=",
         ),
         (DataLoader(DATA, batch_size=4, drop_last=True), "drops the last 2 examples"),
+        (DataLoader(DATA, batch_sampler=BatchSampler(RandomSampler(DATA), 4, False)), r"the order of a RandomSampler"),
+        (DataLoader(DATA, batch_size=None, shuffle=True), r"the order of a RandomSampler"),
+        (DataLoader(DATA, batch_sampler=BatchSampler(SequentialSampler(DATA), 4, True)), "drops the last 2 examples"),
+        (
+            DataLoader(DATA, batch_sampler=BatchSampler(DistributedSampler(DATA, 2, 0), 4, False)),
+            "has a DistributedSampler",
+        ),
+        (DataLoader(DATA, batch_size=4, sampler=SequentialSampler(range(8))), "made for 8 examples, and its data set"),
+        (DataLoader(Endless(), batch_size=4, drop_last=True), "drops what does not fill"),
+        (DataLoader(Endless(), batch_size=4, num_workers=2), "each of them goes through all of the data set"),
         (DataLoader(TensorDataset(torch.empty(0, 6))), "is empty"),
         (DataLoader(Augmented(), batch_size=4), "example 0 is another one each time"),
         ([], "gives no batch"),
@@ -256,7 +368,7 @@ def test_loaders_whose_examples_have_no_fixed_place_are_refused(tmp_path, loader
         ({"shard_size": 0}, OptionError, "shard_size"),
         ({"names": ("a", "b")}, OptionError, "one text for each of the 1 inputs"),
         ({"options": {"baselines": 0.5}}, OptionError, "are for other methods"),
-        ({"sum_last": True}, InputError, "needs attributions of two dimensions"),
+        ({"sum_last": True}, InputError, "no features to sum over"),
         ({"split": lambda batch: batch[0]}, InputError, "must return"),
         ({"split": lambda batch: ("a", None)}, InputError, "must be tensors"),
         ({"to": 3}, OptionTypeError, "to"),

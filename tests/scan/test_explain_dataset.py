@@ -2,13 +2,13 @@
 
 import pytest
 import torch
-from captum.attr import InputXGradient, IntegratedGradients, Saliency
+from captum.attr import DeepLiftShap, InputXGradient, IntegratedGradients, Saliency
 from effort import tries
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scan_cases import Asked, Odd, examples, explained, network, whole
 from torch import nn
-from torch.utils.data import DataLoader, IterableDataset, TensorDataset
+from torch.utils.data import BatchSampler, DataLoader, IterableDataset, SequentialSampler, TensorDataset
 
 from captum_xg import (
     AdaptiveIntegratedGradients,
@@ -20,7 +20,7 @@ from captum_xg import (
     explain_dataset,
 )
 from captum_xg.datasets import Attributions
-from captum_xg.errors import HomogeneityError, IntegrationWarning, OptionError, TargetError
+from captum_xg.errors import HomogeneityError, InputError, IntegrationWarning, OptionError, TargetError
 from captum_xg.scan.targets import target_rule
 
 
@@ -120,6 +120,31 @@ class Bag(nn.Module):
         return self.head(torch.relu(self.embedding(ids)).sum(1))
 
 
+def test_texts_in_one_shard_each_are_as_long_as_the_longest_of_the_folder(tmp_path):
+    torch.manual_seed(0)
+    model = Bag().eval()
+    texts = [torch.randint(1, 20, (4, length)) for length in (5, 7, 6)]
+    method = LayerXGradient(model, model.embedding)
+    apart = explained(method, texts, tmp_path / "a", sum_last=True, shard_size=4)
+    together = explained(method, texts, tmp_path / "b", sum_last=True, shard_size=12)
+    assert apart.input_shape == together.input_shape == (7,)
+    for name in ("tokens", "attributions"):
+        one, other, batched = (
+            torch.cat([batch[name] for batch in batches])
+            for batches in (apart.batches(3), together.batches(3), DataLoader(apart, batch_size=5))
+        )
+        assert torch.equal(one, other)
+        assert torch.equal(one, batched)
+    assert (apart[0]["tokens"][5:] == -1).all()
+    assert not apart[0]["attributions"][:, 5:].any()
+
+
+def test_a_layer_without_tokens_cannot_be_summed_over_features(tmp_path):
+    model = Bag().eval()
+    with pytest.raises(InputError, match=r"have the shape 3 and no features.*layer that looks tokens up"):
+        explained(LayerXGradient(model, model.head), [torch.ones(2, 3, dtype=torch.int64)], tmp_path, sum_last=True)
+
+
 @pytest.mark.parametrize("summed", [False, True])
 def test_texts_are_explained_at_their_embedding_and_padded_with_zeros(tmp_path, summed):
     torch.manual_seed(0)
@@ -199,6 +224,56 @@ def test_batches_of_other_forms(tmp_path, form):
     reference = explained(XGradient(model), DataLoader(TensorDataset(x, y), batch_size=4), tmp_path / "b")
     assert torch.equal(whole(found), whole(reference))
     assert (found.labels is None) == (form == "alone")
+
+
+class Doubling(DataLoader):
+    """Makes something else of its batches."""
+
+    def __iter__(self):
+        return ((2 * x, y) for x, y in super().__iter__())
+
+
+@pytest.mark.parametrize("form", ["batch sampler", "items that are batches", "its own batches"])
+def test_loaders_of_other_forms_give_what_they_give(tmp_path, form):
+    model, (x, y) = network(), examples(10)
+    data = TensorDataset(x, y)
+    loader = {
+        "batch sampler": DataLoader(data, batch_sampler=BatchSampler(SequentialSampler(data), 4, False)),
+        "items that are batches": DataLoader([(x[i : i + 4], y[i : i + 4]) for i in (0, 4, 8)], batch_size=None),
+        "its own batches": Doubling(data, batch_size=4),
+    }[form]
+    found = explained(XGradient(model), loader, tmp_path)
+    torch.testing.assert_close(found.outputs, model(2 * x if form == "its own batches" else x).detach())
+    assert torch.equal(found.labels, y)
+    assert found.settings["batch_size"] == 4
+
+
+@pytest.mark.parametrize("size", [4, 8])
+def test_labels_that_some_batches_lack_are_unknown(tmp_path, size):
+    x, y = examples(12)
+    batches = [x[:4], (x[4:8], y[4:8]), (x[8:], None)]
+    found = explained(XGradient(network()), iter(batches), tmp_path, shard_size=size)
+    assert found.labels.tolist() == [-1] * 4 + y[4:8].tolist() + [-1] * 4
+    assert [found[i]["label"] for i in range(12)] == found.labels.tolist()
+    assert torch.equal(torch.cat([batch["label"] for batch in DataLoader(found, batch_size=5)]), found.labels)
+
+
+def test_a_delta_for_each_baseline_is_none_of_an_example(tmp_path):
+    model, (x, y) = nn.Sequential(nn.Linear(6, 5), nn.ReLU(), nn.Linear(5, 3)).eval(), examples(3)
+    options = {"baselines": torch.zeros(2, 6)}
+    found = explained(DeepLiftShap(model), [(x, y)], tmp_path, options=options)
+    assert float(found.gaps.abs().max()) < 1e-5
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_random_numbers_are_left_to_the_user(tmp_path, workers):
+    generator = torch.Generator().manual_seed(3)
+    for own in (None, generator):
+        before, state = generator.get_state(), torch.get_rng_state()
+        loader = DataLoader(TensorDataset(*examples(6)), batch_size=3, num_workers=workers, generator=own)
+        explained(XGradient(network()), loader, tmp_path / f"{own is None}")
+        assert torch.equal(torch.get_rng_state(), state)
+        assert torch.equal(generator.get_state(), before)
 
 
 def test_workers_read_the_same(tmp_path):

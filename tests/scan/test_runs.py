@@ -225,8 +225,10 @@ def test_a_full_disk_ends_the_run_and_what_was_written_is_kept(tmp_path, monkeyp
 def test_what_a_killed_process_left_half_written_is_cleared_away(tmp_path):
     loader = DataLoader(TensorDataset(*examples(8)), batch_size=4)
     (tmp_path / SHARDS).mkdir()
-    (tmp_path / SHARDS / ".captum-xg-0123456789abcdef").write_bytes(b"half")
+    for folder in (tmp_path, tmp_path / SHARDS):
+        (folder / ".captum-xg-0123456789abcdef").write_bytes(b"half")
     explained(XGradient(network()), loader, tmp_path)
+    assert not list(tmp_path.glob(".captum-xg-*"))
     assert [path.name for path in (tmp_path / SHARDS).iterdir()] == ["00000000.safetensors"]
 
 

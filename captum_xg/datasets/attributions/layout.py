@@ -9,7 +9,7 @@ last process lists the shards in it and marks it complete.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,10 @@ from captum_xg.errors import FileError
 
 INDEX, SHARDS, SUFFIX = "index.json", "shards", ".safetensors"
 FORMAT, VERSION = "captum_xg.attributions", 1
+NO_TOKEN = -1
+"""Behind the end of a text that is shorter than the longest."""
+NO_LABEL = -1
+"""Of an example whose class is not known."""
 
 _ADVICE = "Delete the folder to begin anew."
 
@@ -119,8 +123,13 @@ def read_index(folder: str | Path) -> Index:
         require_fields({"command": {}, **content}, _CHECKS)
         for each in content["shards"]:
             require_fields(each, _LISTED)
-            if not (Path(each["file"]).parent == Path(SHARDS) and each["first"] < each["stop"]):
+            right = shard_path(Path(), each["first"]).as_posix()
+            if each["file"] != right or each["first"] >= each["stop"]:
                 raise ValueError(f"a shard cannot be {each['file']!r} of {each['first']} to {each['stop']}")
+            if each["kept"] + each["refused"] != each["stop"] - each["first"]:
+                raise ValueError(f"{each['file']} has {each['kept']} examples and {each['refused']} refused ones")
+        if content["complete"]:
+            _require_whole(content["shards"], content["examples"])
     except ValueError as error:
         raise unreadable(path, str(error), _ADVICE) from error
     return Index(
@@ -132,3 +141,18 @@ def read_index(folder: str | Path) -> Index:
         tuple(Listed(**each) for each in content["shards"]),
         content.get("command", {}),
     )
+
+
+def _require_whole(shards: Sequence[Mapping[str, Any]], examples: int | None) -> None:
+    """Refuse shards that do not follow each other from the first example to the last.
+
+    Raises:
+        ValueError: If one is missing, twice there or in another place.
+    """
+    stop = 0
+    for each in shards:
+        if each["first"] != stop:
+            raise ValueError(f"behind example {stop} its shards go on with {each['file']}")
+        stop = each["stop"]
+    if stop != examples:
+        raise ValueError(f"its shards have {stop} examples, and it says {examples}")

@@ -2,7 +2,7 @@
 
 Attributions of 1e-9 would be zero in float16, whose smallest number is 6e-8. Divided by a power of two, which rounds
 nothing, the largest of each example lies just below the end of float16's range; what is 2²⁸ times smaller still has all
-of its 11 binary digits.
+of its 11 binary digits. As scales are numbers of float32, that ends at 1e-30, and below 1e-38 all may be zero.
 """
 
 from __future__ import annotations

@@ -16,7 +16,8 @@ from torch.utils.data import Dataset
 
 from captum_xg._core.options import file_path, one_of, positive_integer
 from captum_xg._core.reading import unreadable
-from captum_xg.datasets.attributions.layout import SHARDS, SUFFIX, Listed, read_index
+from captum_xg.datasets.attributions.columns import forms_of, padded, rows_of
+from captum_xg.datasets.attributions.layout import SHARDS, SUFFIX, Listed, read_index, shard_path
 from captum_xg.datasets.attributions.packing import unpacked
 from captum_xg.datasets.attributions.refused import RefusedExample
 from captum_xg.datasets.attributions.shard import OpenShard, sha256_of
@@ -37,9 +38,11 @@ class Attributions(Dataset[dict[str, Any]]):
     * ``id``: position in the data that were explained, ``digest``: 64 bits of a digest of the example's inputs;
     * ``attributions``: ``(K, …)`` for K targets (K = 1 for one), float32, or float64 where that was asked for; a tuple
       of tensors for several inputs. Of token data ``(K, T)`` or ``(K, T, D)``;
-    * ``targets``: ``(K,)``, −1 where the model has a single output; ``outputs``: the model's logits ``(C,)``;
+    * ``targets``: ``(K,)``, −1 where the model has a single output; ``outputs``: the model's logits ``(C,)``, float32,
+      or float64 of a model of float64;
     * ``gap``: :math:`\sum_i a_i - (F(x) - F(0))`, ``(K,)``, in units of the output;
-    * ``label``, if the data have classes (−1: unknown), and ``tokens``: ``(T,)``, if they are tokens (−1: none);
+    * ``label``, if any of the data have classes (−1: unknown), and ``tokens``: ``(T,)``, if they are tokens. Every text
+      is as long as the longest of the folder, behind its end with −1 for tokens and attributions of zero;
     * ``error``: ``(K,)``, the estimated relative error of what was integrated, 0 in closed form; ``constants``:
       ``(K,)``, what the constants of the model carry, of :class:`~captum_xg.JointXGradient`.
 
@@ -148,29 +151,23 @@ class Attributions(Dataset[dict[str, Any]]):
 
     @cached_property
     def outputs(self) -> Tensor:
-        """What the model gives for each example, float32 ``(n, C)``."""
+        """What the model gives for each example, ``(n, C)``; float32, or float64 of a model of float64."""
         return self._column("outputs")
 
     @cached_property
     def gaps(self) -> Tensor:
-        """Σ attributions − (F(x) − F(0)), float32 ``(n, K)``, in units of the output."""
+        """Σ attributions − (F(x) − F(0)), ``(n, K)``, in units of the output; of the dtype of the outputs."""
         return self._column("gap")
 
     @cached_property
     def labels(self) -> Tensor | None:
         """Classes of the examples, int64 ``(n,)``, −1 where unknown; None where the data have none."""
-        return self._column("labels") if self._has("labels") else None
+        return self._column("labels") if "labels" in self._forms else None
 
     @cached_property
     def errors(self) -> Tensor | None:
         """Estimated relative errors of what was integrated, 0 in closed form, ``(n, K)``; None where nothing was."""
-        if not self._has("error"):
-            return None
-        parts = [
-            shard.rows("error") if "error" in shard.names else torch.zeros_like(shard.rows("gap"))
-            for shard in (self._shard(number) for number, kept in enumerate(self._kept) if kept)
-        ]
-        return torch.cat(parts)
+        return self._column("error") if "error" in self._forms else None
 
     @cached_property
     def predictions(self) -> Tensor:
@@ -192,10 +189,9 @@ class Attributions(Dataset[dict[str, Any]]):
         Raises:
             FileError: If no example has attributions.
         """
-        number = next((i for i, kept in enumerate(self._kept) if kept), None)
-        if number is None:
+        if not self._forms:
             raise FileError(f"{self.folder}: no example has attributions; all {len(self.refused)} were refused.")
-        shapes = tuple(tuple(self._shard(number).rows(name, 0, 1).shape[2:]) for name in self._names)
+        shapes = tuple(self._forms[name][1:] for name in self._names)
         return shapes if len(shapes) > 1 else shapes[0]
 
     def index(self, id: int) -> int:
@@ -235,24 +231,29 @@ class Attributions(Dataset[dict[str, Any]]):
         several = len(self.inputs) > 1
         return [f"attributions.{i}" for i in range(len(self.inputs))] if several else ["attributions"]
 
+    @cached_property
+    def _forms(self) -> dict[str, tuple[int, ...]]:
+        """What columns there are, and the largest shape that an example has in each."""
+        return forms_of(self._belonging(OpenShard(path)) for path in self._paths)
+
     def _rows(self, number: int, start: int, stop: int) -> dict[str, Any]:
-        shard = self._shard(number)
-        columns = {**_SINGLE, **{name: column for name, column in _OPTIONAL.items() if column in shard.names}}
-        found: dict[str, Any] = {name: shard.rows(column, start, stop).clone() for name, column in columns.items()}
+        shard, forms = self._shard(number), self._forms
+        columns = {**_SINGLE, **{name: column for name, column in _OPTIONAL.items() if column in forms}}
+        found: dict[str, Any] = {
+            name: rows_of(shard, column, forms.get(column, ()), start, stop).clone() for name, column in columns.items()
+        }
         scales = shard.rows("scales", start, stop) if "scales" in shard.names else None
         parts = []
         for i, name in enumerate(self._names):
             own = scales[:, :, i] if scales is not None and scales.dim() == 3 else scales
-            parts.append(unpacked(shard.rows(name, start, stop), own))
+            parts.append(padded(name, unpacked(shard.rows(name, start, stop), own), forms.get(name, ())))
         found["attributions"] = tuple(parts) if len(parts) > 1 else parts[0]
         return found
 
     def _column(self, name: str) -> Tensor:
-        parts = [self._shard(number).rows(name) for number, kept in enumerate(self._kept) if kept]
+        form = self._forms.get(name, ())
+        parts = [rows_of(self._shard(number), name, form) for number, kept in enumerate(self._kept) if kept]
         return torch.cat(parts) if parts else torch.empty(0, dtype=torch.int64)
-
-    def _has(self, name: str) -> bool:
-        return any(kept and name in self._shard(number).names for number, kept in enumerate(self._kept))
 
     def _shard(self, number: int) -> OpenShard:
         found = self._open.get(number)
@@ -269,6 +270,8 @@ class Attributions(Dataset[dict[str, Any]]):
     def _belonging(self, shard: OpenShard) -> OpenShard:
         if shard.run != self._index.digest:
             raise unreadable(shard.path, "it belongs to another run than the index", "Delete the one that is foreign.")
+        if shard.path.name != shard_path(self.folder, shard.first).name:
+            raise unreadable(shard.path, f"it is the shard of example {shard.first}", "Give it the name that it had.")
         return shard
 
     def _unfinished(self, listed: tuple[Listed, ...], found: dict[str, Path]) -> FileError:

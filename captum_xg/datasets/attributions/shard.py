@@ -120,6 +120,10 @@ class OpenShard:
         if lengths != {self.kept} or self.kept + len(self.refused) != self.stop - self.first:
             raise unreadable(self.path, "its columns are not all of one length", _ADVICE)
 
+    def shape(self, name: str) -> tuple[int, ...]:
+        """Return the shape that one example has in a column."""
+        return tuple(self._file.get_slice(name).get_shape()[1:])
+
     def rows(self, name: str, start: int = 0, stop: int | None = None) -> Tensor:
         """Return rows of a column, in memory that is the file's: not to be written to.
 
