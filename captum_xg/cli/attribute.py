@@ -67,7 +67,11 @@ def add_parser(commands: Commands) -> None:
         metavar="WHICH",
         help="which outputs are explained: predicted, true, all, top:K, or numbers with commas (default: %(default)s)",
     )
-    add("--layer", metavar="NAME", help="explain what this layer gives, and not the inputs; summed over its features")
+    add(
+        "--layer",
+        metavar="NAME",
+        help="explain what this layer gives, and not the inputs; of tokens summed over the features of each",
+    )
     add(
         "--on-violation",
         choices=("integrate", "record", "raise"),
@@ -118,7 +122,7 @@ def _done(options: argparse.Namespace) -> Done:
     import torch
     from torch.utils.data import DataLoader
 
-    from captum_xg.cli.attribute_method import method_named
+    from captum_xg.cli.attribute_method import method_named, references
     from captum_xg.cli.loaded import loaded_model
     from captum_xg.cli.model_spec import dtype_of
     from captum_xg.scan.over import Wanted, run_over
@@ -129,10 +133,11 @@ def _done(options: argparse.Namespace) -> Done:
         torch.manual_seed(0)  # random weights are the same each time, so that a run can go on
         model = loaded_model(options)
     command = _command(options, str(dtype_of(model)).removeprefix("torch."))
+    _require_layer_for_tokens(options, model)
     data: Any = opened(command)
     if isinstance(model, torch.nn.Module):
         model = model.eval().to(device)
-    shape = (options.batch_size, *data[0][0].shape)
+    shape = (options.batch_size, *references(data).shape[1:])
     with running(options.target, [shape], "examples", CHECK_DATA):
         method, given = method_named(options, model, data, device)
         loader = DataLoader(data, batch_size=options.batch_size, num_workers=options.workers)
@@ -155,6 +160,23 @@ def _command(options: argparse.Namespace, dtype: str) -> dict[str, Any]:
     given = {name: getattr(options, name) for name in ("target", "weights", "data", "examples", "size", "mean", "std")}
     tokens = options.layer is not None and holds_tokens(options.data)
     return {**{k: v for k, v in given.items() if v is not None}, "dtype": dtype, **({"tokens": True} if tokens else {})}
+
+
+def _require_layer_for_tokens(options: argparse.Namespace, model: object) -> None:
+    """Refuse tokens without a layer, and name those that look tokens up."""
+    from torch import nn
+
+    from captum_xg.errors import OptionError
+    from captum_xg.scan.sources import holds_tokens_alone
+
+    if options.layer is not None or not holds_tokens_alone(options.data):
+        return
+    named = model.named_modules() if isinstance(model, nn.Module) else ()
+    found = [path for path, module in named if isinstance(module, (nn.Embedding, nn.EmbeddingBag)) and path]
+    raise OptionError(
+        f"--data {options.data} holds tokens, which have no gradients. Give the layer that looks them up: --layer "
+        f"{' or '.join(found) or 'NAME'}."
+    )
 
 
 def _device(options: argparse.Namespace) -> torch.device:

@@ -23,6 +23,7 @@ from captum_xg.attr import (
 from captum_xg.cli.model_spec import Model
 from captum_xg.errors import CaptumXGError, OptionError
 from captum_xg.homogeneity.certificate.certify import certify
+from captum_xg.scan.sources import readable
 
 REFERENCES, STEPS = 16, 50
 
@@ -51,10 +52,22 @@ def method_named(
     if name == "integrated_gradients":
         return IntegratedGradients(model), {"n_steps": int(number or STEPS), "internal_batch_size": options.batch_size}
     if name == "expected":
-        count = min(int(number or REFERENCES), len(data))
-        places = sorted({i * (len(data) - 1) // max(count - 1, 1) for i in range(count)})
-        return ExpectedXGradient(model), {"baselines": torch.stack([data[i][0] for i in places]).to(device)}
-    return XGradient(model, degree=_degree(model, data[0][0].unsqueeze(0).to(device))), {}
+        return ExpectedXGradient(model), {"baselines": references(data, int(number or REFERENCES)).to(device)}
+    return XGradient(model, degree=_degree(model, references(data)[:1].to(device))), {}
+
+
+def references(data: Any, count: int = REFERENCES) -> torch.Tensor:
+    """Return examples that are spread over data, of the shape that most of them have.
+
+    Raises:
+        FileError: If none of them can be read.
+    """
+    count = min(count, len(data))
+    places = sorted({i * (len(data) - 1) // max(count - 1, 1) for i in range(count)})
+    found = list(readable(data, places))
+    shapes = [x.shape for x in found]
+    common = max(shapes, key=shapes.count)
+    return torch.stack([x for x in found if x.shape == common])
 
 
 def layer_named(name: str, model: Model, target: str) -> nn.Module:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 from collections.abc import Iterator
 
 import torch
@@ -33,7 +34,7 @@ def summary(done: Done, options: argparse.Namespace) -> Iterator[str]:
     else:
         yield "Nothing was left to do: all of them were there."
     yield f"Written: {options.to.resolve()}"
-    yield f"Next: captum-xg view {options.to}"
+    yield f"Next: captum-xg view {shlex.quote(str(options.to))}"
 
 
 def _refusals(refused: tuple[RefusedExample, ...]) -> Iterator[str]:

@@ -57,10 +57,7 @@ def labelled_examples(
         FileError: If there is no such source, or it has another form.
         OptionError: If the options do not fit it, or each other.
     """
-    if (mean is None) != (std is None):
-        raise OptionError("--mean and --std go together: give both or none.")
-    if mean is not None and std is not None and not all(map(math.isfinite, (*mean, *std))):
-        raise OptionError("--mean and --std must be finite numbers.")
+    _require_normalisation(mean, std, None)
     if not source.endswith(".npz") and os.path.isdir(source):
         return _folder(Path(source), n, size, mean, std, dtype)
     if size is not None:
@@ -102,7 +99,12 @@ def _folder(
 def picture_transform(
     size: int | None, mean: Sequence[float] | None, std: Sequence[float] | None, dtype: torch.dtype
 ) -> transforms.Compose:
-    """Return what pictures of a folder go through: scaled, the central square taken, to [0, 1], mean and deviation."""
+    """Return what pictures of a folder go through: scaled, the central square taken, to [0, 1], mean and deviation.
+
+    Raises:
+        OptionError: If the numbers are not one for each of the three channels.
+    """
+    _require_normalisation(mean, std, 3)  # as they are read, grey ones too
     steps: list[Callable[..., object]] = [] if size is None else [transforms.Resize(size), transforms.CenterCrop(size)]
     steps += [transforms.ToTensor(), transforms.ConvertImageDtype(dtype)]
     if mean is not None and std is not None:
@@ -133,8 +135,23 @@ def picture_at(path: str) -> Image:
 
 def _normalised(images: Tensor, mean: Sequence[float], std: Sequence[float]) -> Tensor:
     channels = images.shape[1] if images.dim() > 1 else 0
-    if not len(mean) == len(std) == channels or not all(std):
-        raise OptionError(f"--mean and --std must give {channels} numbers each, one for each channel, and no std of 0.")
+    _require_normalisation(mean, std, channels)
     shape = (1, -1, *[1] * (images.dim() - 2))
     shift, scale = (torch.tensor(numbers, dtype=images.dtype).reshape(shape) for numbers in (mean, std))
     return (images - shift) / scale
+
+
+def _require_normalisation(mean: Sequence[float] | None, std: Sequence[float] | None, channels: int | None) -> None:
+    """Refuse means and deviations that do not fit each other, or pictures of so many channels.
+
+    Raises:
+        OptionError: If they do not.
+    """
+    if mean is None and std is None:
+        return
+    if mean is None or std is None:
+        raise OptionError("--mean and --std go together: give both or none.")
+    if not all(map(math.isfinite, (*mean, *std))):
+        raise OptionError("--mean and --std must be finite numbers.")
+    if channels is not None and (not len(mean) == len(std) == channels or not all(std)):
+        raise OptionError(f"--mean and --std must give {channels} numbers each, one for each channel, and no std of 0.")

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from torchvision.datasets import ImageFolder
 from torchvision.datasets.folder import IMG_EXTENSIONS
 
 from captum_xg._core.reading import read_arrays
+from captum_xg._core.text import in_one_line
 from captum_xg.datasets.arrays import read_examples
 from captum_xg.datasets.attributions.example_digest import example_digests
 from captum_xg.datasets.attributions.reader import Attributions
@@ -109,11 +110,11 @@ def opened(command: Mapping[str, Any]) -> Dataset[Example]:
     size, mean, std = (command.get(key) for key in ("size", "mean", "std"))
     dtype: torch.dtype = getattr(torch, str(command.get("dtype") or "float32"))
     suffix = Path(name).suffix
+    if (command.get("tokens") or suffix in (".npy", ".pt")) and not size is mean is std is None:
+        raise OptionError(f"--size, --mean and --std are for images; {name} holds inputs as the model gets them.")
     if command.get("tokens"):
         return _tokens(name, most)
     if suffix in (".npy", ".pt"):
-        if size is not None or mean is not None or std is not None:
-            raise OptionError(f"--size, --mean and --std are for images; {name} holds inputs as the model gets them.")
         return TensorDataset(read_examples(name, dtype)[:most])
     if os.path.isdir(name) and not _folders_in(Path(name)):
         pictures = Pictures(Path(name), picture_transform(size, mean, std, dtype))
@@ -138,6 +139,30 @@ def holds_tokens(name: str) -> bool:
     arrays = read_arrays(name)
     found = next((arrays[key] for key in ("tokens", "inputs") if key in arrays), None)
     return found is not None and found.ndim == 2 and found.dtype.kind in "iu"
+
+
+def holds_tokens_alone(name: str) -> bool:
+    """Return whether a file holds ids of tokens and nothing else that a model could be called with."""
+    return holds_tokens(name) and not {"inputs", "images"} & set(read_arrays(name))
+
+
+def readable(data: Any, positions: Sequence[int]) -> Iterator[Tensor]:
+    """Yield the inputs of those examples that can be read; what is wrong with the others is said of them in a run.
+
+    Raises:
+        FileError: If none can.
+    """
+    found, why = False, ""
+    for position in positions:
+        try:
+            x = data[position][0]
+        except Exception as error:  # whatever a damaged file leads its decoder to
+            why = in_one_line(error)
+        else:
+            found = True
+            yield x
+    if not found:
+        raise FileError(f"none of the {len(positions)} examples that were tried can be read: {why}")
 
 
 def _folders_in(folder: Path) -> bool:

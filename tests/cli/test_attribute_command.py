@@ -12,7 +12,7 @@ from captum_xg import XGradient, explain_dataset
 from captum_xg.cli import attribute
 from captum_xg.cli.parser import Parser
 from captum_xg.datasets import Attributions
-from captum_xg.errors import FileError, HomogeneityError, OptionError
+from captum_xg.errors import FileError, HomogeneityError, InputError, OptionError
 from captum_xg.scan import source
 
 
@@ -113,6 +113,38 @@ def test_a_folder_of_pictures_with_one_that_is_damaged(tmp_path, capsys, by_clas
         command(f"{HERE}:small", "--data", data, "--to", to, *options)
 
 
+@pytest.mark.parametrize("method", ["xgradient", "expected_3", "adaptive"])
+@pytest.mark.parametrize("odd", [False, True])
+def test_the_first_picture_decides_nothing(tmp_path, capsys, method, odd):
+    paths = pictures(tmp_path / "photos", 7, size=(6, 6))
+    if odd:
+        Image.fromarray(np.zeros((9, 6, 3), dtype=np.uint8)).save(paths[0])
+    else:
+        paths[0].write_bytes(b"no picture")
+    words = ("--data", tmp_path / "photos", "--method", method, "--batch-size", 3)
+    assert command(f"{HERE}:small", *words, "--to", tmp_path / "a scan") == 0
+    out = capsys.readouterr().out
+    assert "6 examples explained, 1 refused" in out
+    assert f"Next: captum-xg view '{tmp_path / 'a scan'}'" in out
+    assert Attributions(tmp_path / "a scan").ids.tolist() == list(range(1, 7))
+
+
+@pytest.mark.parametrize("by_class", [True, False])
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("--mean", 0.5, 0.5, "--std", 0.2, 0.2), "must give 3 numbers each"),
+        (("--mean", 0.5, 0.5, 0.5, "--std", 0.2, 0, 0.2), "no std of 0"),
+        (("--mean", 0.5, 0.5, 0.5), "go together"),
+        (("--mean", 0.5, 0.5, 0.5, "--std", "nan", 0.2, 0.2), "finite"),
+    ],
+)
+def test_means_and_deviations_of_pictures_fit_them(tmp_path, words, said, by_class):
+    pictures(tmp_path / "photos" / "cat" if by_class else tmp_path / "photos", 2, size=(6, 6))
+    with pytest.raises(OptionError, match=said):
+        command(f"{HERE}:small", "--data", tmp_path / "photos", *words, "--to", tmp_path / "scan")
+
+
 def test_pictures_of_different_sizes_without_size_are_refused_one_by_one(tmp_path, capsys):
     data = tmp_path / "photos"
     pictures(data, 4, size=(6, 6))
@@ -160,6 +192,12 @@ def test_texts_are_explained_at_their_embedding(tmp_path):
         command(f"{HERE}:Words", "--data", tmp_path / "texts.npz", "--layer", "embeding", "--to", tmp_path / "b")
     with pytest.raises(OptionError, match="exact attributes to inputs alone"):
         command(*words, "--method", "exact", "--to", tmp_path / "b")
+    with pytest.raises(OptionError, match=r"holds tokens, which have no gradients.*: --layer embedding\."):
+        command(*words[:3], "--to", tmp_path / "b")
+    with pytest.raises(OptionError, match="are for images"):
+        command(*words, "--size", 6, "--to", tmp_path / "b")
+    with pytest.raises(InputError, match="no features to sum over for each token"):
+        command(*words[:4], "head", "--to", tmp_path / "b")
 
 
 @pytest.mark.parametrize(
