@@ -119,7 +119,7 @@ class AnyMethod:
         )
         gap = torch.stack([delta for _, delta, _ in each], 1)
         names = each[0][2].keys()
-        further = {name: torch.stack([more[name] for _, _, more in each], 1).float() for name in names}
+        further = {name: torch.stack([more[name] for _, _, more in each], 1) for name in names}
         if not all(map(all_finite, (outputs, *attributions))):
             raise ForwardOutputError(f"{WHERE}: outputs or attributions hold NaN or infinity.")
         return Observed(attributions, outputs, targets, gap, further)

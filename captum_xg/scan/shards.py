@@ -54,7 +54,7 @@ class GrowingShard:
             "targets": found.targets.to("cpu", torch.int64),
             "outputs": found.outputs.to("cpu", precise),
             "gap": found.gap.to("cpu", precise),
-            **{name: column.to("cpu", torch.float32) for name, column in found.further.items()},
+            **{name: column.to("cpu", precise) for name, column in found.further.items()},
         }
         if batch.labels is not None:
             columns["labels"] = batch.labels
@@ -119,7 +119,7 @@ def _filled(name: str, columns: dict[str, Tensor]) -> Tensor:
         return found
     if name == "labels":
         return torch.full_like(columns["ids"], NO_LABEL)
-    return torch.zeros_like(columns["gap"], dtype=torch.float32)
+    return torch.zeros_like(columns["gap"])
 
 
 def _padded(name: str, parts: list[Tensor]) -> list[Tensor]:

@@ -14,13 +14,8 @@ from torch import Tensor
 from captum_xg.datasets.attributions.layout import NO_LABEL, NO_TOKEN
 from captum_xg.datasets.attributions.shard import OpenShard
 
-_FILLED = {
-    "labels": (NO_LABEL, torch.int64),
-    "tokens": (NO_TOKEN, torch.int64),
-    "error": (0, torch.float32),
-    "constants": (0, torch.float32),
-}
-"""What stands for a column that only other shards have, and its dtype."""
+_FILLED = {"labels": NO_LABEL, "tokens": NO_TOKEN, "error": 0}
+"""What stands for a column that only other shards have."""
 
 
 def forms_of(shards: Iterable[OpenShard]) -> dict[str, tuple[int, ...]]:
@@ -42,8 +37,8 @@ def rows_of(shard: OpenShard, name: str, form: tuple[int, ...], start: int = 0, 
     """
     if name in shard.names or name not in _FILLED:
         return padded(name, shard.rows(name, start, stop), form)
-    value, dtype = _FILLED[name]
-    return torch.full(((shard.kept if stop is None else stop) - start, *form), value, dtype=dtype)
+    like = shard.rows("gap" if name == "error" else "ids", start, stop)
+    return torch.full((len(like), *form), _FILLED[name], dtype=like.dtype)
 
 
 def padded(name: str, rows: Tensor, form: tuple[int, ...]) -> Tensor:
@@ -51,7 +46,6 @@ def padded(name: str, rows: Tensor, form: tuple[int, ...]) -> Tensor:
     tail = rows.shape[rows.dim() - len(form) :]
     if tail == form or rows.dim() <= len(form):
         return rows
-    value = _FILLED.get(name, (0, None))[0]
-    whole = torch.full((*rows.shape[: rows.dim() - len(form)], *form), value, dtype=rows.dtype)
+    whole = torch.full((*rows.shape[: rows.dim() - len(form)], *form), _FILLED.get(name, 0), dtype=rows.dtype)
     whole[tuple(map(slice, rows.shape))] = rows
     return whole
