@@ -24,6 +24,7 @@ from captum_xg.errors import HomogeneityError, InputError, OptionError
 from captum_xg.scan.batch import WHERE, Batch, Split
 from captum_xg.scan.engines import ClosedForm, Engine, engine_for, fallback_for
 from captum_xg.scan.explaining import Explaining, OnRefusal, device_of
+from captum_xg.scan.model_code import code_of
 from captum_xg.scan.probes import Probes, probes_of, tried
 from captum_xg.scan.reading import MapStyle, map_style
 from captum_xg.scan.run import Run
@@ -180,7 +181,7 @@ def run_over(method: Any, loader: Iterable[Any], to: str | Path, wanted: Wanted)
     engine = engine_for(method, rule, wanted.options)
     data: MapStyle | Stream = map_style(loader) or Stream(loader, wanted.split)
     probes, device = probes_of(data, wanted.split), device_of(method.forward_func)
-    most = min(data.batch_size, data.examples or data.batch_size)
+    most, code = min(data.batch_size, data.examples or data.batch_size), code_of(method.forward_func)
     plan = _planned(method, engine, rule, wanted.on_violation, probes, most, device)
     shapes, found = tuple(tuple(x.shape[1:]) for x in plan.batch.inputs), plan.found
     texts = _are_texts(method, plan.batch)
@@ -195,7 +196,7 @@ def run_over(method: Any, loader: Iterable[Any], to: str | Path, wanted: Wanted)
             # Not whether a bad example ends the run or is noted: what was finished is the same for both.
             "integrates": plan.fallback is not None or plan.integrated is not None,
             "targets": rule.text(),
-            **model_settings(method.forward_func),
+            **model_settings(method.forward_func, code),
             "data": {"examples": data.examples, "batches": data.batches, "digest": probes.digest, "shape": shapes},
             "dtype": wanted.dtype,
             "summed": wanted.sum_last,

@@ -27,7 +27,7 @@ from captum_xg.scan.claims import Claims
 from captum_xg.scan.explaining import Explaining
 from captum_xg.scan.progress import Progress
 from captum_xg.scan.reading import MapStyle, Read
-from captum_xg.scan.settings import model_settings, require_same
+from captum_xg.scan.settings import numbers_of, require_same
 from captum_xg.scan.shards import GrowingShard, Writer
 from captum_xg.scan.streaming import Stream
 
@@ -155,7 +155,7 @@ class Run:
         found = read_index(self.folder)
         if found.complete and all((self.folder / each.file).exists() for each in found.shards):
             return
-        if model_settings(self.forward_func)["model"] != self.index.settings["model"]:
+        if numbers_of(self.forward_func) != self.index.settings["model"]:
             raise ModelStateError(
                 f"{WHERE}: the model is not what it was when the run began, although nothing was seen to write to it. "
                 f"Delete {self.folder}: it is not known which of its shards are of which state."
