@@ -19,7 +19,6 @@ from torch import Tensor
 
 from captum_xg._core.inputs import all_finite
 from captum_xg.attr.observed import Observed
-from captum_xg.datasets.attributions.example_digest import example_digests
 from captum_xg.datasets.attributions.layout import shard_path
 from captum_xg.datasets.attributions.packing import packed
 from captum_xg.datasets.attributions.refused import RefusedExample
@@ -29,6 +28,8 @@ from captum_xg.scan.batch import WHERE, Batch
 
 NO_TOKEN = -1
 """Behind the end of a text that is shorter than the longest of its shard."""
+ARGUMENTS = "arguments"
+"""The column of digests of what follows the inputs in a call, apart from ``digests``, which readers compare."""
 _AHEAD = 1
 
 
@@ -51,7 +52,7 @@ class GrowingShard:
         """Add what a batch came to."""
         columns = {
             "ids": torch.tensor(batch.positions, dtype=torch.int64),
-            "digests": example_digests(batch.inputs),
+            "digests": batch.digests(),
             "targets": found.targets.to("cpu", torch.int64),
             "outputs": found.outputs.to("cpu", torch.float32),
             "gap": found.gap.to("cpu", torch.float32),
@@ -59,6 +60,8 @@ class GrowingShard:
         }
         if batch.labels is not None:
             columns["labels"] = batch.labels
+        if batch.additional:
+            columns[ARGUMENTS] = batch.argument_digests()
         if self._tokens:
             columns["tokens"] = batch.inputs[0].to("cpu", torch.int64)
         scales = []
@@ -95,7 +98,7 @@ class GrowingShard:
 def _filled(name: str, columns: dict[str, Tensor]) -> Tensor:
     """Return a column of one batch, zeros where only others have it: closed forms have no estimated error."""
     found = columns.get(name)
-    return torch.zeros_like(columns["gap"]) if found is None else found
+    return torch.zeros_like(columns["ids" if name == ARGUMENTS else "gap"]) if found is None else found
 
 
 def _padded(name: str, parts: list[Tensor]) -> list[Tensor]:

@@ -38,7 +38,8 @@ class Attributions(Dataset[dict[str, Any]]):
     * ``attributions``: ``(K, …)`` for K targets (K = 1 for one), float32, or float64 where that was asked for; a tuple
       of tensors for several inputs. Of token data ``(K, T)`` or ``(K, T, D)``;
     * ``targets``: ``(K,)``, −1 where the model has a single output; ``outputs``: the model's logits ``(C,)``;
-    * ``gap``: :math:`\sum_i a_i - (F(x) - F(0))`, ``(K,)``, in units of the output;
+    * ``gap``: :math:`\sum_i a_i - (F(x) - F(b))`, ``(K,)``, in units of the output, at the baseline b of the method:
+      zero, unless it was given another one; NaN where it is not known;
     * ``label``, if the data have classes (−1: unknown), and ``tokens``: ``(T,)``, if they are tokens (−1: none);
     * ``error``: ``(K,)``, the estimated relative error of what was integrated, 0 in closed form; ``constants``:
       ``(K,)``, what the constants of the model carry, of :class:`~captum_xg.JointXGradient`.
@@ -153,7 +154,7 @@ class Attributions(Dataset[dict[str, Any]]):
 
     @cached_property
     def gaps(self) -> Tensor:
-        """Σ attributions − (F(x) − F(0)), float32 ``(n, K)``, in units of the output."""
+        """Σ attributions − (F(x) − F(baseline)), float32 ``(n, K)``, in units of the output."""
         return self._column("gap")
 
     @cached_property
