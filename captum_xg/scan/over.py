@@ -90,11 +90,14 @@ def explain_dataset(
     time, share the work; what one of them leaves behind is taken over by the others, or by the next call.
 
     Args:
-        method: An instance of an attribution method: of this package or of Captum, for inputs or a layer.
+        method: An instance of an attribution method: of this package or of Captum, for inputs or a layer. What draws at
+            random does so by the position of the batch, the same in every run.
         loader: A ``DataLoader`` without shuffling, whose data set, workers, ``collate_fn`` and batch size are used; or
             any iterable of batches, in the same order each time. Batches are ``(inputs, labels)``, with several inputs
             as a tuple, inputs alone, or dicts with one input. Several processes all get the whole loader.
-        to: The folder. If it holds attributions of the same settings, model and data, they are completed.
+        to: The folder. If it holds attributions of the same settings, model and data, they are completed. That they are
+            the same is seen by digests, by an example of each file, and by outputs of some; of a stream by every batch
+            that passes, once all is there by the first one.
         targets: Which outputs are explained: ``"predicted"``, ``"true"``, ``"all"``, ``"top:K"``, the number of one or
             a list of numbers. All but the first two, and numbers alone, give attributions of several targets.
         on_violation: What becomes of an example that is refused: ``"raise"`` ends the run, with all that was finished
@@ -103,7 +106,7 @@ def explain_dataset(
         dtype: In which attributions are kept. ``"float16"`` keeps 11 binary digits of them, of any size.
         options: What else ``attribute`` of methods other than X-Gradient is called with, such as ``baselines``.
         split: Takes a batch apart, into inputs (a tensor or a tuple of tensors) and labels or None.
-        names: Of the inputs; ``input`` or ``input 0``, ``input 1`` … by default.
+        names: Of the inputs; by default ``input`` or ``input 0``, ``input 1`` …, or what the folder has.
         sum_last: Sum attributions over their last dimension, as over the features of an embedding.
         shard_size: How many examples one file has, rounded up to whole batches. By default some 32 MiB of them.
         progress: Whether to show a progress bar.
@@ -207,7 +210,8 @@ def run_over(method: Any, loader: Iterable[Any], to: str | Path, wanted: Wanted)
     )
     index = Index(digest_of_settings(settings), settings, inputs, data.examples, command=dict(wanted.command))
     make_folder(folder)
-    run = Run(data, explaining, method.forward_func, index, folder, size, dtype, wanted.sum_last, bool(wanted.progress))
+    shown, named = bool(wanted.progress), wanted.names is not None
+    run = Run(data, explaining, method.forward_func, index, folder, size, dtype, wanted.sum_last, shown, named)
     prepared = time.perf_counter() - began
     examples, seconds = run.done()
     return Done(Attributions(folder), examples, seconds, prepared, plan.integrated)
