@@ -70,7 +70,7 @@ class Kept:
             start = int(shard.rows("ids")[0]) // data.batch_size * data.batch_size
             parts, _ = data.at(range(start, min(start + data.batch_size, data.examples)))
             for positions, content in parts:
-                self._require_outputs(batch_of(content, positions, self._explaining.split), shard)
+                self._require_all(batch_of(content, positions, self._explaining.split), shard)
 
     def passes(self, batch: Batch) -> None:
         """Compare a batch of a stream with what is kept of it, if anything is.
@@ -86,12 +86,10 @@ class Kept:
             self._open = OpenShard(path)
         if self._open.run != self._run or not self._open.kept:
             return
-        for position in batch.positions:
-            if self._is(batch, position, self._open) is False:
-                raise self._other_data(position)
-        if first not in self._explained and len(self._explained) < _BATCHES:
+        outputs = first not in self._explained and len(self._explained) < _BATCHES
+        self._require_all(batch, self._open, outputs=outputs)
+        if outputs:
             self._explained.add(first)
-            self._require_outputs(batch, self._open)
 
     def _there(self) -> Iterator[OpenShard]:
         for path in sorted((self._folder / SHARDS).glob(f"[0-9]*{SUFFIX}")):
@@ -116,6 +114,13 @@ class Kept:
         if batch.additional and ARGUMENTS in shard.names:
             pairs.append((ARGUMENTS, batch.argument_digests()))
         return all(int(now[i]) == int(shard.rows(name)[row]) for name, now in pairs)
+
+    def _require_all(self, batch: Batch, shard: OpenShard, *, outputs: bool = True) -> None:
+        for position in batch.positions:
+            if self._is(batch, position, shard) is False:
+                raise self._other_data(position)
+        if outputs:
+            self._require_outputs(batch, shard)
 
     def _require_outputs(self, batch: Batch, shard: OpenShard) -> None:
         read = Read(shard.first, batch.positions[-1] + 1, [(batch.positions, batch)], (), False)

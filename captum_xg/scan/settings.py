@@ -1,8 +1,9 @@
 """What the numbers of a run depend on, and what is said where a folder has those of another one.
 
 A folder belongs to one set of settings. What must never happen: shards of two models, two data sets or two methods
-stand in one folder. So everything that can change a number is in here, and nothing that cannot: neither the number of
-processes and workers, nor where the folder lies.
+stand in one folder. So everything that can change a number is in here, as far as it can be described, and nothing that
+cannot: neither the number of processes and workers, nor where the folder lies. What cannot be described is compared by
+what it gives, in :mod:`captum_xg.scan.resuming`.
 """
 
 from __future__ import annotations
