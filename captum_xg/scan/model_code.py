@@ -39,6 +39,8 @@ _LONG = 2**16
 """From so many entries on the rest of a container counts by its number alone."""
 _MOST = 20_000
 """How many functions, classes and objects are looked into."""
+_MADE = 1 << 9
+"""Of the flags of a class: it was made by a class statement (Py_TPFLAGS_HEAPTYPE)."""
 _BOOKKEEPING = frozenset(nn.Module().__dict__)
 _PLAIN = (int, float, complex, str, bytes, type(None))
 _OTHERS = frozenset({range, type(...), type(NotImplemented)})
@@ -128,7 +130,7 @@ class _Reader:
         if is_a(value, functools.cached_property):
             return f"property {self._text(value.func, path, names, depth + 1)}"
         if is_a(value, type):
-            own = [c for c in type.mro(value) if not of_library(c)]
+            own = [c for c in type.mro(value) if not _library(c)]
             return f"{_name(value)} {[self._once(c, _name(c), functools.partial(self._class, c)) for c in own]}"
         if is_a(value, (types.ModuleType, types.BuiltinFunctionType)):
             return _name(value)
@@ -138,7 +140,7 @@ class _Reader:
             return self._text(vars(value), path, names, depth + 1)
         if RestsOn in kind.__mro__:
             return f"{_name(kind)} {self._each(value.rests_on, path, names, depth)}"
-        if of_library(kind):
+        if _library(kind):
             return _name(kind)
         return self._once(value, path, lambda: self._object(value, path, names))
 
@@ -214,7 +216,7 @@ class _Reader:
 
 def _mentioned(kind: type, names: Iterable[str]) -> set[str]:
     """Return names, and those that functions of a class mention which can be reached by them."""
-    own = {name: part for c in reversed(kind.__mro__) if not of_library(c) for name, part in vars(c).items()}
+    own = {name: part for c in reversed(kind.__mro__) if not _library(c) for name, part in vars(c).items()}
     found, waiting = set(names), [*names, *(name for name in own if name[:2] == "__" and name != "__init__")]
     while waiting:
         part: Any = own.get(waiting.pop())
@@ -223,6 +225,11 @@ def _mentioned(kind: type, names: Iterable[str]) -> set[str]:
         found |= further
         waiting += further
     return found
+
+
+def _library(kind: type) -> bool:
+    # Code that was executed without a name for its module makes classes of "builtins".
+    return of_library(kind) and not (kind.__module__ == "builtins" and kind.__flags__ & _MADE)
 
 
 def _of_library(function: types.FunctionType) -> bool:

@@ -106,6 +106,19 @@ def constant(net, k):
     return scope["forward"]
 
 
+def operation(net, sign):
+    scope = {"net": net}
+    exec(f"def forward(x): return net(x) {sign} x.sum(1, keepdim=True)", scope)
+    return scope["forward"]
+
+
+def executed(factor):
+    scope = {"nn": nn, "network": network}
+    body = f"    def forward(self, x): return {factor} * super().forward(x)"
+    exec(f"class Net(nn.Sequential):\n{body}", scope)
+    return scope["Net"](*network())
+
+
 def changed(name, monkeypatch):
     """Two forward functions of the same weights that do something else; the change is made in between."""
     net, own, called, configured = network(), Own().eval(), Called(network()), Configured()
@@ -131,6 +144,8 @@ def changed(name, monkeypatch):
         ),
         "object": (f := by_object(net, configured), lambda: setattr(configured, "k", 3.0), f),
         "constant": (constant(net, 1.0), lambda: None, constant(net, 3.0)),
+        "operation": (operation(net, "+"), lambda: None, operation(net, "-")),
+        "executed class": (executed(1), lambda: None, executed(3)),
         "bound method": (called.__call__, lambda: setattr(called, "k", 3.0), called.__call__),
     }[name]
     yield first
@@ -141,7 +156,7 @@ def changed(name, monkeypatch):
 CHANGES = [
     *("method", "hook", "list in a module", "tensor of a module", "function of a module", "own forward", "attribute"),
     *("class attribute", "entry of a global", "global", "function", "default", "closure", "partial", "object"),
-    *("constant", "bound method"),
+    *("constant", "bound method", "operation", "executed class"),
 ]
 
 

@@ -1,5 +1,6 @@
 """A folder is completed with the data and the model that it was begun with, also where no digest tells them apart."""
 
+import json
 import threading
 
 import pytest
@@ -112,4 +113,6 @@ def test_other_names_of_inputs_are_refused_and_those_of_the_folder_stay(tmp_path
     with pytest.raises(FileError, match=r"with the names 'pixels', and not 'numbers'\. Leave `names` out"):
         explained(XGradient(network()), loader, tmp_path, names=["numbers"], shard_size=8)
     (tmp_path / "shards" / "00000008.safetensors").unlink()
+    index = json.loads((tmp_path / "index.json").read_text())
+    (tmp_path / "index.json").write_text(json.dumps({**index, "complete": False, "shards": []}))
     assert explained(XGradient(network()), loader, tmp_path, shard_size=8).inputs == ("pixels",)
