@@ -6,26 +6,24 @@ import time
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from math import prod
 from pathlib import Path
 from typing import Any, Literal, get_args
 
 import torch
 
 from captum_xg._core.files import make_folder
-from captum_xg._core.options import file_path, one_of, positive_integer, switch
+from captum_xg._core.options import file_path, one_of, switch
 from captum_xg._core.text import first_ten
 from captum_xg.attr.adaptive.report import MARGIN, IntegrationWarning
-from captum_xg.attr.observed import Observed
 from captum_xg.datasets.attributions.layout import Index
 from captum_xg.datasets.attributions.reader import Attributions
 from captum_xg.datasets.attributions.shard import required_library
-from captum_xg.errors import HomogeneityError, InputError, OptionError
-from captum_xg.scan.batch import WHERE, Batch, Split
-from captum_xg.scan.engines import ClosedForm, Engine, engine_for, fallback_for
+from captum_xg.scan.batch import WHERE, Split
+from captum_xg.scan.engines import ClosedForm, engine_for
 from captum_xg.scan.explaining import Explaining, OnRefusal, device_of
 from captum_xg.scan.model_code import code_of
-from captum_xg.scan.probes import Probes, probes_of, tried
+from captum_xg.scan.planning import are_texts, input_names, planned, size_of_shards
+from captum_xg.scan.probes import probes_of
 from captum_xg.scan.reading import MapStyle, map_style
 from captum_xg.scan.run import Run
 from captum_xg.scan.settings import (
@@ -37,15 +35,11 @@ from captum_xg.scan.settings import (
     model_settings,
 )
 from captum_xg.scan.streaming import Stream
-from captum_xg.scan.targets import TargetRule, target_rule
+from captum_xg.scan.targets import target_rule
 
 DTYPES = {"float16": torch.float16, "float32": torch.float32, "float64": torch.float64}
 _TOLERANCE = 1e-2
 """To which what is refused is integrated."""
-_SHARD = 2**25
-"""Bytes of attributions that a shard has at most, unless a batch has more."""
-_MOST = 1024
-"""Examples that a shard has at most, unless a batch has more: what an interruption may cost."""
 
 
 @dataclass(frozen=True)
@@ -185,12 +179,12 @@ def run_over(method: Any, loader: Iterable[Any], to: str | Path, wanted: Wanted)
     data: MapStyle | Stream = map_style(loader) or Stream(loader, wanted.split)
     probes, device = probes_of(data, wanted.split), device_of(method.forward_func)
     most, code = min(data.batch_size, data.examples or data.batch_size), code_of(method.forward_func)
-    plan = _planned(method, engine, rule, wanted.on_violation, probes, most, device)
+    plan = planned(method, engine, rule, wanted.on_violation, probes, most, device)
     shapes, found = tuple(tuple(x.shape[1:]) for x in plan.batch.inputs), plan.found
-    texts = _are_texts(method, plan.batch)
+    texts = are_texts(method, plan.batch)
     explaining = Explaining(plan.engine, plan.fallback, wanted.on_violation, shapes, device, wanted.split, texts)
-    inputs = _names(wanted.names, len(found.attributions), layers_of(method))
-    size = _shard_size(wanted.shard_size, data.batch_size, found, dtype, wanted.sum_last)
+    inputs = input_names(wanted.names, len(found.attributions), layers_of(method))
+    size = size_of_shards(wanted.shard_size, data.batch_size, found, dtype, wanted.sum_last)
     settings = complete_settings(
         {
             **method_settings(method),
@@ -215,77 +209,3 @@ def run_over(method: Any, loader: Iterable[Any], to: str | Path, wanted: Wanted)
     prepared = time.perf_counter() - began
     examples, seconds = run.done()
     return Done(Attributions(folder), examples, seconds, prepared, plan.integrated)
-
-
-@dataclass(frozen=True)
-class _Plan:
-    """What was found out beforehand.
-
-    Attributes:
-        engine: What explains batches.
-        fallback: What integrates those that it refuses; None if nothing does.
-        integrated: Why all are integrated; None if they are not.
-        batch: A few examples.
-        found: What they came to.
-    """
-
-    engine: Engine
-    fallback: Engine | None
-    integrated: str | None
-    batch: Batch
-    found: Observed
-
-
-def _planned(
-    method: Any,
-    engine: Engine,
-    rule: TargetRule,
-    on_violation: OnRefusal,
-    probes: Probes,
-    most: int,
-    device: torch.device | None,
-) -> _Plan:
-    """Return how batches are to be explained, tried out on a few examples."""
-    moved = Probes(probes.digest, tuple(each.on(device) for each in probes.batches), probes.why)
-    fallback = fallback_for(method, rule) if on_violation == "integrate" else None
-    try:
-        return _Plan(engine, fallback, None, *tried(engine, moved, most if isinstance(engine, ClosedForm) else 1))
-    except HomogeneityError as error:
-        if fallback is None and isinstance(engine, ClosedForm):
-            error.args = (
-                f"{error.args[0]}\n  Nothing was explained. on_violation='integrate' (--on-violation integrate) "
-                "integrates such a model, to a tolerance of 1 %.",
-                *error.args[1:],
-            )
-        if fallback is None:
-            raise
-        reason = str(error).partition("\n")[0]
-    return _Plan(fallback, None, reason, *tried(fallback, moved, 1))
-
-
-def _are_texts(method: Any, batch: Batch) -> bool:
-    """Return whether inputs are ids of tokens: integers in rows, explained by what a layer makes of them."""
-    x = batch.inputs[0]
-    return hasattr(method, "layer") and len(batch.inputs) == 1 and x.dim() == 2 and not x.dtype.is_floating_point
-
-
-def _names(names: Sequence[str] | None, count: int, layers: Sequence[str] | None) -> tuple[str, ...]:
-    if names is None and layers is not None and len(layers) == count:
-        return tuple(layers)
-    if names is None:
-        return ("input",) if count == 1 else tuple(f"input {i}" for i in range(count))
-    if isinstance(names, str) or len(names) != count or not all(isinstance(name, str) for name in names):
-        raise OptionError(f"{WHERE}: `names` must be one text for each of the {count} inputs, but is {names!r}.")
-    return tuple(names)
-
-
-def _shard_size(given: int | None, batch_size: int, found: Observed, dtype: torch.dtype, summed: bool) -> int:
-    """Return how many positions a shard has: a multiple of the batch size."""
-    last = found.attributions[0].shape[-1] if summed else 1
-    if summed and min(a.dim() for a in found.attributions) < 4:
-        raise InputError(f"{WHERE}: `sum_last` needs attributions of two dimensions, as those of a text's embedding.")
-    numbers = sum(prod(a.shape[1:]) for a in found.attributions) // max(last, 1)
-    if given is not None:
-        return -(-positive_integer(given, "shard_size", WHERE) // batch_size) * batch_size
-    batches = min(_SHARD // max(numbers * dtype.itemsize * batch_size, 1), _MOST // batch_size)
-    return max(batches, 1) * batch_size

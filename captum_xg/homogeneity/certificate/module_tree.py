@@ -80,6 +80,7 @@ class ModuleTree:
         self._roots = list(roots)
         self._modules: list[nn.Module] = []
         self._classes: list[type] = []
+        self._attributes: list[Mapping[str, Any]] = []
         self._held: list[tuple[Mapping[str, Any], list[str], list[Any]]] = []
         self._empty: list[Mapping[str, Any]] = []
         self._tensors: list[Tensor] = []
@@ -101,6 +102,7 @@ class ModuleTree:
             and len(roots) == len(self._roots)
             and all(map(is_, roots, self._roots))
             and all(map(is_, map(type, self._modules), self._classes))
+            and all(module.__dict__ is held for module, held in zip(self._modules, self._attributes, strict=True))
             and not any(self._empty)
             # By identity: comparing values would run code of foreign classes, and 1 == True.
             and all(list(held) == names and all(map(is_, held.values(), values)) for held, names, values in self._held)
@@ -130,6 +132,7 @@ class ModuleTree:
         else:
             attributes = own_attributes(module)
             self._quick = False
+        self._attributes.append(attributes)
         parts.append(id(kind))
         if id(kind) not in self.seen:
             self.seen.add(id(kind))

@@ -75,6 +75,8 @@ CHANGES = {
     "a hook": lambda m: m.c[0].register_forward_hook(lambda module, inputs, output: None),
     "a hook before": lambda m: m.c.register_forward_pre_hook(own_hook),
     "a hook on gradients": lambda m: m.b.register_full_backward_hook(lambda *_: None),
+    "all attributes at once": lambda m: setattr(m.a, "__dict__", {**m.a.__dict__, "rate": 0.75}),
+    "all layers at once": lambda m: setattr(m.c, "_modules", {**m.c._modules, "0": nn.GELU()}),
     "training": lambda m: m.train(not m.training),
 }
 
