@@ -155,7 +155,7 @@ def _parts(value: functools.partial[Any] | types.MethodType | types.FunctionType
 def _referred_to(function: types.FunctionType) -> Iterator[object]:
     yield from function.__defaults__ or ()
     yield from closed_over(function)
-    for name in _loaded_globals(function.__code__):
+    for name in loaded_globals(function.__code__):
         referred: Any = function.__globals__.get(name)
         # Functions of other files are left alone: following them would walk through all of torch.
         elsewhere = is_a(referred, types.FunctionType) and referred.__globals__ is not function.__globals__
@@ -186,10 +186,11 @@ def names_in(code: types.CodeType) -> tuple[str, ...]:
 
 
 @functools.lru_cache(maxsize=1024)
-def _loaded_globals(code: types.CodeType) -> tuple[str, ...]:
+def loaded_globals(code: types.CodeType) -> tuple[str, ...]:
+    """Return the names of globals that code and the functions in it load."""
     # Not co_names, which has attributes as well: ``x.model`` is no use of a global ``model``.
     names = [i.argval for i in dis.get_instructions(code) if i.opname in ("LOAD_GLOBAL", "LOAD_NAME")]
     for constant in code.co_consts:
         if isinstance(constant, types.CodeType):
-            names += _loaded_globals(constant)
+            names += loaded_globals(constant)
     return tuple(names)

@@ -12,6 +12,7 @@ from torch import Tensor
 from captum_xg._core.batches import moved, taken_apart
 from captum_xg._core.function import additional_arguments, has_rows
 from captum_xg._core.types import Arguments, Tensors
+from captum_xg.datasets.attributions.example_digest import example_digests
 from captum_xg.errors import InputError
 
 WHERE = "explain_dataset"
@@ -55,6 +56,20 @@ class Batch:
         labels = None if self.labels is None else self.labels.clone()
         additional = tuple(value.clone() if isinstance(value, Tensor) else value for value in self.additional)
         return Batch(self.positions, tuple(map(torch.clone, self.inputs)), labels, additional)
+
+    def digests(self) -> Tensor:
+        """Return the digests of its examples, int64 ``(N,)``: those of their inputs."""
+        return example_digests(self.inputs)
+
+    def argument_digests(self) -> Tensor:
+        """Return the digests of what follows each example's inputs in a call, int64 ``(N,)``."""
+        n, several = len(self), []
+        for value in self.additional:
+            rows = n if has_rows(value, n) else 1
+            # Flat, as with one example nobody can tell a row from what belongs to all.
+            whole = value.detach() if isinstance(value, Tensor) else _as_tensor(value)
+            several.append(whole.reshape(rows, -1).expand(n, -1))
+        return example_digests(several or [torch.empty(n, 0)])
 
     def on(self, device: torch.device | None) -> Batch:
         """Return it with what the model is called with on a device."""
@@ -114,6 +129,12 @@ def _aligned(x: Tensor) -> Tensor:
     Matrix products round otherwise where memory is aligned otherwise; that of NumPy is from run to run.
     """
     return x.clone() if x.is_cpu and x.layout == torch.strided and x.data_ptr() % _ALIGNED else x
+
+
+def _as_tensor(value: object) -> Tensor:
+    """Return a tensor that tells a plain value from others, and of other things their type."""
+    plain = value is None or isinstance(value, (bool, int, float, complex, str))
+    return torch.tensor(list((repr(value) if plain else type(value).__name__).encode()), dtype=torch.uint8)
 
 
 def _labels(target: object, n: int) -> Tensor | None:

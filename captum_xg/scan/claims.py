@@ -1,4 +1,4 @@
-"""Which process explains which shard: each takes one that is neither there nor taken, by a lock on one byte of a file.
+"""Which run explains which shard: each takes one that is neither there nor taken, by a lock on one byte of a file.
 
 The lock of a shard is a byte range of ``DIR/.claims``, which the system lets go of when a process ends, however it
 ends. So processes need not talk to each other nor wait for one that is dead, several runs in one folder share the work,
@@ -12,15 +12,10 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
 
 from captum_xg._core.files import make_folder
 from captum_xg.datasets.attributions.layout import SHARDS, shard_path
-
-try:
-    import fcntl
-except ImportError:  # Windows
-    fcntl = None  # type: ignore[assignment]
+from captum_xg.scan.locks import Locks
 
 LOCKS = ".claims"
 _INDEX = 2**40
@@ -28,7 +23,7 @@ _INDEX = 2**40
 
 
 class Claims:
-    """The shards of a folder, and those among them that this process has taken. A context manager.
+    """The shards of a folder, and those among them that this run has taken. A context manager.
 
     Args:
         folder: Of the attributions; must be there.
@@ -38,18 +33,16 @@ class Claims:
     def __init__(self, folder: Path, size: int) -> None:
         self.folder, self.size = folder, size
         make_folder(folder / SHARDS)
-        self._file: Any = None
+        self._locks: Locks | None = None
 
     def __enter__(self) -> Claims:
-        if fcntl is not None:
-            with suppress(OSError):
-                self._file = (self.folder / LOCKS).open("ab")
+        self._locks = Locks(self.folder / LOCKS)
         self._clear()
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self._file is not None:
-            self._file.close()  # and all locks with it
+        if self._locks is not None:
+            self._locks.close()
 
     def there(self, first: int) -> bool:
         """Return whether the shard of a position is there."""
@@ -66,9 +59,8 @@ class Claims:
 
     def release(self, first: int) -> None:
         """Let go of a shard."""
-        if self._file is not None and fcntl is not None:
-            with suppress(OSError):
-                fcntl.lockf(self._file, fcntl.LOCK_UN, 1, first // self.size)
+        if self._locks is not None:
+            self._locks.release(first // self.size)
 
     def wait_for(self, first: int) -> None:
         """Wait until the process that has a shard lets go of it, finished or not."""
@@ -98,26 +90,13 @@ class Claims:
                 yield first
 
     def _locked(self, first: int, *, wait: bool) -> bool:
-        if self._file is None or fcntl is None:
-            return True
-        try:
-            fcntl.lockf(self._file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB), 1, first // self.size)
-        except (BlockingIOError, PermissionError):
-            return False
-        except OSError:  # a file system without locks
-            return True
-        return True
+        return self._locks is None or self._locks.take(first // self.size, wait=wait)
 
     def _clear(self) -> None:
         """Delete what processes that were killed left half written, if no other one is at work here."""
-        if self._file is None or fcntl is None:
-            return
-        try:
-            fcntl.lockf(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
+        if self._locks is None or not self._locks.alone():
             return
         for path in (*self.folder.glob(".captum-xg-*"), *(self.folder / SHARDS).glob(".captum-xg-*")):
             with suppress(OSError):  # such as that it is a folder
                 os.unlink(path)
-        with suppress(OSError):
-            fcntl.lockf(self._file, fcntl.LOCK_UN)
+        self._locks.share()

@@ -14,11 +14,13 @@ from collections.abc import Mapping
 from typing import Any, Protocol
 
 import torch
+from captum.attr import DeepLiftShap, LayerDeepLiftShap
 from torch import Tensor
 
 from captum_xg._core.function import ScalarFunction, without_gradients
 from captum_xg._core.inputs import all_finite
 from captum_xg._core.model_state import require_memory
+from captum_xg._core.modules import require_evaluation_mode
 from captum_xg._core.types import Tensors
 from captum_xg.attr.adaptive.adaptive_integrated_gradients import AdaptiveIntegratedGradients
 from captum_xg.attr.adaptive.adaptive_layer_integrated_gradients import AdaptiveLayerIntegratedGradients
@@ -31,6 +33,8 @@ from captum_xg.attr.observed import Observed, observed, table_of
 from captum_xg.attr.x_gradient import XGradient
 from captum_xg.errors import ForwardOutputError, HomogeneityWarning, OptionError
 from captum_xg.scan.batch import WHERE, Batch
+from captum_xg.scan.drawing import drawn_by
+from captum_xg.scan.ends import other_end
 from captum_xg.scan.targets import TargetRule
 
 ERROR = "error"
@@ -106,11 +110,13 @@ class AnyMethod:
         self._method, self._rule, self._options = method, rule, dict(options)
         self._arguments = inspect.signature(method.attribute).parameters
         # Of our own classes and Captum's integrals it is F's, of others an estimate by samples of theirs.
+        self._draws = _samples(method) or isinstance(method, (DeepLiftShap, LayerDeepLiftShap))
         self._has_delta = "return_convergence_delta" in self._arguments and not _samples(method)
         self._has_report = isinstance(method, (AdaptiveIntegratedGradients, AdaptiveLayerIntegratedGradients))
 
     def explained(self, batch: Batch) -> Observed:
         """Return what the method gives for a batch, one target after the other."""
+        require_evaluation_mode(self._method.forward_func, WHERE)
         outputs = _outputs(self._method.forward_func, batch)
         targets = self._rule.chosen(outputs, batch.labels, batch.positions[0])
         each = [self._one(batch, None if int(t[0]) < 0 else t) for t in targets.unbind(1)]
@@ -134,7 +140,7 @@ class AnyMethod:
         if self._has_report:
             given["return_report"] = True
         inputs = batch.inputs if len(batch.inputs) > 1 else batch.inputs[0]
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), drawn_by(batch.positions, batch.inputs[0].device):
             # What each batch would repeat: errors are kept beside the attributions, and told at the end.
             warnings.simplefilter("ignore", IntegrationWarning)
             warnings.filterwarnings("ignore", message=r".*did not already require gradients")
@@ -157,11 +163,13 @@ class AnyMethod:
         return found, delta.detach().reshape(len(batch)), further
 
     def _gap(self, attributions: Tensors, batch: Batch, target: Tensor | None) -> Tensor:
-        """Return Σ attributions − (F(x) − F(0)), for methods that do not say it."""
+        """Return Σ attributions − (F(x) − F(baseline)), for methods that do not say it."""
         function = ScalarFunction(self._method.forward_func, batch.additional or None, target, WHERE)
-        ends = [function.values(tuple(change(x) for x in batch.inputs)) for change in (torch.clone, torch.zeros_like)]
+        with torch.no_grad():
+            at_x = function.values(tuple(map(torch.clone, batch.inputs))).double()
+            other = other_end(function, batch.inputs, self._options.get("baselines"), drawn=self._draws)
         total = sum(a.flatten(1).sum(1, dtype=torch.float64) for a in attributions)
-        found: Tensor = total - (ends[0] - ends[1]).double()
+        found: Tensor = total - (at_x - other)
         return found
 
 

@@ -21,6 +21,7 @@ from captum_xg.datasets.attributions.shard import required_library
 from captum_xg.scan.batch import WHERE, Split
 from captum_xg.scan.engines import ClosedForm, engine_for
 from captum_xg.scan.explaining import Explaining, OnRefusal, device_of
+from captum_xg.scan.model_code import code_of
 from captum_xg.scan.planning import are_texts, input_names, planned, size_of_shards
 from captum_xg.scan.probes import probes_of
 from captum_xg.scan.reading import MapStyle, map_style
@@ -83,11 +84,14 @@ def explain_dataset(
     time, share the work; what one of them leaves behind is taken over by the others, or by the next call.
 
     Args:
-        method: An instance of an attribution method: of this package or of Captum, for inputs or a layer.
+        method: An instance of an attribution method: of this package or of Captum, for inputs or a layer. What draws at
+            random does so by the position of the batch, the same in every run.
         loader: A ``DataLoader`` without shuffling, whose data set, workers, ``collate_fn`` and batch size are used; or
             any iterable of batches, in the same order each time. Batches are ``(inputs, labels)``, with several inputs
             as a tuple, inputs alone, or dicts with one input. Several processes all get the whole loader.
-        to: The folder. If it holds attributions of the same settings, model and data, they are completed.
+        to: The folder. If it holds attributions of the same settings, model and data, they are completed. That they are
+            the same is seen by digests, by an example of each file, and by outputs of some; of a stream by every batch
+            that passes, once all is there by the first one.
         targets: Which outputs are explained: ``"predicted"``, ``"true"``, ``"all"``, ``"top:K"``, the number of one or
             a list of numbers. All but the first two, and numbers alone, give attributions of several targets.
         on_violation: What becomes of an example that is refused: ``"raise"`` ends the run, with all that was finished
@@ -97,7 +101,7 @@ def explain_dataset(
             float32 cannot hold, below 1e-38, may be zero but in ``"float64"``, and is refused beyond 3e38.
         options: What else ``attribute`` of methods other than X-Gradient is called with, such as ``baselines``.
         split: Takes a batch apart, into inputs (a tensor or a tuple of tensors) and labels or None.
-        names: Of the inputs; ``input`` or ``input 0``, ``input 1`` … by default.
+        names: Of the inputs; by default ``input`` or ``input 0``, ``input 1`` …, or what the folder has.
         sum_last: Sum attributions over their last dimension, as over the features of an embedding.
         shard_size: How many examples one file has, rounded up to whole batches. By default some 32 MiB of them.
         progress: Whether to show a progress bar.
@@ -175,7 +179,7 @@ def run_over(method: Any, loader: Iterable[Any], to: str | Path, wanted: Wanted)
     engine = engine_for(method, rule, wanted.options)
     data: MapStyle | Stream = map_style(loader) or Stream(loader, wanted.split)
     probes, device = probes_of(data, wanted.split), device_of(method.forward_func)
-    most = min(data.batch_size, data.examples or data.batch_size)
+    most, code = min(data.batch_size, data.examples or data.batch_size), code_of(method.forward_func)
     plan = planned(method, engine, rule, wanted.on_violation, probes, most, device)
     shapes, found = tuple(tuple(x.shape[1:]) for x in plan.batch.inputs), plan.found
     texts = are_texts(method, plan.batch)
@@ -191,7 +195,7 @@ def run_over(method: Any, loader: Iterable[Any], to: str | Path, wanted: Wanted)
             # Not whether a bad example ends the run or is noted: what was finished is the same for both.
             "integrates": plan.fallback is not None or plan.integrated is not None,
             "targets": rule.text(),
-            **model_settings(method.forward_func),
+            **model_settings(method.forward_func, code),
             "data": {"examples": data.examples, "batches": data.batches, "digest": probes.digest, "shape": shapes},
             "dtype": wanted.dtype,
             "summed": wanted.sum_last,
@@ -202,7 +206,8 @@ def run_over(method: Any, loader: Iterable[Any], to: str | Path, wanted: Wanted)
     )
     index = Index(digest_of_settings(settings), settings, inputs, data.examples, command=dict(wanted.command))
     make_folder(folder)
-    run = Run(data, explaining, method.forward_func, index, folder, size, dtype, wanted.sum_last, bool(wanted.progress))
+    shown, named = bool(wanted.progress), wanted.names is not None
+    run = Run(data, explaining, method.forward_func, index, folder, size, dtype, wanted.sum_last, shown, named)
     prepared = time.perf_counter() - began
     examples, seconds = run.done()
     return Done(Attributions(folder), examples, seconds, prepared, plan.integrated)

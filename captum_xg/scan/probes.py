@@ -8,7 +8,6 @@ from dataclasses import dataclass
 import torch
 
 from captum_xg.attr.observed import Observed
-from captum_xg.datasets.attributions.example_digest import example_digests
 from captum_xg.errors import OptionError
 from captum_xg.scan.batch import WHERE, Batch, Split, batch_of
 from captum_xg.scan.engines import Engine
@@ -119,6 +118,8 @@ def _digest(batches: list[Batch], why: object) -> str:
     digest = hashlib.sha256()
     for each in batches:
         digest.update(f"{each.positions}{None if each.labels is None else each.labels.tolist()}".encode())
-        digest.update(str(example_digests(each.inputs).tolist()).encode())
+        digest.update(str(each.digests().tolist()).encode())
+        if each.additional:
+            digest.update(str(each.argument_digests().tolist()).encode())
     digest.update(str(len(why) if isinstance(why, list) else 0).encode())
     return digest.hexdigest()

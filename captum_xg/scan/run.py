@@ -2,7 +2,8 @@
 
 A run assumes what it has found out at its start: the digest of the settings, among them that of the model, and that the
 data are those that some examples of them show. Versions of all tensors of the model are compared at the end of every
-shard, before it is written, and its digest at the end of the run, before the index says that the run is complete.
+shard, before it is written, and its digest at the end of the run, before the index says that the run is complete; a
+run whose model has changed without a sign takes back what it has written, so that no later one goes on from there.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,8 @@ from captum_xg.scan.claims import Claims
 from captum_xg.scan.explaining import Explaining
 from captum_xg.scan.progress import Progress
 from captum_xg.scan.reading import MapStyle, Read
-from captum_xg.scan.settings import model_settings, require_same
+from captum_xg.scan.resuming import Kept
+from captum_xg.scan.settings import numbers_of, require_same
 from captum_xg.scan.shards import GrowingShard, Writer
 from captum_xg.scan.streaming import Stream
 
@@ -46,6 +48,7 @@ class Run:
         dtype: Of the attributions as they are kept.
         summed: Whether they are summed over their last dimension.
         shown: Whether to draw a progress bar.
+        named: Whether the names of the inputs were given.
     """
 
     data: MapStyle | Stream
@@ -57,6 +60,9 @@ class Run:
     dtype: torch.dtype
     summed: bool
     shown: bool
+    named: bool
+    own: set[int] = field(default_factory=set, init=False)
+    """First positions of the shards that this run has written."""
 
     def done(self) -> tuple[int, float]:
         """Do what is missing; return how many examples this process has gone through, and in how many seconds.
@@ -70,12 +76,13 @@ class Run:
         with Claims(self.folder, self.size) as claims:
             with claims.index():
                 kept = self._begun()
+            compared = self._compared()
             if kept.complete and all((self.folder / each.file).exists() for each in kept.shards):
                 return 0, time.perf_counter() - began
             examples = kept.examples if kept.examples is not None else self.data.examples
             shown = self.shown and rank_of_launch()[0] == 0
             with Progress(self.folder, examples, self.size, shown=shown) as progress:
-                self._all(claims, progress)
+                self._watched(claims, progress, compared)
             seconds = time.perf_counter() - began
             with claims.index():
                 self._completed()
@@ -87,13 +94,59 @@ class Run:
             write_index(self.folder, self.index)
         found = read_index(self.folder)
         require_same(self.folder, found.settings, self.index.settings)
+        if self.named and found.inputs != self.index.inputs:
+            there, now = (", ".join(map(repr, names)) for names in (found.inputs, self.index.inputs))
+            raise FileError(
+                f"{self.folder} has attributions of inputs with the names {there}, and not {now}. Leave `names` out, "
+                "or give another folder."
+            )
         return found
 
-    def _all(self, claims: Claims, progress: Progress) -> None:
-        rank, processes = rank_of_launch()
+    def _compared(self) -> Kept:
+        """Return what is there, which is of these data and this model as far as can be seen now."""
+        kept = Kept(self.folder, self.size, self.index.digest, self.explaining)
+        if isinstance(self.data, MapStyle):
+            kept.require(self.data)
+        else:
+            kept.passes(self.data.first)
+        return kept
+
+    def _watched(self, claims: Claims, progress: Progress, kept: Kept) -> None:
+        """Do what is missing, and take it back if it turns out that nobody knows of which model or data it is."""
+        state = versions_of(self.forward_func)
+        try:
+            self._all(claims, progress, kept, state)
+        except BaseException:
+            # What this run has written is what the next one would go on from.
+            if kept.differs or self._changed(state):
+                self._taken_back(claims)
+            raise
+        if self._changed(state):
+            self._taken_back(claims)
+            raise ModelStateError(
+                f"{WHERE}: the model is not what it was when the run began, although nothing was seen to write to it. "
+                "What this run has written was deleted, as it is not known of which state it is. Explain a model that "
+                "nobody trains."
+            )
+
+    def _changed(self, state: object) -> bool:
+        """Return whether the model's numbers are others, without a sign; with one, every shard was looked after."""
+        same = numbers_of(self.forward_func) == self.index.settings["model"]
+        return not same and versions_of(self.forward_func) == state
+
+    def _taken_back(self, claims: Claims) -> None:
+        """Delete the shards that this run has written."""
+        with claims.index():
+            found = read_index(self.folder)
+            if self.own and found.complete:  # by another process
+                write_index(self.folder, replace(found, complete=False, shards=()))
+            for first in self.own:
+                shard_path(self.folder, first).unlink(missing_ok=True)
+
+    def _all(self, claims: Claims, progress: Progress, kept: Kept, state: object) -> None:
         while True:
             before = progress.own
-            self._pass(claims, progress, rank, processes)
+            self._pass(claims, progress, kept, state)
             examples = self.data.examples
             assert examples is not None
             left = next(claims.missing(examples), None)
@@ -102,8 +155,9 @@ class Run:
             if progress.own == before:  # another process has it; if that dies, it is ours
                 claims.wait_for(left)
 
-    def _pass(self, claims: Claims, progress: Progress, rank: int, processes: int) -> None:
+    def _pass(self, claims: Claims, progress: Progress, kept: Kept, state: object) -> None:
         """Go through the data once, and do what no other process does."""
+        rank, processes = rank_of_launch()
 
         def takes() -> Iterator[int]:
             assert isinstance(self.data, MapStyle)
@@ -113,11 +167,11 @@ class Run:
         reads = (
             self.data.reads(takes(), self.size)
             if isinstance(self.data, MapStyle)
-            else self.data.reads(claims.take, self.size)
+            else self.data.reads(claims.take, self.size, kept.passes)
         )
-        state = versions_of(self.forward_func)
 
         def written(shard: Shard) -> None:
+            self.own.add(shard.first)
             claims.release(shard.first)
             progress.shard_done()
 
@@ -155,11 +209,6 @@ class Run:
         found = read_index(self.folder)
         if found.complete and all((self.folder / each.file).exists() for each in found.shards):
             return
-        if model_settings(self.forward_func)["model"] != self.index.settings["model"]:
-            raise ModelStateError(
-                f"{WHERE}: the model is not what it was when the run began, although nothing was seen to write to it. "
-                f"Delete {self.folder}: it is not known which of its shards are of which state."
-            )
         examples = self.data.examples
         assert examples is not None
         listed = []
@@ -170,7 +219,7 @@ class Run:
                 raise FileError(f"{path} belongs to another run. Delete it, and run the same command again to redo it.")
             name = path.relative_to(self.folder).as_posix()
             listed.append(Listed(name, first, shard.stop, shard.kept, len(shard.refused), sha256_of(path)))
-        write_index(self.folder, replace(self.index, examples=examples, complete=True, shards=tuple(listed)))
+        write_index(self.folder, replace(found, examples=examples, complete=True, shards=tuple(listed)))
 
 
 def rank_of_launch() -> tuple[int, int]:

@@ -1,8 +1,9 @@
 """What the numbers of a run depend on, and what is said where a folder has those of another one.
 
 A folder belongs to one set of settings. What must never happen: shards of two models, two data sets or two methods
-stand in one folder. So everything that can change a number is in here, and nothing that cannot: neither the number of
-processes and workers, nor where the folder lies.
+stand in one folder. So everything that can change a number is in here, as far as it can be described, and nothing that
+cannot: neither the number of processes and workers, nor where the folder lies. What cannot be described is compared by
+what it gives, in :mod:`captum_xg.scan.resuming`.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from captum_xg.attr.adaptive.adaptive_layer_integrated_gradients import Adaptive
 from captum_xg.attr.exact.exact_integrated_gradients import ExactIntegratedGradients
 from captum_xg.attr.explainer import Explainer
 from captum_xg.errors import FileError
+from captum_xg.scan.model_code import code_of, digest_of_code
 
 _WORDS = {
     "method": "the method",
@@ -30,6 +32,7 @@ _WORDS = {
     "layer": "the layer",
     "targets": "the targets",
     "model": "the weights or the settings of the model",
+    "code": "the code of the model, or values that it refers to (or the version of Python)",
     "class": "the class of the model",
     "data": "the data",
     "dtype": "the dtype",
@@ -73,15 +76,26 @@ def layers_of(method: Any) -> list[str] | None:
     return [named[id(each)][0] if id(each) in named else type(each).__name__ for each in layers]
 
 
-def model_settings(forward_func: Callable[..., object]) -> dict[str, object]:
-    """Return which model it is: the digest of its numbers, and its class."""
+def model_settings(forward_func: Callable[..., object], before: Mapping[str, str]) -> dict[str, object]:
+    """Return which model it is: the digests of its numbers and of its code, and its class.
+
+    Args:
+        forward_func: The model, called since.
+        before: Its code before that, of :func:`~captum_xg.scan.model_code.code_of`.
+    """
     roots = modules_of(forward_func)
     name = type(forward_func).__name__ if isinstance(forward_func, nn.Module) else "a function"
     if not isinstance(forward_func, nn.Module) and len(roots) == 1:
         name = f"a function around {type(roots[0]).__name__}"
+    code = digest_of_code(before, code_of(forward_func))
+    return {"model": numbers_of(forward_func), "code": code, "class": name}
+
+
+def numbers_of(forward_func: Callable[..., object]) -> str:
+    """Return the digest of a model's weights, buffers and settings."""
     from captum_xg.benchmark.settings import of_model  # as in _described
 
-    return {"model": of_model(forward_func), "class": name}
+    return of_model(forward_func)
 
 
 def complete_settings(settings: Mapping[str, object]) -> dict[str, Any]:

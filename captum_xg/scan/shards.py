@@ -18,7 +18,6 @@ import torch
 from torch import Tensor
 
 from captum_xg.attr.observed import Observed
-from captum_xg.datasets.attributions.example_digest import example_digests
 from captum_xg.datasets.attributions.layout import NO_LABEL, NO_TOKEN, shard_path
 from captum_xg.datasets.attributions.packing import packed
 from captum_xg.datasets.attributions.refused import RefusedExample
@@ -26,6 +25,8 @@ from captum_xg.datasets.attributions.shard import Shard, write_shard
 from captum_xg.errors import FileError, ForwardOutputError
 from captum_xg.scan.batch import WHERE, Batch
 
+ARGUMENTS = "arguments"
+"""The column of digests of what follows the inputs in a call, apart from ``digests``, which readers compare."""
 _AHEAD = 1
 
 
@@ -50,7 +51,7 @@ class GrowingShard:
         precise = torch.float64 if found.outputs.dtype == torch.float64 else torch.float32
         columns = {
             "ids": torch.tensor(batch.positions, dtype=torch.int64),
-            "digests": example_digests(batch.inputs),
+            "digests": batch.digests(),
             "targets": found.targets.to("cpu", torch.int64),
             "outputs": found.outputs.to("cpu", precise),
             "gap": found.gap.to("cpu", precise),
@@ -58,6 +59,8 @@ class GrowingShard:
         }
         if batch.labels is not None:
             columns["labels"] = batch.labels
+        if batch.additional:
+            columns[ARGUMENTS] = batch.argument_digests()
         if self._tokens:
             columns["tokens"] = batch.inputs[0].to("cpu", torch.int64)
         scales = []
@@ -119,7 +122,7 @@ def _filled(name: str, columns: dict[str, Tensor]) -> Tensor:
         return found
     if name == "labels":
         return torch.full_like(columns["ids"], NO_LABEL)
-    return torch.zeros_like(columns["gap"])
+    return torch.zeros_like(columns["ids" if name == ARGUMENTS else "gap"])
 
 
 def _padded(name: str, parts: list[Tensor]) -> list[Tensor]:

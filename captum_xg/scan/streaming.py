@@ -59,12 +59,13 @@ class Stream:
         assert self._first is not None
         return self._first
 
-    def reads(self, takes: Callable[[int], bool], size: int) -> Iterator[Read]:
+    def reads(self, takes: Callable[[int], bool], size: int, passes: Callable[[Batch], None]) -> Iterator[Read]:
         """Yield the batches of the shards that are taken, in order.
 
         Args:
             takes: Whether to take the shard that begins at a position.
             size: How many positions a shard has.
+            passes: Called with each batch of the others.
 
         Raises:
             ExampleError: If the iterable raises, or gives batches of different sizes.
@@ -85,6 +86,8 @@ class Stream:
             if mine:
                 last = stop == first + size or following is None
                 yield Read(first, stop, [(batch.positions, batch)], (), last)
+            else:
+                passes(batch)
             batch, start = following, stop
         self.examples = start
 

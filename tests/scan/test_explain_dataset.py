@@ -360,6 +360,6 @@ def test_what_is_finished_is_not_read_again(tmp_path):
         Attributions(tmp_path)
     data.asked.clear()
     found = explained(XGradient(model), DataLoader(data, batch_size=4), tmp_path, shard_size=8)
-    probes = 17  # 16 and one of them twice
+    probes = 17 + 4 + 8  # 16 and one of them twice, one of each shard that is there, two batches
     assert sorted(data.asked[probes:]) == list(range(16, 24))
     found.verify()

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import textwrap
+import threading
 import time
 
 import pytest
@@ -20,7 +21,7 @@ from captum_xg import XGradient
 from captum_xg.datasets import Attributions
 from captum_xg.datasets.attributions.layout import SHARDS
 from captum_xg.errors import FileError, ModelStateError
-from captum_xg.scan import claims, shards
+from captum_xg.scan import claims, locks, shards
 from captum_xg.scan.claims import Claims
 
 
@@ -149,6 +150,35 @@ def test_a_shard_is_explained_by_one_process_only(tmp_path):
         assert one.take(16)  # as the other process has ended
 
 
+def test_runs_in_threads_of_one_process_do_not_take_each_others_shards(tmp_path):
+    def elsewhere():
+        script = f"""
+            from captum_xg.scan.claims import Claims
+            from pathlib import Path
+            with Claims(Path({str(tmp_path)!r}), 8) as other:
+                print([other.take(first) for first in (0, 8, 16)])
+        """
+        call = [sys.executable, "-c", textwrap.dedent(script)]
+        return subprocess.run(call, capture_output=True, text=True, check=True).stdout.strip()
+
+    with Claims(tmp_path, 8) as one:
+        assert one.take(0)
+        with Claims(tmp_path, 8) as other:
+            assert [other.take(first) for first in (0, 8)] == [False, True]
+            assert not one.take(8)
+            assert elsewhere() == "[False, False, True]"
+            waiting = threading.Thread(target=other.wait_for, args=(0,))
+            waiting.start()
+            assert waiting.is_alive()
+            one.release(0)
+            waiting.join(60)
+            assert not waiting.is_alive()
+            assert one.take(0)
+        # What the first has is still locked for other processes, although the second has ended.
+        assert elsewhere() == "[False, True, True]"
+    assert elsewhere() == "[True, True, True]"
+
+
 def test_what_a_dead_process_had_taken_is_done_by_those_that_live(tmp_path):
     script = f"""
         from captum_xg.scan.claims import Claims
@@ -187,7 +217,7 @@ def _explain_twenty(to):
 def test_without_locks_the_work_is_done_all_the_same(tmp_path, monkeypatch):
     loader = DataLoader(TensorDataset(*examples(20)), batch_size=4)
     explained(XGradient(network()), loader, tmp_path / "a", shard_size=4)
-    monkeypatch.setattr(claims, "fcntl", None)
+    monkeypatch.setattr(locks, "fcntl", None)
     explained(XGradient(network()), loader, tmp_path / "b", shard_size=4)
     both = (contents(tmp_path / name) for name in "ab")
     one, other = ({name: part for name, part in each.items() if name != claims.LOCKS} for each in both)
@@ -218,7 +248,9 @@ def test_a_full_disk_ends_the_run_and_what_was_written_is_kept(tmp_path, monkeyp
     monkeypatch.undo()
     data.asked.clear()
     explained(XGradient(model), loader, tmp_path / "a", shard_size=8)
-    assert sorted(data.asked[17:]) == list(range(16, 40))
+    again = [4, 12, *range(4), *range(8, 12)]  # one of each shard, and a batch of the first and the last
+    assert data.asked[17 : 17 + len(again)] == again
+    assert sorted(data.asked[17 + len(again) :]) == list(range(16, 40))
     assert contents(tmp_path / "a") == contents(tmp_path / "whole")
 
 
@@ -230,6 +262,7 @@ def test_what_a_killed_process_left_half_written_is_cleared_away(tmp_path):
     explained(XGradient(network()), loader, tmp_path)
     assert not list(tmp_path.glob(".captum-xg-*"))
     assert [path.name for path in (tmp_path / SHARDS).iterdir()] == ["00000000.safetensors"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == [claims.LOCKS, "index.json", SHARDS]
 
 
 class Trained(Dataset):
@@ -250,17 +283,33 @@ class Trained(Dataset):
 
 @pytest.mark.parametrize("seen", [True, False])
 def test_a_model_that_changes_during_the_run_is_noticed(tmp_path, seen):
-    model = network()
+    model, data = network(), TensorDataset(*examples(40))
+    explained(XGradient(model), DataLoader(data, batch_size=4), tmp_path / "whole", shard_size=8)
 
     def change():
         weight = model[0].weight
         with torch.no_grad():
             (weight if seen else weight.data).mul_(1.5)
 
-    loader = DataLoader(Trained(TensorDataset(*examples(40)), change), batch_size=4)
+    loader = DataLoader(Trained(data, change), batch_size=4)
     with pytest.raises(ModelStateError, match="the model has changed" if seen else "the model is not what it was"):
+        explained(XGradient(model), loader, tmp_path / "a", shard_size=8)
+    assert json.loads((tmp_path / "a" / "index.json").read_text())["complete"] is False
+    assert len(list((tmp_path / "a" / SHARDS).iterdir())) == (1 if seen else 0)  # of which it is known
+    explained(XGradient(network()), DataLoader(data, batch_size=4), tmp_path / "a", shard_size=8)
+    assert contents(tmp_path / "a") == contents(tmp_path / "whole")
+
+
+def test_a_model_that_changes_without_a_sign_before_the_run_is_interrupted_leaves_nothing(tmp_path):
+    model, data = network(), TensorDataset(*examples(40))
+
+    def change():
+        model[0].weight.data.mul_(1.5)
+
+    loader = DataLoader(Mortal(Trained(data, change), 50), batch_size=4)
+    with pytest.raises(KeyboardInterrupt):
         explained(XGradient(model), loader, tmp_path, shard_size=8)
-    assert json.loads((tmp_path / "index.json").read_text())["complete"] is False
+    assert not list((tmp_path / SHARDS).iterdir())
 
 
 SCRIPT = """

@@ -40,7 +40,8 @@ class Attributions(Dataset[dict[str, Any]]):
       of tensors for several inputs. Of token data ``(K, T)`` or ``(K, T, D)``;
     * ``targets``: ``(K,)``, −1 where the model has a single output; ``outputs``: the model's logits ``(C,)``, float32,
       or float64 of a model of float64;
-    * ``gap``: :math:`\sum_i a_i - (F(x) - F(0))`, ``(K,)``, in units of the output;
+    * ``gap``: :math:`\sum_i a_i - (F(x) - F(b))`, ``(K,)``, in units of the output, at the baseline b of the method:
+      zero, unless it was given another one; NaN where it is not known;
     * ``label``, if any of the data have classes (−1: unknown), and ``tokens``: ``(T,)``, if they are tokens. Every text
       is as long as the longest of the folder, behind its end with −1 for tokens and attributions of zero;
     * ``error``: ``(K,)``, the estimated relative error of what was integrated, 0 in closed form; ``constants``:
@@ -156,7 +157,7 @@ class Attributions(Dataset[dict[str, Any]]):
 
     @cached_property
     def gaps(self) -> Tensor:
-        """Σ attributions − (F(x) − F(0)), ``(n, K)``, in units of the output; of the dtype of the outputs."""
+        """Σ attributions − (F(x) − F(baseline)), ``(n, K)``, in units of the output; of the dtype of the outputs."""
         return self._column("gap")
 
     @cached_property
