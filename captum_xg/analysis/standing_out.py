@@ -69,6 +69,8 @@ def find_regions(
         raise OptionError(f"{_WHERE}: maps must have one or two dimensions, but these have {len(shape)}: {shape}.")
     boxes = _sizes(sizes, shape)
     most = positive_integer(most, "most", _WHERE)
+    if not maps.names:  # no example has any attribution
+        return Regions((), shape, maps.share)
     counts = (maps.counts - maps.empty).double()
     whole = torch.zeros(int(family.max()) + 1, *shape, dtype=torch.float64)
     weights = counts.reshape(-1, *[1] * len(shape))
