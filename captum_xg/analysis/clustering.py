@@ -48,9 +48,7 @@ def cluster(
     a class are clustered by spectral clustering of the graph of their 10 nearest neighbours. A class that is decided by
     different evidence in some of its examples, such as a mark in a corner, shows it by a cluster that stands apart.
     Clusters whose centres differ by no more than rounding are one.
-
-    The folder is read twice: for the vectors, which are kept, ``pool``² numbers for each example, and for the mean maps
-    of the clusters.
+    The folder is read twice, and ``pool``² numbers of each example are kept.
 
     Args:
         attributions: What :func:`captum_xg.explain_dataset` returns, or the folder.
@@ -66,13 +64,11 @@ def cluster(
         seed: Of what is random: which examples are clustered, and how scikit-learn starts.
 
     Raises:
-        OptionError: If an option does not fit the folder.
-        FileError: If the folder cannot be read.
+        OptionError, FileError: If an option does not fit the folder, or it cannot be read.
         MissingPackageError: If scikit-learn is not installed.
 
     Source: Lapuschkin et al. 2019, *Unmasking Clever Hans predictors and assessing what machines really learn*
-    (spectral relevance analysis, SpRAy). There the signed relevance of all channels is clustered and the number of
-    clusters chosen by eye from the gaps between eigenvalues.
+    (SpRAy). There signed relevance is clustered, and the number of clusters chosen by eye from gaps of eigenvalues.
     """
     clustering_library()  # what is missing is said before anything is read
     most, cells = positive_integer(clusters, "clusters", _WHERE), positive_integer(pool, "pool", _WHERE)

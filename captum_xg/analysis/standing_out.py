@@ -47,9 +47,9 @@ def find_regions(
     .. math:: p \log \frac pq + (1 - p) \log \frac{1 - p}{1 - q},
 
     in nats: the likelihood ratio of Kulldorff's scan statistic, for each unit of attribution. A box that is larger than
-    what stands out adds as much to q as to p and scores less, a smaller one leaves some of p out: the best box fits. To
-    p and q one example is added whose attributions are spread evenly, so that they are never 0 and small groups count
-    less. The score of a box is its highest in any group. Of boxes that overlap only the best is kept.
+    what stands out adds as much to q as to p, a smaller one leaves some of p out: the best box fits. To p and q one
+    example is added whose attributions are spread evenly: they are never 0, and small groups count less. The score of a
+    box is its highest in any group. Of boxes that overlap only the best is kept.
 
     Args:
         found: What :func:`~captum_xg.analysis.cluster` or :func:`~captum_xg.analysis.summarize` returns.
