@@ -358,7 +358,7 @@ def test_without_labels_classes_are_targets_and_their_examples_can_be_shown(tmp_
     x, a, outputs, _ = pictures(24)
     targets = (torch.arange(24) % 3)[:, None]
     run = write_scan(tmp_path / "run", x, a, outputs, targets)
-    tab = opened(write_page(run, x, tmp_path / "page").path, "tab=classes&answer=wrong&class=1")
+    tab = opened(write_page(run, x, tmp_path / "page").path, "tab=classes&ids=2")
     box = tab.locator("#panel-classes article").nth(2)
     assert "Examples8" in "".join(box.inner_text().split())
     box.get_by_role("button", name="Show the examples of").click()

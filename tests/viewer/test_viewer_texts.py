@@ -43,8 +43,9 @@ def test_padding_changes_nothing_of_a_page(tmp_path):
     assert said["sets"][0]["means"] == other["sets"][0]["means"]
 
 
-def test_runs_with_other_shards_are_compared(tmp_path):
-    one, other = scan(tmp_path / "one", 3), scan(tmp_path / "other", 20)
+@pytest.mark.parametrize("sizes", [(3, 20), (20, 3)])
+def test_runs_with_other_shards_are_compared(tmp_path, sizes):
+    one, other = scan(tmp_path / "one", sizes[0]), scan(tmp_path / "other", sizes[1])
     page = write_page(one, None, tmp_path / "page", compare=other)
     said, columns = about(page)
     np.testing.assert_allclose(columns["agreement.1"], 1)
