@@ -56,7 +56,7 @@ def find_regions(
         sizes: Of the boxes: numbers for squares, or one number for each dimension. By default squares with sides
             from a fourteenth to three eighths of the shorter side of a map, at most 9 sizes.
         most: At most so many regions.
-        at_least: Groups of fewer examples are passed over, and so are those that have no others to compare with.
+        at_least: Groups of fewer examples, or without others to compare with, are passed over.
 
     Raises:
         OptionError: If a size does not fit the maps, or these have more than two dimensions.

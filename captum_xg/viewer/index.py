@@ -1,17 +1,33 @@
-"""The index of a page: all that it has to know before it asks for a chunk."""
+"""The files of a page: its index, which says all that it has to know before it asks for a chunk, and what is beside."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import shutil
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from captum_xg.viewer.chunks import column, singly
+from captum_xg.viewer.chunks import column, index_script, singly
 from captum_xg.viewer.description import about_run, page_title
+from captum_xg.viewer.place import ASSETS, DATA, PAGE, SITE, asset_names
+from captum_xg.viewer.writing import Writing
 
-if TYPE_CHECKING:
-    from captum_xg.viewer.writing import Writing
+
+def write_files(page: Writing, folder: Path, progress: bool) -> int:
+    """Write all files of a page to an empty folder, and return their bytes."""
+    data, site = folder / DATA, folder / SITE
+    data.mkdir()
+    site.mkdir()
+    page.write_chunks(data, progress)
+    (data / "index.js").write_text(index_script(page_index(page)), encoding="ascii")
+    for name in asset_names():
+        place = folder / PAGE if name == PAGE else site / name
+        with (files(ASSETS) / name).open("rb") as source, place.open("wb") as sink:
+            shutil.copyfileobj(source, sink)
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
 
 
 def page_index(page: Writing) -> dict[str, object]:

@@ -15,6 +15,7 @@ from captum_xg._core.text import displayed
 from captum_xg.analysis.clusters import Clusters
 from captum_xg.datasets.attributions import Attributions
 from captum_xg.datasets.vocabulary import Vocabulary
+from captum_xg.viewer.index import write_files
 from captum_xg.viewer.options import names_of, run_of, shown_as
 from captum_xg.viewer.place import PAGE, page_folder, require_place
 from captum_xg.viewer.writing import Writing
@@ -106,5 +107,5 @@ def write_page(
     workers = integer(workers, "workers", _WHERE, least=0)
     writing = Writing(runs, examples, shown, named, columns or {}, clusters, workers)
     with page_folder(to) as folder:
-        size = writing.write(folder, switch(progress, "progress", _WHERE))
+        size = write_files(writing, folder, switch(progress, "progress", _WHERE))
     return Page(to / PAGE, len(writing.ids), tuple(each.name for each in writing.sets), size, tuple(writing.notes))

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -18,16 +16,13 @@ from torch.utils.data import Dataset
 from captum_xg.datasets.attributions import Attributions
 from captum_xg.errors import InputError
 from captum_xg.viewer.answers import RunColumns
-from captum_xg.viewer.chunks import index_script
 from captum_xg.viewer.columns import further_columns
 from captum_xg.viewer.description import set_names
 from captum_xg.viewer.examples import Media, Shown, require_same, reread
 from captum_xg.viewer.forms import Form, form_of
 from captum_xg.viewer.groups import ShownClusters, shown_clusters
-from captum_xg.viewer.index import page_index
 from captum_xg.viewer.maps import MapSet
 from captum_xg.viewer.options import Names
-from captum_xg.viewer.place import ASSETS, DATA, PAGE, SITE, asset_names
 from captum_xg.viewer.reduction import Numbers, cosines
 from captum_xg.viewer.runs import Rows, are_texts, attributions_of, batches, common_ids, model_inputs, sums_of
 from captum_xg.viewer.words import Words
@@ -79,11 +74,8 @@ class Writing:
         self.media = Media(self.shown, _WHERE)
         self.words = Words(self.names.words, _WHERE)
 
-    def write(self, folder: Path, progress: bool) -> int:
-        """Write all files of the page, and return their bytes."""
-        data, site = folder / DATA, folder / SITE
-        data.mkdir()
-        site.mkdir()
+    def write_chunks(self, data: Path, progress: bool) -> None:
+        """Write all that depends on examples to a folder, but for the index."""
         with ExitStack() as stack:
             writers: list[MapSet | RunColumns | Words] = [*self.sets, *self.answers, self.words]
             for each in writers:
@@ -91,14 +83,6 @@ class Writing:
             again = self._examples()
             for rows in _shown(batches(self.runs, self.ids), len(self.ids), progress):
                 self._add(rows, again, data, stack)
-        (data / "index.js").write_text(index_script(page_index(self)), encoding="ascii")
-        for name in asset_names():
-            with (
-                (files(ASSETS) / name).open("rb") as source,
-                (folder if name == PAGE else site).joinpath(name).open("wb") as sink,
-            ):
-                shutil.copyfileobj(source, sink)
-        return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
 
     def _sets(self) -> list[MapSet]:
         sets: list[MapSet] = []
