@@ -61,7 +61,7 @@ def find_regions(
     Raises:
         OptionError: If a size does not fit the maps, or these have more than two dimensions.
 
-    Source: Kulldorff 1997, *A spatial scan statistic*, for the statistic.
+    Source: Kulldorff 1997, *A spatial scan statistic*.
     """
     maps, family = _maps_of(found)
     shape = tuple(maps.share.shape[1:])
