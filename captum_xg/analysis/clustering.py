@@ -13,9 +13,9 @@ from captum_xg._core.options import integer, positive_integer
 from captum_xg.analysis.clusters import Cluster, Clusters
 from captum_xg.analysis.groups import By, grouped
 from captum_xg.analysis.maps import MapSums
-from captum_xg.analysis.pooling import pooled
+from captum_xg.analysis.pooling import lengthened, pooled
 from captum_xg.analysis.reading import Choice, chosen
-from captum_xg.analysis.spectral import clustering_library, spectral_clusters
+from captum_xg.analysis.spectral import clustering_library, joined, spectral_clusters
 
 if TYPE_CHECKING:
     from captum_xg.datasets.attributions import Attributions
@@ -25,6 +25,8 @@ LEAST = 10
 """A class has at most one cluster for so many examples."""
 TYPICAL = 5
 """So many typical examples are named."""
+_ROUNDING, _HALF_ROUNDING = 2.0**-20, 2.0**-10
+"""What rounding may add to shares, as a part of them: where attributions are kept in 32 bits or more, and in 16."""
 
 
 def cluster(
@@ -45,9 +47,8 @@ def cluster(
     Absolute attributions of each example are divided by their sum, summed over the cells of a coarse grid, and those of
     a class are clustered by spectral clustering of the graph of their 10 nearest neighbours. A class that is decided by
     different evidence in some of its examples, such as a mark in a corner, shows it by a cluster that stands apart.
-
-    The folder is read twice: for the vectors, which are kept, ``pool``² numbers for each example, and for the mean maps
-    of the clusters.
+    Clusters whose centres differ by no more than rounding are one.
+    The folder is read twice, and ``pool``² numbers of each example are kept.
 
     Args:
         attributions: What :func:`captum_xg.explain_dataset` returns, or the folder.
@@ -63,13 +64,11 @@ def cluster(
         seed: Of what is random: which examples are clustered, and how scikit-learn starts.
 
     Raises:
-        OptionError: If an option does not fit the folder.
-        FileError: If the folder cannot be read.
+        OptionError, FileError: If an option does not fit the folder, or it cannot be read.
         MissingPackageError: If scikit-learn is not installed.
 
     Source: Lapuschkin et al. 2019, *Unmasking Clever Hans predictors and assessing what machines really learn*
-    (spectral relevance analysis, SpRAy). There the signed relevance of all channels is clustered and the number of
-    clusters chosen by eye from the gaps between eigenvalues.
+    (SpRAy). There signed relevance is clustered, and the number of clusters chosen by eye from gaps of eigenvalues.
     """
     clustering_library()  # what is missing is said before anything is read
     most, cells = positive_integer(clusters, "clusters", _WHERE), positive_integer(pool, "pool", _WHERE)
@@ -79,37 +78,55 @@ def cluster(
     grouping = grouped(choice, by, classes, _WHERE)
     vectors, empty = _vectors(choice, cells)
     found: list[tuple[Cluster, int, Tensor]] = []
+    rounding = _HALF_ROUNDING if choice.found.settings.get("dtype") == "float16" else _ROUNDING
     for family, name in enumerate(grouping.names):
         members = ((grouping.index == family) & ~empty).nonzero().flatten()
         if len(members):
             number = max(1, min(most, len(members) // LEAST))
-            labels = spectral_clusters(vectors[members], number, most_clustered, seed)
-            found += _described(choice, vectors, members, labels, name, family)
+            own = vectors[members].double()
+            labels = spectral_clusters(own, number, most_clustered, seed)
+            same = rounding * float(own.norm(dim=1).max())
+            found += _described(choice, own, members, joined(own, labels, same), name, family, same)
     found.sort(key=lambda each: -each[0].apart)
     return _result(choice, found)
 
 
-def _vectors(choice: Choice, cells: int) -> tuple[Tensor, Tensor]:
-    """Return the pooled maps of all examples, and which of them have no attribution at all."""
-    vectors: Tensor | None = None
+def _vectors(choice: Choice, cells: int, longest: int = 0) -> tuple[Tensor, Tensor]:
+    """Return the pooled maps of all examples, and which of them have no attribution at all.
+
+    The cells of texts are those of the longest; where their length turns out to differ, all are read once more.
+    """
+    vectors: list[Tensor] = []
     empty = torch.zeros(len(choice.found), dtype=torch.bool)
+    lengths = set()
     for part in choice.parts():
-        own = pooled(part.shares(), cells)
-        if vectors is None:
-            vectors = own.new_empty(len(choice.found), own.shape[1])
-        vectors[part.rows], empty[part.rows] = own, part.total == 0
-    assert vectors is not None
-    return vectors, empty
+        shares = part.shares()
+        if part.tokens is not None:
+            shares = lengthened(shares, longest)
+            lengths.add(shares.shape[1])
+        vectors.append(pooled(shares, cells))
+        empty[part.rows] = part.total == 0
+    return _vectors(choice, cells, max(lengths)) if len(lengths) > 1 else (torch.cat(vectors), empty)
 
 
 def _described(
-    choice: Choice, vectors: Tensor, members: Tensor, labels: Tensor, group: str, family: int
+    choice: Choice, own: Tensor, members: Tensor, labels: Tensor, group: str, family: int, same: float
 ) -> list[tuple[Cluster, int, Tensor]]:
-    """Return the clusters of a class, each with the number of the class and its members."""
-    own = vectors[members].double()
+    """Return the clusters of a class, each with the number of the class and its members.
+
+    Args:
+        choice: What is read.
+        own: Vectors of the examples of the class.
+        members: Their places in the folder.
+        labels: The cluster of each.
+        group: The name of the class.
+        family: Its number.
+        same: Distances up to this are rounding, and count as 0.
+    """
     numbers = range(int(labels.max()) + 1)
     centres = torch.stack([own[labels == i].mean(0) for i in numbers])
     distances = torch.cdist(own, centres)
+    distances[distances <= same] = 0
     found = []
     for i in numbers:
         inside = labels == i

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from math import prod
 from typing import TYPE_CHECKING, Literal
 
 import torch
@@ -10,6 +11,7 @@ from torch import Tensor
 
 from captum_xg._core.options import one_of
 from captum_xg._core.text import Table, displayed
+from captum_xg.analysis.pooling import lengthened
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -43,7 +45,7 @@ class MeanMaps:
 
     def _parts(self) -> list[str | Table]:
         rows = [("class", "examples", "mean sum", "mean |sum|", "half of |A| is in")]
-        places = self.share[0].numel()
+        places = prod(self.share.shape[1:])
         for i, name in enumerate(self.names):
             net, size = float(self.mean[i].sum()), float(self.absolute[i].sum())
             rows.append((name, f"{int(self.counts[i]):,}", f"{net:.4g}", f"{size:.4g}", _half(self.share[i], places)))
@@ -94,10 +96,13 @@ class MapSums:
         group, total = group[inside], part.total[inside]
         self.counts += group.bincount(minlength=len(self.names))
         self.empty += group[total == 0].bincount(minlength=len(self.names))
-        for name, maps in (("mean", part.signed), ("absolute", part.absolute), ("share", part.shares())):
-            if name not in self._sums:
-                self._sums[name] = torch.zeros(len(self.names), *maps.shape[1:], dtype=torch.float64)
-            self._sums[name].index_add_(0, group, maps[inside])  # one after the other, so that batches do not matter
+        for name, own in (("mean", part.signed), ("absolute", part.absolute), ("share", part.shares())):
+            sums = self._sums.get(name, torch.zeros(len(self.names), *own.shape[1:], dtype=torch.float64))
+            maps = own[inside]
+            if part.tokens is not None:  # texts may have another length in each part
+                sums, maps = lengthened(sums, own.shape[1]), lengthened(maps, sums.shape[1])
+            # One after the other, so that batches do not matter.
+            self._sums[name] = sums.index_add_(0, group, maps)
 
     def means(self) -> MeanMaps:
         """Return what all came to."""

@@ -6,6 +6,13 @@ import torch
 from torch import Tensor
 
 
+def lengthened(maps: Tensor, length: int) -> Tensor:
+    """Return maps of texts ``(n, T, …)`` with zeros behind them, up to ``length`` places; longer ones as they are."""
+    if maps.shape[1] >= length:
+        return maps
+    return torch.cat([maps, maps.new_zeros(len(maps), length - maps.shape[1], *maps.shape[2:])], 1)
+
+
 def pooled(shares: Tensor, side: int) -> Tensor:
     """Return maps ``(n, *S)`` summed over the cells of a grid, ``(n, cells)``, float32; the sums of maps are kept.
 

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from captum_xg._core.options import one_of, positive_integer
 from captum_xg._core.text import Table, displayed
+from captum_xg.analysis.pooling import lengthened
 
 if TYPE_CHECKING:
     from captum_xg.analysis.reading import Part
@@ -26,7 +27,7 @@ class Scores:
 
     * ``"sum"``: Σ A, in units of the output; ``"absolute sum"``: Σ \|A\|.
     * ``"gini"``: the Gini coefficient of \|A\| over all features, 0 where all are equal and 1 − 1/n where one of n has
-      everything; see :class:`~captum_xg.GiniSparsity`.
+      everything; see :class:`~captum_xg.GiniSparsity`. What pads a text is no feature of it.
     * ``"share of NAME"``: Σ of \|A\| in a region or on tokens, divided by Σ \|A\|.
 
     Where an example has no attribution at all, Gini coefficient and shares are NaN and count nowhere.
@@ -107,11 +108,16 @@ class ScoreColumns:
         shares = part.shares()
         empty = part.total == 0
         numbers = part.numbers.flatten(1) if part.numbers.dim() > 1 else part.numbers[:, None]
+        features = torch.full((len(numbers),), numbers.shape[1])
+        if part.tokens is not None and part.numbers.shape[1] == part.tokens.shape[1]:  # padding is no part of a text
+            features = (part.tokens >= 0).sum(1) * (numbers.shape[1] // part.tokens.shape[1])
         self._set(part, SUM, numbers.sum(1))
         self._set(part, ABSOLUTE, part.total)
-        self._set(part, GINI, _gini(numbers.abs()).masked_fill(empty, torch.nan))
+        self._set(part, GINI, _gini(numbers.abs(), features).masked_fill(empty, torch.nan))
         for name, mask in self.regions.items():
-            inside = (shares * mask).flatten(1).sum(1)
+            # Texts may have another length in each part.
+            own = mask if part.tokens is None else lengthened(mask[None], shares.shape[1])[0][: shares.shape[1]]
+            inside = (shares * own).flatten(1).sum(1)
             self._set(part, f"share of {name}", inside.masked_fill(empty, torch.nan))
         for name, listed in self.tokens.items():
             assert part.tokens is not None
@@ -122,13 +128,17 @@ class ScoreColumns:
         self.values[name][part.rows] = values
 
 
-def _gini(values: Tensor) -> Tensor:
+def _gini(values: Tensor, features: Tensor) -> Tensor:
     """Return the Gini coefficients of rows of numbers ≥ 0, ``(n, F)``; NaN for rows of zeros.
+
+    Of a row only so many numbers count as ``features`` ``(n,)`` says; the others are zero.
 
     As :func:`captum_xg.priors.gini.gini`, whose ranks of equal numbers matter to its gradient only: here they need not
     be found, and NumPy sorts several times faster.
     """
     ordered = torch.from_numpy(np.sort(values.numpy(), axis=1))  # of a copy of our own
-    n = values.shape[1]
-    weights = torch.arange(1 - n, n, 2, dtype=torch.float64) / n
+    n = features.double()[:, None]
+    weights = (
+        torch.arange(1 - values.shape[1], values.shape[1], 2) - values.shape[1] + n
+    ) / n  # 2i − n − 1 from the end
     return (ordered * weights).sum(1) / ordered.sum(1)

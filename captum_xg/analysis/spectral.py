@@ -44,6 +44,24 @@ def spectral_clusters(vectors: Tensor, clusters: int, sample: int, seed: int) ->
     return _by_size(found)
 
 
+def joined(vectors: Tensor, labels: Tensor, same: float) -> Tensor:
+    """Return the number of the cluster of each vector, once clusters with centres at the same place are joined.
+
+    Args:
+        vectors: ``(n, P)``.
+        labels: The cluster of each, ``(n,)``, from 0 on without gaps.
+        same: Centres up to this distance are at the same place.
+    """
+    numbers = range(int(labels.max()) + 1)
+    centres = torch.stack([vectors[labels == i].mean(0) for i in numbers])
+    near = torch.cdist(centres, centres) <= same
+    # Step by step: what is near to one that is near belongs to it as well.
+    for _ in numbers:
+        near = (near.double() @ near.double()) > 0
+    first: Tensor = near.double().argmax(1)
+    return _by_size(first[labels])
+
+
 def clustering_library() -> Any:
     """Return scikit-learn's clustering.
 

@@ -47,21 +47,21 @@ def find_regions(
     .. math:: p \log \frac pq + (1 - p) \log \frac{1 - p}{1 - q},
 
     in nats: the likelihood ratio of Kulldorff's scan statistic, for each unit of attribution. A box that is larger than
-    what stands out adds as much to q as to p and scores less, a smaller one leaves some of p out: the best box fits. To
-    p and q one example is added whose attributions are spread evenly, so that they are never 0 and small groups count
-    less. The score of a box is its highest in any group. Of boxes that overlap only the best is kept.
+    what stands out adds as much to q as to p, a smaller one leaves some of p out: the best box fits. To p and q one
+    example is added whose attributions are spread evenly: they are never 0, and small groups count less. The score of a
+    box is its highest in any group. Of boxes that overlap only the best is kept.
 
     Args:
         found: What :func:`~captum_xg.analysis.cluster` or :func:`~captum_xg.analysis.summarize` returns.
         sizes: Of the boxes: numbers for squares, or one number for each dimension. By default squares with sides
             from a fourteenth to three eighths of the shorter side of a map, at most 9 sizes.
         most: At most so many regions.
-        at_least: Groups of fewer examples are passed over, and so are those that have no others to compare with.
+        at_least: Groups of fewer examples, or without others to compare with, are passed over.
 
     Raises:
         OptionError: If a size does not fit the maps, or these have more than two dimensions.
 
-    Source: Kulldorff 1997, *A spatial scan statistic*, for the statistic.
+    Source: Kulldorff 1997, *A spatial scan statistic*.
     """
     maps, family = _maps_of(found)
     shape = tuple(maps.share.shape[1:])
@@ -69,6 +69,8 @@ def find_regions(
         raise OptionError(f"{_WHERE}: maps must have one or two dimensions, but these have {len(shape)}: {shape}.")
     boxes = _sizes(sizes, shape)
     most = positive_integer(most, "most", _WHERE)
+    if not maps.names:  # no example has any attribution
+        return Regions((), shape, maps.share)
     counts = (maps.counts - maps.empty).double()
     whole = torch.zeros(int(family.max()) + 1, *shape, dtype=torch.float64)
     weights = counts.reshape(-1, *[1] * len(shape))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from contextlib import redirect_stdout
 from pathlib import Path
@@ -62,8 +63,14 @@ def add_parser(commands: Commands) -> None:
         help="of pictures side by side (default: %(default)s)",
     )
     add("--detail", type=positive, default=224, metavar="PIXELS", help="of one alone (default: %(default)s)")
-    add("--input", type=int, default=0, metavar="N", help="which of several inputs, from 0 on (default: %(default)s)")
-    add("--workers", type=int, default=0, metavar="N", help="processes that read the data (default: %(default)s)")
+    add(
+        "--input",
+        type=_count,
+        default=0,
+        metavar="N",
+        help="which of several inputs or layers, from 0 on (default: %(default)s)",
+    )
+    add("--workers", type=_count, default=0, metavar="N", help="processes that read the data (default: %(default)s)")
     add("--quiet", action="store_true", help="show no progress bar")
 
 
@@ -82,6 +89,11 @@ def _written(options: argparse.Namespace) -> Page:
     from captum_xg.viewer import write_page
 
     attributions = Attributions(options.folder)
+    if options.input >= (several := len(attributions.inputs)):
+        raise OptionError(
+            f"--input {options.input}: "
+            + ("there is a single input, 0." if several == 1 else f"there are {several}, from 0 to {several - 1}.")
+        )
     command = attributions.command
     data = None if options.data == _NONE or _is_text(attributions) else _data(options, command)
     classes = _listed(options.classes, "--classes") or _class_names(data, str(options.data or command.get("data")))
@@ -89,7 +101,7 @@ def _written(options: argparse.Namespace) -> Page:
     return write_page(
         attributions,
         data,
-        options.to or options.folder.with_name(f"{options.folder.resolve().name}-page"),
+        options.to or _beside(options.folder),
         compare=options.compare,
         classes=classes,
         names=_listed(options.names, "--names"),
@@ -104,6 +116,18 @@ def _written(options: argparse.Namespace) -> Page:
         workers=options.workers,
         progress=not options.quiet,
     )
+
+
+def _beside(folder: Path) -> Path:
+    """Return where the page of a folder is put: DIR-page beside it."""
+    named = folder if folder.name not in ("", "..") else Path(os.path.abspath(folder))  # such as .
+    return named.with_name(f"{named.name}-page")
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"must be 0 or a positive number, not {text!r}")
+    return int(text)
 
 
 def _is_text(attributions: Attributions) -> bool:

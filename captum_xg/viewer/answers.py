@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from torch import Tensor
 
-from captum_xg.viewer.chunks import ChunkWriter, column
+from captum_xg.viewer.chunks import ChunkWriter, column, singly
 from captum_xg.viewer.reduction import Numbers
 from captum_xg.viewer.runs import answers_of
 
@@ -32,7 +32,7 @@ class RunColumns:
 
     def open(self, folder: Path, stack: ExitStack) -> None:
         """Begin to write chunks."""
-        self._writer = stack.enter_context(ChunkWriter(folder, f"outputs{self.number}", 8 * _TOP))
+        self._writer = stack.enter_context(ChunkWriter(folder, f"outputs{self.number}", 12 * _TOP))
 
     def add(self, outputs: Tensor) -> None:
         """Add a batch, ``(n, C)``."""
@@ -42,16 +42,17 @@ class RunColumns:
         self.probable = self.probable and answers.probable
         self._parts.append((answers.predictions.astype(float), answers.normaliser, answers.logits[:, 0]))
         for classes, logits in zip(answers.top, answers.logits, strict=True):
-            self._writer.add(classes.astype("<i4").tobytes() + logits.astype("<f4").tobytes())
+            self._writer.add(classes.astype("<i4").tobytes() + logits.astype("<f8").tobytes())
 
     def columns(self) -> list[dict[str, str]]:
         """Return prediction, normaliser and confidence, the probability of the prediction."""
         predictions, normaliser, largest = (np.concatenate(part) for part in zip(*self._parts, strict=True))
         found = [column(f"prediction.{self.number}", predictions.astype(np.int32))]
         if self.outputs > 1:
-            confidence = largest if self.probable else np.exp(largest - normaliser)
-            found.append(column(f"normaliser.{self.number}", normaliser.astype(np.float32)))
-            found.append(column(f"confidence.{self.number}", confidence.astype(np.float32)))
+            with np.errstate(invalid="ignore"):  # of infinite outputs there is none
+                confidence = largest if self.probable else np.exp(largest - normaliser)
+            found.append(column(f"normaliser.{self.number}", singly(normaliser)))
+            found.append(column(f"confidence.{self.number}", singly(confidence)))
         return found
 
     @property

@@ -82,9 +82,17 @@ def column(name: str, values: NDArray[Any]) -> dict[str, str]:
     return {"name": name, "type": plain.dtype.str[1:], "data": encoded(plain.tobytes())}
 
 
+def singly(values: NDArray[np.float64]) -> NDArray[np.floating[Any]]:
+    """Return numbers in 32 bits where these hold all of them, else as they are."""
+    sizes = np.abs(values[np.isfinite(values) & (values != 0)])
+    limits = np.finfo(np.float32)
+    held = not len(sizes) or (sizes.max() <= limits.max and sizes.min() >= limits.tiny)
+    return values.astype(np.float32) if held else values
+
+
 def index_script(about: dict[str, object]) -> str:
     """Return the script that opens the page.
 
     What users named is a JSON text within it: as part of the program, ``__proto__`` would have a meaning.
     """
-    return f"captumXG.open({json.dumps(json.dumps(about))});\n"
+    return f"captumXG.open({json.dumps(json.dumps(about, allow_nan=False))});\n"

@@ -59,7 +59,10 @@ def run_name(runs: Sequence[Attributions], number: int) -> str:
 
 
 def _method(run: Attributions) -> str:
-    return str(run.settings.get("method", "attributions"))
+    """Return the name of the method's class, however it was written down."""
+    named = str(run.settings.get("method", "attributions"))
+    parts = named.replace("xgradient", "x_gradient").split("_")
+    return "".join(part[:1].upper() + part[1:] for part in parts) if named.islower() and len(parts) > 1 else named
 
 
 def _flat(prefix: str, value: object) -> list[tuple[str, str]]:

@@ -71,7 +71,7 @@ class Media:
         if self.told["kind"] == "values":
             if example.numel() != self.told["count"]:
                 raise InputError(f"{self.where}: it has {example.numel()} features, and not {self.told['count']}.")
-            self._writers[0].add(example.detach().double().clone().numpy().astype("<f4").tobytes())
+            self._writers[0].add(example.detach().double().clone().numpy().astype("<f8").tobytes())
             return
         picture = as_picture(example, self.shown.mean, self.shown.std, self.where)
         height, width = picture.shape[1:]
@@ -86,7 +86,7 @@ class Media:
     def _begin(self, example: Tensor, folder: Path, stack: ExitStack) -> None:
         if example.dim() == 1 and example.is_floating_point() and example.numel() <= _MOST_VALUES:
             self.told = {"kind": "values", "count": example.numel()}
-            self._writers = [stack.enter_context(ChunkWriter(folder, "values", 4 * example.numel()))]
+            self._writers = [stack.enter_context(ChunkWriter(folder, "values", 8 * example.numel()))]
             return
         if example.dim() not in (2, 3) or not (example.is_floating_point() or example.dim() == 3):
             self.told = {"kind": "none"}

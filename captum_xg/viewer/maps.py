@@ -51,11 +51,11 @@ class MapSet:
     def open(self, folder: Path, stack: ExitStack) -> None:
         """Begin to write chunks."""
         size = int(np.prod(self.form.small))
-        self._small = stack.enter_context(ChunkWriter(folder, f"maps{self.number}", size + 4))
+        self._small = stack.enter_context(ChunkWriter(folder, f"maps{self.number}", size + 8))
         self._large = None
         if self.form.large is not None:
             large = int(np.prod(self.form.large))
-            self._large = stack.enter_context(ChunkWriter(folder, f"large{self.number}", large + 4, wanted=2**18))
+            self._large = stack.enter_context(ChunkWriter(folder, f"large{self.number}", large + 8, wanted=2**18))
 
     def add(self, maps: Numbers, lengths: NDArray[np.int64] | None = None) -> Numbers:
         """Add the maps of a batch, ``(n, *shape)``, and return what the grid shows of them.
@@ -68,7 +68,7 @@ class MapSet:
         rows = small.reshape(len(small), -1)
         self.note("end", _ends(rows, self.form))
         self.note("absolute", np.abs(maps).reshape(len(maps), -1).sum(1))
-        self.note("concentration", gini(rows))
+        self.note("concentration", gini(rows, lengths))
         for i, own in enumerate(small):
             self._small.add(_packed(own if lengths is None else own[: lengths[i]]))
         if self._large is not None and self.form.large is not None:
@@ -138,8 +138,8 @@ class MapSet:
             "of": kind,
             "class": number,
             "n": n,
-            "signed": {"end": float(sign_end), "data": encoded(signed.tobytes())},
-            "absolute": {"end": float(end), "data": encoded(strength.tobytes())},
+            "signed": {"end": sign_end, "data": encoded(signed.tobytes())},
+            "absolute": {"end": end, "data": encoded(strength.tobytes())},
         }
 
 
@@ -161,4 +161,4 @@ def _page_end(ends: Numbers) -> float:
 
 def _packed(values: Numbers) -> bytes:
     levels, end = quantised(values)
-    return struct.pack("<f", end) + levels.tobytes()
+    return struct.pack("<d", end) + levels.tobytes()

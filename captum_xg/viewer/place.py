@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import os
+import re
 import secrets
 import shutil
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from functools import cache
+from importlib.resources import files
 from pathlib import Path
 
 from captum_xg._core.files import make_folder
@@ -15,7 +19,12 @@ from captum_xg.errors import FileError
 
 PAGE, DATA, SITE = "index.html", "data", "viewer"
 MARK = '<meta name="generator" content="captum_xg.viewer">'
-_OWN = {".js", ".css"}
+ASSETS = "captum_xg.viewer.site"
+_CHUNK = re.compile(r"index\.js|((maps|large|outputs)\d+|pictures|largePictures|values|tokens)\.\d{5,}\.js")
+"""Files that this package writes to the data of a page; whatever else is there is the user's."""
+_UNFINISHED = ".captum-xg-page-"
+_OLD = 24 * 3600
+"""Seconds without a new file after which an unfinished page is that of a process that was killed."""
 
 
 @contextmanager
@@ -30,8 +39,9 @@ def page_folder(to: Path) -> Iterator[Path]:
     real = Path(os.path.realpath(to))
     require_place(real)
     make_folder(real.parent)
-    unfinished = real.parent / f".captum-xg-{secrets.token_hex(8)}"
+    unfinished = real.parent / f"{_UNFINISHED}{secrets.token_hex(8)}"
     try:
+        _clear(real.parent)
         unfinished.mkdir()
         yield unfinished
         _move(unfinished, real)
@@ -71,9 +81,19 @@ def _require_page(to: Path) -> None:
 
 def _is_own(path: Path, to: Path) -> bool:
     parts = path.relative_to(to).parts
-    if parts[0] in (DATA, SITE):
-        return len(parts) == 1 or (len(parts) == 2 and path.suffix in _OWN)
-    return parts == (PAGE,)
+    if len(parts) == 2:
+        return _CHUNK.fullmatch(parts[1]) is not None if parts[0] == DATA else parts in _site()
+    return parts in ((PAGE,), (DATA,), (SITE,))
+
+
+@cache
+def _site() -> frozenset[tuple[str, ...]]:
+    return frozenset((SITE, name) for name in asset_names())
+
+
+def asset_names() -> list[str]:
+    """Return the names of the files that every page has, in order."""
+    return sorted(each.name for each in files(ASSETS).iterdir() if each.name.endswith((".js", ".css", ".html")))
 
 
 def _is_page(path: Path) -> bool:
@@ -87,12 +107,22 @@ def _move(unfinished: Path, to: Path) -> None:
     if not to.exists():
         unfinished.rename(to)
         return
-    before = to.parent / f".captum-xg-{secrets.token_hex(8)}"
-    to.rename(before)
+    before = to.parent / f"{_UNFINISHED}{secrets.token_hex(8)}"
     try:
+        to.rename(before)
         unfinished.rename(to)
-    except OSError:
-        before.rename(to)
+    except BaseException:  # whoever interrupts it here would else find no page at all
+        if before.exists() and not to.exists():
+            before.rename(to)
         raise
     with suppress(OSError):
         shutil.rmtree(before)
+
+
+def _clear(folder: Path) -> None:
+    """Remove what processes that were killed have left; what others are writing now is young."""
+    for left in folder.glob(f"{_UNFINISHED}*"):
+        with suppress(OSError):
+            newest = max(path.stat().st_mtime for path in (left, left / DATA) if path.exists())
+            if newest < time.time() - _OLD:
+                shutil.rmtree(left)

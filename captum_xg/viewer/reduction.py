@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 Numbers = NDArray[np.float64]
 LEVELS = 127
 """Levels of each sign in eight bits."""
+_LEAST = float(np.finfo(np.float64).tiny)
 
 
 def fitting(size: tuple[int, int], longest: int) -> tuple[int, int]:
@@ -46,34 +47,51 @@ def area_means(pictures: Numbers, size: tuple[int, int]) -> Numbers:
     return np.asarray(area_sums(pictures, size) * (size[0] * size[1] / (height * width)))
 
 
-def quantised(values: Numbers) -> tuple[NDArray[np.int8], np.float32]:
+def quantised(values: Numbers) -> tuple[NDArray[np.int8], float]:
     r"""Return numbers as eight bits and the number at their end.
 
     :math:`q = \operatorname{sign}(a)\,\operatorname{round}(127\sqrt{|a|/s})` with s the largest absolute value: most
     attributions are small beside the largest, and steps that grow with the value keep them apart. What
     :func:`restored` returns is off by at most :math:`\sqrt{|a|s}/127 + s/(4\cdot127^2)`; zero stays zero.
     """
-    end = np.float32(np.abs(values).max(initial=0.0))
+    end = float(np.abs(values).max(initial=0.0))
     if not end > 0:
-        return np.zeros(values.shape, np.int8), np.float32(0)
-    shares = np.minimum(np.abs(values) / np.float64(end), 1)
+        return np.zeros(values.shape, np.int8), 0.0
+    shares = np.minimum(np.abs(values) / end, 1)
     levels = np.sign(values) * np.rint(LEVELS * np.sqrt(shares))
     return levels.astype(np.int8), end
 
 
-def restored(levels: NDArray[np.int8], end: np.float32) -> Numbers:
+def restored(levels: NDArray[np.int8], end: float) -> Numbers:
     r"""Return the numbers that eight bits stand for: :math:`s\,q|q|/127^2`."""
     shares = levels.astype(np.float64) / LEVELS
-    return np.asarray(np.float64(end) * shares * np.abs(shares))
+    return np.asarray(end * shares * np.abs(shares))
 
 
-def gini(values: Numbers) -> Numbers:
+def cosines(first: Numbers, other: Numbers) -> Numbers:
+    """Return the cosine of each row of one array ``(N, n)`` and that of another; NaN where one is zero."""
+    if first.shape != other.shape:
+        return np.full(len(first), np.nan)
+    one, two = (rows / np.maximum(np.abs(rows).max(1, keepdims=True, initial=0), _LEAST) for rows in (first, other))
+    sizes = np.linalg.norm(one, axis=1) * np.linalg.norm(two, axis=1)
+    cosine: Numbers = np.divide((one * two).sum(1), sizes, out=np.full(len(first), np.nan), where=sizes > 0)
+    return cosine
+
+
+def gini(values: Numbers, counts: NDArray[np.int64] | None = None) -> Numbers:
     r"""Return the Gini coefficient of the absolute values of each row of ``(N, n)``: 0 all alike, near 1 a single one.
 
     :math:`\sum_i (2i - n - 1)\,|a|_{(i)} \,/\, (n\sum_i |a|_i)` for sorted values; NaN where all are zero.
+
+    Args:
+        values: Rows.
+        counts: How many numbers of each row count, ``(N,)``, if not all; the others are zero.
     """
     ordered = np.sort(np.abs(values), axis=1)
-    n = ordered.shape[1]
+    largest = ordered[:, -1:] if ordered.shape[1] else ordered
+    ordered = np.divide(ordered, largest, out=np.zeros_like(ordered), where=largest > 0)  # of any size
+    n = np.full(len(values), ordered.shape[1]) if counts is None else counts
     total = ordered.sum(1)
-    weighted = ordered @ (2 * np.arange(1, n + 1) - n - 1)
+    ranks = np.arange(1, ordered.shape[1] + 1) - ordered.shape[1] + n[:, None]  # zeros come first
+    weighted = (ordered * (2 * ranks - n[:, None] - 1)).sum(1)
     return np.asarray(np.divide(weighted, n * total, out=np.full(len(values), np.nan), where=total > 0))

@@ -17,6 +17,10 @@ from captum_xg.viewer.reduction import Numbers
 
 Rows = dict[str, Any]
 BATCH = 64
+_FILL = {"tokens": -1, "attributions": 0}
+"""What texts are padded with that are shorter than others."""
+_PLACES = {"tokens": 1, "attributions": 2}
+"""The dimension of the tokens, in a batch."""
 
 
 def common_ids(runs: Sequence[Attributions], where: str) -> NDArray[np.int64]:
@@ -61,7 +65,15 @@ def batches(runs: Sequence[Attributions], ids: NDArray[np.int64]) -> Iterator[li
             continue
         first = rows if bool(chosen.all()) else {name: _chosen(value, chosen) for name, value in rows.items()}
         others = [_together([run[run.index(id)] for id in first["id"].tolist()]) for run in runs[1:]]
-        yield [first, *others]
+        yield _of_one_length([first, *others])
+
+
+def model_inputs(run: Attributions) -> int:
+    """Return how many inputs the model has: as many as there are attributions, unless these are of layers."""
+    shapes = run.settings.get("data", {}).get("shape")
+    if shapes:
+        return len(shapes)
+    return 1 if run.settings.get("layer") is not None else len(run.inputs)
 
 
 def attributions_of(rows: Rows, input: int, where: str) -> Tensor:
@@ -124,11 +136,46 @@ def _chosen(value: Any, rows: Tensor) -> Any:
 
 def _together(singles: Sequence[Rows]) -> Rows:
     together: Rows = {}
+    texts = "tokens" in singles[0]
     for name, value in singles[0].items():
+        if not all(name in each for each in singles):
+            continue  # labels that only some shards have
         if isinstance(value, tuple):
-            together[name] = tuple(torch.stack([each[name][i] for each in singles]) for i in range(len(value)))
+            together[name] = tuple(
+                _stacked([each[name][i] for each in singles], name, texts) for i in range(len(value))
+            )
         elif isinstance(value, Tensor):
-            together[name] = torch.stack([each[name] for each in singles])
+            together[name] = _stacked([each[name] for each in singles], name, texts)
         else:
             together[name] = torch.tensor([each[name] for each in singles])
     return together
+
+
+def _stacked(values: Sequence[Tensor], name: str, texts: bool) -> Tensor:
+    if not (texts and name in _FILL):
+        return torch.stack(tuple(values))
+    at = _PLACES[name] - 1
+    longest = max(value.shape[at] for value in values)
+    return torch.stack([_lengthened(value, at, longest, _FILL[name]) for value in values])
+
+
+def _of_one_length(rows: list[Rows]) -> list[Rows]:
+    """Return rows of several runs; where they are texts, all padded to the longest of them."""
+    if not all(isinstance(own["attributions"], Tensor) and are_texts(own, own["attributions"]) for own in rows):
+        return rows
+    longest = max(own["tokens"].shape[1] for own in rows)
+    return [
+        {**own, **{name: _lengthened(own[name], at, longest, _FILL[name]) for name, at in _PLACES.items()}}
+        for own in rows
+    ]
+
+
+def are_texts(rows: Rows, attributions: Tensor) -> bool:
+    """Return whether there is an attribution, or a vector of them, for each token."""
+    return "tokens" in rows and attributions.shape[2:3] == rows["tokens"].shape[1:]
+
+
+def _lengthened(values: Tensor, at: int, length: int, fill: int) -> Tensor:
+    missing = list(values.shape)
+    missing[at] = length - values.shape[at]
+    return torch.cat([values, values.new_full(missing, fill)], at) if missing[at] else values

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -32,12 +34,13 @@ class WordSums:
         Args:
             kind: What the groups are, ``"class"`` or ``"cluster"``.
             groups: The group of each text, −1 for none.
-            tokens: Ids.
+            tokens: Ids, −1 where there is none.
             maps: The attributions of the tokens, zero where there is padding.
         """
         for number in np.unique(groups[groups >= 0]).tolist():
             own = groups == number
-            found = np.bincount(tokens[own].ravel(), maps[own].ravel())
+            there = tokens[own] >= 0
+            found = np.bincount(tokens[own][there], maps[own][there])
             n, before = self._sums.get((kind, number), (0, np.zeros(0)))
             size = max(len(found), len(before))
             if (len(self._sums) + 1) * size > _MOST:
@@ -52,7 +55,7 @@ class WordSums:
         means = []
         for (kind, number), (n, sums) in sorted(self._sums.items()):
             first = [id for id in np.argsort(-np.abs(sums), kind="stable")[:_SHOWN].tolist() if sums[id] != 0]
-            words = [[id, float(np.float32(sums[id] / n))] for id in first]
+            words = [[id, float(f"{sums[id] / n:.8g}")] for id in first]
             means.append({"of": kind, "class": number, "n": n, "words": words})
         return means
 
@@ -74,23 +77,27 @@ class Words:
         """Say where chunks are written to."""
         self._folder, self._stack = folder, stack
 
-    def add(self, tokens: Tensor, attributions: Tensor) -> NDArray[np.int64]:
+    def add(self, tokens: Tensor, attributions: Sequence[Tensor]) -> NDArray[np.int64]:
         """Add a batch ``(n, T)``, and return the lengths of its texts.
 
-        Padding is what stands at the end, has the id 0 and attributions of exactly zero.
+        Padding is what stands at the end: without a token (−1), or with the id 0 and attributions of exactly zero.
+
+        Args:
+            tokens: Ids.
+            attributions: Of each run, ``(n, K, T)`` or ``(n, K, T, D)``.
 
         Raises:
             OptionError: If an id is beyond the vocabulary.
         """
         ids = tokens.detach().to("cpu").clone().numpy()
-        silent = (attributions.abs().flatten(3).sum(3) if attributions.dim() > 3 else attributions.abs()).sum(1) == 0
-        spoken = ~(silent.numpy() & (ids == PADDING))
+        silent = torch.stack([(each.flatten(3) == 0).all(3).all(1) for each in map(_deep, attributions)]).all(0)
+        spoken = (ids >= 0) & ~(silent.numpy() & (ids == PADDING))
         lengths = np.where(spoken.any(1), spoken.shape[1] - np.argmax(spoken[:, ::-1], 1), 0)
         if self._writer is None:
             self._writer = self._stack.enter_context(ChunkWriter(self._folder, "tokens", 4 * ids.shape[1]))
         for row, length in zip(ids, lengths, strict=True):
             own = row[:length]
-            self._used.update(own.tolist())
+            self._used.update(own[own >= 0].tolist())
             self._writer.add(own.astype("<i4").tobytes())
         if self.words and self._used and max(self._used) >= len(self.words):
             raise OptionError(
@@ -107,3 +114,7 @@ class Words:
     def families(self) -> list[dict[str, object]]:
         """What the page has to know to find an example."""
         return [] if self._writer is None else [self._writer.told()]
+
+
+def _deep(attributions: Tensor) -> Tensor:
+    return attributions if attributions.dim() > 3 else attributions.unsqueeze(3)

@@ -149,3 +149,21 @@ def test_without_scikit_learn_it_is_said_how_to_get_it(planted, monkeypatch):
     monkeypatch.setitem(sys.modules, "sklearn.cluster", None)
     with pytest.raises(MissingPackageError, match=r"pip install captum-xg\[scan\]"):
         cluster(planted[0])
+
+
+@pytest.mark.parametrize(("dtype", "noise"), [("float32", 1e-7), ("float16", 3e-4)])
+def test_maps_that_differ_by_rounding_are_one_cluster(tmp_path, dtype, noise):
+    generator = torch.Generator().manual_seed(0)
+    one, other = torch.rand(2, 1, 8, 8, generator=generator)
+    maps = torch.stack([one] * 60 + [other] * 30) * (1 + noise * torch.randn(90, 1, 8, 8, generator=generator))
+    found = folder(tmp_path / "a", maps * torch.rand(90, 1, 1, 1, generator=generator))
+    found.settings["dtype"] = dtype
+    alike = cluster(found, clusters=8, sample=90)
+    assert sorted((each.size, each.apart) for each in alike.clusters) == [(30, 1.0), (60, 1.0)]
+
+
+def test_where_nothing_is_attributed_there_is_no_cluster_and_no_region(tmp_path):
+    result = cluster(folder(tmp_path / "a", torch.zeros(20, 1, 4, 4)))
+    assert result.clusters == ()
+    assert (find_regions(result).regions, find_regions(result.maps).regions) == ((), ())
+    assert "0 classes" in str(result.maps)

@@ -1,4 +1,7 @@
-"""Folders of attributions for tests, written without a model: random inputs, outputs and attributions that add up."""
+"""Folders of attributions for tests, written without a model: random inputs, outputs and attributions that add up.
+
+Settings that are given stand before those that all have.
+"""
 
 import torch
 
@@ -25,6 +28,7 @@ def write_scan(folder, inputs, attributions, outputs, targets=None, labels=None,
     n = len(parts[0])
     inside = tuple(f"x{i}" for i in range(len(maps)))
     settings = {
+        **more.get("settings", {}),
         "method": more.get("method", "xgradient"),
         "layer": more.get("layer"),
         "model": {"class": "Sequential", "digest": "0" * 16},
@@ -36,6 +40,9 @@ def write_scan(folder, inputs, attributions, outputs, targets=None, labels=None,
         kept = torch.tensor([i for i in range(first, stop) if i not in gone], dtype=torch.int64)
         refused = tuple(RefusedExample(i, "HomogeneityError", "F(αx) ≠ αF(x)") for i in range(first, stop) if i in gone)
         own = {"ids": kept} | {name: column[kept].contiguous() for name, column in columns.items()}
+        if "lengths" in more:  # texts are as long as the longest of their shard
+            longest = int(more["lengths"][kept].max())
+            own |= {name: own[name][..., :longest].contiguous() for name in ("tokens", "attributions")}
         path = shard_path(folder, first)
         write_shard(path, Shard(first, stop, "run", own, refused))
         name = str(path.relative_to(folder))

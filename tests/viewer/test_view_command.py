@@ -80,6 +80,22 @@ def test_names_are_lists_or_files_and_runs_are_compared(here, capsys):
     assert said(here / "one-page")["media"]["kind"] == "none"
 
 
+def test_of_the_folder_that_one_is_in_the_page_stands_beside_it_too(here, monkeypatch, capsys):
+    named_scan(here / "scan", {"data": "demo", "examples": 4, "dtype": "float32"}, n=4)
+    monkeypatch.chdir(here / "scan")
+    assert command_line.main(["view", ".", "--quiet", "--no-clusters"]) == 0
+    assert (here / "scan-page" / "index.html").as_uri() in capsys.readouterr().out
+    assert said(here / "scan-page")["examples"] == 4
+
+
+@pytest.mark.parametrize("option", ["--workers", "--input"])
+def test_counts_below_zero_are_wrong_arguments(here, capsys, option):
+    with pytest.raises(SystemExit) as left:
+        command_line.main(["view", "scan", option, "-1"])
+    assert left.value.code == 2
+    assert f"argument {option}: must be 0 or a positive number" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
@@ -89,7 +105,7 @@ def test_names_are_lists_or_files_and_runs_are_compared(here, capsys):
         (["scan", "--compare", "nowhere"], "nowhere has no index.json"),
         (["scan", "--to", "taken"], "taken has mine.txt in it"),
         (["scan", "--vocabulary", "nowhere.txt"], "nowhere.txt cannot be read"),
-        (["scan", "--input", "1"], "there is a single input"),
+        (["scan", "--input", "1"], "view: --input 1: there is a single input"),
     ],
 )
 def test_what_is_wrong_is_said_in_one_line_and_nothing_is_written(here, capsys, arguments, words):

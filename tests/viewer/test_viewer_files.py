@@ -67,7 +67,7 @@ def test_every_example_is_on_the_page_once_with_its_numbers(tmp_path):
     kept = rows(page, maps)
     assert len(kept) == len(ids)
     for own, row in zip(a[ids, 0, 0].double().numpy(), kept, strict=True):
-        end, levels = np.frombuffer(row, "<f4", 1)[0], np.frombuffer(row, np.int8, offset=4).astype(float) / 127
+        end, levels = np.frombuffer(row, "<f8", 1)[0], np.frombuffer(row, np.int8, offset=8).astype(float) / 127
         bound = np.sqrt(np.abs(own).max() * np.abs(own)) / 127 + np.abs(own).max() / 64516
         assert (np.abs(end * levels * np.abs(levels) - own.ravel()) <= bound.ravel() * 1.00001).all()
     seen = rows(page, said["families"][0])
@@ -81,7 +81,7 @@ def test_large_pictures_keep_their_sums_in_both_sizes(tmp_path):
     total = a[run.ids].double().flatten(1).sum(1)
     for family, size in zip(said["sets"][0]["families"], (32, 50), strict=True):
         for row, own, pixels in zip(rows(page, family), total, a[run.ids].double(), strict=True):
-            end, levels = np.frombuffer(row, "<f4", 1)[0], np.frombuffer(row, np.int8, offset=4).astype(float) / 127
+            end, levels = np.frombuffer(row, "<f8", 1)[0], np.frombuffer(row, np.int8, offset=8).astype(float) / 127
             assert len(levels) == size**2
             assert (end * levels * np.abs(levels)).sum() == pytest.approx(
                 float(own), abs=float(pixels.abs().sum()) / 100
@@ -124,7 +124,7 @@ def test_two_runs_over_other_data_are_not_compared(tmp_path):
         write_page(run, x, tmp_path / "page", compare=other)
 
 
-@pytest.mark.parametrize("foreign", ["notes.txt", "data/mine.csv", "viewer/deep/x.js"])
+@pytest.mark.parametrize("foreign", ["notes.txt", "data/mine.csv", "data/mine.js", "viewer/my.css", "viewer/deep/x.js"])
 def test_what_is_not_a_page_is_not_replaced(tmp_path, foreign):
     run, x, _ = scan(tmp_path / "run", 4)
     page = write_page(run, None, tmp_path / "page")
@@ -200,7 +200,7 @@ def test_several_targets_are_several_maps(tmp_path):
     _, columns = about(page)
     np.testing.assert_array_equal(columns["target.2"], targets[:, 2])
     every = write_scan(tmp_path / "all", x, a.repeat(1, 2, 1, 1, 1), outputs, torch.tensor([[0, 2]] * 20), labels)
-    assert write_page(every, x, tmp_path / "page", classes=["a", "b", "c"]).maps == ("xgradient: a", "xgradient: c")
+    assert write_page(every, x, tmp_path / "page", classes=["a", "b", "c"]).maps == ("XGradient: a", "XGradient: c")
 
 
 def test_of_several_inputs_one_is_shown_and_all_are_summed(tmp_path):

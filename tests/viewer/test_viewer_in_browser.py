@@ -1,13 +1,11 @@
 """The page in a real browser: filters, order, one example in full, keys, addresses, names that look like HTML."""
 
-import itertools
-
 import numpy as np
 import pytest
 import torch
 from scans import pictures, write_scan
 
-from captum_xg.analysis import cluster
+from captum_xg.analysis import Cluster, Clusters, MeanMaps
 from captum_xg.datasets.vocabulary import Vocabulary
 from captum_xg.viewer import write_page
 
@@ -25,12 +23,24 @@ def written(tmp_path_factory):
     other = outputs.roll(1, 1)
     top = other.argmax(1, keepdim=True)
     second = write_scan(folder / "second", x, a.flip(-1) * 2, other, top, labels, gone=(8,), method="Saliency")
-    clusters = cluster(run, classes=CLASSES, clusters=2)
+    clusters = by_hand(run)
     options = {"classes": CLASSES, "title": f"Test {EVIL}"}
     column = {"share <b>inside</b>": torch.linspace(0, 1, len(run))}
     one = write_page(run, x, folder / "one", clusters=clusters, columns=column, **options)
     two = write_page(run, x, folder / "two", compare=second, **options)
     return {"run": run, "second": second, "clusters": clusters, "one": one, "two": two, "labels": labels}
+
+
+def by_hand(run):
+    """Two clusters that no library is needed for."""
+    index = (run.ids % 5 == 0).long()
+    sizes = [int((index == k).sum()) for k in (0, 1)]
+    each = [
+        Cluster(f"{EVIL}/{k}", EVIL, n, n / len(run), None, 0.5, (int(run.ids[index == k][0]),))
+        for k, n in enumerate(sizes)
+    ]
+    maps = MeanMaps((), *(torch.zeros(0),) * 5)
+    return Clusters(tuple(each), run.ids, index, maps, torch.zeros(2, dtype=torch.int64))
 
 
 def shown(tab):
@@ -94,9 +104,13 @@ def test_examples_come_in_the_order_of_the_chosen_number(written, opened):
         "absolute": maps.sum(1).abs().flatten(1).sum(1).float(), "F": run.outputs.gather(1, run.targets)[:, 0],
         "confidence": run.outputs.double().softmax(1).amax(1).float(), "further0": torch.linspace(0, 1, n),
     }  # fmt: skip
-    for (key, numbers), sign in itertools.product(columns.items(), ("", "-")):
-        tab.evaluate("(sort) => captumXG.set({ sort })", sign + key)
-        found = torch.tensor([run.index(i) for i in shown(tab)])
+    sorts = [(key, sign) for key in columns for sign in ("", "-")]
+    orders = tab.evaluate(
+        "(sorts) => sorts.map((sort) => { captumXG.set({ sort }); return Array.from(captumXG.order); })",
+        [sign + key for key, sign in sorts],
+    )
+    for (key, sign), order in zip(sorts, orders, strict=True):
+        found, numbers = torch.tensor(order), columns[key]
         assert sorted(found.tolist()) == list(range(n))
         steps = numbers.double()[found].diff() * (-1 if sign else 1)
         assert bool((steps >= -1e-6 * numbers.abs().max()).all()), key
@@ -152,6 +166,7 @@ def test_keys_move_open_and_close(written, opened):
     assert tab.locator("#panel-classes").is_visible()
 
 
+@pytest.mark.thorough
 def test_an_address_shows_to_others_what_it_was_copied_from(written, opened):
     tab = opened(written["one"].path)
     tab.get_by_role("button", name="✓ Right").click()
@@ -237,7 +252,8 @@ def test_the_colours_are_those_of_the_attributions(written, opened):
     assert np.corrcoef(np.argsort(np.argsort(red_minus_blue)), np.argsort(order))[0, 1] > 0.97
 
 
-@pytest.mark.parametrize("dark", [False, pytest.param(True, marks=pytest.mark.thorough)])
+@pytest.mark.thorough
+@pytest.mark.parametrize("dark", [False, True])
 def test_a_narrow_screen_has_all_of_it_without_scrolling_sideways(written, opened, dark):
     tab = opened(written["one"].path, width=360, height=640, dark=dark, still=True)
     settled(tab)
@@ -283,14 +299,17 @@ def test_tables_are_bars_with_names_and_values(tmp_path, opened):
     assert "the only output" in tab.get_by_role("dialog").inner_text()
 
 
-def test_a_page_without_its_data_says_so(written, browser, tmp_path):
+def test_a_page_without_its_data_says_so(written, window, tmp_path):
     copied = tmp_path / "index.html"
     copied.write_text(written["one"].path.read_text())
     (tmp_path / "viewer").symlink_to(written["one"].path.parent / "viewer")
-    tab = browser.new_page()
+    tab = window.pages[0]
     tab.goto(copied.as_uri())
     assert "must be copied as a whole" in tab.get_by_role("alert").inner_text()
-    tab.close()
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "index.js").write_text('captumXG.open("{");')
+    tab.goto(copied.as_uri())
+    assert tab.get_by_role("alert").inner_text().startswith("This page cannot be shown: ")
 
 
 @pytest.mark.slow
@@ -315,6 +334,7 @@ def test_twenty_thousand_examples_scroll(tmp_path, opened):
     assert tab.locator(f'.card[data-id="{best}"]').is_visible()
 
 
+@pytest.mark.thorough
 def test_only_what_is_seen_is_in_the_document_and_what_it_shows_is_right(tmp_path, opened):
     n = 3_000
     x, a, outputs, labels = pictures(n, size=6)
@@ -332,3 +352,30 @@ def test_only_what_is_seen_is_in_the_document_and_what_it_shows_is_right(tmp_pat
             let sum = 0; for (let i = 0; i < d.length; i += 4) sum += d[i]; return sum / (d.length / 4); }"""
         )
         assert greys == pytest.approx(float(x[place].mean()) * 255, abs=1.5)
+
+
+def test_without_labels_classes_are_targets_and_their_examples_can_be_shown(tmp_path, opened):
+    x, a, outputs, _ = pictures(24)
+    targets = (torch.arange(24) % 3)[:, None]
+    run = write_scan(tmp_path / "run", x, a, outputs, targets)
+    tab = opened(write_page(run, x, tmp_path / "page").path, "tab=classes&ids=2")
+    box = tab.locator("#panel-classes article").nth(2)
+    assert "Examples8" in "".join(box.inner_text().split())
+    box.get_by_role("button", name="Show the examples of").click()
+    assert shown(tab) == list(range(2, 24, 3))
+    tab.get_by_label("Target", exact=True).select_option("1")
+    assert shown(tab) == list(range(1, 24, 3))
+    tab.get_by_role("button", name="target class 1: remove this filter").click()
+    assert len(shown(tab)) == 24
+
+
+def test_numbers_of_any_size_are_what_they_are(tmp_path, opened):
+    a = torch.tensor([[1e60, -2e60, 0.0], [1e-300, 0.0, -2e-300]], dtype=torch.float64)
+    run = write_scan(tmp_path / "run", torch.rand(2, 3), a[:, None], torch.rand(2, 2))
+    tab = opened(write_page(run, None, tmp_path / "page").path)
+    settled(tab)
+    numbers = [card.locator(".feature-number").all_inner_texts() for card in tab.locator(".card").all()]
+    assert numbers == [["−2e60", "+1e60", "0"], ["−2e−300", "+1e−300", "0"]]
+    tab.locator(".card").first.click()
+    tab.get_by_role("dialog").locator(".facts").first.wait_for()
+    assert "3e60" in tab.get_by_role("dialog").inner_text()

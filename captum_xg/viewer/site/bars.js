@@ -37,5 +37,5 @@
     XG.el("span", { class: "feature-number" }, "Attribution"));
 
   /** The values of an example's features; null where these are not known, or the bars are not of inputs. */
-  XG.values = async (s, i) => (XG.hasFamily("values") && !XG.about.sets[s].layer ? XG.numbers(Float32Array, await XG.bytes("values", i)) : null);
+  XG.values = async (s, i) => (XG.hasFamily("values") && !XG.about.sets[s].layer ? XG.numbers(Float64Array, await XG.bytes("values", i)) : null);
 })();

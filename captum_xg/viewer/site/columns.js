@@ -42,8 +42,8 @@
 
   /** The map of an example in levels from −127 to 127, and the number at its end. */
   XG.levels = (bytes) => ({
-    end: new DataView(bytes.buffer, bytes.byteOffset, 4).getFloat32(0, true),
-    levels: new Int8Array(bytes.buffer, bytes.byteOffset + 4, bytes.length - 4),
+    end: new DataView(bytes.buffer, bytes.byteOffset, 8).getFloat64(0, true),
+    levels: new Int8Array(bytes.buffer, bytes.byteOffset + 8, bytes.length - 8),
   });
 
   /** The attribution that a level stands for. */

@@ -55,6 +55,8 @@
       parts.push(choice("In the second run", "change", () => changes));
     }
     if (XG.column("label")) parts.push(choice("Class", "class", () => classChoices("label", "All classes")));
+    const target = `target.${XG.setA()}`;
+    if (!XG.column("label") && XG.counted(target).length) parts.push(choice("Target", "target", () => classChoices(target, "Any target")));
     if (XG.about.runs[run].outputs > 1) parts.push(choice("Predicted as", "prediction", () => classChoices(`prediction.${run}`, "Any class")));
     if (XG.about.clusters) {
       const names = XG.about.clusters.map(({ name }, k) => [String(k), name]);
@@ -131,6 +133,7 @@
     const words = { same: "the same answer", changed: "another answer", fixed: "wrong, then right", broken: "right, then wrong" };
     add(state.change, words[state.change] ?? state.change, { change: "" });
     add(state.class, XG.className(Number(state.class)), { class: "" });
+    add(state.target, `target ${XG.className(Number(state.target))}`, { target: "" });
     add(state.prediction, `predicted ${XG.className(Number(state.prediction))}`, { prediction: "" });
     add(state.cluster, XG.about.clusters?.[state.cluster]?.name ?? "in no cluster", { cluster: "" });
     for (const [key, words] of XG.rangeable()) {

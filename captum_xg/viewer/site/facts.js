@@ -8,8 +8,8 @@
     const about = XG.about.runs[run];
     if (about.outputs === 1) return null;
     const bytes = await XG.bytes(`outputs${run}`, i);
-    const count = bytes.length / 8;
-    const [classes, logits] = [XG.numbers(Int32Array, bytes, 0, count), XG.numbers(Float32Array, bytes, 4 * count, count)];
+    const count = bytes.length / 12;
+    const [classes, logits] = [XG.numbers(Int32Array, bytes, 0, count), XG.numbers(Float64Array, bytes, 4 * count, count)];
     const normaliser = XG.column(`normaliser.${run}`)[i];
     const label = XG.column("label")?.[i];
     const rows = Array.from(classes.slice(0, most), (k, rank) => {

@@ -74,12 +74,12 @@
   XG.drawClasses = () => {
     const run = XG.about.sets[XG.setA()].run;
     const column = XG.column("label") ?? XG.column(`target.${XG.setA()}`);
-    const name = XG.column("label") ? "class" : "prediction";
+    const name = XG.column("label") ? "class" : "target";
     const all = new Map();
     column.forEach((k, i) => { if (k >= 0) (all.get(k) ?? all.set(k, []).get(k)).push(i); });
     const boxes = [];
     for (const k of [...all.keys()].sort((a, b) => a - b)) {
-      boxes.push(box(XG.className(k), factsOf(all.get(k), run), { class: "", prediction: "", [name]: String(k) }, meansOf("class", k), []));
+      boxes.push(box(XG.className(k), factsOf(all.get(k), run), { ...XG.unfiltered, [name]: String(k) }, meansOf("class", k), []));
     }
     const words = XG.about.kind === "table" ? "Mean attributions of the features over the examples of a class." : XG.about.kind === "tokens" ? "The words that add most to the output, or take most from it: their attributions summed over the texts of a class, divided by the number of texts." : "Mean maps over the examples of a class show what counts in all of them: a mark in a corner, an edge, a background.";
     XG.fill(XG.at("panel-classes"), XG.el("h2", {}, "Classes"), XG.el("p", { class: "lead" }, words), XG.el("div", { class: "groups" }, boxes.length ? boxes : XG.el("p", {}, "There are no classes.")));
@@ -110,10 +110,10 @@
         ["Accuracy", cluster.accuracy === null ? "–" : XG.percent(cluster.accuracy)],
         ["Stands apart", XG.num(cluster.apart, 2), "From −1 to 1: how much nearer its examples are to their own centre than to the next of the class"],
       ];
-      boxes.push(box(cluster.name, facts, { cluster: String(k), class: "", prediction: "" }, meansOf("cluster", k), cluster.typical));
+      boxes.push(box(cluster.name, facts, { ...XG.unfiltered, cluster: String(k) }, meansOf("cluster", k), cluster.typical));
     }
     XG.fill(XG.at("panel-clusters"), XG.el("h2", {}, "Clusters"),
       XG.el("p", { class: "lead" }, "Examples that are explained alike. Those that stand apart most come first: such a cluster may be decided by something else than the rest of its class."),
-      XG.el("div", { class: "groups" }, boxes));
+      XG.el("div", { class: "groups" }, boxes.length ? boxes : XG.el("p", {}, "There are no clusters.")));
   };
 })();

@@ -75,6 +75,6 @@
   };
 
   window.addEventListener("DOMContentLoaded", () => {
-    if (!XG.about) fail("The data of this page are missing: its folder must be copied as a whole, with data and viewer beside index.html.");
+    if (!XG.about && XG.at("broken").hidden) fail("The data of this page are missing: its folder must be copied as a whole, with data and viewer beside index.html.");
   });
 })();

@@ -59,7 +59,7 @@
     const { state } = XG;
     const run = XG.about.sets[XG.setA()].run;
     const right = XG.column(`right.${run}`);
-    const found = [equals("label", state.class), equals(`prediction.${run}`, state.prediction), equals("cluster", state.cluster)];
+    const found = [equals("label", state.class), equals(`target.${XG.setA()}`, state.target), equals(`prediction.${run}`, state.prediction), equals("cluster", state.cluster)];
     const ids = XG.column("id");
     const byId = state.ids && XG.idTest(state.ids);
     if (byId) found.push((i) => byId(ids[i]));

@@ -3,9 +3,11 @@
 (() => {
   const XG = window.captumXG;
   const plain = {
-    tab: "examples", ids: "", answer: "", change: "", class: "", prediction: "", cluster: "",
+    tab: "examples", ids: "", answer: "", change: "", class: "", target: "", prediction: "", cluster: "",
     sort: "id", scale: "example", contrast: "0", size: "m", a: "0", b: "", open: "",
   };
+  /** What filters nothing. */
+  XG.unfiltered = { ids: "", answer: "", change: "", class: "", target: "", prediction: "", cluster: "", ranges: {} };
   const listeners = [];
   XG.state = { ...plain, ranges: {} };
 
@@ -52,9 +54,7 @@
   };
 
   /** Undo all filters; order and looks stay. */
-  XG.reset = () => XG.set({
-    ids: "", answer: "", change: "", class: "", prediction: "", cluster: "", ranges: {},
-  });
+  XG.reset = () => XG.set(XG.unfiltered);
 
   XG.readState = () => { XG.state = read(); };
 
