@@ -20,7 +20,7 @@ settings.register_profile("default", deadline=None, max_examples=10)
 settings.register_profile("ci", deadline=None, max_examples=30, derandomize=True)
 settings.load_profile("ci" if THOROUGH else "default")
 
-CASES = 5
+CASES = 3
 """Cases on which a law is tried by default when all tests run. CI, and who names a file or a test, tries all."""
 
 

@@ -38,15 +38,15 @@ def summary(done: Done, options: argparse.Namespace) -> Iterator[str]:
 
 
 def _refusals(refused: tuple[RefusedExample, ...]) -> Iterator[str]:
-    by_reason: dict[tuple[str, str], list[int]] = {}
+    by_kind: dict[str, list[RefusedExample]] = {}
     for each in refused:
-        # Of a family, whatever name or number of its own each of them has.
-        by_reason.setdefault((each.kind, ""), []).append(each.id)
-    reasons = {each.kind: each.reason for each in reversed(refused)}
-    for (kind, _), ids in sorted(by_reason.items(), key=lambda item: -len(item[1])):
-        listed = ", ".join(map(str, ids[:_NAMED])) + (f" and {len(ids) - _NAMED} more" if len(ids) > _NAMED else "")
-        first_line = reasons[kind].partition("\n")[0]
-        yield f"  {kind}, {len(ids)}: example {listed}. The first: {first_line}"
+        by_kind.setdefault(each.kind, []).append(each)
+    for kind, examples in sorted(by_kind.items(), key=lambda item: -len(item[1])):
+        ids = [str(each.id) for each in examples]
+        more = f" and {len(ids) - _NAMED} more" if len(ids) > _NAMED else ""
+        noun = "example" if len(ids) == 1 else f"{len(ids)} examples,"
+        first = examples[0].reason.partition("\n")[0]
+        yield f"  {kind}: {noun} {', '.join(ids[:_NAMED])}{more}{': ' if len(ids) == 1 else '. The first: '}{first}"
 
 
 def _method(done: Done) -> str:

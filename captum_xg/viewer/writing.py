@@ -63,7 +63,8 @@ class Writing:
             if left := len(run) - len(self.ids):
                 self.notes.append(f"{left} examples of {run.folder.name} are not in the other run and not shown")
             if run.refused:
-                self.notes.append(f"{len(run.refused)} examples have no attributions in {run.folder.name}")
+                examples = "1 example has" if len(run.refused) == 1 else f"{len(run.refused)} examples have"
+                self.notes.append(f"{examples} no attributions in {run.folder.name}")
         own = self.runs[0].ids.clone().numpy()
         self.columns = further_columns(self.further, own, self.ids, _WHERE)
         self.shown_clusters: ShownClusters | None = shown_clusters(self.clusters, own, self.ids, _WHERE)

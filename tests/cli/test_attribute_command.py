@@ -97,7 +97,7 @@ def test_a_folder_of_pictures_with_one_that_is_damaged(tmp_path, capsys, by_clas
     assert command(f"{HERE}:small", "--data", data, "--to", to, *options) == 0
     out = capsys.readouterr().out
     assert "6 examples explained, 1 refused" in out
-    assert "FileError, 1: example 2. The first: " in out
+    assert "FileError: example 2: " in out
     assert str(paths[2]) in out
     found = Attributions(to)
     assert found.ids.tolist() == [0, 1, 3, 4, 5, 6]

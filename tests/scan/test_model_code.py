@@ -195,6 +195,7 @@ SCRIPT = """
 """
 
 
+@pytest.mark.thorough
 def test_every_process_describes_it_alike():
     path = os.pathsep.join([os.path.dirname(__file__), *filter(None, sys.path)])
 
@@ -203,8 +204,9 @@ def test_every_process_describes_it_alike():
         call = [sys.executable, "-c", textwrap.dedent(SCRIPT)]
         return subprocess.run(call, env=environment, capture_output=True, text=True, check=True).stdout
 
-    assert said("1") == said("2")
-    assert len(set(said("3").split())) == 5
+    first = said("1")
+    assert first == said("2")
+    assert len(set(first.split())) == 5
 
 
 def test_where_code_stands_is_not_part_of_it():
