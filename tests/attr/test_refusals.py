@@ -113,6 +113,7 @@ def test_a_bias_free_alexnet_is_accepted(bias_free_alexnet: nn.Module, size: int
 
 
 # In the first layer on images of 224 pixels a bias of this size lies at the limit of what float32 shows (1e-6).
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     ("size", "position"),
     [*((64, at) for at in ("features.0", "features.6", "classifier.1", "classifier.6")), (224, "classifier.1")],

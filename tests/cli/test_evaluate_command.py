@@ -55,6 +55,7 @@ def _evaluate(*arguments, metrics=("CompletenessGap",)):
     return main(["evaluate", "--metrics", *metrics, "--device", "cpu", *arguments])
 
 
+@pytest.mark.thorough
 def test_a_bare_call_on_the_shipped_network_and_images_works(capsys, directory):
     assert main(["evaluate", "captum_xg.demo:demo_model", "--images", "2", "--device", "cpu"]) == 0
     printed = capsys.readouterr().out

@@ -21,6 +21,7 @@ def processes(tmp_path_factory):
     return results_of(pathlib.Path(__file__).parent / "metric_worker.py", folder)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("parts", [*PARTS, "sampler", "sampler, again"])
 @pytest.mark.parametrize("name", exported())
 def test_every_metric_accumulates_to_the_numbers_of_one_process(processes, name, parts):

@@ -159,6 +159,7 @@ def test_an_exported_conversion_needs_no_class_of_the_original(loaded, name):
     assert loaded[f"{name}.pt2"] == 1
 
 
+@pytest.mark.thorough
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("name", ["sequence", "Recorded", "Adding"])
 def test_a_saved_conversion_of_pytorchs_layers_or_a_recording_needs_no_class_of_the_original(loaded, name):

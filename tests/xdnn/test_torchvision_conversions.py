@@ -261,6 +261,7 @@ def test_converting_an_xdnn_again_changes_nothing(name):
         assert torch.equal(again(x), xdnn(x))
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("name", TWICE)
 def test_what_a_conversion_does_depends_on_the_examples_only_through_typical_sizes(name):
     model, x, one, _ = checked(name)

@@ -103,6 +103,7 @@ def test_it_is_what_captum_gives_with_many_steps(seed, kind, place, at_input, lo
         torch.testing.assert_close(found * (h[0] - h[1]), whole)
 
 
+@pytest.mark.thorough
 @given(seed=st.integers(0, 1000), padding=st.integers(0, 19))
 def test_token_ids_take_any_baseline(seed, padding):
     model, ids = words(seed), torch.randint(20, (2, 6), generator=torch.Generator().manual_seed(seed))

@@ -47,6 +47,7 @@ def own() -> Table:
     return table
 
 
+@pytest.mark.thorough
 def test_no_claim_about_our_samples_is_contradicted(own):
     assert sorted(text for tally in own.values() for text in tally.wrong) == []
 

@@ -27,6 +27,7 @@ def paper():
     return axiom_report(paper_methods(), models={"X-Gradient": "xdnn"}, n_cases=24, n_steps=32, n_samples=128)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("method", TABLE_1)
 def test_the_computed_table_is_table_1_of_the_paper(paper, method):
     assert paper.methods == tuple(TABLE_1)

@@ -74,6 +74,7 @@ def test_memory_is_the_largest_sum_of_tensors_at_a_time():
     assert measure._peak_of_cpu(step) == pytest.approx(3_000_000, rel=0.001)
 
 
+@pytest.mark.thorough
 def test_a_loop_keeps_all_graphs_and_one_graph_at_a_time_does_not():
     few, many = (replace(SMALL, references=k) for k in (1, 4))
     ways = (steps.EG_BATCH, steps.EG_LOOP, steps.EG_FRUGAL)
@@ -130,6 +131,7 @@ def test_the_median_is_the_middle_of_all_rounds(values):
     assert min(values) <= found.low <= found.value <= found.high <= max(values)
 
 
+@pytest.mark.thorough
 def test_a_second_run_does_no_work_and_other_settings_are_refused(tmp_path, monkeypatch):
     monkeypatch.setattr("captum_xg.repro.cost.command._SECONDS", {"quick": 0.1})
     first = cost.section(arguments(tmp_path, "--weights", "shipped", "--data", "shipped"))

@@ -69,6 +69,7 @@ def finished(data_root, tmp_path_factory):
     return output
 
 
+@pytest.mark.thorough
 def test_the_command_writes_tables_numbers_and_pictures(finished):
     for name, least in (("decoy.png", 20_000), ("decoy_examples.png", 20_000)):
         content = (finished / name).read_bytes()

@@ -8,6 +8,7 @@ from captum_xg.repro import figure2, figure4
 from captum_xg.repro.figure2 import attributions, measure
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(("experiment", "name", "findings"), [(figure2, "figure2", 9), (figure4, "figure4", 5)])
 def test_a_run_draws_and_a_second_one_computes_nothing(experiment, name, findings, tmp_path, monkeypatch):
     monkeypatch.setattr(attributions, "STEPS", 8)  # enough to be equal on an X-DNN

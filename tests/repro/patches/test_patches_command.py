@@ -63,6 +63,7 @@ def broken(*_, **__):
     raise AssertionError("nothing was left to do")
 
 
+@pytest.mark.thorough
 def test_a_second_run_does_no_work_and_says_the_same(finished, monkeypatch, capsys):
     before = (finished / "section.json").read_text()
     for name in ("train", "errors", "deviations"):
@@ -72,6 +73,7 @@ def test_a_second_run_does_no_work_and_says_the_same(finished, monkeypatch, caps
     assert "Images in patches" in capsys.readouterr().out
 
 
+@pytest.mark.thorough
 def test_shared_work_comes_to_the_same_numbers(finished, tmp_path, capsys):
     for part in (["vit_small-*"], ["deep-0", "xvit_small-1"]):
         assert main(arguments(tmp_path, "--only", *part)) == 0

@@ -138,6 +138,7 @@ def test_shares_that_were_not_tried_are_said_not_to_have_been_run():
     }
 
 
+@pytest.mark.thorough
 def test_a_run_goes_on_where_it_stopped_and_other_settings_are_refused(tmp_path, monkeypatch):
     def section(*more):
         parser = argparse.ArgumentParser()

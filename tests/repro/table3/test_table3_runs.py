@@ -38,6 +38,7 @@ def without_seconds(found):
     return found
 
 
+@pytest.mark.thorough
 def test_x_gradient_scores_as_integrated_gradients_and_refuses_the_regular_network(done):
     _, section = done
     found = {each.claim.key: each for each in section.findings}

@@ -42,6 +42,7 @@ def section(folder):
     return command.section(parser.parse_args(["--output", str(folder)]))
 
 
+@pytest.mark.thorough
 def test_what_is_reported_stays_the_same_and_nothing_is_done_twice(tiny, tmp_path, monkeypatch, capsys):
     whole = tmp_path / "whole"
     assert main(["repro", "texts", "--output", str(whole)]) == 0

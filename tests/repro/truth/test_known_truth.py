@@ -158,6 +158,7 @@ def test_a_wrong_truth_is_noticed():
     assert float(scores.relative_error(found, problem.truth.roll(1, 1)).min()) > 0.01
 
 
+@pytest.mark.thorough
 def test_a_run_goes_on_where_it_stopped(tmp_path, monkeypatch):
     def section():
         parser = argparse.ArgumentParser()
