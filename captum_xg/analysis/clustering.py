@@ -48,13 +48,13 @@ def cluster(
     a class are clustered by spectral clustering of the graph of their 10 nearest neighbours. A class that is decided by
     different evidence in some of its examples, such as a mark in a corner, shows it by a cluster that stands apart.
     Clusters whose centres differ by no more than rounding are one.
-    The folder is read twice, and ``pool``² numbers of each example are kept.
+    The folder is read twice, and ``pool``\ ² numbers of each example are kept.
 
     Args:
         attributions: What :func:`captum_xg.explain_dataset` returns, or the folder.
         by: What classes are of: the ``"target"`` that was explained, the ``"label"`` or the ``"prediction"``.
         clusters: In each class at most, and at most one for 10 examples.
-        pool: Cells of the grid along each dimension of a map; attributions of one dimension have at most ``pool``²
+        pool: Cells of the grid along each dimension of a map; attributions of one dimension have at most ``pool``\ ²
             cells. Features have no neighbours: with fewer of them than that, nothing is summed.
         classes: Names of the classes from 0 on.
         target: Which of the targets of each example, where several were explained.
