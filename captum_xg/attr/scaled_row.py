@@ -3,8 +3,8 @@
 Where state that nobody announces makes ``where(h > 0.5, h, 0)`` of ``where(h > 0, h, 0)``, value and gradient beyond
 the threshold are those of before, and only smaller inputs show it. Which example, and α, is drawn by a generator of its
 own, α evenly in log α over all scales of the numeric check. The second call for a proof asks, and then one call in
-64/N for a batch of N, so that it costs one or two per cent of forward and backward passes whatever the batch is. On an
-accelerator, where one example takes about as long as a batch, it is one call in 16 for batches beyond 4.
+64/N for a batch of N, at most one in 16: an example alone may take as long as its batch. So it costs one or two per
+cent of forward and backward passes whatever the batch is.
 
 What must never happen: a function that needs its whole batch is refused for what it gives for one row.
 """
@@ -25,7 +25,7 @@ from captum_xg.homogeneity.scaling.precision import Precision
 _ROWS = 64
 """How many examples are explained for each one that is asked about."""
 _CALLS = 16
-"""How many calls there are at least for each such example where the size of a batch costs little."""
+"""How many calls there are at least for each such example."""
 
 
 def scale_that_differs(
@@ -41,8 +41,7 @@ def scale_that_differs(
         seen: What is known beside the proof: whether F can be asked about one row, and how often it was.
     """
     n = len(evaluation.values)
-    often = n / _ROWS if evaluation.values.device.type == "cpu" else min(n / _ROWS, 1 / _CALLS)
-    if seen.in_batches or (seen.asked and seen.draws.random() >= often):
+    if seen.in_batches or (seen.asked and seen.draws.random() >= min(n / _ROWS, 1 / _CALLS)):
         return None
     seen.asked = True
     i, most = seen.draws.randrange(n), precision.exponent_for(degree)
