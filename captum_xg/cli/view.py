@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+from collections.abc import Sequence
 from contextlib import redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -86,6 +87,7 @@ def run(options: argparse.Namespace) -> int:
 
 def _written(options: argparse.Namespace) -> Page:
     from captum_xg.datasets.attributions import Attributions
+    from captum_xg.scan.sources import class_names
     from captum_xg.viewer import write_page
 
     attributions = Attributions(options.folder)
@@ -96,7 +98,7 @@ def _written(options: argparse.Namespace) -> Page:
         )
     command = attributions.command
     data = None if options.data == _NONE or _is_text(attributions) else _data(options, command)
-    classes = _listed(options.classes, "--classes") or _class_names(data, str(options.data or command.get("data")))
+    classes = _listed(options.classes, "--classes") or class_names(data, str(options.data or command.get("data")))
     clusters = None if options.no_clusters else _clusters(attributions, classes, options.input)
     return write_page(
         attributions,
@@ -145,18 +147,7 @@ def _data(options: argparse.Namespace, command: dict[str, Any]) -> Any:
     return opened(command if options.data is None else {**command, "data": options.data})
 
 
-def _class_names(data: Any, named: str) -> list[str] | None:
-    """Return the names that the data set has for its classes."""
-    from captum_xg.datasets.fashion_mnist import CLASSES
-
-    if named == "demo" or named.startswith("fashion-mnist:"):
-        return list(CLASSES)
-    while data is not None and not hasattr(data, "classes"):
-        data = getattr(data, "dataset", None)  # of a part of a data set
-    return None if data is None else list(map(str, data.classes))
-
-
-def _clusters(attributions: Attributions, classes: list[str] | None, input: int) -> Clusters | None:
+def _clusters(attributions: Attributions, classes: Sequence[str] | None, input: int) -> Clusters | None:
     from captum_xg.analysis import cluster
 
     largest = max(int(attributions.predictions.max()), 0) if len(attributions) else 0

@@ -21,6 +21,7 @@ from captum_xg._core.function import ScalarFunction, without_gradients
 from captum_xg._core.inputs import all_finite
 from captum_xg._core.model_state import require_memory
 from captum_xg._core.modules import require_evaluation_mode
+from captum_xg._core.seeding import seeded
 from captum_xg._core.types import Tensors
 from captum_xg.attr.adaptive.adaptive_integrated_gradients import AdaptiveIntegratedGradients
 from captum_xg.attr.adaptive.adaptive_layer_integrated_gradients import AdaptiveLayerIntegratedGradients
@@ -33,7 +34,6 @@ from captum_xg.attr.observed import Observed, observed, table_of
 from captum_xg.attr.x_gradient import XGradient
 from captum_xg.errors import ForwardOutputError, HomogeneityWarning, OptionError
 from captum_xg.scan.batch import WHERE, Batch
-from captum_xg.scan.drawing import drawn_by
 from captum_xg.scan.ends import other_end
 from captum_xg.scan.targets import TargetRule
 
@@ -140,7 +140,8 @@ class AnyMethod:
         if self._has_report:
             given["return_report"] = True
         inputs = batch.inputs if len(batch.inputs) > 1 else batch.inputs[0]
-        with warnings.catch_warnings(), drawn_by(batch.positions, batch.inputs[0].device):
+        # What methods draw depends on where the batch stands, and not on which process explains it.
+        with warnings.catch_warnings(), seeded(batch.positions[0], batch.inputs[0].device):
             # What each batch would repeat: errors are kept beside the attributions, and told at the end.
             warnings.simplefilter("ignore", IntegrationWarning)
             warnings.filterwarnings("ignore", message=r".*did not already require gradients")

@@ -207,7 +207,7 @@ def run_over(method: Any, loader: Iterable[Any], to: str | Path, wanted: Wanted)
     index = Index(digest_of_settings(settings), settings, inputs, data.examples, command=dict(wanted.command))
     make_folder(folder)
     shown, named = bool(wanted.progress), wanted.names is not None
-    run = Run(data, explaining, method.forward_func, index, folder, size, dtype, wanted.sum_last, shown, named)
+    run = Run(data, explaining, method.forward_func, index, folder, size, shown, named)
     prepared = time.perf_counter() - began
     examples, seconds = run.done()
     return Done(Attributions(folder), examples, seconds, prepared, plan.integrated)

@@ -15,7 +15,6 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import torch
 import torch.distributed as dist
 
 from captum_xg._core.distributed import rank_and_processes
@@ -45,8 +44,6 @@ class Run:
         index: What the folder says of the run at its start.
         folder: Where attributions go.
         size: How many positions a shard has.
-        dtype: Of the attributions as they are kept.
-        summed: Whether they are summed over their last dimension.
         shown: Whether to draw a progress bar.
         named: Whether the names of the inputs were given.
     """
@@ -57,8 +54,6 @@ class Run:
     index: Index
     folder: Path
     size: int
-    dtype: torch.dtype
-    summed: bool
     shown: bool
     named: bool
     own: set[int] = field(default_factory=set, init=False)
@@ -77,7 +72,7 @@ class Run:
             with claims.index():
                 kept = self._begun()
             compared = self._compared()
-            if kept.complete and all((self.folder / each.file).exists() for each in kept.shards):
+            if self._is_whole(kept):
                 return 0, time.perf_counter() - began
             examples = kept.examples if kept.examples is not None else self.data.examples
             shown = self.shown and rank_of_launch()[0] == 0
@@ -101,6 +96,10 @@ class Run:
                 "or give another folder."
             )
         return found
+
+    def _is_whole(self, index: Index) -> bool:
+        """Return whether nothing is left to do."""
+        return index.complete and all((self.folder / each.file).exists() for each in index.shards)
 
     def _compared(self) -> Kept:
         """Return what is there, which is of these data and this model as far as can be seen now."""
@@ -202,12 +201,13 @@ class Run:
         progress.explained(count, refused)
 
     def _shard(self, first: int) -> GrowingShard:
-        return GrowingShard(first, self.index.digest, self.dtype, tokens=self.explaining.texts, summed=self.summed)
+        how = self.explaining
+        return GrowingShard(first, self.index.digest, how.dtype, tokens=how.texts, summed=how.summed)
 
     def _completed(self) -> None:
         """List all shards in the index, unless another process has."""
         found = read_index(self.folder)
-        if found.complete and all((self.folder / each.file).exists() for each in found.shards):
+        if self._is_whole(found):
             return
         examples = self.data.examples
         assert examples is not None

@@ -17,7 +17,6 @@ import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import Dataset, Subset, TensorDataset
-from torchvision.datasets import ImageFolder
 from torchvision.datasets.folder import IMG_EXTENSIONS
 
 from captum_xg._core.reading import read_arrays
@@ -58,7 +57,7 @@ class Source(Dataset[Example]):
     def __init__(self, attributions: Attributions, data: Dataset[Example]) -> None:
         self._ids, self._digests = attributions.ids, attributions.digests
         self._data, self._named = data, attributions.command.get("data")
-        self.classes = _classes(data, str(self._named))
+        self.classes = class_names(data, str(self._named))
 
     def __len__(self) -> int:
         return len(self._ids)
@@ -124,12 +123,13 @@ def opened(command: Mapping[str, Any]) -> Dataset[Example]:
     return labelled_examples(name, most, size=size, mean=mean, std=std, dtype=dtype)
 
 
-def _classes(data: Any, name: str) -> tuple[str, ...] | None:
+def class_names(data: Any, name: str) -> tuple[str, ...] | None:
     """Return the names of the classes of data, by number; None where they have none."""
     if name == "demo" or name.startswith("fashion-mnist:"):
         return CLASSES
-    whole = data.dataset if isinstance(data, Subset) else data
-    return tuple(whole.classes) if isinstance(whole, ImageFolder) else None
+    while data is not None and not hasattr(data, "classes"):
+        data = getattr(data, "dataset", None)  # of a part of a data set
+    return None if data is None else tuple(map(str, data.classes))
 
 
 def holds_tokens(name: str) -> bool:
