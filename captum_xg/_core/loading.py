@@ -17,6 +17,27 @@ def import_files(package: str) -> None:
         importlib.import_module(f"{package}.{file.name}")
 
 
+def of_extra(module: str, needed: str, extra: str) -> Any:
+    """Return a module that an extra of this package installs.
+
+    Args:
+        module: Its full name.
+        needed: What needs which package, the beginning of a sentence: ``"clusters are found by scikit-learn"``.
+        extra: The extra.
+
+    Raises:
+        MissingPackageError: If it cannot be imported.
+    """
+    try:
+        return importlib.import_module(module)
+    except ImportError as error:
+        from captum_xg.errors.base import MissingPackageError  # errors load their own parts by this file
+
+        raise MissingPackageError(
+            f"{needed}, which cannot be imported ({error}): pip install captum-xg[{extra}]."
+        ) from error
+
+
 def on_demand(
     package: str, names: Mapping[str, Sequence[str]] | None = None
 ) -> tuple[Callable[[str], Any], Callable[[], list[str]]]:

@@ -8,14 +8,13 @@ infinite is not wrong by itself: observers begin at ±∞, and masks hold −∞
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
 from captum_xg._core.contents import entries
 from captum_xg._core.inputs import all_finite
-from captum_xg._core.modules import modules_of, named_modules_of, tensors_referred_to
+from captum_xg._core.modules import modules_of, modules_under, named_modules_of, tensors_referred_to
 from captum_xg._core.reflection import is_tensor, own_attributes, plainly, tensors_of
 from captum_xg._core.types import ForwardFunction
 from captum_xg.errors import ModelStateError
@@ -153,21 +152,11 @@ def _without_memory(value: object) -> bool:
 
 def _lacks_memory(forward_func: ForwardFunction) -> bool:
     """Return whether a tensor that F refers to is without memory; True as well where that cannot be seen this way."""
-    seen: set[int] = set()
     others: set[type] = set()
     try:
-        if isinstance(forward_func, nn.Module):
-            stack: list[Any] = [forward_func]
-        else:
-            stack = list(modules_of(forward_func))
-            if any(is_lazy(tensor) or tensor.is_meta for tensor in tensors_referred_to(forward_func)):
-                return True
-        # By hand, and not by named_modules(), which makes a path for each: this runs at every call of attribute().
-        while stack:
-            module = stack.pop()
-            if module is None or id(module) in seen:
-                continue
-            seen.add(id(module))
+        if not isinstance(forward_func, nn.Module) and any(map(_without_memory, tensors_referred_to(forward_func))):
+            return True
+        for module in modules_under(modules_of(forward_func)):
             if any(map(_without_memory, (*module._parameters.values(), *module._buffers.values()))):
                 return True
             # Classes first: the attributes of a module are many, and hardly any is a tensor.
@@ -177,7 +166,6 @@ def _lacks_memory(forward_func: ForwardFunction) -> bool:
                     return True
             else:
                 others |= own
-            stack.extend(module._modules.values())
     except Exception:  # other people's modules may be anything
         return True
     return False

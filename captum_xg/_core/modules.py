@@ -44,6 +44,22 @@ def modules_of(forward_func: ForwardFunction) -> list[nn.Module]:
     return list(found.values())
 
 
+def modules_under(roots: Iterable[nn.Module]) -> Iterator[nn.Module]:
+    """Yield modules and those in them, each once.
+
+    By hand, and not by ``named_modules()``, which makes a path for each: this runs at every call of an explainer.
+    """
+    seen: set[int] = set()
+    stack: list[nn.Module | None] = list(roots)
+    while stack:
+        module = stack.pop()
+        if module is None or id(module) in seen:
+            continue
+        seen.add(id(module))
+        yield module
+        stack.extend(module._modules.values())
+
+
 def tensors_referred_to(forward_func: ForwardFunction) -> list[Tensor]:
     """Return the tensors that a callable directly refers to in the ways of :func:`modules_of`, each once."""
     found: dict[int, Tensor] = {}

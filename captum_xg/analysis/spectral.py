@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import warnings
-from importlib import import_module
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from captum_xg.errors import MissingPackageError
+from captum_xg._core.loading import of_extra
 
 NEIGHBOURS = 10
 
@@ -68,12 +67,7 @@ def clustering_library() -> Any:
     Raises:
         MissingPackageError: If it is not installed.
     """
-    try:
-        return import_module("sklearn.cluster")
-    except ImportError as error:
-        raise MissingPackageError(
-            f"clusters are found by scikit-learn, which cannot be imported ({error}): pip install captum-xg[scan]."
-        ) from error
+    return of_extra("sklearn.cluster", "clusters are found by scikit-learn", "scan")
 
 
 def _by_size(found: Tensor) -> Tensor:

@@ -16,7 +16,6 @@ import os
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -25,10 +24,10 @@ from torch import Tensor
 
 from captum_xg._core.contents import bytes_of
 from captum_xg._core.files import whole_file
+from captum_xg._core.loading import of_extra
 from captum_xg._core.reading import require_file, unreadable
 from captum_xg._core.text import in_one_line
 from captum_xg.datasets.attributions.refused import RefusedExample, as_text, from_text
-from captum_xg.errors import MissingPackageError
 
 _NAMES = {
     torch.float64: "F64",
@@ -156,13 +155,7 @@ def required_library() -> Any:
     Raises:
         MissingPackageError: If it is not installed.
     """
-    try:
-        return import_module("safetensors")
-    except ImportError as error:
-        raise MissingPackageError(
-            f"attributions of data sets are files of safetensors, which cannot be imported ({error}): pip install "
-            "captum-xg[scan]."
-        ) from error
+    return of_extra("safetensors", "attributions of data sets are files of safetensors", "scan")
 
 
 def sha256_of(path: Path) -> str:

@@ -18,12 +18,12 @@ from collections.abc import Hashable
 from dataclasses import dataclass, field, replace
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.utils._pytree import tree_leaves
 
 from captum_xg._core.contents import same
 from captum_xg._core.model_state import require_usable_state
-from captum_xg._core.modules import modules_of, named_modules_of, require_evaluation_mode
+from captum_xg._core.modules import modules_of, modules_under, named_modules_of, require_evaluation_mode
 from captum_xg._core.reflection import plainly, tensors_of
 from captum_xg._core.storage import shares_memory
 from captum_xg._core.types import ForwardFunction
@@ -262,20 +262,13 @@ def versions_of(forward_func: ForwardFunction) -> dict[str, tuple[int, int]]:
 def _marks(forward_func: ForwardFunction) -> Hashable:
     """Return what :func:`versions_of` does, without names where modules are usual: it runs at every attribution."""
     marks: list[int] = []
-    seen: set[int] = set()
-    stack: list[nn.Module | None] = list(modules_of(forward_func))
     try:
         with plainly():
-            while stack:
-                module = stack.pop()
-                if module is None or id(module) in seen:
-                    continue
-                seen.add(id(module))
+            for module in modules_under(modules_of(forward_func)):
                 for held in (module._parameters, module._buffers):
                     for tensor in held.values():
                         if tensor is not None:
                             marks += id(tensor), -1 if tensor.is_inference() else tensor._version
-                stack += module._modules.values()
     except Exception:  # other people's modules may be anything
         return tuple(versions_of(forward_func).items())
     return tuple(marks)
