@@ -73,6 +73,15 @@ def test_methods_that_draw_give_the_same_numbers_in_every_run(tmp_path, method, 
     assert not torch.equal(whole(found[0])[:4], whole(found[0])[4:8])
 
 
+def test_batches_of_the_same_examples_draw_other_numbers(tmp_path):
+    x, y = examples(4)
+    twice = DataLoader(TensorDataset(x.repeat(2, 1), y.repeat(2)), batch_size=4)
+    found = whole(
+        explained(GradientShap(network()), twice, tmp_path / "a", options={"baselines": examples(3, seed=9)[0]})
+    )
+    assert not torch.equal(found[:4], found[4:])
+
+
 @pytest.mark.parametrize("baselines", [1.0, -0.5, "row", None])
 def test_the_gap_is_to_the_baselines_that_were_given(tmp_path, baselines):
     model, (x, _) = nn.Linear(6, 4).eval(), examples(8)
